@@ -1,0 +1,32 @@
+"""The data sets and general layouts that can be listed, fetched and indexed: one file each.
+
+A data set's module is imported when it is asked for, so that listing names costs nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+
+from ..errors import DatasetError
+from .base import Dataset, Download, Index
+
+__all__ = ["Dataset", "Download", "Index", "dataset_names", "get_dataset"]
+
+_PUBLIC = ("pbc", "bccd", "cnmc", "allidb1", "allidb2", "lisc", "raabin", "chula", "bloodmnist")
+_GENERAL = ("folder", "table", "voc", "coco", "yolo")
+
+
+def dataset_names() -> tuple[str, ...]:
+    """Every name that `get_dataset` knows: the public data sets, then the general layouts."""
+    return _PUBLIC + _GENERAL
+
+
+def get_dataset(name: str) -> Dataset:
+    """The data set of that name. Raises DatasetError with the nearest names when there is none."""
+    known = dataset_names()
+    if name not in known:
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
+        mend = f"the nearest: {', '.join(near)}" if near else f"there are: {', '.join(known)}"
+        raise DatasetError(f"no data set or layout is called '{name}'", mend)
+    return import_module(f".{name}", __name__).DATASET
