@@ -1,0 +1,189 @@
+"""HTML pages that stand alone: templates, figures as inline SVG, pixels as data URIs, numbers as people read them.
+
+Knows nothing of runs or audits: `report.py` and `audit_page.py` decide what a page says.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from PIL import Image
+
+INK, SOFT, LINE = "#1b1e26", "#5d6472", "#e2e4ea"
+"""The page's colours of text, of lesser text and of rules; figures use them too."""
+
+STYLE: dict[Any, Any] = {
+    "font.family": ["DejaVu Sans"], "font.size": 8.5, "axes.titlesize": 10, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "axes.titlepad": 9, "axes.labelsize": 8.5, "axes.labelcolor": INK,
+    "axes.edgecolor": "#9aa0ac", "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.titlecolor": INK, "text.color": INK, "xtick.color": "#9aa0ac", "ytick.color": "#9aa0ac",
+    "xtick.labelcolor": SOFT, "ytick.labelcolor": SOFT, "xtick.labelsize": 8, "ytick.labelsize": 8,
+    "axes.grid": False, "grid.color": LINE, "grid.linewidth": 0.7, "legend.frameon": False, "legend.fontsize": 8,
+    "axes.axisbelow": True, "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+    "lines.linewidth": 1.6, "lines.solid_capstyle": "round", "svg.fonttype": "none", "svg.hashsalt": "leukoscope",
+    # A class may be called "$x$": names are text, never formulas.
+    "text.parse_math": False, "axes.formatter.use_mathtext": False,
+}
+FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "DejaVu Sans", sans-serif'
+NO_ESTIMATE = "—"
+PIXELS_PER_INCH = 96
+_serial = itertools.count(1)
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """The look of every figure; draw inside it. Glyphs that the measuring font lacks are left to the browser."""
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        yield
+
+
+def render(template: str, **context: object) -> str:
+    """The template of `leukoscope/templates`, filled in; every value is escaped unless it is Markup."""
+    return _environment().get_template(template).render(**context)
+
+
+def svg(figure: Figure, *, label: str = "") -> Markup:
+    """The figure as inline SVG: text stays text, ids are unique in the process, no reference leaves the page.
+
+    It shrinks to its place, but not below 70 % of its size: text stays readable, and the place scrolls.
+    label: what a screen reader says; the first title of the figure where empty.
+    """
+    text = svg_text(figure)
+    width, height = (value * PIXELS_PER_INCH for value in figure.get_size_inches())
+    prefix = f"f{next(_serial)}-"
+    body = _in_tags(text[text.index("<svg"):], lambda tag: re.sub(
+        r"((?:href=\"|url\()#)", rf"\g<1>{prefix}", re.sub(r'\bid="', f'id="{prefix}', tag)))
+    # The style element of a file would reach the whole page.
+    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
+    label = label or next((axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")), "figure")
+    opening = (f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {width * 0.75:g} {height * 0.75:g}" '
+               f'style="width:{width:.0f}px;min-width:{width * 0.7:.0f}px" xmlns="http://www.w3.org/2000/svg" '
+               'xmlns:xlink="http://www.w3.org/1999/xlink" version="1.1">')
+    return Markup(opening + body[body.index(">") + 1:].strip())
+
+
+def svg_text(figure: Figure) -> str:
+    """The figure as an SVG file of its own: the same drawing always gives the same text."""
+    buffer = io.StringIO()
+    with figure_style():
+        FigureCanvasSVG(figure)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    tags = "".join(re.findall(r"<[^>]+>", text))
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', tags))
+    fonts = FONTS.replace('"', "'")
+    text = _in_tags(text, lambda tag: re.sub(
+        r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", tag).replace("'DejaVu Sans'", fonts))
+    return re.sub(r"\n\s*", "\n", text)
+
+
+def _in_tags(text: str, change: Callable[[str], str]) -> str:
+    """`change` applied to the tags alone: what stands between them is a name that somebody chose."""
+    return re.sub(r"<[^>]+>", lambda found: change(found[0]), text)
+
+
+def image_uri(pixels: np.ndarray, *, lossless: bool = False) -> str:
+    """uint8 (h, w, 3) or (h, w) as a data URI: JPEG, or PNG where every value counts."""
+    pixels = np.ascontiguousarray(pixels)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or 0 in pixels.shape:
+        raise ValueError(f"expected uint8 (h, w, 3) or (h, w), got {pixels.dtype} {pixels.shape}")
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    if lossless:
+        image.save(buffer, format="PNG", optimize=True)
+    else:
+        image.save(buffer, format="JPEG", quality=88, subsampling=0, optimize=True)
+    kind = "png" if lossless else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def plain(name: object, limit: int = 0) -> str:
+    """A name as one line of printable text; cut in its middle when longer than `limit` characters (0: never)."""
+    text = "".join(c if c.isprintable() else " " for c in str(name))
+    text = " ".join(text.split()) or NO_ESTIMATE
+    if limit and len(text) > limit:
+        head = (limit - 1) * 2 // 3
+        text = f"{text[:head].rstrip()}…{text[len(text) - (limit - 1 - head):].lstrip()}"
+    return text
+
+
+def short_names(names: list[str] | tuple[str, ...], limit: int) -> list[str]:
+    """`plain` for each, and still different from each other: equal ones get a number."""
+    cut = [plain(name, limit) for name in names]
+    return [text if cut.count(text) == 1 else f"{plain(text, max(limit - 3, 4))} {cut[:i + 1].count(text)}"
+            for i, text in enumerate(cut)]
+
+
+def count(value: float | None) -> str:
+    """1234567 -> "1,234,567"; None -> a dash."""
+    return NO_ESTIMATE if value is None else f"{value:,.0f}"
+
+
+def percent(value: float | None, digits: int = 1, unit: bool = True) -> str:
+    """0.97142 -> "97.1 %"; 100 % is said of nothing less: 0.9999 -> "99.99 %"; None -> a dash."""
+    if value is None:
+        return NO_ESTIMATE
+    if 0 < value < 1:
+        while digits < 6 and f"{100 * value:.{digits}f}" in (f"{100:.{digits}f}", f"{0:.{digits}f}"):
+            digits += 1
+    return f"{100 * value:.{digits}f}" + ("\u202f%" if unit else "")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """0.98765 -> "0.988"; just below 1 it shows enough digits to say so; None -> a dash; a true minus sign."""
+    if value is None:
+        return NO_ESTIMATE
+    while digits < 6 and 0 < abs(value) < 1 and f"{abs(value):.{digits}f}" == f"{1:.{digits}f}":
+        digits += 1
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as "8 s", "4 min 10 s" or "2 h 5 min"."""
+    if seconds is None:
+        return NO_ESTIMATE
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def plural(value: int, one: str, many: str = "") -> str:
+    """`plural(1, "cell")` -> "1 cell"; `plural(2, "class", "classes")` -> "2 classes"."""
+    return f"{count(value)} {one if value == 1 else many or one + 's'}"
+
+
+def join(names: list[str] | tuple[str, ...], last: str = "and") -> str:
+    """["a", "b", "c"] -> "a, b and c"."""
+    names = list(names)
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else ""
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("leukoscope", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(count=count, percent=percent, number=number, duration=duration, plain=plain,
+                               plural=plural, listed=join)
+    environment.globals["fonts"] = Markup(FONTS)
+    return environment
