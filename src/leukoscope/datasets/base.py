@@ -6,21 +6,31 @@ no image beyond what its own format needs, and it never downloads by itself: `do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
+from ..errors import DatasetError, ImageError
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+"""Names, in lower case, that operating systems leave in folders of images."""
+
 
 @dataclass(frozen=True)
 class Download:
-    """One published file: where it is, how long it is (bytes), its checksum (`"sha256:<hex>"` or `"md5:<hex>"`)."""
+    """One published file: where it is, how long it is (bytes), its checksum (`"sha256:<hex>"` or `"md5:<hex>"`).
+
+    An `optional` file is fetched only when it is asked for by name.
+    """
 
     url: str
     filename: str
     bytes: int | None = None
     checksum: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,8 +91,74 @@ class Dataset:
 
 def check_root(root: Path, name: str, layout: str) -> None:
     """Raise DatasetError unless `root` is a folder; `layout` says in a few words what it should hold."""
-    from ..errors import DatasetError
-
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "no such folder"
         raise DatasetError(f"{root}: {what}", f"give the folder of {name} that holds {layout}")
+
+
+def check_choice(view: str, views: Iterable[str], options: Iterable[str] = (), known: Iterable[str] = ()) -> None:
+    """Raise DatasetError for a view or an option that the data set does not have."""
+    if view not in views:
+        raise DatasetError(f"there is no view '{view}'", f"the views are: {', '.join(views)}")
+    for name in options:
+        if name not in known:
+            raise DatasetError(f"there is no option '{name}'", f"the options are: {', '.join(known) or 'none'}")
+
+
+def find_folder(root: Path, holds: Callable[[Path], bool], name: str, layout: str, *, depth: int = 3) -> Path:
+    """The shallowest folder at or below `root`, at most `depth` down, for which `holds` is true.
+
+    Archives unpack into one folder or two; a user may give any of them. Raises DatasetError where there is none, or
+    where two lie equally deep.
+    """
+    check_root(root, name, layout)
+    level = [root]
+    for _ in range(depth + 1):
+        found = [folder for folder in level if holds(folder)]
+        if len(found) > 1:
+            raise DatasetError(f"{root}: both {found[0].name} and {found[1].name} hold {layout}", "give one of them")
+        if found:
+            return found[0]
+        level = [child for folder in level for child in subfolders(folder)]
+    raise DatasetError(f"{root}: does not hold {layout}", f"give the folder of {name} (leukoscope data info {name})")
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in `folder` by name, without hidden ones and what operating systems leave."""
+    children = (child for child in sorted(folder.iterdir()) if not is_litter(child.name))
+    return [child for child in children if child.is_dir()]
+
+
+def is_litter(name: str) -> bool:
+    """Whether a name is hidden or left by an operating system: never data."""
+    return name.startswith(".") or name.lower() in LITTER
+
+
+def inspect_image(path: Path) -> tuple[tuple[int, int] | None, str]:
+    """(width, height) in px and "", or None and why the file cannot be an image. Reads the header, decodes nothing."""
+    from ..images import image_size
+
+    if is_litter(path.name):
+        return None, "a hidden or system file, not an image"
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return None, "not named as an image"
+    try:
+        if path.stat().st_size == 0:
+            return None, "empty (zero bytes)"
+        return image_size(path), ""
+    except ImageError as error:
+        return None, error.reason
+    except OSError as error:
+        return None, f"cannot be opened ({error.strerror or error})"
+
+
+def list_images(folder: Path) -> tuple[dict[Path, tuple[int, int]], list[tuple[str, str]]]:
+    """What lies directly in `folder`, by name: image -> (width, height), and (path, reason) of what is no image."""
+    images, damaged = {}, []
+    for path in sorted(folder.iterdir()):
+        size, reason = (None, "a folder, not an image") if path.is_dir() else inspect_image(path)
+        if size is None:
+            damaged.append((str(path), reason))
+        else:
+            images[path] = size
+    return images, damaged
