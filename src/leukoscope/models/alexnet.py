@@ -1,0 +1,57 @@
+"""AlexNet (Krizhevsky et al. 2012, torchvision's one-column form), fresh or with weights from ImageNet."""
+
+from __future__ import annotations
+
+from http.client import HTTPException
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from ..errors import RecipeError
+from ..recipe import Section
+from .registry import Units, register
+
+SMALLEST = 63  # leaves one pixel after the last pooling
+STARTS = (0, 3, 6, 8, 10, 13)  # where each convolutional unit begins in torchvision's list of layers
+
+
+class Options(Section):
+    """dropout: probability, before each of the two hidden layers."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+
+
+@register("alexnet", options=Options, smallest=SMALLEST, pretrained=True)
+def alexnet(*, classes: int, channels: int, size: int, pretrained: bool, options: Any) -> Units:
+    """AlexNet with a fresh last layer of `classes`; `pretrained` fetches ImageNet weights once into torch's cache.
+
+    The adaptive pooling before the hidden layers takes any `size` from 63 px; it was trained at 224.
+    """
+    import torchvision.models  # here: it takes a second, and only this network needs it
+
+    if pretrained and channels != 3:
+        raise RecipeError(f"network.pretrained: ImageNet weights are for 3 channels, not {channels}",
+                          "set network.pretrained = false")
+    whole = torchvision.models.alexnet(dropout=options.dropout)
+    if pretrained:
+        whole.load_state_dict(_imagenet_weights(torchvision.models.AlexNet_Weights.IMAGENET1K_V1))
+    layers, head = list(whole.features), list(whole.classifier)
+    if channels != 3:
+        layers[0] = nn.Conv2d(channels, 64, 11, stride=4, padding=2)
+    units: dict[str, nn.Module] = {
+        f"unit{i + 1}": nn.Sequential(*layers[STARTS[i]:STARTS[i + 1]]) for i in range(len(STARTS) - 1)}
+    units["hidden1"] = nn.Sequential(whole.avgpool, nn.Flatten(), *head[:3])
+    units["hidden2"] = nn.Sequential(*head[3:6])
+    units["last"] = nn.Linear(4096, classes)
+    return Units(units)
+
+
+def _imagenet_weights(weights: Any) -> dict[str, torch.Tensor]:
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, HTTPException, RuntimeError) as error:  # URLError is an OSError; RuntimeError: wrong hash
+        folder = f"{torch.hub.get_dir()}/checkpoints"
+        raise RecipeError(f"network.pretrained: {weights.url} cannot be had ({error})",
+                          f"go online, put that file into {folder}, or set network.pretrained = false") from error
