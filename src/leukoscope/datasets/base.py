@@ -125,8 +125,15 @@ def find_folder(root: Path, holds: Callable[[Path], bool], name: str, layout: st
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in `folder` by name, without hidden ones and what operating systems leave."""
-    children = (child for child in sorted(folder.iterdir()) if not is_litter(child.name))
-    return [child for child in children if child.is_dir()]
+    return [child for child in children_of(folder) if not is_litter(child.name) and child.is_dir()]
+
+
+def children_of(folder: Path) -> list[Path]:
+    """What lies in `folder`, by name. Raises DatasetError where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be read ({error.strerror or error})", "check who may read it") from error
 
 
 def is_litter(name: str) -> bool:
@@ -143,19 +150,15 @@ def inspect_image(path: Path) -> tuple[tuple[int, int] | None, str]:
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return None, "not named as an image"
     try:
-        if path.stat().st_size == 0:
-            return None, "empty (zero bytes)"
         return image_size(path), ""
     except ImageError as error:
         return None, error.reason
-    except OSError as error:
-        return None, f"cannot be opened ({error.strerror or error})"
 
 
 def list_images(folder: Path) -> tuple[dict[Path, tuple[int, int]], list[tuple[str, str]]]:
     """What lies directly in `folder`, by name: image -> (width, height), and (path, reason) of what is no image."""
     images, damaged = {}, []
-    for path in sorted(folder.iterdir()):
+    for path in children_of(folder):
         size, reason = (None, "a folder, not an image") if path.is_dir() else inspect_image(path)
         if size is None:
             damaged.append((str(path), reason))
