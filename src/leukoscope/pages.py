@@ -99,13 +99,18 @@ def _in_tags(text: str, change: Callable[[str], str]) -> str:
     return re.sub(r"<[^>]+>", lambda found: change(found[0]), text)
 
 
-def image_uri(pixels: np.ndarray, *, lossless: bool = False) -> str:
-    """uint8 (h, w, 3) or (h, w) as a data URI: JPEG, or PNG where every value counts."""
+def image_uri(pixels: np.ndarray, *, lossless: bool = False, side: int = 0) -> str:
+    """uint8 (h, w, 3) or (h, w) as a data URI: JPEG, or PNG where every value counts.
+
+    side: the longer side in px is reduced to this; 0 leaves it.
+    """
     pixels = np.ascontiguousarray(pixels)
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or 0 in pixels.shape:
         raise ValueError(f"expected uint8 (h, w, 3) or (h, w), got {pixels.dtype} {pixels.shape}")
     buffer = io.BytesIO()
     image = Image.fromarray(pixels)
+    if side:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
     if lossless:
         image.save(buffer, format="PNG", optimize=True)
     else:
