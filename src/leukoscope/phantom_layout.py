@@ -1,0 +1,105 @@
+"""Where cells lie in a field: apart from each other, red cells around and now and then over one another.
+
+Lengths in um; knows nothing of pixels or colours. Work grows in proportion to the number of cells.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import LeukoscopeError
+from .phantom_shapes import RedCell
+from .phantom_subjects import RedCells
+
+_BUCKET = 22.0  # um: no two cells whose centres are farther apart than this touch
+_TRIES = 30
+
+
+@dataclass(frozen=True)
+class Place:
+    """Centre and diameter of a cell, um."""
+
+    x: float
+    y: float
+    diameter: float
+
+
+@dataclass
+class _Crowd:
+    """Places found so far, sorted into square buckets so that only neighbours are looked at."""
+
+    buckets: dict[tuple[int, int], list[Place]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, place: Place) -> None:
+        self.buckets[int(place.x // _BUCKET), int(place.y // _BUCKET)].append(place)
+
+    def gap(self, x: float, y: float, diameter: float) -> float:
+        """Least distance (um) between the outline of a new cell and those of the others; negative when they overlap."""
+        column, row = int(x // _BUCKET), int(y // _BUCKET)
+        best = float("inf")
+        for i in (column - 1, column, column + 1):
+            for j in (row - 1, row, row + 1):
+                for place in self.buckets.get((i, j), ()):
+                    away = ((place.x - x) ** 2 + (place.y - y) ** 2) ** 0.5 - 0.5 * (place.diameter + diameter)
+                    best = min(best, away)
+        return best
+
+
+def lay_out(diameters: Sequence[float], width: float, height: float, rng: np.random.Generator) -> list[Place]:
+    """A place for each cell, in order: apart where there is room, touching where there is little.
+
+    Raises LeukoscopeError when a cell would cover a good part of another.
+    """
+    crowd = _Crowd()
+    places: list[Place] = []
+    for number, diameter in enumerate(diameters):
+        best, best_gap = (0.0, 0.0), -np.inf
+        for x, y in rng.uniform(0, 1, (_TRIES, 2)) * (width, height):
+            gap = crowd.gap(float(x), float(y), diameter)
+            if gap > best_gap:
+                best, best_gap = (float(x), float(y)), gap
+            if gap > 1.5:
+                break
+        if best_gap < -0.2 * diameter:
+            raise LeukoscopeError(f"types: {number} of {len(diameters)} cells fit into {width:.0f} x {height:.0f} um",
+                                  "give fewer cells, or a larger field")
+        places.append(Place(*best, diameter))
+        crowd.add(places[-1])
+    return places
+
+
+def red_cells_around(others: Sequence[Place], width: float, height: float, kind: RedCells,
+                     rng: np.random.Generator) -> list[RedCell]:
+    """Red cells over the field and just beyond its edges, beside the other cells."""
+    margin = 0.6 * kind.diameter
+    outer_width, outer_height = width + 2 * margin, height + 2 * margin
+    count = int(rng.poisson(kind.density * outer_width * outer_height / 1000))
+    whites, reds = _Crowd(), _Crowd()
+    for place in others:
+        whites.add(place)
+    cells: list[RedCell] = []
+    for _ in range(count):
+        diameter = float(max(kind.diameter * (1 + kind.anisocytosis * rng.normal()), 3))
+        may_overlap = rng.random() < kind.overlap
+        for x, y in rng.uniform(0, 1, (8, 2)) * (outer_width, outer_height) - margin:
+            if whites.gap(float(x), float(y), diameter) < -0.5:
+                continue
+            gap = reds.gap(float(x), float(y), diameter)
+            if gap > (-0.55 * diameter if may_overlap else -0.25):
+                cells.append(_red_cell(float(x), float(y), diameter, kind, rng))
+                reds.add(Place(float(x), float(y), diameter))
+                break
+    return cells
+
+
+def _red_cell(x: float, y: float, diameter: float, kind: RedCells, rng: np.random.Generator) -> RedCell:
+    odd = rng.random() < kind.odd
+    long = float(1 + abs(rng.normal(0, 0.18 if odd else 0.05)))
+    crenation = float(rng.uniform(0.01, 0.05)) if odd and rng.random() < 0.4 else 0.0
+    depth = float(np.clip(kind.pallor + rng.normal(0, 0.12), 0, 0.95))
+    return RedCell(x, y, diameter, long, float(rng.uniform(0, np.pi)), depth, float(rng.uniform(0.3, 0.5)), crenation,
+                   float(rng.uniform(0, 2 * np.pi)), float(np.exp(rng.normal(0, 0.07))))

@@ -1,0 +1,220 @@
+"""Shapes and textures on a small grid, in micrometres: outlines as signed distances, noise, granules, red cells.
+
+A signed distance is negative inside. Knows nothing of cell types, colours or pixels of a photograph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+"""32-bit wherever an array is as large as a patch."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A square or oblong grid around a cell: x, y (h, w) in um from the cell's centre, and the side of a pixel."""
+
+    x: Floats
+    y: Floats
+    step: float
+
+    def moved(self, dx: float, dy: float) -> Patch:
+        """The same grid, seen from the point (dx, dy)."""
+        return replace(self, x=self.x - np.float32(dx), y=self.y - np.float32(dy))
+
+    def turned(self, angle: float) -> Patch:
+        """The same grid in axes turned by `angle` (radians)."""
+        c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+        return replace(self, x=c * self.x + s * self.y, y=c * self.y - s * self.x)
+
+    def warped(self, rng: np.random.Generator, scale: float, by: float) -> Patch:
+        """The same grid with smooth random displacements of size `by` (um): makes any outline irregular."""
+        return replace(self, x=self.x + by * noise(self, rng, scale), y=self.y + by * noise(self, rng, scale))
+
+
+def make_patch(window: tuple[int, int, int, int], centre: tuple[float, float], step: float) -> Patch:
+    """The grid of the pixels in a window (top, left, height, width); `centre` (x, y) in um in the same frame."""
+    top, left, height, width = window
+    x = (np.arange(left, left + width, dtype=np.float64) + 0.5) * step - centre[0]
+    y = (np.arange(top, top + height, dtype=np.float64) + 0.5) * step - centre[1]
+    grid_x, grid_y = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+    return Patch(grid_x, grid_y, step)
+
+
+def cover(distance: Floats, step: float) -> Floats:
+    """Share of each pixel inside an outline, from its signed distance (um)."""
+    return np.clip(0.5 - distance / np.float32(step), 0, 1)
+
+
+def noise(patch: Patch, rng: np.random.Generator, scale: float) -> Floats:
+    """Smooth noise of mean 0 and variance 1 with grains of standard deviation `scale` (um).
+
+    Grains finer than a pixel fade, as they do when a pixel averages over them.
+    """
+    spread = scale / patch.step
+    height, width = patch.x.shape
+    coarse = max(1, int(spread / 2))  # wide grains are drawn on a coarser grid and enlarged
+    fine = max(spread / coarse, 0.35)
+    pad = int(np.ceil(3 * fine))
+    kernel = cv2.getGaussianKernel(2 * pad + 1, fine, cv2.CV_32F)
+    grains = rng.standard_normal((height // coarse + 3 + 2 * pad, width // coarse + 3 + 2 * pad), dtype=np.float32)
+    grains = cv2.sepFilter2D(grains, cv2.CV_32F, kernel, kernel)[pad:-pad, pad:-pad]
+    if coarse > 1:
+        grains = cv2.resize(grains, None, fx=coarse, fy=coarse, interpolation=cv2.INTER_CUBIC)
+    gain = 1 / np.sum(kernel**2) / np.sqrt(1 + (0.3 / spread) ** 2)
+    return np.asarray(grains[:height, :width] * np.float32(gain), np.float32)
+
+
+def blob(patch: Patch, rng: np.random.Generator, radius: float, *, wobble: float = 0.03, long: float = 1.0,
+         orders: Sequence[int] = (2, 3, 4, 5)) -> Floats:
+    """A round outline of mean `radius`; harmonics of share `wobble` dent it, `long` is its length over its width."""
+    turn = rng.uniform(0, 2 * np.pi)
+    turned = patch.turned(turn)
+    stretch = np.sqrt(long)
+    x, y = turned.x / np.float32(stretch), turned.y * np.float32(stretch)
+    rho = np.sqrt(x * x + y * y) + np.float32(1e-6)
+    u, v = x / rho, y / rho
+    limit = np.full_like(rho, radius)
+    cos, sin = np.ones_like(u), np.zeros_like(v)
+    for order in range(1, max(orders) + 1):  # angle-addition instead of arctan2: several times faster
+        cos, sin = cos * u - sin * v, sin * u + cos * v
+        if order in orders:
+            size, phase = radius * wobble * rng.normal() * (2 / order), rng.uniform(0, 2 * np.pi)
+            limit += np.float32(size * np.cos(phase)) * cos + np.float32(size * np.sin(phase)) * sin
+    return rho - limit
+
+
+def ellipse(patch: Patch, centre: tuple[float, float], long: float, short: float, angle: float) -> Floats:
+    """An ellipse with half-axes `long`, `short` at `centre` (x, y), approximately as a signed distance."""
+    at = patch.moved(*centre).turned(angle)
+    rho = np.sqrt((at.x / np.float32(long)) ** 2 + (at.y / np.float32(short)) ** 2)
+    return (rho - 1) * np.float32(min(long, short))
+
+
+def sausage(patch: Patch, points: NDArray[np.floating], radii: Sequence[float] | NDArray[np.floating]) -> Floats:
+    """A tube along a polyline (n, 2) whose radius changes from point to point."""
+    best: Floats | None = None
+    for (ax, ay), (bx, by), ra, rb in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
+        dx, dy = bx - ax, by - ay
+        length = max(dx * dx + dy * dy, 1e-9)
+        px, py = patch.x - np.float32(ax), patch.y - np.float32(ay)
+        t = np.clip((px * np.float32(dx) + py * np.float32(dy)) / np.float32(length), 0, 1)
+        distance = np.hypot(px - t * np.float32(dx), py - t * np.float32(dy)) - np.float32(ra) - t * np.float32(rb - ra)
+        best = distance if best is None else np.minimum(best, distance)
+    assert best is not None
+    return best
+
+
+def join(a: Floats, b: Floats, soft: float = 0.3) -> Floats:
+    """Union of two outlines whose meeting corner is rounded over `soft` um (polynomial smooth minimum)."""
+    h = np.clip(0.5 + 0.5 * (b - a) / np.float32(soft), 0, 1)
+    return b + (a - b) * h - np.float32(soft) * h * (1 - h)
+
+
+def cut(a: Floats, b: Floats, soft: float = 0.3) -> Floats:
+    """Outline `a` without `b`, the new edge rounded over `soft` um."""
+    return -join(-a, b, soft)
+
+
+def fit_area(distance: Floats, area: float, step: float, most: float = np.inf) -> Floats:
+    """Grow or shrink an outline, by at most `most` um, to `area` um2."""
+    count = round(area / step**2)
+    flat = distance.ravel()
+    count = min(max(count, 1), flat.size - 1)
+    return distance - np.float32(np.clip(np.partition(flat, count)[count], -most, most))
+
+
+def scatter(patch: Patch, rng: np.random.Generator, share: Floats, count: int) -> NDArray[np.float64]:
+    """`count` random points (n, 2) in um, as dense as `share` (h, w) says."""
+    total = np.cumsum(share.ravel(), dtype=np.float64)
+    if count <= 0 or total[-1] <= 0:
+        return np.empty((0, 2))
+    index = np.minimum(np.searchsorted(total, rng.random(count) * total[-1], side="right"), total.size - 1)
+    shift = (rng.random((count, 2)) - 0.5) * patch.step
+    return np.stack([patch.x.ravel()[index], patch.y.ravel()[index]], axis=1) + shift
+
+
+def packed(patch: Patch, rng: np.random.Generator, distance: Floats, spacing: float) -> NDArray[np.float64]:
+    """Points (n, 2) in um filling an outline side by side: a triangular lattice, shaken."""
+    half = max(float(np.abs(patch.x).max()), float(np.abs(patch.y).max()))
+    n = int(half / spacing) + 1
+    i, j = np.meshgrid(np.arange(-n, n + 1), np.arange(-2 * n, 2 * n + 1))
+    points = np.stack([(i + 0.5 * (j % 2)).ravel() * spacing, j.ravel() * spacing * 0.866], axis=1)
+    points = points + rng.normal(0, 0.22 * spacing, points.shape)
+    column = np.floor((points[:, 0] - patch.x[0, 0]) / patch.step + 0.5).astype(int)
+    row = np.floor((points[:, 1] - patch.y[0, 0]) / patch.step + 0.5).astype(int)
+    inside = (column >= 0) & (row >= 0) & (column < patch.x.shape[1]) & (row < patch.x.shape[0])
+    points, row, column = points[inside], row[inside], column[inside]
+    return points[distance[row, column] < 0]
+
+
+def dots(patch: Patch, points: NDArray[np.float64], radii: NDArray[np.float64],
+         weights: NDArray[np.float64] | float = 1.0) -> Floats:
+    """Round grains drawn one over the other: (h, w), 1 in the middle of a grain of weight 1, thinner towards its edge.
+
+    Grains smaller than a pixel keep their amount and lose their height.
+    """
+    height, width = patch.x.shape
+    result = np.zeros(height * width)
+    if len(points) == 0:
+        return result.reshape(height, width).astype(np.float32)
+    reach = int(np.ceil(radii.max() / patch.step)) + 1
+    offset = np.arange(-reach, reach + 1)
+    column = np.floor((points[:, 0] - patch.x[0, 0]) / patch.step + 0.5).astype(int)[:, None, None] + offset[None, None]
+    row = np.floor((points[:, 1] - patch.y[0, 0]) / patch.step + 0.5).astype(int)[:, None, None] + offset[None, :, None]
+    dx = patch.x[0, 0] + column * patch.step - points[:, 0, None, None]
+    dy = patch.y[0, 0] + row * patch.step - points[:, 1, None, None]
+    radius = radii[:, None, None]
+    drawn = np.maximum(radius, 0.5 * patch.step)
+    share = np.clip(0.5 + (drawn - np.hypot(dx, dy)) / patch.step, 0, 1) * (radius / drawn) ** 2
+    share = share * (np.broadcast_to(weights, len(points))[:, None, None])
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    flat = (row * width + column)[inside]
+    result = np.bincount(flat, weights=share[inside], minlength=height * width)
+    return result.reshape(height, width).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class RedCell:
+    """A red cell: its place and diameter in um, and what deforms it."""
+
+    x: float
+    y: float
+    diameter: float
+    long: float
+    angle: float
+    pallor_depth: float
+    pallor_width: float
+    crenation: float
+    phase: float
+    strength: float
+
+    @property
+    def reach(self) -> float:
+        return 0.5 * self.diameter * (np.sqrt(self.long) + 0.1) + 0.3
+
+
+def red_cell(patch: Patch, cell: RedCell) -> tuple[Floats, Floats]:
+    """(cover, thickness in um) of a red cell: a disc flattened by drying, thinner in the middle (central pallor)."""
+    at = patch.turned(cell.angle)
+    stretch = np.float32(np.sqrt(cell.long))
+    x, y = at.x / stretch, at.y * stretch
+    radius = 0.5 * cell.diameter
+    rho = np.sqrt(x * x + y * y) / np.float32(radius)
+    if cell.crenation > 0.005:
+        theta = np.arctan2(y, x)
+        rho = rho * (1 + np.float32(cell.crenation) * (np.cos(9 * theta + np.float32(cell.phase))
+                                                     + np.sin(5 * theta - np.float32(cell.phase))))
+    else:
+        rho = rho * (1 + np.float32(0.025) * (x * x - y * y) * x / np.float32(radius**3))
+    share = cover((rho - 1) * np.float32(radius), patch.step)
+    inside = np.minimum(rho, 1)
+    rim = 0.72 + 0.28 * (1 - inside**8)
+    middle = 1 - cell.pallor_depth * np.exp(-((rho / np.float32(cell.pallor_width)) ** 3))
+    return share, (share * rim * middle * np.float32(1.9 * cell.strength)).astype(np.float32)
