@@ -32,7 +32,7 @@ class PlainOptions(Section):
 class ResidualOptions(PlainOptions):
     """residual_unit: the unit that becomes a residual block. dropout: probability, before the last layer."""
 
-    residual_unit: Annotated[Literal["1", "2", "3", "none"], BeforeValidator(lambda v: str(v))] = "1"
+    residual_unit: Annotated[Literal["1", "2", "3", "none"], BeforeValidator(str)] = "1"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
 
