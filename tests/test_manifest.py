@@ -38,7 +38,8 @@ def test_a_bad_row_is_named(rows, message):
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_a_manifest_moves_with_its_images(tmp_path, suffix):
     (tmp_path / "here").mkdir()
-    rows = [CELL | {"image": str(tmp_path / "here" / "a.png"), "subject": "007"}, {"cell_id": "b", "image": "/else/b.png"}]
+    rows = [CELL | {"image": str(tmp_path / "here" / "a.png"), "subject": "007"},
+            {"cell_id": "b", "image": "/else/b.png"}]
     write_manifest(make_manifest(rows), tmp_path / "here" / f"cells{suffix}")
     (tmp_path / "here").rename(tmp_path / "there")
     manifest = read_manifest(tmp_path / "there" / f"cells{suffix}")

@@ -201,7 +201,7 @@ def load_recipe(
     The overrides of the scale come first, then the paper's (under `protocol = "paper"`), then `settings`
     (`"training.epochs=5"`, values as TOML, bare words as text). Raises RecipeError, naming file and key.
     """
-    where, text = _recipe_text(name_or_path)
+    where, text = recipe_text(name_or_path)
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -233,7 +233,7 @@ def make_recipe(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 
 def expand_variants(recipe: Recipe) -> dict[str, Recipe]:
-    """One recipe a variant, by name; {'': recipe} where it has none."""
+    """One recipe a variant, by name; `{"": recipe}` where it has none."""
     if not recipe.variants:
         return {"": recipe}
     raw = recipe.model_dump() | {"variants": {}}
@@ -252,7 +252,8 @@ def apply_overrides(raw: Mapping[str, Any], overrides: Mapping[str, Any], where:
         for part in path:
             inner = table.get(part, {})
             if not isinstance(inner, Mapping):
-                raise RecipeError(f"{where}: {dotted}: '{part}' is a value, not a table", "docs/recipes.md lists every key")
+                raise RecipeError(f"{where}: {dotted}: '{part}' is a value, not a table",
+                                  "docs/recipes.md lists every key")
             table[part] = dict(inner)
             table = table[part]
         table[last] = value
@@ -277,12 +278,8 @@ def builtin_recipes() -> dict[str, str]:
             for f in files if f.name.endswith(".toml")}
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """The effective recipe as TOML that `load_recipe` reads back to the same recipe."""
-    return "".join(_toml_table((), recipe.model_dump(exclude={"paper", "scale", "variants"})))
-
-
-def _recipe_text(name_or_path: str | Path) -> tuple[str, str]:
+def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
+    """Where a recipe comes from, for messages, and its TOML: a built-in name first, else a file."""
     name = str(name_or_path)
     builtin = resources.files("leukoscope.recipes") / f"{name}.toml"
     if "/" not in name and not name.endswith(".toml") and builtin.is_file():
@@ -294,6 +291,11 @@ def _recipe_text(name_or_path: str | Path) -> tuple[str, str]:
         return name, path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{name}: cannot be read ({error})", "a recipe is a TOML file in UTF-8") from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The effective recipe as TOML that `load_recipe` reads back to the same recipe."""
+    return "".join(_toml_table((), recipe.model_dump(exclude={"paper", "scale", "variants"})))
 
 
 def _toml_table(path: tuple[str, ...], table: Mapping[str, Any]) -> list[str]:
