@@ -1,0 +1,75 @@
+"""Write a look-alike of C-NMC 2019: the official folders, with the official names or made-up ones, at any size."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import runpy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+draw_cell = runpy.run_path(str(Path(__file__).parents[1] / "drawing.py"))["draw_cell"]
+
+PRELIMINARY = "validation_data/C-NMC_test_prelim_phase_data"
+FINAL = "testing_data/C-NMC_test_final_phase_data"
+LABELS_FILE = "validation_data/C-NMC_test_prelim_phase_data_labels.csv"
+
+
+def make(root: Path, *, subjects: int = 4, cells: int = 2, side: int = 45, preliminary: int = 4, final: int = 3,
+         seed: int = 0) -> Path:
+    """Write `cells` cells for each of `subjects` leukemic and healthy subjects, and both test sets; return `root`."""
+    paths = [f"training_data/fold_{subject % 3}/{label}/UID_{letter}{subject + 1}_{cell + 1}_1_{label}.bmp"
+             for label, letter in (("all", ""), ("hem", "H")) for subject in range(subjects) for cell in range(cells)]
+    paths += [f"{PRELIMINARY}/{number + 1}.bmp" for number in range(preliminary)]
+    paths += [f"{FINAL}/{number + 1}.bmp" for number in range(final)]
+    return write(root, paths, side=side, seed=seed)
+
+
+def make_official(root: Path, official: Path, *, side: int = 8, seed: int = 0) -> Path:
+    """Write every path of official_files.csv.gz as a small image; files that are identical there are identical here."""
+    with gzip.open(official, "rt", newline="") as opened:
+        rows = [row for row in csv.DictReader(opened) if row["path"].endswith(".bmp")]
+    return write(root, [row["path"] for row in rows], side=side, seed=seed,
+                 contents=[int(row["sha256"][:12], 16) for row in rows])
+
+
+def write(root: Path, paths: Sequence[str], *, side: int, seed: int = 0, contents: Sequence[int] = ()) -> Path:
+    """Write each path as a BMP of `side` px on black; equal `contents` (below 2**48) give equal images."""
+    root = Path(root)
+    for folder in {path.rpartition("/")[0] for path in paths}:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    numbered = []
+    drawn = {kind: _encoded(kind, side, seed) for kind in (1, 5)} if contents else {}
+    for number, path in enumerate(paths):
+        kind = 5 if path.endswith("_all.bmp") else 1
+        if contents:  # thousands of files: one drawing a class, told apart by the first pixels (54: end of the header)
+            pixels = drawn[kind]
+            (root / path).write_bytes(pixels[:54] + contents[number].to_bytes(6, "big") + pixels[60:])
+        else:
+            (root / path).write_bytes(_encoded(kind, side, seed + number))
+        if path.startswith(PRELIMINARY):
+            numbered.append(path.rpartition("/")[2])
+    if numbered:
+        write_labels(root, numbered)
+    return root
+
+
+def _encoded(kind: int, side: int, seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(draw_cell(kind, side, side, np.random.default_rng(seed), background=0)).save(buffer, "BMP")
+    return buffer.getvalue()
+
+
+def write_labels(root: Path, names: Sequence[str]) -> None:
+    """The labels file of the preliminary test set: subjects of its own, leukemic and healthy in turn."""
+    with open(root / LABELS_FILE, "w", newline="") as opened:
+        table = csv.writer(opened)
+        table.writerow(["Patient_ID", "new_names", "labels"])
+        for number, name in enumerate(names):
+            leukemic = number % 2 == 0
+            subject = f"{57 + number % 4}" if leukemic else f"H{49 + number % 4}"
+            table.writerow([f"UID_{subject}_{number + 1}_1_{'all' if leukemic else 'hem'}.bmp", name, int(leukemic)])
