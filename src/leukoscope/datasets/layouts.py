@@ -1,0 +1,181 @@
+"""What layouts of images share: walking folders, stable ids, parts of names, finding the image that a name means.
+
+Knows no data set and opens no image.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from ..errors import DatasetError
+from .base import IMAGE_SUFFIXES, is_litter
+
+SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
+          "validation": "validation", "test": "test", "testing": "test"}
+"""Folder or file name, in lower case -> the value of the manifest's `split`."""
+
+NAME_PARTS = ("subject", "group", "split", "field")
+PATTERN_HELP = ("regular expression, searched in each image's path below the folder, with named groups "
+                "subject, group, split or field, such as (?P<subject>P\\d+)_")
+
+
+def files_below(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """Files below `root` with one of the suffixes (in any case), sorted.
+
+    Hidden files and what operating systems leave are left out. Links are followed, but a folder that is reached
+    twice is read once, and a link to a folder above `root` not at all, so that a loop ends. Raises DatasetError for
+    a folder that cannot be read and for a name that is not UTF-8, which no manifest can hold.
+    """
+    above = {_identity(folder) for folder in root.resolve().parents}
+    seen: set[tuple[int, int]] = set()
+    found: list[Path] = []
+    folders, links = [root], []
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        identity = _identity(folder)
+        if identity in seen or identity in above:
+            continue
+        seen.add(identity)
+        for entry in _entries(folder):
+            if is_litter(entry.name):
+                continue
+            if _is_folder(entry):
+                (links if entry.is_symlink() else folders).append(Path(entry.path))
+            elif Path(entry.name).suffix.lower() in suffixes:
+                found.append(Path(entry.path))
+    return sorted(found)
+
+
+def cell_ids(paths: Sequence[Path], root: Path) -> dict[Path, str]:
+    """A stable id a file: its path below `root` without the suffix, with it where two files would share one."""
+    full = {path: path.relative_to(root).as_posix() for path in paths}
+    short = {path: path.relative_to(root).with_suffix("").as_posix() for path in paths}
+    count = Counter(short.values())
+    ids = {path: short[path] if count[short[path]] == 1 else full[path] for path in paths}
+    return ids if len(set(ids.values())) == len(ids) else full
+
+
+def split_of(path: Path, root: Path) -> str | None:
+    """The split that a folder between `root` and the file names (`train`, `val2017`, ...), the innermost first."""
+    names = (re.sub(r"\d{4}$", "", part.lower()) for part in reversed(path.relative_to(root).parts[:-1]))
+    return next((SPLITS[name] for name in names if name in SPLITS), None)
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str] | None:
+    """The option `pattern`, checked; None for ''. Raises DatasetError."""
+    if not pattern:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise DatasetError(f"option pattern: '{pattern}' is no regular expression ({error})", PATTERN_HELP) from error
+    wrong = [name for name in compiled.groupindex if name not in NAME_PARTS]
+    if wrong or not compiled.groupindex:
+        got = f"the group '{wrong[0]}'" if wrong else "no named group"
+        raise DatasetError(f"option pattern: '{pattern}' has {got}", PATTERN_HELP)
+    return compiled
+
+
+def name_parts(pattern: re.Pattern[str] | None, paths: Iterable[Path], root: Path) -> dict[Path, dict[str, str]]:
+    """What the pattern finds in each path below `root`. Raises DatasetError when it fits none of them."""
+    paths = list(paths)
+    if pattern is None:
+        return {path: {} for path in paths}
+    parts: dict[Path, dict[str, str]] = {}
+    for path in paths:
+        match = pattern.search(path.relative_to(root).as_posix())
+        parts[path] = {name: part for name, part in match.groupdict().items() if part} if match else {}
+    if paths and not any(parts.values()):
+        raise DatasetError(f"option pattern: '{pattern.pattern}' fits no name, such as "
+                           f"'{paths[0].relative_to(root).as_posix()}'", PATTERN_HELP)
+    return parts
+
+
+def whole_number(value: object, option: str, low: int, high: int) -> int:
+    """An option as a whole number in [low, high]. Raises DatasetError that names the option."""
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        raise DatasetError(f"option {option}: expected a whole number from {low} to {high}, got '{value}'")
+    return number
+
+
+class Lookup:
+    """Finds the image that an annotation means, by the name that it gives: exact, else in any case, else the stem."""
+
+    def __init__(self, root: Path, paths: Iterable[Path]) -> None:
+        self.root = root
+        self.names: dict[str, list[Path]] = {}
+        for path in paths:
+            for key in {path.name, path.name.lower(), path.stem.lower()}:
+                self.names.setdefault(key, []).append(path)
+
+    def find(self, name: str, near: Path) -> Path | None:
+        """The image called `name` (folders in it count) and, of several, the one nearest to the file `near`.
+
+        None where there is none. Raises ValueError where two fit equally well.
+        """
+        parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        if not parts:
+            return None
+        last = parts[-1]
+        stem = last.rpartition(".")[0] if Path(last).suffix.lower() in IMAGE_SUFFIXES else last
+        fits = self.names.get(last) or self.names.get(last.lower()) or self.names.get(stem.lower()) or []
+        ranked = sorted(((self._nearness(path, parts, near), path) for path in fits), reverse=True)
+        if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
+            both = " and ".join(sorted(str(path.relative_to(self.root)) for _, path in ranked[:2]))
+            raise ValueError(f"'{name}' may be {both}")
+        return ranked[0][1] if ranked else None
+
+    def _nearness(self, path: Path, parts: list[str], near: Path) -> tuple[int, int, int]:
+        folders = path.relative_to(self.root).parts[:-1]
+        beside = near.relative_to(self.root).parts[:-1]
+        named = set(re.split(r"[^a-z0-9]+", near.stem.lower()))
+        return (_common(folders[::-1], parts[-2::-1]), _common(folders, beside),
+                sum(folder.lower() in named for folder in folders))
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file in UTF-8. Raises ValueError with the reason."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError("not a text file in UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+
+
+def _common(first: Sequence[str], second: Sequence[str]) -> int:
+    """How many items the two sequences share at their start."""
+    return next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
+                min(len(first), len(second)))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be read ({error.strerror})", "allow reading the folder") from error
+    for entry in found:
+        if not entry.name.isprintable() and any("\udc80" <= c <= "\udcff" for c in entry.name):
+            raise DatasetError(f"{folder}: the name {os.fsencode(entry.name)!r} is not UTF-8", "rename the file")
+    return found
