@@ -167,8 +167,8 @@ def augment_torch(
         images = torch.nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     if changes.recolours:
         colours = moved(changes.colours)[:, :, :, None, None]
-        means = pixels.sum(dim=(1, 2), dtype=torch.int64).to(torch.float64) / size**2
-        luma = (means * torch.from_numpy(LUMA).to(device)).sum(dim=1).to(torch.float32)
+        means = pixels.sum(dim=(1, 2), dtype=torch.int64).to(torch.float32) / size**2
+        luma = (means * moved(LUMA)).sum(dim=1)
         biases = (moved(changes.pivots) * luma)[:, None, None, None]
         images = sum(colours[:, :, c] * images[:, c:c + 1] for c in range(3)) + biases
         images = images.clamp(0, 255)

@@ -151,3 +151,11 @@ def channel_means(pixels):
             blue += source[np.uintp(3 * p + 2)]
         means[cell] = np.array([red, green, blue]) / (source.size // 3)
     return means
+
+
+@_compiled
+def count_levels(pixels, counts):
+    """Add to `counts` (3, 256) how often each level stands in each channel of `pixels` (n, 3)."""
+    for p in range(pixels.shape[0]):
+        for channel in range(3):
+            counts[channel, pixels[p, channel]] += 1
