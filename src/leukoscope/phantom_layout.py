@@ -85,11 +85,11 @@ def red_cells_around(others: Sequence[Place], width: float, height: float, kind:
     for _ in range(count):
         diameter = float(max(kind.diameter * (1 + kind.anisocytosis * rng.normal()), 3))
         may_overlap = rng.random() < kind.overlap
-        for x, y in rng.uniform(0, 1, (8, 2)) * (outer_width, outer_height) - margin:
-            if whites.gap(float(x), float(y), diameter) < -0.5:
+        for x, y in rng.uniform(0, 1, (12, 2)) * (outer_width, outer_height) - margin:
+            if whites.gap(float(x), float(y), diameter) < -0.7:
                 continue
             gap = reds.gap(float(x), float(y), diameter)
-            if gap > (-0.55 * diameter if may_overlap else -0.25):
+            if gap > (-0.55 * diameter if may_overlap else -0.3):
                 cells.append(_red_cell(float(x), float(y), diameter, kind, rng))
                 reds.add(Place(float(x), float(y), diameter))
                 break
@@ -101,5 +101,5 @@ def _red_cell(x: float, y: float, diameter: float, kind: RedCells, rng: np.rando
     long = float(1 + abs(rng.normal(0, 0.18 if odd else 0.05)))
     crenation = float(rng.uniform(0.01, 0.05)) if odd and rng.random() < 0.4 else 0.0
     depth = float(np.clip(kind.pallor + rng.normal(0, 0.12), 0, 0.95))
-    return RedCell(x, y, diameter, long, float(rng.uniform(0, np.pi)), depth, float(rng.uniform(0.3, 0.5)), crenation,
+    return RedCell(x, y, diameter, long, float(rng.uniform(0, np.pi)), depth, float(rng.uniform(0.36, 0.56)), crenation,
                    float(rng.uniform(0, 2 * np.pi)), float(np.exp(rng.normal(0, 0.07))))

@@ -28,9 +28,9 @@ WAVELENGTHS = np.arange(400, 701, 15, dtype=np.float64)
 
 # A band: height, centre (nm), standard deviation (nm). Amount 1 gives an absorbance (base 10) of about 1 at its peak.
 _BANDS: dict[str, tuple[tuple[float, float, float], ...]] = {
-    "azure": ((0.85, 648, 27), (0.72, 600, 32), (0.12, 420, 60)),
+    "azure": ((0.62, 648, 27), (0.85, 600, 34), (0.28, 555, 30), (0.06, 420, 60)),
     "azure-eosin": ((1.0, 550, 34), (0.38, 604, 30), (0.14, 650, 30), (0.08, 430, 50)),
-    "eosin": ((1.0, 527, 17), (0.52, 497, 24), (0.10, 440, 60)),
+    "eosin": ((1.0, 525, 18), (0.60, 492, 28), (0.10, 440, 60)),
     "haemoglobin": ((1.25, 415, 17), (0.145, 541, 14), (0.155, 577, 10), (0.11, 500, 200)),
 }
 # The sensor's channels: centre and standard deviation (nm) of its sensitivity times the lamp's spectrum.
@@ -52,7 +52,7 @@ class Optics:
 
     numerical_aperture: float = 1.25
     defocus: float = 0.0
-    refraction: float = 0.05
+    refraction: float = 0.01
     fall_off: float = 0.0
     fall_off_centre: tuple[float, float] = (0.5, 0.5)
 
@@ -81,12 +81,14 @@ class Camera:
 
     full_well: electrons at the white point; shot noise is its square root. numpy.inf switches shot noise off.
     gamma: code value = 255 x light ** (1 / gamma).
+    sharpening: how much of the difference to a blurred copy (1 px) the camera adds, 0 for none.
     """
 
     white_point: tuple[float, float, float] = (252.0, 229.0, 204.0)
     full_well: float = 12000.0
     read_noise: float = 12.0
     gamma: float = 2.2
+    sharpening: float = 0.0
 
     def __post_init__(self) -> None:
         for value in self.white_point:
@@ -94,6 +96,7 @@ class Camera:
         _inside("full_well", self.full_well, 10, np.inf)
         _inside("read_noise", self.read_noise, 0, 1e6)
         _inside("gamma", self.gamma, 0.5, 5)
+        _inside("sharpening", self.sharpening, 0, 3)
 
 
 def spectra(wavelengths: NDArray[np.float64] = WAVELENGTHS) -> NDArray[np.float64]:
@@ -130,7 +133,7 @@ def bend(light: Floats, thickness: Floats, optics: Optics, micrometres_per_pixel
     """
     if optics.refraction == 0:
         return light
-    smooth = blurred(thickness, max(optics.blur, 0.16), micrometres_per_pixel)
+    smooth = blurred(thickness, max(optics.blur, 0.25), micrometres_per_pixel)
     curvature = cv2.Laplacian(smooth, cv2.CV_32F, borderType=cv2.BORDER_REPLICATE) / micrometres_per_pixel**2
     sign = 1.0 if optics.defocus >= 0 else -1.0
     factor = 1 - np.clip(sign * optics.refraction * curvature, -0.35, 0.35)
@@ -163,6 +166,9 @@ def photograph(light: Floats, camera: Camera, rng: np.random.Generator) -> NDArr
     noisy = noisy + np.sqrt(variance, out=variance) * rng.standard_normal(light.shape, dtype=np.float32)
     white = np.asarray(camera.white_point, np.float32)
     coded = np.maximum(noisy, 0, out=noisy) ** np.float32(1 / camera.gamma) * white
+    if camera.sharpening > 0:
+        soft = cv2.GaussianBlur(coded, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE)
+        coded += np.float32(camera.sharpening) * (coded - soft)
     return np.clip(np.rint(coded, out=coded), 0, 255).astype(np.uint8)
 
 

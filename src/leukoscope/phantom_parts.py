@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phantom_shapes import Floats, Patch, blob, cover, cut, dots, ellipse, fit_area, join, noise, sausage
+from .phantom_shapes import Floats, Patch, blob, cover, cut, dots, ellipse, fit_area, join, noise, sausage, smoothed
 from .phantom_shapes import scatter as scattered
 
 
@@ -25,7 +25,7 @@ class Painted:
 
 @dataclass(frozen=True)
 class Brush:
-    """What every painter gets: where, by which chance, how large (um), and how strongly the subject's cells granulate."""
+    """What every painter gets: where, by which chance, how large (um), how strongly the subject's cells granulate."""
 
     patch: Patch
     rng: np.random.Generator
@@ -46,9 +46,9 @@ class Brush:
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
 
-    def outline(self, wobble: float = 0.03, long: float = 1.08, warp: float = 0.1) -> Floats:
-        """The cell's outline, of exactly the area of its diameter."""
-        patch = self.patch.warped(self.rng, 1.2, warp) if warp else self.patch
+    def outline(self, wobble: float = 0.03, long: float = 1.08, warp: float = 0.1, fray: float = 0.05) -> Floats:
+        """The cell's outline, of exactly the area of its diameter; `warp` and `fray` (um) roughen it, wide and fine."""
+        patch = self.patch.warped(self.rng, 1.2, warp).warped(self.rng, 0.3, fray)
         shape = blob(patch, self.rng, self.radius, wobble=wobble, long=self.between(1.0, long))
         return fit_area(shape, self.area, self.patch.step)
 
@@ -58,26 +58,32 @@ def amounts_of(azure: float = 0, complex_: float = 0, eosin: float = 0, haemoglo
     return np.array([azure, complex_, eosin, haemoglobin], np.float32)
 
 
-CHROMATIN = amounts_of(0.15, 2.75, 0.2)
+CHROMATIN = amounts_of(0.15, 2.6, 0.25)
+PARACHROMATIN = amounts_of(0.0, 0.1, 0.3)
 AZUROPHILIC = amounts_of(0.0, 1.5, 0.75)
 
 
-def chromatin_of(brush: Brush, nucleus: Floats, *, clump: float, grain: float, contrast: float, dense: float = 1.0,
-               fine: float = 0.12) -> Floats:
-    """Amounts (h, w, 4) of a nucleus: dense clumps of size `clump` (um) parted by light lines, fine grain over them."""
+def chromatin_of(brush: Brush, nucleus: Floats, *, grain: float = 0.105, clump: float = 0.45, closed: float = 0.75,
+                 contrast: float = 0.8, dense: float = 1.0) -> Floats:
+    """Amounts (h, w, 4) of a nucleus: dense chromatin with light gaps.
+
+    grain, clump: sizes (um) of the gaps and of the regions in which they gather. closed: the level above which noise
+    opens a gap; 0 opens half of the nucleus, 2 almost nothing. contrast: share of the dye missing in a gap.
+    """
     rng, patch = brush.rng, brush.patch
-    clumps = noise(patch, rng, clump)
-    lines = np.exp(-((noise(patch, rng, clump * 0.8) / 0.35) ** 2))  # zero crossings: a net of light lines
-    texture = 1 + contrast * (0.35 * np.tanh(1.5 * clumps) - 0.55 * lines + 0.25) + fine * noise(patch, rng, grain)
-    rim = 1 + 0.18 * np.exp(-((nucleus + 0.25) / 0.22) ** 2)  # chromatin lines the membrane
-    depth = 1 - 0.3 * np.exp(nucleus / 0.35)  # the nucleus thins towards its edge
+    level = 0.95 * noise(patch, rng, grain) + 0.3 * noise(patch, rng, clump)
+    gaps = 1 / (1 + np.exp(np.float32(3) * (np.float32(closed) - level)))
+    rim = 1 + 0.25 * np.exp(-(((nucleus + 0.16) / 0.16) ** 2))  # chromatin lines the membrane
+    inner = 1 - np.exp(np.minimum(nucleus, 0) / 0.25)
+    texture = 1.15 - 0.12 * level - contrast * gaps * inner
     stain = dense * float(np.exp(rng.normal(0, 0.08)))
-    amount = stain * np.maximum(texture, 0.15) * rim * depth * cover(nucleus, patch.step)
-    return amount[..., None] * CHROMATIN
+    amount = stain * np.maximum(texture, 0.1) * rim * cover(nucleus, patch.step)
+    paler = gaps * inner * cover(nucleus, patch.step)
+    return amount[..., None] * CHROMATIN + paler[..., None] * PARACHROMATIN
 
 
 def finish(brush: Brush, cell: Floats, nucleus: Floats, cytoplasm: Floats, chromatin: Floats, *,
-            mottle: float = 0.12, grain: float = 0.35, edge: float = 0.15, over: Floats | None = None,
+            mottle: float = 0.25, grain: float = 0.2, edge: float = 0.15, over: Floats | None = None,
             under: Floats | None = None, covering: float = 0.0) -> Painted:
     """Put a cell together: cytoplasm of amounts (4,), mottled; `under` only outside the nucleus, `over` anywhere.
 
@@ -88,7 +94,7 @@ def finish(brush: Brush, cell: Floats, nucleus: Floats, cytoplasm: Floats, chrom
     inside, in_nucleus = cover(cell, step), cover(nucleus, step)
     in_nucleus = np.minimum(in_nucleus, inside)
     texture = 1 + mottle * noise(brush.patch, brush.rng, grain) + 0.6 * mottle * noise(brush.patch, brush.rng, 1.1)
-    texture = texture * (1 + edge * np.exp(cell / 0.7))
+    texture = texture * (1 + edge * np.exp(np.minimum(cell, 0) / 0.4))
     outside_nucleus = inside * (1 - (1 - covering) * in_nucleus)
     amounts = (outside_nucleus * np.maximum(texture, 0))[..., None] * cytoplasm + chromatin
     if under is not None:
@@ -100,12 +106,15 @@ def finish(brush: Brush, cell: Floats, nucleus: Floats, cytoplasm: Floats, chrom
     return Painted(amounts.astype(np.float32), inside, in_nucleus, height.astype(np.float32))
 
 
-def granules(brush: Brush, where: Floats, count: float, *, radius: tuple[float, float], colour: Floats,
-             strength: float = 1.0, spread: float = 0.35) -> Floats:
-    """Amounts (h, w, 4) of about `count` granules scattered over `where` (h, w), of radii in `radius` (um)."""
+def granules(brush: Brush, where: Floats, count: float, radius: tuple[float, float], colour: Floats,
+             *, spread: float = 0.35) -> Floats:
+    """Amounts (h, w, 4) of about `count` granules of `colour` scattered over `where` (h, w); radii in `radius` (um).
+
+    spread: of the logarithm of their strength.
+    """
     points = scattered(brush.patch, brush.rng, where, int(brush.rng.poisson(count)))
     radii = brush.rng.uniform(*radius, len(points))
-    weights = strength * np.exp(brush.rng.normal(0, spread, len(points)))
+    weights = np.exp(brush.rng.normal(0, spread, len(points)))
     return dots(brush.patch, points, radii, weights)[..., None] * colour
 
 
@@ -119,16 +128,15 @@ def round_nucleus(brush: Brush, cell: Floats, share: float, *, wobble: float = 0
     room = max(brush.radius - radius - margin, 0)
     angle = rng.uniform(0, 2 * np.pi)
     at = brush.patch.moved(off_centre * room * np.cos(angle), off_centre * room * np.sin(angle))
-    if warp:
-        at = at.warped(rng, 1.0, warp)
+    at = at.warped(rng, 1.0, warp)
     shape = blob(at, rng, radius, wobble=wobble, long=brush.between(1.0, long))
     if notch > 0:
         # The indentation faces the wider cytoplasm, where the Golgi zone lies.
         turned = at.turned(angle + np.pi + rng.normal(0, 0.4))
         width = radius * brush.between(0.45, 0.8)
         hole = ellipse(turned, (radius * (1.15 - notch) + width, 0), width * 1.25, width, 0)
-        shape = cut(shape, hole, 0.5)
-    shape = np.maximum(shape, cell + np.float32(margin))
+        shape = cut(shape, hole, 0.9)
+    shape = smoothed(np.maximum(shape, cell + np.float32(margin)), brush.patch.step, 0.3 + 0.5 * notch)
     return fit_area(shape, share * brush.area, brush.patch.step)
 
 
@@ -141,7 +149,7 @@ def lobes(brush: Brush, cell: Floats, count: int, share: float, *, arc: float, s
     centres = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
     centres -= centres.mean(axis=0) * brush.between(0.55, 0.95)
     area = share * brush.area / count * np.exp(rng.normal(0, 0.16, count))
-    at = brush.patch.warped(rng, 0.9, 0.16)
+    at = brush.patch.warped(rng, 1.1, 0.28)
     shape = None
     for centre, angle, size in zip(centres, angles, area, strict=True):
         long = plump * np.exp(rng.normal(0, 0.12))
@@ -165,5 +173,5 @@ def bent(brush: Brush, cell: Floats, share: float, *, sweep: float, arc: float, 
     half = share * brush.area / (2 * arc * sweep + np.pi)
     widths = half * (1 + uneven * np.interp(np.linspace(0, 1, 9), np.linspace(0, 1, 4), rng.normal(size=4)))
     shape = sausage(brush.patch.warped(rng, 0.9, 0.18), points, np.maximum(widths, 0.5 * half))
-    shape = np.maximum(shape, cell + np.float32(0.2))
+    shape = smoothed(np.maximum(shape, cell + np.float32(0.2)), brush.patch.step, 0.25)
     return fit_area(shape, share * brush.area, brush.patch.step, most=0.6)

@@ -122,6 +122,11 @@ def cut(a: Floats, b: Floats, soft: float = 0.3) -> Floats:
     return -join(-a, b, soft)
 
 
+def smoothed(distance: Floats, step: float, by: float) -> Floats:
+    """An outline with its corners rounded, horns and dents alike, over about `by` um."""
+    return np.asarray(cv2.GaussianBlur(distance, (0, 0), by / step, borderType=cv2.BORDER_REPLICATE), np.float32)
+
+
 def fit_area(distance: Floats, area: float, step: float, most: float = np.inf) -> Floats:
     """Grow or shrink an outline, by at most `most` um, to `area` um2."""
     count = round(area / step**2)
@@ -215,6 +220,6 @@ def red_cell(patch: Patch, cell: RedCell) -> tuple[Floats, Floats]:
         rho = rho * (1 + np.float32(0.025) * (x * x - y * y) * x / np.float32(radius**3))
     share = cover((rho - 1) * np.float32(radius), patch.step)
     inside = np.minimum(rho, 1)
-    rim = 0.72 + 0.28 * (1 - inside**8)
-    middle = 1 - cell.pallor_depth * np.exp(-((rho / np.float32(cell.pallor_width)) ** 3))
+    rim = np.sqrt(1 - inside**10) * (0.9 + 0.1 * inside**4)
+    middle = 1 - cell.pallor_depth * np.exp(-((rho / np.float32(cell.pallor_width)) ** 2))
     return share, (share * rim * middle * np.float32(1.9 * cell.strength)).astype(np.float32)

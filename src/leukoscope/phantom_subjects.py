@@ -35,7 +35,7 @@ class Stain:
     azure: float = 1.0
     eosin: float = 1.0
     blueing: float = 0.0
-    red_cells: tuple[float, float, float, float] = (0.074, 0.037, 0.095, 0.153)
+    red_cells: tuple[float, float, float, float] = (0.062, 0.046, 0.115, 0.160)
 
     def __post_init__(self) -> None:
         if min(self.azure, self.eosin, *self.red_cells) < 0 or not -0.5 <= self.blueing <= 0.5:
@@ -60,8 +60,8 @@ class RedCells:
     anisocytosis: float = 0.05
     pallor: float = 0.45
     odd: float = 0.1
-    density: float = 9.0
-    overlap: float = 0.12
+    density: float = 12.0
+    overlap: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Subject:
     granulation: float = 1.0
     platelets: float = 0.6
     debris: float = 0.5
-    focus_spread: float = 0.1
+    focus_spread: float = 0.06
 
     @property
     def differential(self) -> dict[str, float]:
@@ -94,22 +94,22 @@ def draw_subject(rng: np.random.Generator | int, *, state: str | None = None, na
         raise LeukoscopeError(f"state: expected one of {', '.join(DIFFERENTIALS)}, got '{state}'", "choose one of them")
     anaemic = state in ("anaemia", "leukemia")
     log_normal = lambda spread: float(np.exp(rng.normal(0, spread)))  # noqa: E731
-    red = np.array([0.074, 0.037, 0.095, 0.153]) * np.exp(rng.normal(0, 0.18, 4))
+    red = np.array([0.062, 0.046, 0.115, 0.160]) * np.exp(rng.normal(0, 0.14, 4))
     stain = Stain(log_normal(0.11), log_normal(0.15), float(np.clip(rng.normal(0, 0.08), -0.2, 0.25)),
                   (float(red[0]), float(red[1]), float(red[2]), float(red[3])))
     warm = np.clip(rng.normal(0, 1), -1.5, 2.5)
     white = np.clip(np.array([251, 230, 207]) + warm * np.array([-3, 1.5, 10]) + rng.normal(0, 2, 3), 170, 254)
     camera = Camera((float(white[0]), float(white[1]), float(white[2])), float(rng.uniform(6000, 25000)),
-                    float(rng.uniform(5, 25)), 2.2)
-    optics = Optics(defocus=float(rng.normal(0, 0.12)), refraction=float(rng.uniform(0.01, 0.04)),
+                    float(rng.uniform(5, 25)), 2.2, float(rng.uniform(0.3, 1.3)))
+    optics = Optics(defocus=float(rng.normal(0, 0.04)), refraction=float(rng.uniform(0.002, 0.015)),
                     fall_off=float(rng.uniform(0.02, 0.14)),
                     fall_off_centre=(float(rng.uniform(0.35, 0.65)), float(rng.uniform(0.35, 0.65))))
     cells = RedCells(
         diameter=float(rng.normal(6.9 if anaemic else 7.5, 0.25)),
         anisocytosis=float(rng.uniform(0.05, 0.11) if anaemic else rng.uniform(0.03, 0.06)),
-        pallor=float(rng.uniform(0.5, 0.85) if anaemic else rng.uniform(0.2, 0.65)),
-        odd=float(rng.beta(1.2, 6)), density=float(rng.uniform(5, 8) if anaemic else rng.uniform(7, 12)),
-        overlap=float(rng.beta(1, 6)))
+        pallor=float(rng.uniform(0.6, 0.92) if anaemic else rng.uniform(0.4, 0.8)),
+        odd=float(rng.beta(1.2, 6)), density=float(rng.uniform(6, 10) if anaemic else rng.uniform(9, 15)),
+        overlap=float(rng.beta(1.2, 6)))
     granulation = float(rng.uniform(1.3, 2.0)) if state == "infection" else log_normal(0.3)
     return Subject(name, state, stain, optics, camera, cells, min(granulation, 2.0), float(rng.uniform(0.15, 0.9)),
-                   float(rng.uniform(0, 1.2)), float(rng.uniform(0.03, 0.2)))
+                   float(rng.uniform(0, 1.2)), float(rng.uniform(0.01, 0.08)))
