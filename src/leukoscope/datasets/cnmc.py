@@ -103,9 +103,9 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
     for folder, folders, files in os.walk(base, followlinks=True):
         deep = len(Path(folder).relative_to(base).parts) >= DEPTH
         folders[:] = [] if deep else sorted(name for name in folders if not is_litter(name))
+        above = Path(folder).relative_to(base.parent).as_posix()
         for name in sorted(files):
-            path = Path(folder, name)
-            yield path, path.relative_to(base.parent).as_posix()
+            yield Path(folder, name), f"{above}/{name}"
 
 
 def _add_file(path: Path, relative: str, found: _Found) -> None:

@@ -32,7 +32,6 @@ PAUSE = 1.0
 """Seconds before the second try; doubled before each further one."""
 LONGEST_PAUSE = 60.0
 TIMEOUT = 30.0
-BLOCK = 1 << 18
 _RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CHANGED = "the file changed at its publisher or on the way: fetch it by hand, or try again later"
 _MOVED = "open the address in a browser: the file may have moved or need a login"
@@ -120,6 +119,8 @@ def _fetch_part(transfer: _Transfer, attempts: int, pause: float) -> None:
             failed = 1 if _length(part) > furthest else failed + 1
             furthest = max(furthest, _length(part))
             if failed >= attempts:
+                if file.checksum and part.exists() and not _fault(part, file):
+                    return  # whole by its checksum, whatever length the server promised
                 raise DownloadError(f"{file.url}: {error} ({attempts} tries)", "try again later: what has come is kept "
                                     "and the download goes on from there") from error
             time.sleep(min(max(pause * 2 ** (failed - 1), error.wait), LONGEST_PAUSE))
@@ -206,7 +207,7 @@ def _receive(transfer: _Transfer, response: httpx.Response, start: int) -> None:
     whole = transfer.file.bytes or _whole_length(response)
     done = start
     with open(_part(transfer.target), "ab") as part:
-        for block in response.iter_raw(BLOCK):
+        for block in response.iter_raw():  # no block size: blocks that are not full are lost where it breaks off
             done += len(block)
             if whole is not None and done > whole:
                 break
@@ -292,8 +293,10 @@ def _alone(target: Path) -> Iterator[None]:
     lock = FileLock(target.with_name(f".{target.name}.lock"), timeout=0)
     try:
         with lock:
-            yield
-            Path(lock.lock_file).unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                Path(lock.lock_file).unlink(missing_ok=True)
     except Timeout as error:
         raise DownloadError(f"{target}: another process is fetching it", "wait until it has ended") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,5 +26,6 @@ def make(root: Path, *, size: int = 28, train: int = 16, val: int = 8, test: int
     """Write the archive into `root` and return its path."""
     path = Path(root) / ("bloodmnist.npz" if size == 28 else f"bloodmnist_{size}.npz")
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **arrays(size=size, train=train, val=val, test=test, seed=seed))
+    values: dict[str, Any] = dict(arrays(size=size, train=train, val=val, test=test, seed=seed))
+    np.savez_compressed(path, **values)
     return path
