@@ -6,7 +6,7 @@ Knows the folders Annotations, JPEGImages and ImageSets, and any other that hold
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from xml.parsers import expat
 
@@ -55,10 +55,11 @@ def index(root: Path, view: str = "boxes", **options: str) -> Index:
     pattern = compile_pattern(options.get("pattern", ""))
     found = Findings(Path(root).absolute(), Path(root).absolute().name)
     paths = files_below(found.root)
-    lookup, splits = Lookup(found.root, paths), _listed_splits(found)
+    annotations = files_below(found.root, {".xml"})
+    lookup, splits = Lookup(found.root, paths), _listed_splits(found, {path.stem for path in annotations})
     ids, parts = cell_ids(paths, found.root), name_parts(pattern, paths, found.root)
     mended, taken = [], {}
-    for annotation in files_below(found.root, {".xml"}):
+    for annotation in annotations:
         try:
             tree = read_annotation(annotation)
             path = _image_of(tree, annotation, lookup, mended)
@@ -143,7 +144,7 @@ def _corner(thing: ET.Element, name: str) -> str:
     return text.strip()
 
 
-def _listed_splits(found: Findings) -> dict[str, str]:
+def _listed_splits(found: Findings, known: Collection[str]) -> dict[str, str]:
     """Annotation -> split, by lists such as ImageSets/Main/train.txt; one that stands in two is not believed."""
     splits: dict[str, str] = {}
     torn: set[str] = set()
@@ -151,16 +152,17 @@ def _listed_splits(found: Findings) -> dict[str, str]:
         split = SPLITS.get(path.stem.lower())
         if split is None or "imagesets" not in (part.lower() for part in path.parts):
             continue
-        for name in _names(found, path):
+        for line in _lines(found, path):
+            name = line if line in known else line.split()[0]  # lists a class say 1 or -1 behind the name
             if splits.setdefault(name, split) != split:
                 torn.add(name)
     found.note_some("names stand in the lists of two splits and get none", sorted(torn))
     return {name: split for name, split in splits.items() if name not in torn}
 
 
-def _names(found: Findings, path: Path) -> Sequence[str]:
+def _lines(found: Findings, path: Path) -> list[str]:
     try:
-        return [line.split()[0] for line in read_lines(path) if line.strip()]
+        return [line.strip() for line in read_lines(path) if line.strip()]
     except ValueError as error:
         found.damaged.append((str(path), str(error)))
         return []

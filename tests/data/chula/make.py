@@ -1,4 +1,4 @@
-"""Write a look-alike of Chula WBC: WBC_Samples/train|valid/images|labels, some labels one folder up, mirrored copies."""
+"""Write a look-alike of Chula WBC: WBC_Samples/train|valid/images|labels, stray labels, mirrored copies."""
 
 from __future__ import annotations
 
