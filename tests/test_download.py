@@ -360,8 +360,8 @@ def test_a_download_that_is_killed_goes_on_where_it_was(server: Server, tmp_path
         killed.wait(60)
 
     server.plan = [stall, send()]
-    code = ("import sys; from pathlib import Path; from leukoscope.datasets.base import Download; "
-            "from leukoscope.datasets.download import fetch; fetch(Download(sys.argv[1], 'cells.npz'), Path(sys.argv[2]))")
+    code = ("import sys; from leukoscope.datasets.base import Download; "
+            "from leukoscope.datasets.download import fetch; fetch(Download(sys.argv[1], 'cells.npz'), sys.argv[2])")
     with subprocess.Popen([sys.executable, "-c", code, server.url, str(tmp_path)]) as process:
         part = tmp_path / "cells.npz.part"
         until = time.monotonic() + 60

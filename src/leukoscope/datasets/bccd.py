@@ -61,13 +61,12 @@ def index(root: Path, view: str = "cells", **options: str) -> Index:
     if not found.rows:
         raise DatasetError(f"{base}: no field has an image and a box", "unpack the archive again")
     cells = make_manifest(found.rows)
+    if found.empty:
+        found.notes.append(f"fields without leukocytes: {', '.join(found.empty)}")
+    counts = COUNTS
     if view == "cells":
         cells = cells.filter(pl.col("label") == "leukocyte")
         counts = {"leukocyte": COUNTS["leukocyte"]}
-        if found.empty:
-            found.notes.append(f"fields without leukocytes: {', '.join(found.empty)}")
-    else:
-        counts = COUNTS
     return Index(cells, counts, tuple(found.missing), tuple(found.damaged), tuple(found.notes))
 
 
