@@ -112,6 +112,8 @@ def test_fields_without_leukocytes_and_unlisted_fields_are_named(tmp_path: Path)
 def test_no_box_at_all_is_an_error(tmp_path: Path):
     with pytest.raises(DatasetError, match="no field has an image and a box"):
         bccd.index(make(tmp_path, fields=1, boxes={0: []}))
+    with pytest.raises(DatasetError, match="no field has a leukocyte"):
+        bccd.index(make(tmp_path / "red", fields=1, boxes={0: [("RBC", 1, 1, 9, 9)]}))
     with pytest.raises(DatasetError, match="Annotations and JPEGImages"):
         bccd.index(tmp_path / "BCCD" / "Annotations")
 

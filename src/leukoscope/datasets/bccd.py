@@ -67,6 +67,8 @@ def index(root: Path, view: str = "cells", **options: str) -> Index:
     if view == "cells":
         cells = cells.filter(pl.col("label") == "leukocyte")
         counts = {"leukocyte": COUNTS["leukocyte"]}
+    if cells.is_empty():
+        raise DatasetError(f"{base}: no field has a leukocyte", "use --view boxes for the other boxes")
     return Index(cells, counts, tuple(found.missing), tuple(found.damaged), tuple(found.notes))
 
 

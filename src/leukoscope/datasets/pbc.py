@@ -79,6 +79,8 @@ def index(root: Path, view: str = "eight", **options: str) -> Index:
     elif view == "fine":
         cells = cells.with_columns(label=pl.col("fine_label"))
         notes.append("neutrophils and immature granulocytes (ig) of no stated stage keep their class's name")
+    if cells.is_empty():
+        raise DatasetError(f"{base}: holds no cell of the view '{view}'", "use --view eight")
     missing = _missing(cells, LEUKOCYTES if view == "five" else tuple(COUNTS))
     return Index(cells, _expected(view), missing, tuple(damaged), tuple(notes))
 
