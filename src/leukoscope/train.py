@@ -1,0 +1,217 @@
+"""One recipe is one run: prepare the cells, train the folds, join their predictions, evaluate.
+
+Ends with metrics.json; the report is made from the folder by others.
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import polars as pl
+import torch
+
+from . import __version__
+from .cells import channel_statistics
+from .errors import RecipeError, RunError
+from .evaluate import evaluate
+from .files import read_json, write_json
+from .leaks import Verdict
+from .manifest import make_manifest, write_table
+from .recipe import Recipe
+from .runs import Run, fresh_network, read_fold_tables
+from .train_fold import Hardware, train_fold
+from .train_module import FoldTask
+from .train_prepare import Prepared, is_prepared, prepare, prepare_again, select_cells, with_classes
+from .train_progress import Event
+from .train_transfer import check_start_unseen, check_transfer
+
+__all__ = ["Event", "train"]
+
+OnEvent = Callable[[Event], None]
+
+PACKAGES = ("torch", "torchvision", "lightning", "numpy", "polars", "scipy", "scikit-learn", "statsmodels",
+            "opencv-python-headless", "pillow", "numba", "safetensors", "pydantic")
+LOCK = ".lock"
+
+
+def train(
+    recipe: Recipe,
+    manifest: pl.DataFrame,
+    out: Path,
+    *,
+    resume: bool = False,
+    skip_damaged: bool = False,
+    on_event: OnEvent | None = None,
+    devices: int = 1,
+    accelerator: str = "auto",
+) -> Run:
+    """Train a recipe on a manifest's cells and leave a finished run in `out`.
+
+    resume: go on with a run that was stopped, at whatever moment, to the numbers it would have reached; start one
+        where `out` is not there yet. Without it, `out` must be new or empty.
+    devices: GPUs, or processes on the CPU (`accelerator = "cpu"`); a batch is shared among them.
+    Raises LeukoscopeError for whatever a user can get wrong; nothing is left in `out` unless training could start.
+    """
+    out = Path(out)
+    tell: OnEvent = on_event or (lambda event: None)
+    started = time.monotonic()
+    with _explained(out):
+        manifest = make_manifest(manifest)
+        recipe = with_classes(recipe, select_cells(manifest, recipe.data, seed=recipe.seed).classes)
+        hardware = _check(recipe, Hardware(accelerator, devices))
+        going_on = _check_folder(out, resume)
+        if going_on:
+            with _locked(out):
+                prepared = prepare_again(recipe, manifest, out, on_event=tell)
+                return _finish(prepared, out, hardware, tell, started)
+        prepared = prepare(recipe, manifest, out, skip_damaged=skip_damaged, on_event=tell,
+                           environment=_environment(recipe, hardware), guard=_look_at_start)
+        with _locked(out):
+            return _finish(prepared, out, hardware, tell, started)
+
+
+def _finish(prepared: Prepared, out: Path, hardware: Hardware, tell: OnEvent, started: float) -> Run:
+    """Train the folds that are not done, join and evaluate."""
+    run = Run(out)
+    if run.finished:
+        return run
+    folds = run.all_folds
+    for number, fold in enumerate(folds):
+        if fold not in run.folds:
+            _one_fold(prepared, run, fold, hardware, tell)
+        tell(Event("fold", number + 1, len(folds), fold, len(folds), metrics=run.fold(fold)))
+    predictions = read_fold_tables(run, "predictions.parquet")
+    validation = read_fold_tables(run, "validation.parquet")
+    assert predictions is not None
+    write_table(predictions, out / "predictions.parquet")
+    if validation is not None:
+        write_table(validation, out / "validation.parquet")
+    tell(Event("evaluate", 0, 1))
+    recipe = prepared.recipe
+    metrics = evaluate(predictions, recipe.data.classes, positive=recipe.data.positive, validation=validation,
+                       seed=recipe.seed).to_dict()
+    environment = read_json(out / "environment.json")
+    write_json(out / "environment.json",
+               environment | {"seconds": round(environment["seconds"] + time.monotonic() - started, 3)})
+    write_json(out / "metrics.json", metrics)
+    (out / LOCK).unlink(missing_ok=True)
+    tell(Event("done", len(folds), len(folds), folds=len(folds), metrics=metrics["overall"]))
+    return Run(out)
+
+
+def _one_fold(prepared: Prepared, run: Run, fold: int, hardware: Hardware, tell: OnEvent) -> None:
+    recipe, packed = prepared.recipe, prepared.packed
+    learned, validated, tested = (prepared.rows(fold, part) for part in ("train", "validation", "test"))
+    mean, std = np.zeros(3), np.ones(3)
+    if recipe.preprocess.normalise == "channel":
+        seen = np.arange(len(packed.pixels)) if recipe.split.fit_on == "all" else learned
+        mean, std = channel_statistics(packed.pixels, seen)
+        std = np.where(std < 1e-6, 1.0, std)  # a channel that never changes is left as it is
+    chosen_by = tested if recipe.split.select_on == "test" else validated
+    task = FoldTask(recipe, run.fold_folder(fold), fold, len(run.all_folds), packed, prepared.labels, learned,
+                    chosen_by, mean, std)
+    train_fold(task, hardware, tested=tested, validated=validated, cells=prepared.manifest, on_event=tell)
+
+
+def _check(recipe: Recipe, hardware: Hardware) -> Hardware:
+    """Raise RecipeError for what can be known to fail before a single image is read."""
+    with torch.device("meta"):
+        network = fresh_network(recipe)
+    check_transfer(recipe, network)
+    training = recipe.training
+    if hardware.devices < 1:
+        raise RunError(f"devices = {hardware.devices}", "take at least one")
+    if training.batch_size % hardware.devices:
+        raise RecipeError(f"training.batch_size = {training.batch_size} cannot be shared by {hardware.devices} devices",
+                          f"take a multiple of {hardware.devices}")
+    if hardware.device.type == "cuda" and hardware.devices > torch.cuda.device_count():
+        raise RunError(f"devices = {hardware.devices}: this machine has {torch.cuda.device_count()} GPUs",
+                       "take fewer")
+    chooses = recipe.split.select_on == "test" or recipe.split.validation > 0 or recipe.split.kind == "official"
+    watching = training.patience > 0 or training.schedule == "plateau"
+    if watching and not chooses:
+        raise RecipeError("training.patience and training.schedule = 'plateau' need a part to watch, and "
+                          "split.validation is 0", "set split.validation, for example to 0.1")
+    return hardware
+
+
+def _check_folder(out: Path, resume: bool) -> bool:
+    """Whether an earlier run goes on. Raises RunError where `out` may not be written to."""
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: is a file, not a folder", "name another folder")
+    held = [path for path in out.iterdir() if path.name != LOCK] if out.is_dir() else []
+    if not held or (resume and not is_prepared(out) and _is_begun(held)):
+        return False
+    if not resume:
+        what = "holds a run already" if (out / "recipe.toml").is_file() else "is not empty"
+        raise RunError(f"{out}: {what}", "go on with --resume, or name another folder" if "run" in what
+                       else "name another folder")
+    Run(out)
+    return True
+
+
+def _is_begun(held: list[Path]) -> bool:
+    """Whether these are only what a run killed while it was being prepared leaves: then it is prepared anew."""
+    known = {"recipe.toml", "guard.json", "left_out.json", "environment.json", "fingerprints.parquet",
+             "manifest.parquet"}
+    return all(path.name in known or ".partial" in path.name for path in held)
+
+
+def _look_at_start(prepared: Prepared, prints: pl.DataFrame) -> Verdict | None:
+    return check_start_unseen(prepared.recipe, prepared.manifest, prepared.splits, prints)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Only one process trains a run. The lock of a killed process is free again."""
+    try:
+        with filelock.FileLock(out / LOCK, timeout=0):
+            yield
+    except filelock.Timeout as error:
+        raise RunError(f"{out}: another process is training this run", "wait for it, or name another folder") from error
+
+
+@contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    """A full disk or a folder without permission is the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG):
+            raise
+        raise RunError(f"{error.filename or out}: cannot be written ({error.strerror})",
+                       "make room or name a folder that may be written to, then go on with --resume") from error
+
+
+def _environment(recipe: Recipe, hardware: Hardware) -> dict[str, Any]:
+    """Where and with what the run was made."""
+    device = hardware.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "leukoscope": __version__, "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "platform": platform.platform(), "cpu": _cpu_name(), "device": name, "devices": hardware.devices,
+        "threads": torch.get_num_threads(), "seed": recipe.seed, "command": shlex.join(sys.argv),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": 0.0,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.machine()

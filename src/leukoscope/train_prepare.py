@@ -1,0 +1,209 @@
+"""From a manifest and a recipe to what is trained on: the chosen cells, packed, fingerprinted, split and guarded.
+
+Nothing is written before all of it is known to be in order, so a refused experiment leaves no folder behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from .cells import PackedCells, pack_cells
+from .duplicates import duplicate_pairs, fingerprint_pixels
+from .errors import ManifestError, RunError
+from .files import read_json, write_json, write_text
+from .manifest import write_manifest, write_table
+from .recipe import Data, Recipe, dump_recipe
+from .runs import Run
+from .splits import Verdict, check_leaks, make_splits
+from .train_progress import Event
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The cells of an experiment, under its labels and in its classes' order; and how many were left out, and why."""
+
+    cells: pl.DataFrame
+    classes: tuple[str, ...]
+    other_labels: dict[str, int]
+    over_per_class: int
+    unlabelled: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the folds are trained from. labels: (n,) class index of each packed cell, in the manifest's order."""
+
+    recipe: Recipe
+    manifest: pl.DataFrame
+    packed: PackedCells
+    labels: np.ndarray
+    splits: pl.DataFrame
+
+    def rows(self, fold: int, *parts: str) -> np.ndarray:
+        """Row numbers of a fold's cells in these parts, ascending."""
+        numbered = self.manifest.select("cell_id").with_row_index("row")
+        chosen = self.splits.filter((pl.col("fold") == fold) & pl.col("part").is_in(parts))
+        return numbered.join(chosen, on="cell_id", how="semi")["row"].to_numpy().astype(np.int64)
+
+
+def select_cells(manifest: pl.DataFrame, data: Data, *, seed: int) -> Selection:
+    """The cells that `data` asks for, in the manifest's order. Raises ManifestError for a class without cells, or
+    fewer than two classes."""
+    merged = manifest.with_columns(pl.col("label").replace(data.merge))
+    labelled = merged.filter(pl.col("label").is_not_null() & (pl.col("label") != ""))
+    counts = dict(labelled.group_by("label").len().sort("label").iter_rows())
+    classes = data.classes or tuple(counts)
+    for name in classes:
+        if name not in counts:
+            raise ManifestError(f"class '{name}' has no cells (labels there: {', '.join(counts) or 'none'})",
+                                "correct data.classes, or rename labels with data.merge")
+    if len(classes) < 2:
+        raise ManifestError(f"{len(classes)} class ({', '.join(classes)}): nothing to tell apart",
+                            "give cells of at least two labels")
+    if data.positive and data.positive not in classes:
+        raise ManifestError(f"data.positive = '{data.positive}' is not among the labels {', '.join(classes)}",
+                            "correct data.positive")
+    wanted = labelled.filter(pl.col("label").is_in(classes))
+    cells = _draw(wanted, classes, data.per_class, seed)
+    return Selection(cells, classes, {name: n for name, n in counts.items() if name not in classes},
+                     wanted.height - cells.height, merged.height - labelled.height)
+
+
+def _draw(cells: pl.DataFrame, classes: tuple[str, ...], per_class: int, seed: int) -> pl.DataFrame:
+    """At most `per_class` cells of each class; which ones depends on the seed and the ids, not on the rows' order."""
+    if not per_class:
+        return cells
+    chosen: list[str] = []
+    for number, name in enumerate(classes):
+        ids = cells.filter(pl.col("label") == name)["cell_id"].sort()
+        order = np.random.default_rng([seed, number]).permutation(len(ids))[:per_class]
+        chosen += ids[order].to_list()
+    return cells.filter(pl.col("cell_id").is_in(chosen))
+
+
+def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: bool, on_event: OnEvent,
+            environment: dict[str, Any], guard: Callable[[Prepared, pl.DataFrame], Verdict | None]) -> Prepared:
+    """Select, pack, fingerprint, split and guard; then write all that into the run folder, splits.parquet last.
+
+    `guard` may look further (at an earlier run that the weights come from) and returns a verdict to be joined.
+    Raises whatever is wrong: ManifestError, ImageError, RecipeError, LeakError.
+    """
+    selection = select_cells(manifest, recipe.data, seed=recipe.seed)
+    recipe = with_classes(recipe, selection.classes)
+    packed = pack_cells(selection.cells, recipe.preprocess, skip_damaged=skip_damaged,
+                        on_progress=lambda done, total: on_event(Event("pack", done, total)))
+    cells = selection.cells.filter(pl.col("cell_id").is_in(packed.cell_ids))
+    for name in selection.classes:
+        if not (cells["label"] == name).any():
+            raise ManifestError(f"every image of class '{name}' is damaged", "mend the images, or leave the class out")
+    prints = fingerprint_pixels(packed.cell_ids, packed.pixels,
+                                on_progress=lambda done, total: on_event(Event("fingerprint", done, total)))
+    pairs = duplicate_pairs(prints)
+    splits = make_splits(cells, recipe.split, seed=recipe.seed, pairs=pairs)
+    prepared = Prepared(recipe, cells, packed, class_numbers(cells, selection.classes), splits)
+    verdict = check_leaks(cells, splits, recipe, pairs=pairs)
+    verdict.enforce()
+    further = guard(prepared, prints)
+    left_out = {"damaged": [{key: str(value) for key, value in asdict(d).items()} for d in packed.damaged],
+                "other_labels": selection.other_labels, "over_per_class": selection.over_per_class,
+                "unlabelled": selection.unlabelled}
+    write_text(out / "recipe.toml", dump_recipe(recipe))
+    write_json(out / "guard.json", _joined(verdict, further).to_dict())
+    write_json(out / "left_out.json", left_out)
+    write_json(out / "environment.json", environment | {"pixels": pixels_digest(packed)})
+    write_table(prints, out / "fingerprints.parquet")
+    write_manifest(cells, out / "manifest.parquet")
+    write_table(splits, out / "splits.parquet")
+    return prepared
+
+
+def is_prepared(out: Path) -> bool:
+    """Whether a run folder holds everything that `prepare` writes."""
+    return (out / "splits.parquet").is_file()
+
+
+def prepare_again(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, on_event: OnEvent) -> Prepared:
+    """What an earlier `prepare` made, read from the run folder. Raises RunError where recipe or cells have changed."""
+    run = Run(out)
+    selection = select_cells(manifest, recipe.data, seed=recipe.seed)
+    recipe = with_classes(recipe, selection.classes)
+    _check_same_recipe(recipe, run)
+    damaged = [row["cell_id"] for row in read_json(out / "left_out.json")["damaged"]]
+    cells = selection.cells.filter(~pl.col("cell_id").is_in(damaged))
+    _check_same_cells(cells, run)
+    packed = pack_cells(cells, recipe.preprocess,
+                        on_progress=lambda done, total: on_event(Event("pack", done, total)))
+    if pixels_digest(packed) != read_json(out / "environment.json")["pixels"]:
+        raise RunError(f"{out}: the images are not those that the run was started with",
+                       "put the old ones back, or train into another folder")
+    return Prepared(recipe, cells, packed, class_numbers(cells, selection.classes), run.splits)
+
+
+def with_classes(recipe: Recipe, classes: tuple[str, ...]) -> Recipe:
+    """The recipe with its classes named, as a run keeps it."""
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"classes": classes}),
+                                     "paper": {}, "scale": {}, "variants": {}})
+
+
+def class_numbers(cells: pl.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    """(n,) int64 index of each cell's label among the classes."""
+    return cells["label"].replace_strict(classes, range(len(classes)), return_dtype=pl.Int64).to_numpy()
+
+
+def pixels_digest(packed: PackedCells) -> str:
+    """SHA-256 of the packed pixels: the same images, cut and resized the same way."""
+    digest = hashlib.sha256()
+    for start in range(0, len(packed.pixels), 1024):
+        digest.update(np.ascontiguousarray(packed.pixels[start:start + 1024]).data)
+    return digest.hexdigest()
+
+
+def _joined(verdict: Verdict, further: Verdict | None) -> Verdict:
+    if further is None:
+        return verdict
+    return Verdict(verdict.protocol, verdict.checked + further.checked, verdict.not_checked + further.not_checked,
+                   verdict.leaks + further.leaks)
+
+
+def _check_same_recipe(recipe: Recipe, run: Run) -> None:
+    old, new = run.recipe.model_dump(), recipe.model_dump()
+    for key, was, now in _differences(old, new):
+        raise RunError(f"{run.folder}: made with {key} = {was!r}, now it is {now!r}",
+                       "resume with the recipe and settings that it was started with, or train into another folder")
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[tuple[str, Any, Any]]:
+    found: list[tuple[str, Any, Any]] = []
+    for key in old.keys() | new.keys():
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            found += _differences(was, now, f"{path}{key}.")
+        elif was != now:
+            found.append((f"{path}{key}", was, now))
+    return sorted(found, key=lambda item: item[0])
+
+
+def _check_same_cells(cells: pl.DataFrame, run: Run) -> None:
+    # The images may have moved: their paths may differ, their pixels are compared once they are packed.
+    old = run.manifest.drop("image", "mask")
+    new = cells.drop("image", "mask")
+    if old.equals(new):
+        return
+    mend = "resume with the manifest that it was started with, or train into another folder"
+    if old.height != new.height:
+        raise RunError(f"{run.folder}: made from {old.height} cells, this manifest gives {new.height}", mend)
+    if old.columns != new.columns:
+        raise RunError(f"{run.folder}: made from a manifest with other columns", mend)
+    name = next(n for n in old.columns if not old[n].equals(new[n]))
+    row = next(i for i, (a, b) in enumerate(zip(old[name], new[name], strict=True)) if a != b)
+    raise RunError(f"{run.folder}: made with {name} = {old[name][row]!r} in row {row + 1} ('{old['cell_id'][row]}'), "
+                   f"now it is {new[name][row]!r}", mend)
