@@ -14,13 +14,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from .figures_common import (
     BLUE,
     INK,
     LINE,
     NAME_LIMIT,
+    ROW,
     SOFT,
     VERMILLION,
     Estimate,
@@ -41,6 +42,8 @@ __all__ = ["confusion_figure", "dots_figure", "feature_map_sheet", "precision_re
 SHARE = LinearSegmentedColormap.from_list("share", ["#ffffff", "#d3e5f2", "#7fb5d8", "#2b82bb", "#0a4f80"])
 WIDTH = 4.6
 """Width in inches of a figure that stands two to a row on a desk and one to a row on a phone."""
+MARGIN = 0.22
+"""Inches right of the axes, for the half of the last tick's label that stands out."""
 
 
 @styled
@@ -52,17 +55,17 @@ def confusion_figure(classes: Sequence[str], matrix: Sequence[Sequence[int]]) ->
     share = np.divide(cells, totals[:, None], out=np.zeros_like(cells), where=totals[:, None] > 0)
     names = short_names(tuple(classes), NAME_LIMIT)
     rows = [f"{name}  ({count(total)})" for name, total in zip(names, totals, strict=True)]
-    side = max(0.46, min(0.85, 4.0 / n), text_width([count(cells.max(initial=0))], 6.5) + 0.1)
-    turned = text_width(names, 8) > side - 0.08
-    left = text_width(rows, 8) + 0.42
-    bottom = (0.75 * text_width(names, 8) + 0.55) if turned else 0.62
+    side = max(0.5, min(0.8, 3.7 / n), text_width([count(cells.max(initial=0))], 7) + 0.1)
+    turned = text_width(names, 8.5) > side - 0.08
+    left = text_width(rows, 8.5) + 0.42
+    bottom = (0.75 * text_width(names, 8.5) + 0.55) if turned else 0.62
     # Turned names reach to the left of the first column.
-    left = max(left, 0.75 * text_width(names[:1], 8) + 0.2) if turned else left
+    left = max(left, 0.75 * text_width(names[:1], 8.5) + 0.2) if turned else left
     figure = Figure(figsize=(left + n * side + 0.15, bottom + n * side + 0.42))
     axes = axes_at(figure, left, bottom, n * side, n * side)
     axes.pcolormesh(share, cmap=SHARE, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
     axes.set(xlim=(0, n), ylim=(n, 0), xlabel="predicted class", ylabel="true class (cells)")
-    axes.set_title("Confusion matrix", loc="left", x=-(left - 0.1) / (n * side))
+    axes.set_title("Confusion matrix", loc="left", x=-left / (n * side))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xticks(np.arange(n) + 0.5, names)
@@ -79,12 +82,12 @@ def confusion_figure(classes: Sequence[str], matrix: Sequence[Sequence[int]]) ->
 
 def _confusion_cell(axes: Axes, row: int, column: int, cells: int, share: float) -> None:
     if not cells:
-        axes.text(column + 0.5, row + 0.5, "0", ha="center", va="center", fontsize=7, color="#b5bac4")
+        axes.text(column + 0.5, row + 0.5, "0", ha="center", va="center", fontsize=8, color="#b5bac4")
         return
     colour = "white" if share > 0.55 else INK
     axes.text(column + 0.5, row + 0.4, percent(share, unit=False), ha="center", va="center", color=colour,
-              fontsize=8, fontweight="bold" if row == column else "normal")
-    axes.text(column + 0.5, row + 0.72, count(cells), ha="center", va="center", color=colour, fontsize=6.5)
+              fontsize=9, fontweight="bold" if row == column else "normal")
+    axes.text(column + 0.5, row + 0.72, count(cells), ha="center", va="center", color=colour, fontsize=7)
 
 
 def shown_classes(metrics: Mapping[str, Any]) -> list[str]:
@@ -112,8 +115,10 @@ def roc_figure(metrics: Mapping[str, Any]) -> Figure:
         zoom.set(xlim=(0, 0.2), ylim=(0.8, 1.003))
         zoom.spines[:].set_visible(True)
         zoom.spines[:].set(color=LINE)
-        zoom.set_title("upper left corner", fontsize=7.5, fontweight="normal", color=SOFT, pad=4)
-        zoom.tick_params(labelsize=7, length=2)
+        zoom.set_title("upper left corner", fontsize=8, fontweight="normal", color=SOFT, pad=4)
+        zoom.tick_params(labelsize=7.5, length=2)
+        zoom.xaxis.set_major_locator(MultipleLocator(0.05))
+        zoom.yaxis.set_major_locator(MultipleLocator(0.05))
         _percent_axis(zoom, zoom, digits=0)
     return figure
 
@@ -139,8 +144,8 @@ def _curves_figure(
     styles = [line_style(i) for i in range(len(classes))]
     rows = [(name, _with_interval(metrics["per_class"][c][key]), style)
             for name, c, style in zip(names, classes, styles, strict=True)]
-    below = 0.19 * (len(rows) + 1) + 0.08
-    side = WIDTH - 0.75
+    below = ROW * (len(rows) + 1) + 0.08
+    side = WIDTH - 0.65 - MARGIN
     figure = Figure(figsize=(WIDTH, side + 0.4 + 0.55 + below))
     axes = axes_at(figure, 0.65, below + 0.55, side, side)
     axes.set(xlim=(-0.005, 1.005), ylim=(-0.005, 1.01))
@@ -156,8 +161,8 @@ def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
     """How often the predicted class was right, against its probability, with the number of cells in each bin below."""
     bins = [b for b in calibration["bins"] if b["count"]]
     figure = Figure(figsize=(WIDTH, 4.75))
-    axes = axes_at(figure, 0.65, 1.5, WIDTH - 0.75, 2.85)
-    below = axes_at(figure, 0.65, 0.5, WIDTH - 0.75, 0.72)
+    axes = axes_at(figure, 0.65, 1.5, WIDTH - 0.65 - MARGIN, 2.85)
+    below = axes_at(figure, 0.65, 0.5, WIDTH - 0.65 - MARGIN, 0.72)
     axes.plot([0, 1], [0, 1], color="#9aa0ac", linewidth=1, linestyle=(0, (2, 3)), label="perfect calibration")
     x = [b["confidence"] for b in bins]
     y = [b["accuracy"]["value"] for b in bins]
@@ -177,7 +182,7 @@ def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
         width = b["high"] - b["low"]
         below.bar(b["low"] + width / 2, b["count"], width=width * 0.86, color="#9cc3dd")
         below.text(b["low"] + width / 2, b["count"] + 0.06 * tallest, _compact(b["count"], narrow), ha="center",
-                   va="bottom", fontsize=6 if narrow else 6.5, color=SOFT)
+                   va="bottom", fontsize=6 if narrow else 7, color=SOFT)
     below.set(xlim=(0, 1), ylim=(0, 1.3 * tallest), xlabel="probability of the predicted class", ylabel="cells")
     below.set_yticks([])
     below.spines["left"].set_visible(False)
@@ -197,9 +202,9 @@ def dots_figure(names: Sequence[str], estimates: Sequence[Estimate], *, title: s
     form = (lambda v: percent(v, unit=False)) if share else number
     labels = short_names(tuple(names), NAME_LIMIT)
     texts = [_with_interval(e, form) for e in estimates]
-    left, right = text_width(labels, 8) + 0.22, text_width(texts, 7.5) + 0.22
-    width = max(WIDTH, left + right + 1.5)
-    row, top, bottom = 0.27, 0.42 + (0.22 if others_label else 0), 0.58
+    left, right = text_width(labels, 8.5) + 0.22, text_width(texts, 8.5) + 0.26
+    width = max(WIDTH, left + right + 1.7)
+    row, top, bottom = 0.28, 0.42 + (0.22 if others_label else 0), 0.58
     figure = Figure(figsize=(width, top + bottom + row * len(labels)))
     axes = axes_at(figure, left, bottom, width - left - right, row * len(labels))
     for y, (estimate, text) in enumerate(zip(estimates, texts, strict=True)):
@@ -207,7 +212,8 @@ def dots_figure(names: Sequence[str], estimates: Sequence[Estimate], *, title: s
             axes.plot([estimate["low"], estimate["high"]], [y, y], color=BLUE, alpha=0.5, linewidth=3)
         if estimate["value"] is not None:
             axes.plot(estimate["value"], y, "o", color=BLUE, markersize=5.5, clip_on=False, zorder=3)
-        axes.text(1, y, f"   {text}", transform=axes.get_yaxis_transform(), va="center", fontsize=7.5, color=INK)
+        axes.annotate(text, (1, y), (10, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+                      va="center", fontsize=8.5, color=INK, annotation_clip=False)
     marks = [(v, y) for y, v in enumerate(others) if v is not None]
     if marks:
         axes.plot(*zip(*marks, strict=True), "D", color=VERMILLION, markerfacecolor="white", markersize=5,
@@ -217,13 +223,14 @@ def dots_figure(names: Sequence[str], estimates: Sequence[Estimate], *, title: s
         axes.axvline(reference, color=SOFT, linewidth=0.9, linestyle=(0, (2, 2)), zorder=0)
     axes.set_xlim(*_span(estimates, [*others, reference], share))
     axes.set(ylim=(len(labels) - 0.5, -0.5), xlabel=xlabel)
-    axes.set_title(title, loc="left", x=-(left - 0.05) / (width - left - right),
+    axes.set_title(title, loc="left", x=-left / (width - left - right),
                    y=1 + (0.22 if others_label else 0) / (row * len(labels)))
     axes.set_yticks(range(len(labels)), labels)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.spines["left"].set_visible(False)
     axes.grid(True, axis="x")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    ticks = max(2, min(5, int((width - left - right) / 0.55)))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10]))
     if share:
         _percent_axis(axes, None)
     return figure

@@ -23,6 +23,8 @@ BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", 
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, "#000000")
 DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.4)))
 NAME_LIMIT = 26
+ROW = 0.2
+"""Height in inches of a row of a legend."""
 
 Estimate = Mapping[str, Any]
 P = ParamSpec("P")
@@ -58,18 +60,18 @@ def axes_at(figure: Figure, left: float, bottom: float, width: float, height: fl
 
 
 def legend_rows(figure: Figure, rows: Sequence[tuple[str, str, Mapping[str, Any]]], *, head: str, left: float,
-                top: float, width: float, step: float = 0.19) -> None:
+                top: float, width: float, step: float = ROW) -> None:
     """A legend as a small table: line, name, number at the right; `top` and all sizes in inches."""
     height = step * (len(rows) + 1)
     axes = axes_at(figure, left, top - height, width, height)
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
-    axes.text(width, 0.5 * step, head, ha="right", va="center", color=SOFT, fontsize=7.5)
+    axes.text(width, 0.5 * step, head, ha="right", va="center", color=SOFT, fontsize=8)
     for i, (name, value, style) in enumerate(rows):
         y = (i + 1.5) * step
         axes.plot([0, 0.26], [y, y], **style)
-        axes.text(0.36, y, name, va="center", fontsize=8)
-        axes.text(width, y, value, ha="right", va="center", fontsize=8)
+        axes.text(0.36, y, name, va="center", fontsize=8.5)
+        axes.text(width, y, value, ha="right", va="center", fontsize=8.5)
 
 
 def save_svg(figure: Figure, path: Path) -> None:
@@ -83,5 +85,7 @@ def save_png(figure: Figure, path: Path, *, dpi: int = 150) -> None:
         figure.savefig(beside, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
 
 
-__all__ = ["BLUE", "GREEN", "INK", "LINE", "NAME_LIMIT", "ORANGE", "PALETTE", "PURPLE", "SKY", "SOFT", "VERMILLION",
-           "Estimate", "axes_at", "legend_rows", "line_style", "save_png", "save_svg", "styled", "text_width"]
+__all__ = [
+    "BLUE", "GREEN", "INK", "LINE", "NAME_LIMIT", "ORANGE", "PALETTE", "PURPLE", "ROW", "SKY", "SOFT", "VERMILLION",
+    "Estimate", "axes_at", "legend_rows", "line_style", "save_png", "save_svg", "styled", "text_width",
+]

@@ -28,20 +28,22 @@ def training_figure(
     such part).
     """
     figure = Figure(figsize=(width, 3.9))
-    side = width - 0.68
-    upper, lower = axes_at(figure, 0.58, 2.12, side, 1.4), axes_at(figure, 0.58, 0.46, side, 1.4)
+    side = width - 0.83
+    upper, lower = axes_at(figure, 0.68, 2.12, side, 1.4), axes_at(figure, 0.68, 0.5, side, 1.4)
     for axes, column, name in ((upper, "accuracy", "accuracy"), (lower, "loss", "loss (cross-entropy)")):
         _history_panel(axes, history, column, best_epoch)
         axes.set_ylabel(name)
-        axes.yaxis.set_label_coords(-0.45 / side, 0.5)
-    upper.set_title(plain(title), loc="left", pad=12)
+        axes.yaxis.set_label_coords(-0.55 / side, 0.5)
+    upper.set_title(plain(title), loc="left", pad=19)
     upper.tick_params(labelbottom=False)
     upper.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{round(100 * v, 6):g} %"))
+    upper.set_ylim(top=min(upper.get_ylim()[1], 1.01))
     lower.set_xlabel("epoch")
     lower.set_ylim(bottom=0)
     handles, labels = upper.get_legend_handles_labels()
     if handles:
-        upper.legend(handles, labels, loc="lower right", handlelength=1.4)
+        upper.legend(handles, labels, loc="lower right", bbox_to_anchor=(1.02, 1.1), ncols=2, handlelength=1.2,
+                     columnspacing=1.2, borderaxespad=0)
     if best_epoch is not None:
         _mark_epoch(upper, best_epoch)
     return figure
@@ -71,8 +73,8 @@ def _mark_epoch(axes: Axes, epoch: int) -> None:
     low, high = axes.get_xlim()
     share = (epoch - low) / (high - low) if high > low else 0.5
     align = "left" if share < 0.25 else "right" if share > 0.75 else "center"
-    axes.text(epoch, 1.03, f"kept: epoch {epoch}", transform=axes.get_xaxis_transform(), ha=align, va="bottom",
-              fontsize=7, color=SOFT)
+    axes.text(epoch, 1.02, f"kept: epoch {epoch}", transform=axes.get_xaxis_transform(), ha=align, va="bottom",
+              fontsize=8, color=SOFT)
 
 
 @styled

@@ -27,18 +27,18 @@ INK, SOFT, LINE = "#1b1e26", "#5d6472", "#e2e4ea"
 """The page's colours of text, of lesser text and of rules; figures use them too."""
 
 STYLE: dict[Any, Any] = {
-    "font.family": ["DejaVu Sans"], "font.size": 8.5, "axes.titlesize": 10, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "axes.titlepad": 9, "axes.labelsize": 8.5, "axes.labelcolor": INK,
+    "font.family": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 10.5, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "axes.titlepad": 9, "axes.titley": 1.0, "axes.labelsize": 9, "axes.labelcolor": INK,
     "axes.edgecolor": "#9aa0ac", "axes.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
     "axes.titlecolor": INK, "text.color": INK, "xtick.color": "#9aa0ac", "ytick.color": "#9aa0ac",
-    "xtick.labelcolor": SOFT, "ytick.labelcolor": SOFT, "xtick.labelsize": 8, "ytick.labelsize": 8,
-    "axes.grid": False, "grid.color": LINE, "grid.linewidth": 0.7, "legend.frameon": False, "legend.fontsize": 8,
+    "xtick.labelcolor": SOFT, "ytick.labelcolor": SOFT, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5,
+    "axes.grid": False, "grid.color": LINE, "grid.linewidth": 0.7, "legend.frameon": False, "legend.fontsize": 8.5,
     "axes.axisbelow": True, "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
     "lines.linewidth": 1.6, "lines.solid_capstyle": "round", "svg.fonttype": "none", "svg.hashsalt": "leukoscope",
     # A class may be called "$x$": names are text, never formulas.
     "text.parse_math": False, "axes.formatter.use_mathtext": False,
 }
-FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "DejaVu Sans", sans-serif'
+FONTS = '-apple-system, "Segoe UI", Roboto, "Noto Sans", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif'
 NO_ESTIMATE = "—"
 PIXELS_PER_INCH = 96
 _serial = itertools.count(1)
@@ -64,14 +64,19 @@ def svg(figure: Figure, *, label: str = "") -> Markup:
     It shrinks to its place, but not below 70 % of its size: text stays readable, and the place scrolls.
     label: what a screen reader says; the first title of the figure where empty.
     """
-    text = svg_text(figure)
+    return inline_svg(svg_text(figure), figure, label=label)
+
+
+def inline_svg(text: str, figure: Figure, *, label: str = "") -> Markup:
+    """`svg`, from the text that `svg_text(figure)` has given."""
     width, height = (value * PIXELS_PER_INCH for value in figure.get_size_inches())
     prefix = f"f{next(_serial)}-"
     body = _in_tags(text[text.index("<svg"):], lambda tag: re.sub(
         r"((?:href=\"|url\()#)", rf"\g<1>{prefix}", re.sub(r'\bid="', f'id="{prefix}', tag)))
     # The style element of a file would reach the whole page.
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
-    label = label or next((axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")), "figure")
+    titles = (axes.get_title(loc="left") or axes.get_title() for axes in figure.axes)
+    label = label or next((title for title in titles if title), "figure")
     opening = (f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {width * 0.75:g} {height * 0.75:g}" '
                f'style="width:{width:.0f}px;min-width:{width * 0.7:.0f}px" xmlns="http://www.w3.org/2000/svg" '
                'xmlns:xlink="http://www.w3.org/1999/xlink" version="1.1">')
@@ -119,19 +124,25 @@ def image_uri(pixels: np.ndarray, *, lossless: bool = False, side: int = 0) -> s
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def plain(name: object, limit: int = 0) -> str:
-    """A name as one line of printable text; cut in its middle when longer than `limit` characters (0: never)."""
+def plain(name: object, limit: int = 0, *, head: float = 0.7) -> str:
+    """A name as one line of printable text; cut in its middle when longer than `limit` characters (0: never).
+
+    head: the share of the characters that are kept from its beginning.
+    """
     text = "".join(c if c.isprintable() else " " for c in str(name))
     text = " ".join(text.split()) or NO_ESTIMATE
     if limit and len(text) > limit:
-        head = (limit - 1) * 2 // 3
-        text = f"{text[:head].rstrip()}…{text[len(text) - (limit - 1 - head):].lstrip()}"
+        first = int((limit - 1) * head)
+        text = f"{text[:first].rstrip()}…{text[len(text) - (limit - 1 - first):].lstrip()}"
     return text
 
 
 def short_names(names: list[str] | tuple[str, ...], limit: int) -> list[str]:
-    """`plain` for each, and still different from each other: equal ones get a number."""
-    cut = [plain(name, limit) for name in names]
+    """`plain` for each, and still different from each other: by more of their ends, else by a number."""
+    for head in (0.7, 0.4):
+        cut = [plain(name, limit, head=head) for name in names]
+        if len(set(cut)) == len(cut):
+            return cut
     return [text if cut.count(text) == 1 else f"{plain(text, max(limit - 3, 4))} {cut[:i + 1].count(text)}"
             for i, text in enumerate(cut)]
 

@@ -1,0 +1,161 @@
+"""What was done and what came out, as sentences. Plain text only: the templates escape it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .pages import count, join, number, percent, plain, plural
+from .recipe import Augment, Recipe
+from .report_read import Results
+
+NETWORKS = {"wbcsnet": "WBCsNet", "wbcsnet2": "WBCsNet-2", "lenet5": "LeNet-5", "alexnet": "AlexNet"}
+CROSSES = "\u202f×\u202f"
+
+
+def network_name(recipe: Recipe) -> str:
+    """The network as a reader of papers knows it."""
+    return NETWORKS.get(recipe.network.name, recipe.network.name)
+
+
+def what_was_done(results: Results) -> tuple[str, ...]:
+    """Two or three sentences: network, classes, cells, how it was tested."""
+    recipe, metrics = results.recipe, results.metrics
+    classes = [plain(name) for name in metrics["classes"]]
+    named = f"{len(classes)} classes: {join(classes)}" if len(classes) > 2 else join(classes)
+    if len(classes) == 1:
+        named = f"one class, {named}"
+    if recipe is None:
+        return (f"{plural(metrics['cells'], 'cell')} were told apart as {named}.",)
+    if results.trained_in:
+        return (f"{network_name(recipe)}, trained in the run “{plain(recipe.name)}”, was tried on "
+                f"{plural(metrics['cells'], 'cell')} from elsewhere ({named}).",
+                "Nothing was trained or chosen on these cells.")
+    return (f"{network_name(recipe)} was trained {_start(recipe)} to tell apart {named}.",
+            _tested(results), _kept(recipe))
+
+
+def _start(recipe: Recipe) -> str:
+    network = recipe.network
+    if network.start:
+        frozen = f", with {join([plain(u) for u in network.frozen])} frozen" if network.frozen else ""
+        return f"from the weights of another run{frozen}"
+    return "from published weights" if network.pretrained else "from random weights"
+
+
+def _tested(results: Results) -> str:
+    recipe, metrics = results.recipe, results.metrics
+    assert recipe is not None
+    size, folds = recipe.preprocess.size, len(metrics["folds"])
+    on = f"on {plural(metrics['cells'], 'cell')} of {size}{CROSSES}{size} px"
+    if recipe.split.kind == "kfold":
+        how = f"It was tested by {folds}-fold cross-validation {on}: each cell was in the test part once"
+    else:
+        name = "the published test part" if recipe.split.kind == "official" else "a test part held out from the start"
+        how = f"It was tested {on}, {name}"
+    if recipe.split.by == "image":
+        return f"{how}; cells were parted one by one, as the paper did, so cells of one person may stand on both sides."
+    kept = _kept_together(results)
+    return f"{how}; {kept}." if kept else f"{how}."
+
+
+def _kept_together(results: Results) -> str:
+    """What grouping means for these cells: it is not the same where subjects are known and where they are not."""
+    if results.recipe is not None and results.recipe.split.kind == "official":
+        return ""
+    if results.manifest is None or results.manifest["subject"].null_count() < results.manifest.height:
+        return "cells of one subject, and copies of one image, always stayed on the same side"
+    return "copies of one image always stayed on the same side"
+
+
+def _kept(recipe: Recipe) -> str:
+    training, split = recipe.training, recipe.split
+    length = f"Training ran for {'at most ' if training.patience else ''}{plural(training.epochs, 'epoch')}"
+    if split.select_on == "test":
+        return f"{length}; the weights kept are those that did best on the test part itself, as the paper did."
+    if not split.validation and split.kind != "official":
+        return f"{length}; the weights of the last epoch were kept."
+    best = "highest accuracy" if training.monitor == "accuracy" else "lowest loss"
+    return f"{length}; the weights kept are those with the {best} on the validation part, never on the test part."
+
+
+def subjects_unknown(results: Results) -> bool:
+    """Whether nothing says which cells come from one person."""
+    manifest = results.manifest
+    return manifest is not None and manifest["subject"].null_count() == manifest.height
+
+
+def weakest(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    """The class with the lowest sensitivity, and that estimate; None where no class has one."""
+    rated = [(c, m["sensitivity"]) for c, m in metrics["per_class"].items() if m["sensitivity"]["value"] is not None]
+    return min(rated, key=lambda pair: pair[1]["value"]) if rated else None
+
+
+def commonest_mistakes(metrics: Mapping[str, Any], most: int = 6) -> list[tuple[str, str, int]]:
+    """(true class, predicted class, cells) of the largest entries off the diagonal."""
+    classes = metrics["classes"]
+    wrong = [(cells, classes[i], classes[j]) for i, row in enumerate(metrics["confusion"])
+             for j, cells in enumerate(row) if i != j and cells]
+    return [(true, said, cells) for cells, true, said in sorted(wrong, key=lambda w: -w[0])[:most]]
+
+
+def answer(metrics: Mapping[str, Any]) -> str:
+    """The result in words: how many of how many, and what was taken for what most often."""
+    right = sum(row[i] for i, row in enumerate(metrics["confusion"]))
+    total = sum(sum(row) for row in metrics["confusion"])
+    if right == total:
+        return f"All {plural(total, 'test cell')} were named rightly."
+    text = f"Of {plural(total, 'test cell')}, {count(right)} were named rightly and {count(total - right)} wrongly."
+    true, said, cells = commonest_mistakes(metrics, 1)[0]
+    often = "once" if cells == 1 else plural(cells, "time")
+    return f"{text} The commonest mistake: {plain(true)} taken for {plain(said)}, {often}."
+
+
+def recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
+    """The recipe as a short table; the whole of it stands at the page's end."""
+    training, network = recipe.training, recipe.network
+    options = ", ".join(f"{plain(k)} = {plain(v)}" for k, v in network.options.items())
+    rate = f"{training.optimizer.upper() if training.optimizer == 'sgd' else training.optimizer.capitalize()}, " \
+           f"learning rate {training.learning_rate:g}, batches of {training.batch_size}"
+    schedule = {"none": "", "plateau": ", lowered when validation stalls", "cosine": ", falling as a cosine"}
+    balance = {"none": "none", "weights": "loss weighted by class", "sampler": "every class drawn equally often"}
+    return [
+        ("Network", network_name(recipe) + (f" ({options})" if options else "")),
+        ("Input", _input(recipe)),
+        ("Augmentation", _augmentation(recipe.augment)),
+        ("Optimiser", rate + schedule[training.schedule]),
+        ("Class balance", balance[training.balance]),
+        ("Split", _split(recipe)),
+        ("Protocol", "clean" if recipe.protocol == "clean" else "paper: as published, leaks included"),
+        ("Seed", str(recipe.seed)),
+        *([("Source", plain(recipe.source))] if recipe.source else []),
+    ]
+
+
+def _input(recipe: Recipe) -> str:
+    prepare = recipe.preprocess
+    crop = f"centred square of {prepare.crop} px, " if prepare.crop else ""
+    fitted = "all cells" if recipe.split.fit_on == "all" else "the training part"
+    values = f"each channel standardised (fitted on {fitted})" if prepare.normalise == "channel" else "values in [0, 1]"
+    return f"{crop}{prepare.size}{CROSSES}{prepare.size} px RGB, {values}"
+
+
+def _augmentation(augment: Augment) -> str:
+    parts = [f"rotation ±{augment.rotation:g}°"] if augment.rotation else []
+    parts += [f"shear ±{augment.shear:g}°"] if augment.shear else []
+    for name in ("shift", "zoom", "brightness", "contrast", "saturation", "hue"):
+        value = getattr(augment, name)
+        parts += [f"{name} ±{number(100 * value, 0)}\u202f%"] if value else []
+    flips = [way for way, on in (("horizontal", augment.flip_horizontal), ("vertical", augment.flip_vertical)) if on]
+    parts += [f"{join(flips)} flips"] if flips else []
+    return ", ".join(parts) or "none"
+
+
+def _split(recipe: Recipe) -> str:
+    split = recipe.split
+    kinds = {"kfold": f"{split.folds} folds", "holdout": f"hold-out, {percent(split.test, 0)} test",
+             "official": "as published"}
+    inner = f"{percent(split.validation, 0)} of the rest for validation" if split.validation else "no validation part"
+    by = "by subject, group and duplicates" if split.by == "group" else "by image"
+    parts = [kinds[split.kind], *([inner] if split.kind != "official" else []), by, "stratified by class"]
+    return ", ".join(parts)
