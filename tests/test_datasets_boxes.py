@@ -162,6 +162,14 @@ class TestYolo:
         assert [Path(p).name for p, _ in found.damaged] == ["a 1.png"]
         assert any("have no label file" in note and "ü.png" in note for note in found.notes)
 
+    def test_masks_in_a_folder_of_labels_are_no_images(self, tmp_path):
+        made["yolo"]["make"](tmp_path)
+        mask = tmp_path / "labels" / "train" / "b.png"
+        mask.write_bytes((tmp_path / "images" / "train" / "b.png").read_bytes())
+        found = index["yolo"](tmp_path)
+        assert found.manifest.height == 4
+        assert any("lie in a folder of labels" in note for note in found.notes)
+
     def test_labels_are_found_in_every_usual_place(self, tmp_path):
         fields = {"train/a": ((0, 1, 2, 3, 4),)}
         made["yolo"]["make"](tmp_path / "first", fields, split_first=True)
@@ -187,6 +195,8 @@ class TestYolo:
     def test_names_come_from_the_option_first_and_numbers_where_there_are_none(self, tmp_path):
         made["yolo"]["make"](tmp_path)
         assert set(index["yolo"](tmp_path, classes="x, y,z").found) == {"x", "y", "z"}
+        many = [f"type{n}" for n in range(300)]
+        assert set(index["yolo"](tmp_path, classes=",".join(many)).found) == set(many[:3])
         (tmp_path / "list.txt").write_text("p\nq\nr\n")
         assert set(index["yolo"](tmp_path, classes="list.txt").found) == {"p", "q", "r"}
         (tmp_path / "data.yaml").unlink()
@@ -269,6 +279,13 @@ class TestVoc:
         cells = index["voc"](tmp_path).manifest
         assert sorted(cells.select("split", "x").rows()) == [("test", 50), ("train", 1)]
         assert cells["cell_id"].n_unique() == 2
+
+    def test_an_image_of_another_size_than_written_is_noted(self, tmp_path):
+        made["voc"]["make"](tmp_path)
+        file = tmp_path / "Annotations" / "field 1.xml"
+        file.write_text(file.read_text(encoding="utf-8").replace("<width>100<", "<width>640<"), encoding="utf-8")
+        notes = index["voc"](tmp_path).notes
+        assert any(n.startswith("1 images are not as large") and "the annotation says 640 x 80" in n for n in notes)
 
     def test_names_in_the_lists_of_two_splits_get_none(self, tmp_path):
         made["voc"]["make"](tmp_path, lists={"train": ("field 1", "field_2"), "test": ("field_2",)})

@@ -76,6 +76,13 @@ def test_entries_that_are_no_objects_are_named(tmp_path):
                        "has no usable name"]
 
 
+def test_an_image_of_another_size_than_written_is_noted(tmp_path):
+    notes = changed(tmp_path, lambda content: content["images"][0].update(width=50, height="x")).notes
+    assert notes == ()
+    notes = changed(tmp_path, lambda content: content["images"][0].update(width=50)).notes
+    assert any("the annotation says 50 x 80" in note for note in notes)
+
+
 def test_crowds_are_left_out_and_counted(tmp_path):
     found = changed(tmp_path, lambda content: content["annotations"][0].update(iscrowd=1))
     assert found.manifest.height == 2

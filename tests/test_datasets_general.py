@@ -43,6 +43,12 @@ class TestWalk:
         (root / "b").symlink_to(tmp_path / "elsewhere")
         assert [p.relative_to(root).as_posix() for p in files_below(root)] == ["a/x.png", "b/z.png"]
 
+    def test_pipes_are_left_out_so_that_nothing_blocks(self, tmp_path):
+        touch(tmp_path / "a" / "x.png")
+        os.mkfifo(tmp_path / "a" / "pipe.png")
+        (tmp_path / "a" / "link.png").symlink_to(tmp_path / "a" / "pipe.png")
+        assert [p.name for p in files_below(tmp_path)] == ["x.png"]
+
     def test_a_broken_link_is_found_and_reported_as_damaged(self, tmp_path):
         make(tmp_path)
         (tmp_path / "neutrophil" / "gone.png").symlink_to(tmp_path / "nowhere.png")
@@ -81,6 +87,8 @@ class TestLookup:
         assert lookup.find("2.jpg", tmp_path / "a.xml") == paths[2]
         assert lookup.find("2.png", tmp_path / "a.xml") == paths[2]
         assert lookup.find("../../etc/passwd", tmp_path / "a.xml") is None
+        accents = Lookup(tmp_path, [tmp_path / "u\u0308.png"])
+        assert accents.find("\u00fc.png", tmp_path / "a.xml") == tmp_path / "u\u0308.png"
         assert lookup.find("", tmp_path / "a.xml") is None
         with pytest.raises(ValueError, match=r"may be train/images/1.png and val/images/1.png"):
             lookup.find("1.png", tmp_path / "a.xml")
@@ -121,6 +129,12 @@ class TestFolder:
             ("blast", "validation", "S1", 2), ("neutrophil", "train", "S1", 2), ("neutrophil", "train", "S2", 1)]
         assert folder(tmp_path, depth=0).found == {"S1": 4, "S2": 1}
         assert folder(tmp_path, depth=1).found == {"train": 3, "val": 2}
+
+    def test_a_depth_that_no_image_reaches_is_refused(self, tmp_path):
+        with pytest.raises(DatasetError, match="none of its 5 images lies 3 folders deep"):
+            folder(make(tmp_path), depth="3")
+        with pytest.raises(DatasetError, match="none of its 2 images lies 1 folders deep"):
+            folder(tmp_path / "lymphocyte")
 
     def test_parts_of_a_split_are_not_taken_for_classes(self, tmp_path):
         make(tmp_path, {"train/a": 1, "test/a": 1})
@@ -202,6 +216,15 @@ class TestTable:
         assert table(tmp_path).manifest["cell_id"].to_list() == ["neutrophil/P0_0.png", "neutrophil/P0_0.jpg"]
         frame.with_columns(cell_id=pl.Series(["a", "b"])).write_csv(tmp_path / "cells.csv")
         assert table(tmp_path).manifest["cell_id"].to_list() == ["a", "b"]
+
+    def test_other_columns_may_hold_anything_and_names_may_be_impossible(self, tmp_path):
+        frame = pl.DataFrame({"image": ["neutrophil/P0_0.png", "x" * 5000, "a\0b"], "bytes": [b"\xff"] * 3,
+                              "list": [[1]] * 3})
+        found = table(self.write(tmp_path, frame, "cells.parquet"))
+        assert found.manifest.height == 1
+        assert len(found.missing) == 2
+        with pytest.raises(DatasetError, match="the column 'list'"):
+            table(tmp_path, label_column="list")
 
     def test_masks_are_resolved_or_missed(self, tmp_path):
         frame = pl.DataFrame({"image": ["neutrophil/P0_0.png"] * 2, "mask": ["neutrophil/P1_1.png", "no.png"]})

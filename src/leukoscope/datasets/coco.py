@@ -12,7 +12,17 @@ from typing import Any
 from ..errors import DatasetError
 from .base import Dataset, Index, check_choice, check_root
 from .findings import BadBox, Findings, numbers
-from .layouts import PATTERN_HELP, SPLITS, Lookup, cell_ids, compile_pattern, files_below, name_parts, split_of
+from .layouts import (
+    PATTERN_HELP,
+    SPLITS,
+    Lookup,
+    cell_ids,
+    compile_pattern,
+    files_below,
+    is_there,
+    name_parts,
+    split_of,
+)
 
 KEYS = ("images", "annotations", "categories")
 LAYOUT = "a JSON file with images, annotations and categories, and the images that it names"
@@ -42,7 +52,7 @@ def index(root: Path, view: str = "boxes", **options: str) -> Index:
     taken: dict[Path, Path] = {}
     twice: list[str] = []
     for file, content in _contents(found, options.get("annotations", "")):
-        for path, marks in _pairs(found, file, content, lookup):
+        for path, size, marks in _pairs(found, file, content, lookup):
             if path in taken:
                 twice.append(f"{path} (in {taken[path].name} and {file.name})")
                 continue
@@ -52,6 +62,7 @@ def index(root: Path, view: str = "boxes", **options: str) -> Index:
             if image is not None and view == "fields":
                 found.add(image, None, field=image.name)
             elif image is not None:
+                found.compare_size(image, size)
                 for number, (label, edges, where) in enumerate(marks, 1):
                     if label is not None:
                         found.add_box(image, number, label, edges, where)
@@ -143,7 +154,7 @@ def _contents(found: Findings, name: str) -> Iterator[tuple[Path, dict[str, Any]
 
 def _named_file(root: Path, name: str) -> Path:
     file = Path(os.path.normpath(root / name))
-    if not file.is_file() or not file.is_relative_to(root):
+    if not is_there(file) or not file.is_file() or not file.is_relative_to(root):
         raise DatasetError(f"option annotations: {file}: no such file in {root}", "give its name below the folder")
     return file
 
@@ -154,15 +165,17 @@ Mark = tuple[str | None, Edges, str]
 
 def _pairs(
     found: Findings, file: Path, content: Mapping[str, Any], lookup: Lookup
-) -> Iterator[tuple[Path, list[Mark]]]:
-    """Each image of a file, where it is there, with its annotations."""
+) -> Iterator[tuple[Path, tuple[Any, Any], list[Mark]]]:
+    """Each image of a file, where it is there, with the size that the file says and its annotations."""
     paths: dict[Any, Path | None] = {}
+    sizes: dict[Any, tuple[Any, Any]] = {}
     for position, entry in enumerate(content["images"], 1):
         try:
             key, name = _fields(entry, ("id", "file_name"))
             if key in paths:
                 raise ValueError(f"the id {key} stands twice")
             paths[key] = lookup.find(str(name), file)
+            sizes[key] = entry.get("width"), entry.get("height")
         except ValueError as error:
             found.damaged.append((f"{file}: image {position}", str(error)))
             continue
@@ -171,7 +184,7 @@ def _pairs(
     marks = _marks(found, file, content, paths)
     for key, path in paths.items():
         if path is not None:
-            yield path, marks[key]
+            yield path, sizes[key], marks[key]
 
 
 def _marks(found: Findings, file: Path, content: Mapping[str, Any], images: Iterable[Any]) -> dict[Any, list[Mark]]:

@@ -84,6 +84,7 @@ class Findings:
     damaged: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     clipped: list[str] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
 
     def open(self, path: Path, name: str, parts: Mapping[str, str] | None = None) -> Image | None:
         """The image with its size, from the header; None, and noted as damaged, when that cannot be read."""
@@ -93,10 +94,16 @@ class Findings:
             return None
         return Image(path, name, size, parts or {})
 
+    def compare_size(self, image: Image, written: tuple[object, object]) -> None:
+        """Remember an image whose annotation says another (width, height): its boxes may be meant for another file."""
+        if all(isinstance(side, int) and side > 0 for side in written) and tuple(written) != image.size:
+            self.resized.append(f"{image.path} ({image.size[0]} x {image.size[1]} px, the annotation says "
+                                f"{written[0]} x {written[1]})")
+
     def add(self, image: Image, label: str | None, **more: object) -> None:
         """One row for a whole image."""
         self.rows.append({"cell_id": image.name, "image": str(image.path), "label": label, "source": self.source,
-                          **image.parts, **more})
+                          **more, **image.parts})
 
     def add_box(self, image: Image, number: int, label: str, edges: Sequence[float], where: str) -> None:
         """One row for a box (left, top, right, bottom in px), the `number`-th of its image; a bad one is damaged.
@@ -135,6 +142,7 @@ class Findings:
             kind = "damaged" if self.damaged else "missing"
             why = f", {len(trouble)} {kind}, the first: {trouble[0]}" if trouble else ""
             raise DatasetError(f"{self.root}: nothing here can be used{why}", f"expected {layout}")
+        self.note_some("images are not as large as their annotation says; the image is believed", self.resized)
         self.note_some("boxes reached outside their image and were clipped", self.clipped)
         return Index(make_manifest(self.rows), dict(expected or {}), tuple(self.missing), tuple(self.damaged),
                      tuple(self.notes))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -45,7 +47,7 @@ def files_below(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[
                 continue
             if _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(Path(entry.path))
-            elif Path(entry.name).suffix.lower() in suffixes:
+            elif Path(entry.name).suffix.lower() in suffixes and _may_be_read(entry):
                 found.append(Path(entry.path))
     return sorted(found)
 
@@ -113,7 +115,7 @@ class Lookup:
         self.root = root
         self.names: dict[str, list[Path]] = {}
         for path in paths:
-            for key in {path.name, path.name.lower(), path.stem.lower()}:
+            for key in {_plain(path.name), _plain(path.name).lower(), _plain(path.stem).lower()}:
                 self.names.setdefault(key, []).append(path)
 
     def find(self, name: str, near: Path) -> Path | None:
@@ -121,7 +123,7 @@ class Lookup:
 
         None where there is none. Raises ValueError where two fit equally well.
         """
-        parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        parts = [part for part in _plain(name).replace("\\", "/").split("/") if part not in ("", ".", "..")]
         if not parts:
             return None
         last = parts[-1]
@@ -141,6 +143,14 @@ class Lookup:
                 sum(folder.lower() in named for folder in folders))
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file; False too for a name that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file in UTF-8. Raises ValueError with the reason."""
     try:
@@ -149,6 +159,11 @@ def read_lines(path: Path) -> list[str]:
         raise ValueError("not a text file in UTF-8") from None
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
+
+
+def _plain(name: str) -> str:
+    """A name with accents in one piece: some systems store them apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _common(first: Sequence[str], second: Sequence[str]) -> int:
@@ -167,6 +182,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
+
+
+def _may_be_read(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link to one or to nothing: reading a pipe or a device would block for ever."""
+    try:
+        return stat.S_ISREG(entry.stat().st_mode) if entry.is_symlink() else entry.is_file()
+    except OSError:
+        return True
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -14,7 +14,7 @@ import polars as pl
 from ..errors import DatasetError
 from .base import Dataset, Index, check_choice, check_root
 from .findings import BadBox, Findings, Image, numbers, pixel_box
-from .layouts import files_below
+from .layouts import files_below, is_there
 
 TEXT = ("image", "label", "subject", "group", "field", "split", "mask")
 BOX = ("x", "y", "width", "height")
@@ -40,7 +40,7 @@ def index(root: Path, view: str = "rows", **options: str) -> Index:
     columns = _columns(frame, file, options)
     found = Findings(file.parent, file.stem)
     cells = [{name: (value or "").strip() for name, value in zip(columns, row, strict=True)}
-             for row in zip(*(frame[column] for column in columns.values()), strict=True)]
+             for row in zip(*(_text(frame, column, file) for column in columns.values()), strict=True)]
     base = file.parent / options.get("images", "")
     opened: dict[Path, Image | None] = {}
     for number, (cell, cell_id) in enumerate(zip(cells, _ids(cells), strict=True), 1):
@@ -49,14 +49,14 @@ def index(root: Path, view: str = "rows", **options: str) -> Index:
             found.damaged.append((where, "names no image"))
             continue
         path = base / (cell["image"] + options.get("suffix", ""))
-        if not path.exists():
+        if not is_there(path):
             found.missing.append(f"{path} (row {number})")
             continue
         if path not in opened:
             opened[path] = found.open(path, path.name)
         image = opened[path]
         mask = base / cell["mask"] if cell.get("mask") else None
-        if mask is not None and not mask.exists():
+        if mask is not None and not is_there(mask):
             found.missing.append(f"{mask} (row {number})")
             mask = None
         if image is not None:
@@ -70,7 +70,7 @@ def _table_file(root: Path, name: str) -> Path:
     check_root(root, "the table", LAYOUT)
     if name:
         file = root / name
-        if not file.is_file():
+        if not is_there(file) or not file.is_file():
             raise DatasetError(f"option file: {file}: no such file", "give the table's name below the folder")
         return file.absolute()
     tables = [path for path in files_below(root, {".csv", ".parquet"}) if path.parent == root]
@@ -87,11 +87,19 @@ def _read(file: Path, separator: str) -> pl.DataFrame:
                            "a separator of one character")
     try:
         if file.suffix.lower() == ".parquet":
-            return pl.read_parquet(file).cast(pl.String)
+            return pl.read_parquet(file)
         return pl.read_csv(file, infer_schema=False, separator=separator)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = (str(error).splitlines() or ["unknown"])[0]
         raise DatasetError(f"{file}: not a readable table ({reason})", "export it anew") from error
+
+
+def _text(frame: pl.DataFrame, column: str, file: Path) -> pl.Series:
+    try:
+        return frame[column].cast(pl.String)
+    except pl.exceptions.PolarsError as error:
+        raise DatasetError(f"{file}: the column '{column}' ({frame[column].dtype}) is neither text nor numbers",
+                           "name another column") from error
 
 
 def _columns(frame: pl.DataFrame, file: Path, options: Mapping[str, str]) -> dict[str, str]:

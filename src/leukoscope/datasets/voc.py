@@ -77,6 +77,7 @@ def index(root: Path, view: str = "boxes", **options: str) -> Index:
         if image is not None and view == "fields":
             found.add(image, None, field=image.name)
         elif image is not None:
+            found.compare_size(image, _written_size(tree))
             for number, thing in enumerate(tree.findall("object"), 1):
                 _add_box(found, image, thing, number=number, where=f"{annotation}: object {number}", shift=shift)
     found.note_some("annotations name another file than the one that was found", mended)
@@ -114,6 +115,12 @@ def _refuse_doctype(*_: object) -> None:
 
 def _written_name(tree: ET.Element) -> str:
     return (tree.findtext("filename") or "").strip()
+
+
+def _written_size(tree: ET.Element) -> tuple[int, int]:
+    texts = [(tree.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
+    width, height = (int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0 for text in texts)
+    return width, height
 
 
 def _image_of(tree: ET.Element, annotation: Path, lookup: Lookup, mended: list[str]) -> Path | None:

@@ -19,6 +19,7 @@ from .layouts import (
     cell_ids,
     compile_pattern,
     files_below,
+    is_there,
     name_parts,
     read_lines,
     split_of,
@@ -75,14 +76,18 @@ def pair_labels(found: Findings, images: Iterable[Path]) -> dict[Path, Path | No
     """
     files = {(path.parent, path.stem): path for path in files_below(found.root, {".txt"})}
     pairs: dict[Path, Path | None] = {}
+    stray = []
     for path in images:
+        if _in_labels(path, found.root):
+            stray.append(str(path))  # masks, as some tools put them there
+            continue
         places = [_labels_folder(path.parent), path.parent, *(f / "labels" for f in path.parents)]
         keys = [(place, path.stem) for place in places if place is not None]
         pairs[path] = next((files[key] for key in keys if key in files), None)
     used = set(pairs.values())
     found.missing += [f"the image of {path}" for path in sorted(files.values())
-                      if path not in used and "labels" in (part.lower() for part in path.parts[:-1])
-                      and path.name.lower() not in NAME_FILES]
+                      if path not in used and _in_labels(path, found.root) and path.name.lower() not in NAME_FILES]
+    found.note_some("images are left out, they lie in a folder of labels", stray)
     found.note_some("images have no label file and count as fields without cells",
                     [str(path) for path, labels in pairs.items() if labels is None])
     return pairs
@@ -135,7 +140,7 @@ def class_names(found: Findings, given: str) -> dict[int, str]:
     """Class number -> name, from the option or a file of the folder; empty, with a note, where there is neither."""
     if given:
         for file in (found.root / given, Path(given)):
-            if file.is_file():
+            if is_there(file) and file.is_file():
                 return _names_in(file)
         if given.lower().endswith((".txt", ".names", ".yaml", ".yml")):
             raise DatasetError(f"option classes: {given}: no such file", "give names with commas, or a file")
@@ -178,6 +183,10 @@ def _yaml_names(file: Path, text: str) -> dict[int, Any]:
     if isinstance(names, dict):
         return names
     return dict(enumerate(names)) if isinstance(names, list) else {}
+
+
+def _in_labels(path: Path, root: Path) -> bool:
+    return "labels" in (part.lower() for part in path.relative_to(root).parts[:-1])
 
 
 def _labels_folder(folder: Path) -> Path | None:
