@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,17 +25,18 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImage
 from PIL.ImageFile import ImageFile
 
 from .errors import ImageError
+from .images_headers import PNG_MAGIC, check_pieces, check_png, check_tiff, jpeg_header, orientation
 
 MAX_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded (10,000 x 10,000): a guard against decompression bombs."""
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 
-_JPEG, _PNG, _TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_JPEG, _TIFF = b"\xff\xd8\xff", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # The plugins are called directly: Image.open would try every format it knows, and its own pixel limit only warns.
 _FORMATS: tuple[tuple[bytes | tuple[bytes, ...], type[ImageFile]], ...] = (
     (_JPEG, JpegImagePlugin.JpegImageFile),
-    (_PNG, PngImagePlugin.PngImageFile),
+    (PNG_MAGIC, PngImagePlugin.PngImageFile),
     (_TIFF, TiffImagePlugin.TiffImageFile),
     (b"BM", BmpImagePlugin.BmpImageFile),
     ((b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
@@ -59,17 +61,8 @@ def read_image(path: Path | str, *, page: int | None = None, max_pixels: int = M
     """
     path = Path(path)
     with _opened(path) as file, _explained(path):
-        picture = _header(path, file, page, max_pixels)
-        turn = _orientation(picture)
-        if isinstance(picture, JpegImagePlugin.JpegImageFile) and picture.layers in (1, 3):
-            pixels = _decode_jpeg(file, picture)
-        elif isinstance(picture, TiffImagePlugin.TiffImageFile):
-            pixels = _decode_tiff(file, picture, page or 0)
-        else:
-            if isinstance(picture, PngImagePlugin.PngImageFile):
-                _check_png(file)
-            pixels = _to_rgb(picture)
-        return np.ascontiguousarray(_turned(pixels, turn))
+        found = _find(path, file, page, max_pixels)
+        return np.ascontiguousarray(_turned(_decode(file, found, page or 0), found.orientation))
 
 
 def read_mask(path: Path | str) -> Bool[np.ndarray, "height width"]:
@@ -81,9 +74,8 @@ def image_size(path: Path | str) -> tuple[int, int]:
     """(width, height) in px as `read_image` would return it, from the header alone. Several pages: of the first."""
     path = Path(path)
     with _opened(path) as file, _explained(path):
-        picture = _header(path, file, 0, None)
-        width, height = picture.size
-        return (height, width) if _orientation(picture) >= 5 else (width, height)
+        found = _find(path, file, 0, None)
+        return (found.height, found.width) if found.orientation >= 5 else (found.width, found.height)
 
 
 def read_cell(row: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -163,31 +155,75 @@ def _explained(path: Path) -> Iterator[None]:
         raise ImageError(path, f"cannot be decoded ({said})", _RETRIEVE) from error
 
 
-def _header(path: Path, file: BinaryIO, page: int | None, max_pixels: int | None) -> ImageFile:
+@dataclass(frozen=True)
+class _Found:
+    """What the header says: size as stored, EXIF orientation (1 where the decoder itself turns the image).
+
+    picture: Pillow's reader of it; None for a JPEG that is better decoded otherwise.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    picture: ImageFile | None
+
+
+def _find(path: Path, file: BinaryIO, page: int | None, max_pixels: int | None) -> _Found:
     start = file.read(16)
-    file.seek(0)
     if not start:
         raise ImageError(path, "is empty (0 bytes)", _RETRIEVE)
     plugin = next((plugin for magic, plugin in _FORMATS if start.startswith(magic)), None)
     if plugin is None:
         raise ImageError(path, f"is not an image (it starts with {start!r})", f"expected {_READABLE}")
+    file.seek(0)
+    if plugin is JpegImagePlugin.JpegImageFile:
+        header = jpeg_header(file)
+        found = _Found(header.width, header.height, orientation(header.exif), None)
+        _check_page(path, page, 1)
+        if header.channels not in (1, 3):
+            file.seek(0)
+            found = replace(found, picture=plugin(file))
+    else:
+        found = _find_with_pillow(path, file, page, plugin)
+    pixels = found.width * found.height
+    if max_pixels is not None and pixels > max_pixels:
+        raise ImageError(path, f"{found.width} x {found.height} px are {pixels:,} pixels, over the limit of "
+                         f"{max_pixels:,}", "cut the image into parts, or raise max_pixels if you trust the file")
+    return found
+
+
+def _find_with_pillow(path: Path, file: BinaryIO, page: int | None, plugin: type[ImageFile]) -> _Found:
+    tiff = plugin is TiffImagePlugin.TiffImageFile
+    if tiff:
+        check_tiff(file)
     picture = plugin(file)
-    frames = getattr(picture, "n_frames", 1)
-    if page is None and frames > 1:
-        raise ImageError(path, f"holds {frames} frames or pages, expected one",
-                         "save each as a file of its own, or choose one with page=0 (the first)")
-    if page is not None and not 0 <= page < frames:
-        raise ImageError(path, f"has no page {page}", f"it holds {frames}, counted from 0")
+    _check_page(path, page, getattr(picture, "n_frames", 1))
     if page:
         picture.seek(page)
-    width, height = picture.size
-    if max_pixels is not None and width * height > max_pixels:
-        raise ImageError(path, f"{width} x {height} px are {width * height:,} pixels, over the limit of {max_pixels:,}",
-                         "cut the image into parts, or raise max_pixels if you trust the file")
-    return picture
+    exif = picture.info.get("exif", b"")
+    turn = orientation(exif) if isinstance(exif, bytes) and not tiff else 1
+    return _Found(*picture.size, turn, picture)
 
 
-def _decode_jpeg(file: BinaryIO, picture: ImageFile) -> Pixels:
+def _check_page(path: Path, page: int | None, pages: int) -> None:
+    if page is None and pages > 1:
+        raise ImageError(path, f"holds {pages} frames or pages, expected one",
+                         "save each as a file of its own, or choose one with page=0 (the first)")
+    if page is not None and not 0 <= page < pages:
+        raise ImageError(path, f"has no page {page}", f"it holds {pages}, counted from 0")
+
+
+def _decode(file: BinaryIO, found: _Found, page: int) -> Pixels:
+    if found.picture is None:
+        return _decode_jpeg(file)
+    if isinstance(found.picture, TiffImagePlugin.TiffImageFile):
+        return _decode_tiff(file, found.picture, page)
+    if isinstance(found.picture, PngImagePlugin.PngImageFile):
+        check_png(file)
+    return _to_rgb(found.picture)
+
+
+def _decode_jpeg(file: BinaryIO) -> Pixels:
     # Pillow hides libjpeg's warnings about corrupt data and OpenCV also fills what is missing with grey: of PBC cells
     # with 20 bytes overwritten they notice 10 % and 0 %, this 61 % (tests/test_images.py), and it is the fastest.
     file.seek(0)
@@ -197,38 +233,44 @@ def _decode_jpeg(file: BinaryIO, picture: ImageFile) -> Pixels:
         if not any(harmless in str(error) for harmless in _HARMLESS):
             raise
         file.seek(0)
-        return _to_rgb(picture)
+        return _to_rgb(JpegImagePlugin.JpegImageFile(file))
 
 
 def _decode_tiff(file: BinaryIO, picture: TiffImagePlugin.TiffImageFile, page: int) -> Pixels:
-    _check_strips(file, picture)
+    tags = picture.tag_v2
+    check_pieces(file, tags.get(273, ()), tags.get(279, ()))
+    check_pieces(file, tags.get(324, ()), tags.get(325, ()))
+    if picture.mode.startswith("I;16"):  # Pillow shows these without regard to which end is white
+        return _decode_samples(file, page)
     try:
         return _to_rgb(picture)
     except _DAMAGE:
-        file.seek(0)
-        with tifffile.TiffFile(file) as tiff:
-            whole = tiff.pages[page]
-            assert isinstance(whole, tifffile.TiffPage)
-            if whole.photometric not in (0, 1, 2) or whole.dtype not in (np.uint8, np.uint16):
-                raise
-            turn = whole.tags.get("Orientation")
-            return _turned(_samples_to_rgb(whole), int(turn.value) if turn else 1)
+        return _decode_samples(file, page)
 
 
-def _samples_to_rgb(page: tifffile.TiffPage) -> Pixels:
+def _decode_samples(file: BinaryIO, number: int) -> Pixels:
     """A TIFF page of a kind that Pillow does not read: grey or RGB, any compression, planes apart or together."""
-    samples = page.asarray()
-    if samples.ndim == 2:
-        samples = samples[..., None]
-    elif page.planarconfig == 2:
-        samples = np.moveaxis(samples, 0, -1)
-    if samples.ndim != 3:
-        raise ValueError(f"{samples.ndim} dimensions, expected a flat image")
-    values = (samples >> 8).astype(np.uint8) if samples.dtype == np.uint16 else samples
-    if page.photometric == 0:
-        values = 255 - values
-    colours = 3 if page.photometric == 2 else 1
-    rgb = np.repeat(values[..., :1], 3, axis=-1) if colours == 1 else values[..., :3]
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages[number]
+        assert isinstance(page, tifffile.TiffPage)
+        if page.photometric not in (0, 1, 2) or page.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"{page.dtype} values of photometric kind {page.photometric}, expected grey or RGB of 8 or "
+                             "16 bits")
+        samples = page.asarray()
+        if samples.ndim == 3 and page.planarconfig == 2:
+            samples = np.moveaxis(samples, 0, -1)
+        samples = np.atleast_3d(samples)
+        values = (samples >> (page.bitspersample - 8)).astype(np.uint8)
+        turn = page.tags.get("Orientation")
+        return _turned(_samples_to_rgb(values, page.photometric), int(turn.value) if turn else 1)
+
+
+def _samples_to_rgb(values: UInt8[np.ndarray, "height width channels"], photometric: int) -> Pixels:
+    """photometric: 0 is grey with white at 0, 1 grey, 2 RGB; one channel more is alpha."""
+    colours = 3 if photometric == 2 else 1
+    seen = values[..., :colours] if photometric else 255 - values[..., :colours]
+    rgb = np.broadcast_to(seen, (*values.shape[:2], 3))
     if values.shape[-1] == colours:
         return rgb
     opaque = values[..., colours:colours + 1].astype(np.uint16)
@@ -246,53 +288,6 @@ def _to_rgb(picture: ImageFile) -> Pixels:
         white = Image.new("RGBA", picture.size, "white")
         return np.array(Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB"))
     return np.array(picture.convert("RGB"))
-
-
-def _check_png(file: BinaryIO) -> None:
-    # Pillow does not check the sums of the pixel chunks, nor that the file has an end.
-    file.seek(len(_PNG))
-    data = memoryview(file.read())
-    at, kind = 0, b""
-    while kind != b"IEND":
-        if at + 12 > len(data):
-            raise ValueError("the file is truncated")
-        length, kind = struct.unpack_from(">I4s", data, at)
-        end = at + 8 + length
-        if end + 4 > len(data):
-            raise ValueError("the file is truncated")
-        if zlib.crc32(data[at + 4:end]) != struct.unpack_from(">I", data, end)[0]:
-            raise ValueError(f"wrong checksum in the chunk {kind!r}")
-        at = end + 4
-    file.seek(0)
-
-
-def _check_strips(file: BinaryIO, picture: TiffImagePlugin.TiffImageFile) -> None:
-    size = os.fstat(file.fileno()).st_size
-    tags = picture.tag_v2
-    for offsets, counts in ((273, 279), (324, 325)):
-        pairs = list(zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False))
-        if any(count <= 0 or offset + count > size for offset, count in pairs):
-            raise ValueError("the file is truncated: a strip of pixels reaches past its end")
-
-
-def _orientation(picture: ImageFile) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or it is unreadable. Pillow turns TIFF by itself."""
-    exif = picture.info.get("exif", b"")
-    if not isinstance(exif, bytes) or isinstance(picture, TiffImagePlugin.TiffImageFile):
-        return 1
-    exif = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None or len(exif) < 8:
-        return 1
-    (start,) = struct.unpack_from(f"{order}I", exif, 4)
-    if start + 2 > len(exif):
-        return 1
-    (count,) = struct.unpack_from(f"{order}H", exif, start)
-    for entry in range(start + 2, min(start + 2 + 12 * count, len(exif) - 11), 12):
-        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
-        if (tag, kind) == (0x0112, 3) and 1 <= value <= 8:
-            return value
-    return 1
 
 
 def _turned(pixels: Pixels, orientation: int) -> Pixels:
