@@ -7,7 +7,6 @@ its resumption inside an epoch is inexact, so whole epochs are saved here, in a 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import time
 import warnings
 from collections.abc import Callable
@@ -202,8 +201,7 @@ class FoldModule(lightning.LightningModule):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A process that Lightning has spawned comes by here: before its loop, after its imports.
         super().__setstate__(state)
-        if multiprocessing.parent_process() is not None:
-            quiet_lightning()
+        quiet_lightning()
 
     def _row(self, sums: np.ndarray) -> dict[str, float | None]:
         values: dict[str, float | None] = {"epoch": self.progress.epoch + 1}
