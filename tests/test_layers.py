@@ -10,9 +10,9 @@ PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
 
 LAYERS = {
     0: {"errors", "files", "recipe", "manifest", "images", "stats"},
-    1: {"datasets", "phantom", "duplicates", "splits", "audit", "cells", "augment", "models", "runs"},
+    1: {"datasets", "phantom", "duplicates", "splits", "leaks", "audit", "cells", "augment", "models", "runs"},
     2: {"train", "predict", "evaluate"},
-    3: {"figures", "pages", "report", "audit_page", "experiments", "demo", "papers", "cli"},
+    3: {"figures", "pages", "report", "audit_page", "experiments", "demo", "papers", "console", "cli"},
 }
 """Modules by layer; a module named `x_part` or a file in a folder `x/` belongs to the layer of `x`."""
 

@@ -1,0 +1,193 @@
+"""The command line: parses, calls, prints. Every decision is made elsewhere.
+
+Exit codes: 0 done; 2 input that the user can mend, told in one line; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from typer.exceptions import TyperException
+
+from . import __version__, cli_data, console
+from .errors import LeukoscopeError
+
+app = typer.Typer(
+    name="leukoscope", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    help="Recognise leukocytes and detect acute lymphoblastic leukemia in blood-smear images, without leaks and with "
+    "intervals. For research; not a medical device.",
+    epilog="Start with: leukoscope demo",
+)
+app.add_typer(cli_data.app, name="data")
+
+Data = Annotated[Path, typer.Option("--data", help="The manifest: cells.parquet or cells.csv.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Change a key: --set training.epochs=5. Repeatable.")]
+Protocol = Annotated[Literal["clean", "paper"], typer.Option(help="clean: nothing leaks. paper: as the authors did.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
+SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave damaged images out, and list them.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"leukoscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: leukoscope demo -o demo/")
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for everything it makes.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the smears and of the training.")] = 0,
+) -> None:
+    """Go the whole way on built-in phantom smears: render, audit, split, train, evaluate, report. No download."""
+    from .demo import run_demo
+
+    with console.training() as on_event:
+        lines = run_demo(out, seed=seed, on_event=on_event)
+    console.show_lines(lines)
+
+
+@app.command(epilog="Example: leukoscope recipes almotairi2020 > mine.toml")
+def recipes(
+    name: Annotated[str, typer.Argument(help="Print this recipe whole.")] = "", as_json: Json = False
+) -> None:
+    """List the built-in recipes, or print one to start from."""
+    from .recipe import builtin_recipes, recipe_text
+
+    if name:
+        sys.stdout.write(recipe_text(name)[1])
+    elif as_json:
+        console.emit(builtin_recipes())
+    else:
+        console.show_table(["recipe", "what"], [list(item) for item in builtin_recipes().items()])
+
+
+@app.command(epilog="Example: leukoscope train almotairi2020 --data cells.parquet -o runs/wbc --scale small")
+def train(
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or a name of `leukoscope recipes`.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The run folder to make.")],
+    settings: Set = None,
+    protocol: Protocol = "clean",
+    scale: Annotated[str, typer.Option(help="A scale of the recipe, such as small.")] = "full",
+    resume: Resume = False,
+    skip_damaged: SkipDamaged = False,
+    devices: Annotated[int, typer.Option(min=1, help="How many GPUs (or CPU processes).")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Train one recipe on a manifest; leaves a run folder with predictions, metrics and a report."""
+    from .recipe import load_recipe
+
+    chosen = load_recipe(recipe, protocol=protocol, scale=scale, settings=settings or [])
+    from .experiments import run_experiment
+    from .manifest import read_manifest
+
+    with console.training(quiet=as_json) as on_event:
+        outcome = run_experiment(chosen, read_manifest(data), out, resume=resume, skip_damaged=skip_damaged,
+                                 devices=devices, on_event=on_event)
+    console.emit(outcome.to_dict()) if as_json else console.show_lines(outcome.lines)
+
+
+@app.command(epilog="Example: leukoscope evaluate runs/wbc --data other.parquet -o runs/wbc-on-other")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write to.")],
+    skip_damaged: SkipDamaged = False,
+    as_json: Json = False,
+) -> None:
+    """Test a run on cells that it has never seen; refuses cells that were in its training."""
+    from .experiments import evaluate_run
+    from .manifest import read_manifest
+
+    with console.progress("predicting", quiet=as_json) as on_progress:
+        outcome = evaluate_run(run, read_manifest(data), out, skip_damaged=skip_damaged, on_progress=on_progress)
+    console.emit(outcome.to_dict()) if as_json else console.show_lines(outcome.lines)
+
+
+@app.command(epilog="Example: leukoscope features runs/wbc BA_100102.jpg -o features/")
+def features(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    cell: Annotated[str, typer.Argument(help="A cell_id of the run, or an image file.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the picture.")],
+    fold: Annotated[int, typer.Option(help="Whose weights.")] = 0,
+) -> None:
+    """Draw what each unit of the network makes of one cell."""
+    from .experiments import draw_features
+
+    console.say(str(draw_features(run, cell, out, fold=fold)))
+
+
+@app.command(epilog="Example: leukoscope reproduce almotairi2020 --data PBC_dataset_normal_DIB -o repro --scale small")
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="almotairi2020.")],
+    data: Annotated[Path, typer.Option("--data", help="The folder of the data set, or a manifest.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for all its runs.")],
+    scale: Annotated[Literal["small", "full"], typer.Option(help="small fits two cores.")] = "full",
+    protocol: Annotated[Literal["clean", "paper", "both"], typer.Option(help="One protocol, or both.")] = "clean",
+    transfer: Annotated[Path | None, typer.Option(help="A small data set to transfer to: folder or manifest.")] = None,
+    settings: Set = None,
+    resume: Resume = False,
+) -> None:
+    """Run a paper's experiments and print its tables beside ours, with intervals."""
+    from .papers import reproduce_paper
+
+    with console.training() as on_event:
+        outcome = reproduce_paper(paper, data, out, scale=scale, protocol=protocol, transfer=transfer,
+                                  settings=settings or [], resume=resume, on_event=on_event)
+    console.show_lines(outcome.lines)
+
+
+@app.command(epilog="Example: leukoscope report runs/wbc")
+def report(run: Annotated[Path, typer.Argument(help="A run folder, or a folder of runs.")]) -> None:
+    """Draw the report of a run (or of several) anew, from its folder alone."""
+    from .experiments import write_any_report
+
+    console.say(str(write_any_report(run)))
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend become one line and exit code 2."""
+    command = typer.main.get_command(app)
+    try:
+        sys.exit(command.main(standalone_mode=False) or 0)
+    except LeukoscopeError as error:
+        _fail(str(error))
+    except TyperException as error:
+        _fail(f"{' '.join(error.format_message().split()).rstrip('.')}; see leukoscope {_subcommand()}--help")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        if not error.filename and error.strerror is None:
+            raise
+        _fail(f"{error.filename or 'writing'}: {error.strerror}; free the disk or choose a folder that can be written")
+    except (KeyboardInterrupt, typer.Abort):
+        console.note("interrupted; a run goes on with --resume")
+        sys.exit(130)
+
+
+def _fail(line: str) -> None:
+    console.note(f"leukoscope: {line}")
+    sys.exit(2)
+
+
+def _subcommand() -> str:
+    words = []
+    for word in sys.argv[1:]:
+        if word.startswith("-"):
+            break
+        words.append(word)
+    known = {"data"} | {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    return "".join(f"{w} " for w in words[: 2 if words[:1] == ["data"] else 1] if w in known or words[0] == "data")

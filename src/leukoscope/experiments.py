@@ -1,0 +1,165 @@
+"""From a recipe and a manifest to a folder with a report: one run, or one for each variant.
+
+Joins training, prediction, evaluation and pages; trains nothing and draws nothing itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from .errors import LeukoscopeError, RunError
+from .evaluate import evaluate
+from .figures import feature_map_sheet, save_png
+from .files import read_json, write_json
+from .images import crop_centre, read_cell, read_image, resize
+from .manifest import write_manifest, write_table
+from .predict import feature_maps, predict_run
+from .recipe import Recipe, expand_variants
+from .report import write_report, write_study
+from .runs import Run
+from .train import Event, train
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command ends with: the folder, its page, the lines that matter, the figures behind them."""
+
+    folder: Path
+    page: Path
+    lines: tuple[str, ...]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"folder": str(self.folder), "report": str(self.page), "summary": list(self.lines),
+                "metrics": dict(self.metrics)}
+
+
+def run_experiment(
+    recipe: Recipe,
+    manifest: pl.DataFrame,
+    out: Path,
+    *,
+    resume: bool = False,
+    skip_damaged: bool = False,
+    devices: int = 1,
+    on_event: OnEvent | None = None,
+    paper: Mapping[str, Mapping[str, float]] | None = None,
+) -> Outcome:
+    """Train a recipe, or each of its variants in a folder of its own, and write the page.
+
+    `paper` holds published figures a variant, shown beside ours.
+    """
+    variants = expand_variants(recipe)
+    options: dict[str, Any] = {"resume": resume, "skip_damaged": skip_damaged, "devices": devices, "on_event": on_event}
+    if "" in variants:
+        return _one_run(recipe, manifest, out, **options)
+    title = recipe.title or recipe.name
+    study = {"title": title, "runs": list(variants), "paper": {k: dict(v) for k, v in (paper or {}).items()}}
+    write_json(out / "study.json", study)
+    outcomes = {name: _one_run(variant, manifest, out / name, **options) for name, variant in variants.items()}
+    page = write_study(out)
+    lines = [f"{name}: {outcome.lines[0]}" for name, outcome in outcomes.items()]
+    return Outcome(out, page, (*lines, f"report: {page}"), {name: o.metrics for name, o in outcomes.items()})
+
+
+def _one_run(recipe: Recipe, manifest: pl.DataFrame, out: Path, **options: Any) -> Outcome:
+    run = train(recipe, manifest, out, **options)
+    draw_features(run.folder, _example_cell(run), run.folder / "figures" / "feature_maps", fold=run.folds[0])
+    page = write_report(run.folder)
+    metrics = read_json(run.folder / "metrics.json")
+    guard = read_json(run.folder / "guard.json")
+    return Outcome(run.folder, page, (*summary(metrics, guard), f"report: {page}"), metrics)
+
+
+def summary(metrics: Mapping[str, Any], guard: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The three lines that matter: how often right, where weakest, what leaks."""
+    accuracy = metrics["overall"]["accuracy"]
+    folds = len(metrics["folds"])
+    where = f"{metrics['cells']:,} cells that were not trained on" + (f", {folds} folds" if folds > 1 else "")
+    rated = {c: m["sensitivity"] for c, m in metrics["per_class"].items() if m["sensitivity"]["value"] is not None}
+    weakest = min(rated, key=lambda c: rated[c]["value"])
+    leaks = len(guard["leaks"])
+    found = f"{leaks} leaks, named in the report" if leaks else "no leak found"
+    return (
+        f"accuracy {interval(accuracy)} on {where}",
+        f"weakest class: {weakest}, sensitivity {interval(rated[weakest])}",
+        f"leak guard (protocol {guard['protocol']}): {found}",
+    )
+
+
+def interval(estimate: Mapping[str, Any]) -> str:
+    """An estimate in percent: `95.2 % (94.1 to 96.1)`."""
+    if estimate["value"] is None:
+        return f"not defined ({estimate['method']})"
+    value = f"{100 * estimate['value']:.1f} %"
+    if estimate["low"] is None:
+        return value
+    return f"{value} ({100 * estimate['low']:.1f} to {100 * estimate['high']:.1f})"
+
+
+def evaluate_run(
+    folder: Path,
+    manifest: pl.DataFrame,
+    out: Path,
+    *,
+    skip_damaged: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Predict cells from elsewhere with a finished run and evaluate; LeakError where they were in its training."""
+    run = Run(folder)
+    result = predict_run(run, manifest, skip_damaged=skip_damaged, on_progress=on_progress)
+    write_table(result.predictions, out / "predictions.parquet")
+    write_manifest(result.manifest, out / "manifest.parquet")
+    write_json(out / "left_out.json", result.left_out)
+    write_json(out / "guard.json", result.verdict.to_dict())
+    write_json(out / "evaluation.json", {"run": str(folder.resolve()), "recipe": run.recipe.name})
+    metrics = evaluate(result.predictions, run.classes, positive=run.recipe.data.positive,
+                       validation=run.validation, seed=run.recipe.seed).to_dict()
+    write_json(out / "metrics.json", metrics)
+    page = write_report(out)
+    return Outcome(out, page, (*summary(metrics, result.verdict.to_dict()), f"report: {page}"), metrics)
+
+
+def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0) -> Path:
+    """Draw what each unit of a run's network makes of a cell, as one PNG in `out`. `cell` is a cell_id or a file."""
+    run = Run(folder)
+    rows = run.manifest.filter(pl.col("cell_id") == cell)
+    if rows.height:
+        pixels = read_cell(rows.row(0, named=True))
+    elif Path(cell).is_file():
+        pixels = read_image(Path(cell))
+    else:
+        raise LeukoscopeError(f"{cell}: neither a cell of {folder} nor a file",
+                              f"cells are named in {folder / 'manifest.parquet'}, such as {run.manifest['cell_id'][0]}")
+    path = out / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', Path(cell).stem)}.png"
+    preprocess = run.recipe.preprocess
+    shown = resize(crop_centre(pixels, preprocess.crop), preprocess.size)
+    save_png(feature_map_sheet(feature_maps(run, fold, pixels), shown), path)
+    return path
+
+
+def write_any_report(folder: Path) -> Path:
+    """The page of a run, an evaluation or a study, drawn anew from its folder."""
+    if (folder / "study.json").is_file():
+        for name in read_json(folder / "study.json")["runs"]:
+            write_report(folder / name)
+        return write_study(folder)
+    if not (folder / "metrics.json").is_file():
+        raise RunError(f"{folder}: no finished run (metrics.json is not there)",
+                       "finish it with: leukoscope train ... --resume")
+    return write_report(folder)
+
+
+def _example_cell(run: Run) -> str:
+    """The first cell of the first class in the test part: the same for every run on the same split."""
+    first = run.predictions.filter(pl.col("label") == run.classes[0])
+    return str((first if first.height else run.predictions)["cell_id"][0])

@@ -1,0 +1,34 @@
+"""The published systems, run as their authors did and as they should have been run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from ..errors import LeukoscopeError
+from ..experiments import OnEvent, Outcome
+from . import almotairi2020
+
+PAPERS: dict[str, Callable[..., Outcome]] = {"almotairi2020": almotairi2020.reproduce}
+
+
+def reproduce_paper(
+    paper: str,
+    data: Path,
+    out: Path,
+    *,
+    scale: Literal["small", "full"] = "full",
+    protocol: Literal["clean", "paper", "both"] = "clean",
+    transfer: Path | None = None,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    on_event: OnEvent | None = None,
+) -> Outcome:
+    """Run a paper's experiments on a data folder or manifest; the outcome's lines are its tables beside ours."""
+    if paper not in PAPERS:
+        near = get_close_matches(paper, PAPERS, n=3, cutoff=0.3)
+        raise LeukoscopeError(f"{paper}: no such paper", f"choose {' or '.join(near or PAPERS)}")
+    return PAPERS[paper](data, out, scale=scale, protocols=["clean", "paper"] if protocol == "both" else [protocol],
+                         transfer=transfer, settings=settings, resume=resume, on_event=on_event)

@@ -1,0 +1,93 @@
+"""Almotairi and Shahin, "White Blood Cells Recognition System Based on Deep Residual Network".
+
+WBCsNet-2 against its plain predecessor, LeNet-5 and AlexNet; the place of the residual unit; transfer to a small set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..datasets import get_dataset
+from ..experiments import OnEvent, Outcome, interval, run_experiment
+from ..files import write_json
+from ..manifest import read_manifest
+from ..recipe import Protocol, load_recipe
+from ..report import write_study
+
+PUBLISHED: Mapping[str, Mapping[str, float]] = {
+    "almotairi2020": {"accuracy": 0.968, "macro_sensitivity": 0.9263},
+    "almotairi2020-plain": {"accuracy": 0.961},
+    "almotairi2020-transfer": {"accuracy": 0.9583},
+}
+"""Accuracy and sensitivity as the paper prints them; where its text and tables disagree, docs/papers.md says so."""
+
+FROM_SCRATCH = ("almotairi2020", "almotairi2020-plain", "almotairi2020-lenet5", "almotairi2020-alexnet")
+ABLATION = "almotairi2020-ablation"
+TRANSFER = "almotairi2020-transfer"
+
+
+def reproduce(
+    data: Path,
+    out: Path,
+    *,
+    scale: str,
+    protocols: Sequence[Protocol],
+    transfer: Path | None,
+    settings: Sequence[str],
+    resume: bool,
+    on_event: OnEvent | None,
+) -> Outcome:
+    """Experiment 1 (four networks, then the place of the residual unit) and, where a small set is given, transfer."""
+    cells = read_cells(data, "pbc", "five")
+    small = read_cells(transfer, "bccd", "five") if transfer else None
+    tables: list[str] = []
+    metrics: dict[str, Any] = {}
+    page = out
+    for protocol in protocols:
+        found = _one_protocol(cells, small, out / protocol, protocol, scale, settings, resume, on_event)
+        study = {"title": f"WBCsNet-2 and its peers, {protocol} protocol, {scale} scale", "runs": list(found),
+                 "paper": {name: dict(PUBLISHED[name]) for name in found if name in PUBLISHED}}
+        write_json(out / protocol / "study.json", study)
+        page = write_study(out / protocol)
+        tables += ["", f"protocol {protocol}, {scale} scale", *_table(found), f"report: {page}"]
+        metrics[protocol] = found
+    return Outcome(out, page, tuple(tables[1:]), metrics)
+
+
+def read_cells(data: Path, dataset: str, view: str) -> pl.DataFrame:
+    """A manifest from its file, or by indexing a folder in the layout of a data set."""
+    return get_dataset(dataset).index(data, view).manifest if data.is_dir() else read_manifest(data)
+
+
+def _one_protocol(
+    cells: pl.DataFrame, small: pl.DataFrame | None, out: Path, protocol: Protocol, scale: str,
+    settings: Sequence[str], resume: bool, on_event: OnEvent | None,
+) -> dict[str, Mapping[str, Any]]:
+    """Metrics a run folder, in the order of the table."""
+
+    def run(name: str, manifest: pl.DataFrame, *more: str) -> Outcome:
+        recipe = load_recipe(name, protocol=protocol, scale=scale, settings=[*settings, *more])
+        return run_experiment(recipe, manifest, out / name, resume=resume, on_event=on_event)
+
+    found: dict[str, Mapping[str, Any]] = {name: run(name, cells).metrics for name in FROM_SCRATCH}
+    for variant, metrics in run(ABLATION, cells).metrics.items():
+        found[f"{ABLATION}/{variant}"] = metrics
+    if small is not None:
+        found[TRANSFER] = run(TRANSFER, small, f"network.start={(out / FROM_SCRATCH[0]).resolve()}").metrics
+    return found
+
+
+def _table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    width = max(len(name) for name in found) + 2
+    lines = [f"{'run':<{width}}{'accuracy (95 %)':<26}{'macro sensitivity (95 %)':<26}{'paper: acc.':<13}sens."]
+    for name, metrics in found.items():
+        overall = metrics["overall"]
+        printed = [f"{100 * PUBLISHED.get(name, {})[key]:.2f} %" if key in PUBLISHED.get(name, {}) else "-"
+                   for key in ("accuracy", "macro_sensitivity")]
+        lines.append(f"{name:<{width}}{interval(overall['accuracy']):<26}{interval(overall['macro_sensitivity']):<26}"
+                     f"{printed[0]:<13}{printed[1]}")
+    return lines
