@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Protocol
 
 from jaxtyping import Float
 from pydantic import ValidationError
@@ -42,10 +41,8 @@ class Units(nn.Sequential):
         return maps
 
 
-class Builder(Protocol):
-    """`builder(classes=..., channels=..., size=..., pretrained=..., options=...) -> Units`."""
-
-    def __call__(self, *, classes: int, channels: int, size: int, pretrained: bool, options: Any) -> Units: ...
+Builder = Callable[..., Units]
+"""`builder(*, classes: int, channels: int, size: int, pretrained: bool, options: Section) -> Units`."""
 
 
 @dataclass(frozen=True)
