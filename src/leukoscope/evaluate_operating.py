@@ -1,0 +1,55 @@
+"""The operating point of high sensitivity: chosen on the validation part, applied to the test part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .evaluate_table import Cells
+from .stats import bootstrap_rate, wilson
+
+TARGET = 0.99
+
+
+def choose_threshold(labels: np.ndarray, scores: np.ndarray, target: float = TARGET) -> float | None:
+    """The highest threshold at which at least `target` of the positive cells score that or more; None without any."""
+    positive = np.sort(scores[labels])[::-1]
+    if not positive.size:
+        return None
+    needed = int(np.ceil(target * positive.size - 1e-9))
+    return float(positive[max(needed, 1) - 1])
+
+
+def operating_point(test: Cells, validation: Cells, positive: int, *, confidence: float, rounds: int,
+                    seed: int) -> tuple[dict[str, Any] | None, str]:
+    """The operating point as in metrics.json, or None and why.
+
+    Each fold has its own threshold, chosen on its own validation part: another fold's validation cells may be this
+    fold's test cells, and a threshold chosen on them would have seen the test part.
+    """
+    called = np.zeros(len(test.labels), dtype=bool)
+    thresholds = []
+    for fold in np.unique(test.folds):
+        own, checked = test.folds == fold, validation.folds == fold
+        truth = validation.labels[checked] == positive
+        threshold = choose_threshold(truth, validation.probabilities[checked, positive])
+        if threshold is None:
+            return None, (f"no operating point: the validation part of fold {fold} has no cell of class "
+                          f"'{test.classes[positive]}'")
+        called[own] = test.probabilities[own, positive] >= threshold
+        thresholds.append({"fold": int(fold), "threshold": threshold})
+    truth = test.labels == positive
+
+    def rate(hit: np.ndarray, of: np.ndarray) -> dict[str, Any]:
+        if test.independent:
+            return wilson(int(hit.sum()), int(of.sum()), confidence).to_dict()
+        counts, totals = test.by_cluster(hit), test.by_cluster(of)
+        return bootstrap_rate(counts, totals, confidence, rounds, seed, test.unit).to_dict()
+
+    return {
+        "class": test.classes[positive], "chosen_on": "validation", "target_sensitivity": TARGET,
+        "threshold": float(np.median([t["threshold"] for t in thresholds])), "fold_thresholds": thresholds,
+        "sensitivity": rate(truth & called, truth), "specificity": rate(~truth & ~called, ~truth),
+        "ppv": rate(truth & called, called), "npv": rate(~truth & ~called, ~called),
+    }, ""

@@ -1,0 +1,68 @@
+"""Intervals and paired tests: NumPy and SciPy in float64, no torch.
+
+Knows arrays only: nothing of tables, runs or networks. docs/statistics.md says which interval is used where and why.
+"""
+
+from .areas import (
+    DELONG,
+    PERFECT,
+    WIDENED,
+    auc,
+    delong,
+    delong_covariance,
+    delong_test,
+    effective_count,
+    newcombe_auc,
+    placements,
+)
+from .bootstrap import (
+    bootstrap_method,
+    bootstrap_rate,
+    cluster_bootstrap,
+    cluster_weights,
+    effective_clusters,
+    jeffreys_units,
+    percentile_interval,
+)
+from .estimate import Comparison, Estimate, check_confidence, no_estimate, number_clusters
+from .paired import holm, mcnemar, mcnemar_p, paired_difference
+from .ranking import PseudoUnits, Ranking, rank_cells, ranking_units, weighted_areas
+from .rates import cluster_rate, design_effect, exact, wilson
+
+__all__ = [
+    "DELONG",
+    "PERFECT",
+    "WIDENED",
+    "Comparison",
+    "Estimate",
+    "PseudoUnits",
+    "Ranking",
+    "auc",
+    "bootstrap_method",
+    "bootstrap_rate",
+    "check_confidence",
+    "cluster_bootstrap",
+    "cluster_rate",
+    "cluster_weights",
+    "delong",
+    "delong_covariance",
+    "delong_test",
+    "design_effect",
+    "effective_clusters",
+    "effective_count",
+    "exact",
+    "holm",
+    "jeffreys_units",
+    "mcnemar",
+    "mcnemar_p",
+    "newcombe_auc",
+    "no_estimate",
+    "number_clusters",
+    "paired_difference",
+    "percentile_interval",
+    "placements",
+    "rank_cells",
+    "ranking_units",
+    "weighted_areas",
+    "wilson",
+]

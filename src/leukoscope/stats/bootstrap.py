@@ -1,0 +1,120 @@
+"""The bootstrap by cluster: subjects are drawn, not cells, because the cells of one patient are not independent.
+
+A statistic sees weights (how often each cluster was drawn), so that a round costs a matrix product, not a copy of the
+cells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import ndtr
+from scipy.stats import t as student
+
+from ..errors import LeukoscopeError
+from .estimate import Estimate, check_confidence, no_estimate
+from .rates import check_rates, design_effect
+
+FEW_CLUSTERS = 10
+BLOCK = 1_000_000  # weights held at a time: 8 MB
+
+Statistic = Callable[[np.ndarray, slice], np.ndarray]
+
+
+def cluster_weights(clusters: int, rounds: int, generator: np.random.Generator) -> Float[np.ndarray, "K r"]:
+    """How often each of K clusters is drawn in r rounds of K draws with replacement: columns sum to K."""
+    drawn = generator.integers(clusters, size=(rounds, clusters))
+    drawn += np.arange(rounds)[:, None] * clusters  # counted round by round, which stays in the cache
+    counts = np.bincount(drawn.ravel(), minlength=rounds * clusters).reshape(rounds, clusters)
+    return np.ascontiguousarray(counts.T, dtype=np.float64)
+
+
+def cluster_bootstrap(statistics: Mapping[str, Statistic], clusters: int, rounds: int = 2000,
+                      seed: int = 0) -> dict[str, np.ndarray]:
+    """Replicates of each statistic, shape (..., rounds).
+
+    A statistic takes weights (K, r) and which rounds they are, and gives (..., r); all see the same draws. Works in
+    blocks of rounds, so that memory does not grow with clusters x rounds.
+    """
+    if clusters < 1 or rounds < 1:
+        raise LeukoscopeError(f"bootstrap of {clusters} clusters in {rounds} rounds", "give at least one of each")
+    generator = np.random.default_rng(seed)
+    block = max(1, min(rounds, BLOCK // clusters))
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
+    for start in range(0, rounds, block):
+        part = slice(start, min(start + block, rounds))
+        weights = cluster_weights(clusters, part.stop - start, generator)
+        for name, statistic in statistics.items():
+            parts[name].append(statistic(weights, part))
+    return {name: np.concatenate(values, axis=-1) for name, values in parts.items()}
+
+
+def jeffreys_units(size: float, rounds: int, generator: np.random.Generator) -> Float[np.ndarray, "2 r"]:
+    """Weights of a right and a wrong pseudo-unit of `size` cells each: Gamma(1/2) a round.
+
+    With them a bootstrap of one rate becomes a draw from the Jeffreys posterior, Beta(k + 1/2, n - k + 1/2): a class
+    in which every cell is right keeps its doubt, where the plain bootstrap would give (1, 1).
+    """
+    return generator.standard_gamma(0.5, size=(2, rounds)) * size
+
+
+def percentile_interval(
+    replicates: Float[np.ndarray, " r"],
+    value: float,
+    clusters: float,
+    confidence: float = 0.95,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> tuple[float, float]:
+    """Expanded percentile interval (Hesterberg 2015, 3.3): the percentiles at which t at K - 1 with K / (K - 1) of
+    the variance would cover, since a bootstrap of K clusters is too narrow by just that.
+
+    Replicates that are NaN are left out. Holds `value`, and stays within `bounds`.
+    """
+    half = check_confidence(confidence)
+    freedom = max(clusters - 1, 1.0)
+    share = float(ndtr(float(student.ppf(half, freedom)) * math.sqrt((freedom + 1) / freedom)))
+    known = replicates[np.isfinite(replicates)]
+    if known.size == 0:
+        return value, value
+    low, high = np.quantile(known, [share, 1 - share])
+    return max(min(float(low), value), bounds[0]), min(max(float(high), value), bounds[1])
+
+
+def effective_clusters(variances: Float[np.ndarray, " c"], clusters: Int[np.ndarray, " c"]) -> float:
+    """Clusters behind a mean over classes, by Satterthwaite's degrees of freedom (1946) plus one.
+
+    A class of few subjects counts for as much as it adds to the variance of the mean.
+    """
+    known = np.isfinite(variances) & (variances > 0)
+    if not known.any():
+        return float(clusters.min())
+    variances, freedom = variances[known], np.maximum(clusters[known] - 1, 1)
+    return float(variances.sum() ** 2 / (variances**2 / freedom).sum()) + 1
+
+
+def bootstrap_rate(counts: Int[np.ndarray, " K"], totals: Int[np.ndarray, " K"], confidence: float = 0.95,
+                   rounds: int = 2000, seed: int = 0, unit: str = "cluster") -> Estimate:
+    """Interval of sum(counts) / sum(totals) over K clusters by the bootstrap, with one right and one wrong Jeffreys
+    pseudo-unit the size of the design effect. One cluster gives no interval.
+    """
+    check_rates(counts, totals)
+    used = totals > 0
+    counts, totals, clusters = counts[used], totals[used], int(used.sum())
+    if clusters == 0:
+        return no_estimate("undefined: no cells", total=0)
+    count, total = int(counts.sum()), int(totals.sum())
+    if clusters == 1:
+        return Estimate(count / total, None, None, f"no interval: one {unit} only", count, total)
+    units = jeffreys_units(design_effect(counts, totals), rounds, np.random.default_rng((seed, 1)))
+    drawn = cluster_bootstrap({"sums": lambda w, _: np.stack([counts @ w, totals @ w])}, clusters, rounds, seed)["sums"]
+    replicates = (drawn[0] + units[0]) / (drawn[1] + units.sum(0))
+    low, high = percentile_interval(replicates, count / total, clusters, confidence)
+    return Estimate(count / total, low, high, bootstrap_method(unit, clusters), count, total)
+
+
+def bootstrap_method(unit: str, clusters: float, few: int = FEW_CLUSTERS) -> str:
+    """The name of the method, with a warning where the clusters are few."""
+    return f"bootstrap by {unit}" + (f" (few: {clusters:.0f})" if clusters < few and unit != "cell" else "")
