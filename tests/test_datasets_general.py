@@ -84,6 +84,8 @@ class TestLookup:
         assert lookup.find("C:\\data\\val\\images\\1.png", tmp_path / "a.xml") == paths[1]
         assert lookup.find("1.png", tmp_path / "train" / "xml" / "1.xml") == paths[0]
         assert lookup.find("1.png", tmp_path / "json" / "val.json") == paths[1]
+        beside = Lookup(tmp_path, [tmp_path / "a" / "1.png", tmp_path / "a" / "b" / "1.png"])
+        assert beside.find("1.png", tmp_path / "a" / "1.xml") == tmp_path / "a" / "1.png"
         assert lookup.find("2.jpg", tmp_path / "a.xml") == paths[2]
         assert lookup.find("2.png", tmp_path / "a.xml") == paths[2]
         assert lookup.find("../../etc/passwd", tmp_path / "a.xml") is None

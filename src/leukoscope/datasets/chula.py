@@ -1,4 +1,4 @@
-"""Chula WBC: 500 fields of 1440 x 900 px with YOLO boxes around leukocytes of five types, from about a dozen slides.
+"""Chula WBC: 500 fields of 1440 x 900 px with YOLO boxes around leukocytes of five types.
 
 The set is `WBC_Dataset` of Chulalongkorn University; Chula RBC-12 (points on red cells) and Chula-WBC-8 (crops) are
 others. Knows its file names, `<type>-<slide>_<number>.jpg`, and that `HF-` marks a mirrored copy of another field.
@@ -104,7 +104,7 @@ DATASET = Dataset(
              "https://github.com/singgihbekti/WBC_Dataset",
     homepage="https://github.com/singgihbekti/WBC_Dataset",
     obtain="git clone https://github.com/singgihbekti/WBC_Dataset",
-    subject_rule="no subjects; the slide in the file name is the group (5Bb counts as 5B, the same slide)",
+    subject_rule="no subjects; the slide in the file name is the group (5Bb counts as 5B, to be safe)",
     views=VIEWS,
     index=index,
 )

@@ -51,8 +51,8 @@ def index(root: Path, view: str = "classes", **options: str) -> Index:
         raise DatasetError(f"{found.root}: the folders {', '.join(sorted(labels))} are parts of a split, not classes",
                            "give the option depth=2, for the folders below them")
     if shallow and not found.rows and not found.damaged:
-        raise DatasetError(f"{found.root}: none of its {len(shallow)} images lies {max(depth, 1)} folders deep, such as "
-                           f"{shallow[0]}", f"expected {LAYOUT}; the option depth says which folder names the class")
+        raise DatasetError(f"{found.root}: none of its {len(shallow)} images lies {max(depth, 1)} folders deep, "
+                           f"such as {shallow[0]}", f"expected {LAYOUT}, or another depth")
     found.note_some("images are left out, they do not lie in a class folder", shallow)
     found.note_some("names do not fit the pattern and stay without subject or group", unmatched)
     found.missing += _empty_classes(found, paths, depth)

@@ -10,7 +10,7 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from ..errors import DatasetError
@@ -108,39 +108,62 @@ def whole_number(value: object, option: str, low: int, high: int) -> int:
     return number
 
 
+Placed = tuple[tuple[str, ...], Path]
+"""The folders between the root and an image, and the image."""
+
+
 class Lookup:
     """Finds the image that an annotation means, by the name that it gives: exact, else in any case, else the stem."""
 
     def __init__(self, root: Path, paths: Iterable[Path]) -> None:
         self.root = root
-        self.names: dict[str, list[Path]] = {}
+        self.names: dict[str, list[Placed]] = {}
         for path in paths:
-            for key in {_plain(path.name), _plain(path.name).lower(), _plain(path.stem).lower()}:
-                self.names.setdefault(key, []).append(path)
+            name, stem = _plain(path.name), _plain(path.stem)
+            for key in {name, name.lower(), stem.lower()}:
+                self.names.setdefault(key, []).append((path.relative_to(root).parts[:-1], path))
+        self._ends: dict[str, dict[tuple[str, ...], list[Placed]]] = {}
+        self._starts: dict[tuple[str, ...], dict[tuple[str, ...], list[Placed]]] = {}
 
     def find(self, name: str, near: Path) -> Path | None:
         """The image called `name` (folders in it count) and, of several, the one nearest to the file `near`.
 
-        None where there is none. Raises ValueError where two fit equally well.
+        Near is: in its folder, else below the folder that shares most of its path, else in a folder that its name
+        mentions. None where there is no such image. Raises ValueError where two fit equally well.
         """
         parts = [part for part in _plain(name).replace("\\", "/").split("/") if part not in ("", ".", "..")]
         if not parts:
             return None
-        last = parts[-1]
+        last = parts.pop()
         stem = last.rpartition(".")[0] if Path(last).suffix.lower() in IMAGE_SUFFIXES else last
-        fits = self.names.get(last) or self.names.get(last.lower()) or self.names.get(stem.lower()) or []
-        ranked = sorted(((self._nearness(path, parts, near), path) for path in fits), reverse=True)
-        if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
-            both = " and ".join(sorted(str(path.relative_to(self.root)) for _, path in ranked[:2]))
-            raise ValueError(f"'{name}' may be {both}")
-        return ranked[0][1] if ranked else None
-
-    def _nearness(self, path: Path, parts: list[str], near: Path) -> tuple[int, int, int]:
-        folders = path.relative_to(self.root).parts[:-1]
+        key = next((key for key in (last, last.lower(), stem.lower()) if key in self.names), None)
+        if key is None:
+            return None
         beside = near.relative_to(self.root).parts[:-1]
+        fits = self._nearest(key, parts, beside)
+        same = [path for folders, path in fits if folders == beside]
         named = set(re.split(r"[^a-z0-9]+", near.stem.lower()))
-        return (_common(folders[::-1], parts[-2::-1]), _common(folders, beside),
-                sum(folder.lower() in named for folder in folders))
+        mentioned = [path for folders, path in fits if named.intersection(folder.lower() for folder in folders)]
+        for best in (same, mentioned, [path for _, path in fits]):
+            if len(best) == 1:
+                return best[0]
+        both = " and ".join(str(path.relative_to(self.root)) for _, path in fits[:2])
+        raise ValueError(f"'{name}' may be {both}")
+
+    def _nearest(self, key: str, parts: list[str], beside: tuple[str, ...]) -> list[Placed]:
+        """Those of a name whose folders end as `parts` the longest, of them those that start as `beside` the longest.
+
+        Both groupings are made when a name first needs them, so that equal names in many folders stay cheap.
+        """
+        if len(self.names[key]) == 1:
+            return self.names[key]
+        if key not in self._ends:
+            self._ends[key] = _grouped(self.names[key], lambda folders, n: folders[len(folders) - n:])
+        tail = next(t for n in range(len(parts), -1, -1) if (t := tuple(parts[len(parts) - n:])) in self._ends[key])
+        if (key, *tail) not in self._starts:
+            self._starts[key, *tail] = _grouped(self._ends[key][tail], lambda folders, n: folders[:n])
+        starts = self._starts[key, *tail]
+        return next(starts[head] for n in range(len(beside), -1, -1) if (head := beside[:n]) in starts)
 
 
 def is_there(path: Path) -> bool:
@@ -166,10 +189,15 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _common(first: Sequence[str], second: Sequence[str]) -> int:
-    """How many items the two sequences share at their start."""
-    return next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
-                min(len(first), len(second)))
+def _grouped(
+    placed: Iterable[Placed], part: Callable[[tuple[str, ...], int], tuple[str, ...]]
+) -> dict[tuple[str, ...], list[Placed]]:
+    """Images by every part of their folders, the empty one (all images) included."""
+    groups: dict[tuple[str, ...], list[Placed]] = {}
+    for entry in placed:
+        for length in range(len(entry[0]) + 1):
+            groups.setdefault(part(entry[0], length), []).append(entry)
+    return groups
 
 
 def _identity(folder: Path) -> tuple[int, int]:
