@@ -131,19 +131,19 @@ def augment_cpu(pixels: Cells, changes: Changes, mean: Triple, std: Triple) -> I
     pixels = np.ascontiguousarray(pixels)
     scale, offset = _scale(mean, std)
     count, size = pixels.shape[:2]
-    _check(changes, pixels.shape)
+    _check(changes, pixels)
     out = np.empty((count, 3, size, size), np.float32)
     if not count:
         return out
     if not (changes.moves or changes.recolours):
         kernels.normalise(pixels.reshape(count, -1), scale, offset, out.reshape(count, 3, -1))
         return out
-    biases = changes.pivots
+    flat, biases = pixels.reshape(count, -1), changes.pivots
     if changes.recolours:
-        biases = biases * (kernels.channel_means(pixels) @ LUMA).astype(np.float32)
-    rows = out if changes.moves else out.reshape(count, 3, 1, -1)
-    kernel = kernels.warp if changes.moves else kernels.recolour
-    kernel(pixels.reshape(count, -1), changes.matrices, changes.colours, biases, scale, offset, rows)
+        sums = np.empty((count, 3), np.int64)
+        kernels.channel_sums(flat, sums)
+        biases = biases * (sums @ LUMA / size**2).astype(np.float32)
+    kernels.warp(flat, changes.matrices, changes.colours, biases, scale, offset, out)
     return out
 
 
@@ -192,11 +192,11 @@ def _mixed(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
-def _check(changes: Changes, shape: tuple[int, ...]) -> None:
+def _check(changes: Changes, pixels: np.ndarray) -> None:
     # The kernels do not check bounds, so what they are given has to be right.
-    count = shape[0]
-    if shape[1:] != (shape[1], shape[1], 3):
-        raise ValueError(f"pixels: expected (cells, size, size, 3), got {shape}")
+    count, size = pixels.shape[:2]
+    if pixels.dtype != np.uint8 or pixels.shape != (count, size, size, 3):
+        raise ValueError(f"pixels: expected uint8 (cells, size, size, 3), got {pixels.dtype} {pixels.shape}")
     if not len(changes.matrices) == len(changes.colours) == len(changes.pivots) == count:
         raise ValueError(f"changes of {len(changes.matrices)} cells for {count} cells")
     if not np.abs(changes.matrices).max(initial=0) < 1e6:

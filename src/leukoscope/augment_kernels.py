@@ -46,19 +46,6 @@ def _finish_row(red, green, blue, matrix, bias, scale, offset, out, row):
 
 
 @_compiled
-def recolour(pixels, matrices, colours, biases, scale, offset, out):
-    count = out.shape[3]
-    red, green, blue = np.empty(count, np.float32), np.empty(count, np.float32), np.empty(count, np.float32)
-    for cell in range(out.shape[0]):
-        source = pixels[cell]
-        for p in range(count):
-            red[np.uintp(p)] = source[np.uintp(3 * p)]
-            green[np.uintp(p)] = source[np.uintp(3 * p + 1)]
-            blue[np.uintp(p)] = source[np.uintp(3 * p + 2)]
-        _finish_row(red, green, blue, colours[cell], biases[cell], scale, offset, out[cell], 0)
-
-
-@_compiled
 def _pack(source, size, packed):
     """R, G and B in one word each pixel, 21 bits apart: one product weighs all three. One more column and row, copied,
     spare the neighbours' bounds."""
@@ -139,18 +126,15 @@ def warp(pixels, matrices, colours, biases, scale, offset, out):
 
 
 @_compiled
-def channel_means(pixels):
-    """Mean of each channel of each cell, (n, 3) float64."""
-    means = np.empty((pixels.shape[0], 3))
+def channel_sums(pixels, sums):
+    """Sum of each channel of each cell: (n, values) to (n, 3) int64."""
     for cell in range(pixels.shape[0]):
-        source = pixels[cell].ravel()
-        red, green, blue = np.int64(0), np.int64(0), np.int64(0)
-        for p in range(source.size // 3):
-            red += source[np.uintp(3 * p)]
-            green += source[np.uintp(3 * p + 1)]
-            blue += source[np.uintp(3 * p + 2)]
-        means[cell] = np.array([red, green, blue]) / (source.size // 3)
-    return means
+        source = pixels[cell]
+        for channel in range(3):
+            total = np.int64(0)
+            for p in range(source.size // 3):
+                total += np.int64(source[np.uintp(3 * p + channel)])
+            sums[cell, channel] = total
 
 
 @_compiled

@@ -255,7 +255,7 @@ def _decode_samples(file: BinaryIO, number: int) -> Pixels:
         page = tiff.pages[number]
         assert isinstance(page, tifffile.TiffPage)
         if page.photometric not in (0, 1, 2) or page.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f"{page.dtype} values of photometric kind {page.photometric}, expected grey or RGB of 8 or "
+            raise ValueError(f"{page.dtype} values, photometric kind {page.photometric}; expected grey or RGB of 8 or "
                              "16 bits")
         samples = page.asarray()
         if samples.ndim == 3 and page.planarconfig == 2:
