@@ -274,7 +274,7 @@ def _vacuoles(brush: Brush, painted: Painted, cell: np.ndarray, count: int, radi
         return painted
     flat = np.cumsum(where.ravel(), dtype=np.float64)
     index = np.minimum(np.searchsorted(flat, brush.rng.random(count) * flat[-1]), flat.size - 1)
-    points = np.stack([brush.patch.x.ravel()[index], brush.patch.y.ravel()[index]], axis=1)
+    points = np.stack([brush.patch.x.ravel()[index], brush.patch.y.ravel()[index]], axis=1).astype(np.float64)
     holes = np.minimum(dots(brush.patch, points, brush.rng.uniform(*radius, count)), 1)
     return replace(painted, amounts=painted.amounts * (1 - 0.85 * holes)[..., None])
 

@@ -106,8 +106,12 @@ def _write_field(root: Path, name: str, field: Field) -> list[dict[str, object]]
 
 
 def _write_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], path: Path) -> None:
-    with atomic_path(path) as beside:
-        Image.fromarray(pixels).save(beside, compress_level=3)
+    try:
+        with atomic_path(path) as beside:
+            Image.fromarray(pixels).save(beside, compress_level=3)
+    except OSError as error:
+        raise LeukoscopeError(f"{path}: cannot be written ({error.strerror or error})",
+                              "choose a folder that can be written to, with room on its disk") from error
 
 
 def _people(count: int, seed: int) -> list[Subject]:

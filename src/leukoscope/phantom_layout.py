@@ -16,7 +16,7 @@ from .phantom_shapes import RedCell
 from .phantom_subjects import RedCells
 
 _BUCKET = 22.0  # um: no two cells whose centres are farther apart than this touch
-_TRIES = 30
+_TRIES = (30, 400)  # the first for a place with room around it, the rest for one that will do
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,30 @@ class Place:
 class _Crowd:
     """Places found so far, sorted into square buckets so that only neighbours are looked at."""
 
-    buckets: dict[tuple[int, int], list[Place]] = field(default_factory=lambda: defaultdict(list))
+    buckets: dict[tuple[int, int], list[tuple[float, float, float]]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, place: Place) -> None:
-        self.buckets[int(place.x // _BUCKET), int(place.y // _BUCKET)].append(place)
+        bucket = int(place.x // _BUCKET), int(place.y // _BUCKET)
+        self.buckets[bucket].append((place.x, place.y, place.diameter))
+
+    def near(self, x: float, y: float) -> list[tuple[float, float, float]]:
+        """(x, y, diameter) of all that may touch a cell at (x, y)."""
+        column, row = int(x // _BUCKET), int(y // _BUCKET)
+        return [place for i in (column - 1, column, column + 1) for j in (row - 1, row, row + 1)
+                for place in self.buckets.get((i, j), ())]
+
+    def keeps(self, x: float, y: float, diameter: float, least: float) -> bool:
+        """Whether a new cell's outline stays at least `least` um (negative: an overlap) away from all others."""
+        for other_x, other_y, other in self.near(x, y):
+            reach = 0.5 * (other + diameter) + least
+            if reach > 0 and (other_x - x) ** 2 + (other_y - y) ** 2 < reach * reach:
+                return False
+        return True
 
     def gap(self, x: float, y: float, diameter: float) -> float:
         """Least distance (um) between the outline of a new cell and those of the others; negative when they overlap."""
-        column, row = int(x // _BUCKET), int(y // _BUCKET)
-        best = float("inf")
-        for i in (column - 1, column, column + 1):
-            for j in (row - 1, row, row + 1):
-                for place in self.buckets.get((i, j), ()):
-                    away = ((place.x - x) ** 2 + (place.y - y) ** 2) ** 0.5 - 0.5 * (place.diameter + diameter)
-                    best = min(best, away)
-        return best
+        return min((((other_x - x) ** 2 + (other_y - y) ** 2) ** 0.5 - 0.5 * (other + diameter)
+                    for other_x, other_y, other in self.near(x, y)), default=float("inf"))
 
 
 def lay_out(diameters: Sequence[float], width: float, height: float, rng: np.random.Generator) -> list[Place]:
@@ -58,12 +67,13 @@ def lay_out(diameters: Sequence[float], width: float, height: float, rng: np.ran
     places: list[Place] = []
     for number, diameter in enumerate(diameters):
         best, best_gap = (0.0, 0.0), -np.inf
-        for x, y in rng.uniform(0, 1, (_TRIES, 2)) * (width, height):
-            gap = crowd.gap(float(x), float(y), diameter)
-            if gap > best_gap:
-                best, best_gap = (float(x), float(y)), gap
-            if gap > 1.5:
-                break
+        for tries, enough in zip(_TRIES, (1.5, -0.05 * diameter), strict=True):
+            for x, y in (rng.random((tries, 2)) * (width, height)).tolist():
+                gap = crowd.gap(x, y, diameter)
+                if gap > best_gap:
+                    best, best_gap = (x, y), gap
+                if best_gap > enough:
+                    break
         if best_gap < -0.2 * diameter:
             raise LeukoscopeError(f"types: {number} of {len(diameters)} cells fit into {width:.0f} x {height:.0f} um",
                                   "give fewer cells, or a larger field")
@@ -84,14 +94,11 @@ def red_cells_around(others: Sequence[Place], width: float, height: float, kind:
     cells: list[RedCell] = []
     for _ in range(count):
         diameter = float(max(kind.diameter * (1 + kind.anisocytosis * rng.normal()), 3))
-        may_overlap = rng.random() < kind.overlap
-        for x, y in rng.uniform(0, 1, (12, 2)) * (outer_width, outer_height) - margin:
-            if whites.gap(float(x), float(y), diameter) < -0.7:
-                continue
-            gap = reds.gap(float(x), float(y), diameter)
-            if gap > (-0.55 * diameter if may_overlap else -0.3):
-                cells.append(_red_cell(float(x), float(y), diameter, kind, rng))
-                reds.add(Place(float(x), float(y), diameter))
+        least = -0.55 * diameter if rng.random() < kind.overlap else -0.3
+        for x, y in (rng.random((12, 2)) * (outer_width, outer_height) - margin).tolist():
+            if reds.keeps(x, y, diameter, least) and whites.keeps(x, y, diameter, -0.7):
+                cells.append(_red_cell(x, y, diameter, kind, rng))
+                reds.add(Place(x, y, diameter))
                 break
     return cells
 

@@ -23,7 +23,7 @@ Floats = NDArray[np.floating]
 ABSORBERS = ("azure", "azure-eosin", "eosin", "haemoglobin")
 """What absorbs, in the order of the last axis of an array of amounts."""
 
-WAVELENGTHS = np.arange(400, 701, 15, dtype=np.float64)
+WAVELENGTHS = np.arange(400, 701, 20, dtype=np.float64)
 """Nanometres at which light is followed."""
 
 # A band: height, centre (nm), standard deviation (nm). Amount 1 gives an absorbance (base 10) of about 1 at its peak.

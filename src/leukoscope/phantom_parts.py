@@ -78,8 +78,10 @@ def chromatin_of(brush: Brush, nucleus: Floats, *, grain: float = 0.105, clump: 
     texture = 1.15 - 0.12 * level - contrast * gaps * inner
     stain = dense * float(np.exp(rng.normal(0, 0.08)))
     amount = stain * np.maximum(texture, 0.1) * rim * cover(nucleus, patch.step)
-    paler = gaps * inner * cover(nucleus, patch.step)
-    return amount[..., None] * CHROMATIN + paler[..., None] * PARACHROMATIN
+    gaps *= inner * cover(nucleus, patch.step)
+    painted = amount[..., None] * CHROMATIN
+    painted += gaps[..., None] * PARACHROMATIN
+    return painted
 
 
 def finish(brush: Brush, cell: Floats, nucleus: Floats, cytoplasm: Floats, chromatin: Floats, *,
@@ -94,16 +96,17 @@ def finish(brush: Brush, cell: Floats, nucleus: Floats, cytoplasm: Floats, chrom
     inside, in_nucleus = cover(cell, step), cover(nucleus, step)
     in_nucleus = np.minimum(in_nucleus, inside)
     texture = 1 + mottle * noise(brush.patch, brush.rng, grain) + 0.6 * mottle * noise(brush.patch, brush.rng, 1.1)
-    texture = texture * (1 + edge * np.exp(np.minimum(cell, 0) / 0.4))
+    within, deep = np.minimum(cell, 0), np.minimum(nucleus, 0)
+    texture *= 1 + edge * np.exp(within / 0.4)
     outside_nucleus = inside * (1 - (1 - covering) * in_nucleus)
-    amounts = (outside_nucleus * np.maximum(texture, 0))[..., None] * cytoplasm + chromatin
+    amounts = (outside_nucleus * np.maximum(texture, 0))[..., None] * cytoplasm
+    amounts += chromatin
     if under is not None:
-        amounts = amounts + under * (inside * (1 - in_nucleus))[..., None]
+        amounts += under * (inside * (1 - in_nucleus))[..., None]
     if over is not None:
-        amounts = amounts + over * inside[..., None]
-    height = np.maximum(1 - np.exp(np.minimum(cell, 0) / 1.2), 0) * 2.2
-    height += np.maximum(1 - np.exp(np.minimum(nucleus, 0) / 0.8), 0) * 0.9
-    return Painted(amounts.astype(np.float32), inside, in_nucleus, height.astype(np.float32))
+        amounts += over * inside[..., None]
+    height = 2.2 * (1 - np.exp(within / 1.2)) + 0.9 * (1 - np.exp(deep / 0.8))
+    return Painted(amounts, inside, in_nucleus, height)
 
 
 def granules(brush: Brush, where: Floats, count: float, radius: tuple[float, float], colour: Floats,

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil, floor
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from .errors import LeukoscopeError
 from .phantom_cells import TYPES, draw_diameter, draw_subtype, paint
@@ -114,7 +116,7 @@ def render_cells(labels: Sequence[str], *, size: int = 96, seed: int, subjects: 
 
     subjects: one a cell; None draws a pool of about one per ten cells.
     """
-    labels = list(labels)
+    labels = [labels] if isinstance(labels, str) else list(labels)
     _check_types(labels)
     if subjects is None:
         pool = [draw_subject(np.random.default_rng([_seed(seed), 1, k]), name=f"S{k + 1}")
@@ -123,7 +125,8 @@ def render_cells(labels: Sequence[str], *, size: int = 96, seed: int, subjects: 
     if len(subjects) != len(labels):
         raise LeukoscopeError(f"subjects: expected one for each of {len(labels)} cells, got {len(subjects)}",
                               "give as many subjects as labels, or None")
-    pixels = np.empty((len(labels), size, size, 3), np.uint8) if size > 0 else np.empty((0, 0, 0, 3), np.uint8)
+    _check_size(size, size, micrometres_per_pixel or 1.0)
+    pixels = np.empty((len(labels), size, size, 3), np.uint8)
     for i, (label, subject) in enumerate(zip(labels, subjects, strict=True)):
         pixels[i] = render_cell(label, size=size, seed=(seed, 2, i), subject=subject,
                                 micrometres_per_pixel=micrometres_per_pixel).pixels
@@ -150,7 +153,7 @@ def _render(width: int, height: int, scale: float, *, cells: Sequence[tuple[str,
     cell_labels = np.zeros((height, width), np.int32)
     nucleus_labels = np.zeros((height, width), np.int32)
     for number, (kind, subtype, place) in enumerate(cells, start=1):
-        window = _window(place.x, place.y, 0.85 * place.diameter + 0.8, step=step, over=over, shape=amounts.shape)
+        window = _window(place.x, place.y, 0.7 * place.diameter + 0.5, step=step, over=over, shape=amounts.shape)
         top, left, h, w = window
         patch = make_patch(window, (place.x, place.y), step)
         painted = paint(kind, subtype, Brush(patch, rng, place.diameter, subject.granulation))
@@ -196,11 +199,9 @@ def _draw_debris(amounts: Floats, step: float, subject: Subject, rng: np.random.
 def _window(x: float, y: float, reach: float, *, step: float, over: int, shape: tuple[int, ...]) -> Window:
     """(top, left, height, width) of the fine pixels within `reach` (um) of a point, in whole pixels of the sensor."""
     block = step * over
-    top, bottom = (int(np.clip(np.floor((y - reach) / block) * over, 0, shape[0])),
-                   int(np.clip(np.ceil((y + reach) / block) * over, 0, shape[0])))
-    left, right = (int(np.clip(np.floor((x - reach) / block) * over, 0, shape[1])),
-                   int(np.clip(np.ceil((x + reach) / block) * over, 0, shape[1])))
-    return top, left, bottom - top, right - left
+    top, left = max(floor((y - reach) / block) * over, 0), max(floor((x - reach) / block) * over, 0)
+    bottom, right = min(ceil((y + reach) / block) * over, shape[0]), min(ceil((x + reach) / block) * over, shape[1])
+    return top, left, max(bottom - top, 0), max(right - left, 0)
 
 
 def _label(cells: NDArray[np.int32], nuclei: NDArray[np.int32], painted: Painted, window: Window, *,
@@ -219,8 +220,6 @@ def _label(cells: NDArray[np.int32], nuclei: NDArray[np.int32], painted: Painted
 
 def _truth(cells: Sequence[tuple[str, str, Place]], labels: NDArray[np.int32], nuclei: NDArray[np.int32],
            scale: float) -> tuple[TrueCell, ...]:
-    from scipy import ndimage
-
     pixels = np.bincount(labels.ravel(), minlength=len(cells) + 1)
     nucleus = np.bincount(nuclei.ravel(), minlength=len(cells) + 1)
     found = ndimage.find_objects(labels, max_label=len(cells))
@@ -292,6 +291,7 @@ def _check_size(width: int, height: int, scale: float) -> None:
 
 
 def _seed(seed: int | Sequence[int]) -> int | Sequence[int]:
-    if np.min(seed) < 0:
-        raise LeukoscopeError(f"seed: expected a number of at least 0, got {seed}", "give 0 or more")
+    for part in (seed,) if isinstance(seed, (int, float, np.number)) else seed:
+        if int(part) != part or part < 0:
+            raise LeukoscopeError(f"seed: expected a whole number of at least 0, got {seed}", "give 0 or more")
     return seed

@@ -35,7 +35,7 @@ class Stain:
     azure: float = 1.0
     eosin: float = 1.0
     blueing: float = 0.0
-    red_cells: tuple[float, float, float, float] = (0.062, 0.046, 0.115, 0.160)
+    red_cells: tuple[float, float, float, float] = (0.066, 0.046, 0.100, 0.165)
 
     def __post_init__(self) -> None:
         if min(self.azure, self.eosin, *self.red_cells) < 0 or not -0.5 <= self.blueing <= 0.5:
@@ -94,7 +94,7 @@ def draw_subject(rng: np.random.Generator | int, *, state: str | None = None, na
         raise LeukoscopeError(f"state: expected one of {', '.join(DIFFERENTIALS)}, got '{state}'", "choose one of them")
     anaemic = state in ("anaemia", "leukemia")
     log_normal = lambda spread: float(np.exp(rng.normal(0, spread)))  # noqa: E731
-    red = np.array([0.062, 0.046, 0.115, 0.160]) * np.exp(rng.normal(0, 0.14, 4))
+    red = np.array([0.066, 0.046, 0.100, 0.165]) * np.exp(rng.normal(0, 0.14, 4))
     stain = Stain(log_normal(0.11), log_normal(0.15), float(np.clip(rng.normal(0, 0.08), -0.2, 0.25)),
                   (float(red[0]), float(red[1]), float(red[2]), float(red[3])))
     warm = np.clip(rng.normal(0, 1), -1.5, 2.5)
