@@ -1,0 +1,53 @@
+"""Every built-in recipe runs through the real command line, on tiny phantom cells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command import leukoscope
+
+from leukoscope.manifest import write_manifest
+from leukoscope.phantom import write_cells
+from leukoscope.recipe import builtin_recipes, load_recipe
+
+LABELS = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte")
+SMALL = ("--set", "training.epochs=1", "--set", "preprocess.crop=0", "--set", "split.kind=holdout",
+         "--set", "split.test=0.25", "--set", "split.validation=0.25", "--set", "training.batch_size=16")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    """A folder with a manifest of 5 x 8 cells of 8 subjects, and a finished run to transfer from."""
+    folder = tmp_path_factory.mktemp("recipes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEUKOSCOPE_CACHE", str(folder / "cache"))
+        write_manifest(write_cells(folder / "images", 8, labels=LABELS, subjects=8, size=48), folder / "cells.parquet")
+        other = write_cells(folder / "others", 8, labels=LABELS, subjects=8, size=48, seed=9)
+        write_manifest(other.with_columns(subject="other-" + other["subject"], cell_id="other-" + other["cell_id"]),
+                       folder / "others.parquet")
+        start = leukoscope("train", "almotairi2020", "--data", folder / "others.parquet", "-o", folder / "start",
+                           *SMALL, "--set", "preprocess.size=16")
+        assert start.code == 0, start.err
+        yield folder
+
+
+@pytest.mark.parametrize("name", sorted(builtin_recipes()))
+def test_recipe(name, workplace, monkeypatch):
+    monkeypatch.setenv("LEUKOSCOPE_CACHE", str(workplace / "cache"))
+    size = "64" if "alexnet" in name else "16"
+    more = {"almotairi2020-transfer": ("--set", f"network.start={workplace / 'start'}"),
+            "almotairi2020-alexnet": ("--set", "network.pretrained=false")}.get(name, ())
+    out = workplace / name
+    answer = leukoscope("train", name, "--data", workplace / "cells.parquet", "-o", out, *SMALL,
+                        "--set", f"preprocess.size={size}", *more, "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    runs = [out / variant for variant in load_recipe(name).variants] or [out]
+    for run in runs:
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert sum(map(sum, metrics["confusion"])) == metrics["cells"] > 0
+        assert json.loads((run / "guard.json").read_text())["leaks"] == []
+        assert (run / "report.html").stat().st_size > 10_000
+    assert Path(found["report"]).is_file()
