@@ -3,7 +3,6 @@
 They work row by row in short loops over plain arrays, each of which LLVM turns into vector code; indices are unsigned,
 because numba else tests each for Python's counting from the end. Bounds are not checked: the caller has to.
 """
-# ruff: noqa: PLR0917 - compiled functions take plain arrays, not objects
 
 from __future__ import annotations
 
