@@ -90,8 +90,13 @@ def _manifest(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:
         "cell_id": f"smear_{i // 40:02d}/cell_{i:05d}",
         "image": str(plan.images[i % len(plan.images)] if plan.images else Path("/nowhere") / f"cell_{i:05d}.png"),
         "label": plan.classes[label],
-        "subject": f"subject {i % plan.subjects:02d}" if plan.subjects else None,
+        "subject": _subject(plan, i, label) if plan.subjects else None,
         "source": "phantom"} for i, label in enumerate(labels)])
+
+
+def _subject(plan: Plan, cell: int, label: int) -> str:
+    """Patients are of one class each where the task is to find the ill, else they have cells of every class."""
+    return f"{plan.classes[label][:3] if plan.positive else 'subject'} {cell % plan.subjects:02d}"
 
 
 def _splits(plan: Plan, manifest: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:

@@ -34,7 +34,7 @@ from .figures_common import (
     text_width,
 )
 from .figures_training import feature_map_sheet, training_figure
-from .pages import count, number, percent, plain, short_names
+from .pages import count, number, percent, short_names
 
 __all__ = ["confusion_figure", "dots_figure", "feature_map_sheet", "precision_recall_figure", "reliability_figure",
            "roc_figure", "save_png", "save_svg", "shown_classes", "training_figure"]
@@ -47,7 +47,9 @@ MARGIN = 0.22
 
 
 @styled
-def confusion_figure(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> Figure:
+def confusion_figure(
+    classes: Sequence[str], matrix: Sequence[Sequence[int]], *, title: str = "Confusion matrix", unit: str = "cells",
+) -> Figure:
     """Counts, and the percentage of each true class, as colour and numbers. matrix: rows true, columns predicted."""
     cells = np.asarray(matrix, dtype=float)
     n = len(classes)
@@ -56,7 +58,7 @@ def confusion_figure(classes: Sequence[str], matrix: Sequence[Sequence[int]]) ->
     names = short_names(tuple(classes), NAME_LIMIT)
     rows = [f"{name}  ({count(total)})" for name, total in zip(names, totals, strict=True)]
     side = max(0.5, min(0.8, 3.7 / n), text_width([count(cells.max(initial=0))], 7) + 0.1)
-    turned = text_width(names, 8.5) > side - 0.08
+    turned = text_width(names, 8.5) > side - 0.03
     left = text_width(rows, 8.5) + 0.42
     bottom = (0.75 * text_width(names, 8.5) + 0.55) if turned else 0.62
     # Turned names reach to the left of the first column.
@@ -64,8 +66,8 @@ def confusion_figure(classes: Sequence[str], matrix: Sequence[Sequence[int]]) ->
     figure = Figure(figsize=(left + n * side + 0.15, bottom + n * side + 0.42))
     axes = axes_at(figure, left, bottom, n * side, n * side)
     axes.pcolormesh(share, cmap=SHARE, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
-    axes.set(xlim=(0, n), ylim=(n, 0), xlabel="predicted class", ylabel="true class (cells)")
-    axes.set_title("Confusion matrix", loc="left", x=-left / (n * side))
+    axes.set(xlim=(0, n), ylim=(n, 0), xlabel="predicted class", ylabel=f"true class ({unit})")
+    axes.set_title(title, loc="left", x=-left / (n * side))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xticks(np.arange(n) + 0.5, names)
@@ -111,6 +113,14 @@ def roc_figure(metrics: Mapping[str, Any]) -> Figure:
         for place in (axes, zoom):
             if place is not None:
                 place.plot(curve["fpr"], curve["tpr"], **style)
+    point = metrics.get("operating_point")
+    if point and point["class"] in dict(shown) and None not in (point["sensitivity"]["value"],
+                                                                point["specificity"]["value"]):
+        at = (1 - point["specificity"]["value"], point["sensitivity"]["value"])
+        for place in (axes, zoom):
+            if place is not None:
+                place.plot(*at, "D", color=INK, markerfacecolor="white", markersize=5.5, zorder=4)
+        axes.annotate("operating point", at, (7, -11), textcoords="offset points", fontsize=8, color=INK)
     if zoom is not None:
         zoom.set(xlim=(0, 0.2), ylim=(0.8, 1.003))
         zoom.spines[:].set_visible(True)
@@ -157,36 +167,37 @@ def _curves_figure(
 
 
 @styled
-def reliability_figure(calibration: Mapping[str, Any]) -> Figure:
-    """How often the predicted class was right, against its probability, with the number of cells in each bin below."""
-    bins = [b for b in calibration["bins"] if b["count"]]
+def reliability_figure(calibration: Mapping[str, Any], probabilities: np.ndarray) -> Figure:
+    """How often the predicted class was right, against its probability; below, how many cells had which probability.
+
+    probabilities: (n,) in [0, 1], of the predicted class of each cell.
+    """
     figure = Figure(figsize=(WIDTH, 4.75))
     axes = axes_at(figure, 0.65, 1.5, WIDTH - 0.65 - MARGIN, 2.85)
     below = axes_at(figure, 0.65, 0.5, WIDTH - 0.65 - MARGIN, 0.72)
     axes.plot([0, 1], [0, 1], color="#9aa0ac", linewidth=1, linestyle=(0, (2, 3)), label="perfect calibration")
-    x = [b["confidence"] for b in bins]
-    y = [b["accuracy"]["value"] for b in bins]
+    bins = [b for b in calibration["bins"] if b["count"] and b["accuracy"]["value"] is not None]
     for b in bins:
         ends = [b["accuracy"]["low"], b["accuracy"]["high"]]
         if None not in ends:
-            axes.plot([b["confidence"]] * 2, ends, color=BLUE, alpha=0.45, linewidth=2)
-    axes.plot(x, y, "o-", color=BLUE, markersize=4.5, linewidth=1, label="this run, with interval")
+            axes.plot([b["confidence"]] * 2, ends, color=BLUE, alpha=0.4, linewidth=1.6)
+    axes.plot([b["confidence"] for b in bins], [b["accuracy"]["value"] for b in bins], "o-", color=BLUE, markersize=4,
+              linewidth=1, label="this run, with interval")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that was right")
     axes.set_title("Calibration", loc="left")
     axes.grid(True)
     axes.legend(loc="upper left")
     axes.tick_params(labelbottom=False)
-    tallest = max((b["count"] for b in bins), default=1)
-    narrow = len(calibration["bins"]) > 10
-    for b in bins:
-        width = b["high"] - b["low"]
-        below.bar(b["low"] + width / 2, b["count"], width=width * 0.86, color="#9cc3dd")
-        below.text(b["low"] + width / 2, b["count"] + 0.06 * tallest, _compact(b["count"], narrow), ha="center",
-                   va="bottom", fontsize=6 if narrow else 7, color=SOFT)
+    _percent_axis(axes, axes, digits=0)
+    cells, edges = np.histogram(probabilities, bins=10, range=(0, 1))
+    tallest = max(int(cells.max(initial=0)), 1)
+    below.bar(edges[:-1] + 0.05, cells, width=0.086, color="#9cc3dd")
+    for left, n in zip(edges[:-1], cells.tolist(), strict=True):
+        if n:
+            below.text(left + 0.05, n + 0.06 * tallest, _compact(n), ha="center", va="bottom", fontsize=7, color=SOFT)
     below.set(xlim=(0, 1), ylim=(0, 1.3 * tallest), xlabel="probability of the predicted class", ylabel="cells")
     below.set_yticks([])
     below.spines["left"].set_visible(False)
-    _percent_axis(axes, axes, digits=0)
     _percent_axis(below, None, digits=0)
     return figure
 
@@ -269,7 +280,6 @@ def _with_interval(estimate: Estimate, form: Any = number) -> str:
     return f"{form(estimate['value'])} ({form(estimate['low'])}–{form(estimate['high'])})"
 
 
-def _compact(cells: int, narrow: bool) -> str:
-    if cells >= 100_000 or (narrow and cells >= 10_000):
-        return f"{cells / 1000:.0f}k"
-    return f"{cells / 1000:.1f}k" if cells >= 10_000 or (narrow and cells >= 1000) else plain(count(cells))
+def _compact(cells: int) -> str:
+    """12345 -> "12.3k": what fits over a bar."""
+    return count(cells) if cells < 10_000 else f"{cells / 1000:.1f}k" if cells < 100_000 else f"{cells / 1000:.0f}k"

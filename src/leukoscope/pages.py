@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -153,22 +154,30 @@ def count(value: float | None) -> str:
 
 
 def percent(value: float | None, digits: int = 1, unit: bool = True) -> str:
-    """0.97142 -> "97.1 %"; 100 % is said of nothing less: 0.9999 -> "99.99 %"; None -> a dash."""
+    """0.97142 -> "97.1 %"; None -> a dash.
+
+    100 is said of nothing less (0.9997 -> "99.97", 0.999996 -> "99.99") and 0 of nothing more (0.00001 -> "<0.01").
+    """
     if value is None:
         return NO_ESTIMATE
-    if 0 < value < 1:
-        while digits < 6 and f"{100 * value:.{digits}f}" in (f"{100:.{digits}f}", f"{0:.{digits}f}"):
-            digits += 1
-    return f"{100 * value:.{digits}f}" + ("\u202f%" if unit else "")
+    return _rounded(100 * value, 100, digits) + ("\u202f%" if unit else "")
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """0.98765 -> "0.988"; just below 1 it shows enough digits to say so; None -> a dash; a true minus sign."""
+    """0.98765 -> "0.988"; None -> a dash; a true minus sign; 1 is said of nothing less, 0 of nothing more."""
     if value is None:
         return NO_ESTIMATE
-    while digits < 6 and 0 < abs(value) < 1 and f"{abs(value):.{digits}f}" == f"{1:.{digits}f}":
-        digits += 1
-    return f"{value:.{digits}f}".replace("-", "−")
+    return f"{value:.{digits}f}".replace("-", "−") if value < 0 else _rounded(value, 1, digits)
+
+
+def _rounded(value: float, whole: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    if not 0 < value < whole or text not in (f"{whole:.{digits}f}", f"{0:.{digits}f}"):
+        return text
+    step = 10.0 ** -(digits + 1)
+    if value < whole / 2:
+        return f"{value:.{digits + 1}f}" if value >= step else f"<{step:.{digits + 1}f}"
+    return f"{math.floor(value / step + 1e-9) * step:.{digits + 1}f}"
 
 
 def duration(seconds: float | None) -> str:
@@ -200,6 +209,6 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("leukoscope", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(count=count, percent=percent, number=number, duration=duration, plain=plain,
-                               plural=plural, listed=join)
+                               plural=plural, listed=join, capfirst=lambda text: text[:1].upper() + text[1:])
     environment.globals["fonts"] = Markup(FONTS)
     return environment

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -49,7 +51,7 @@ def write_report(run_folder: Path) -> Path:
     """
     results = read_results(Path(run_folder))
     figures: dict[str, Markup] = {}
-    for name, figure in evaluation_figures(results.metrics).items():
+    for name, figure in evaluation_figures(results.metrics, surest(results)).items():
         text = pages.svg_text(figure)
         write_text(results.folder / "figures" / f"{name}.svg", text)
         figures[name] = pages.inline_svg(text, figure)
@@ -58,17 +60,26 @@ def write_report(run_folder: Path) -> Path:
     return path
 
 
-def evaluation_figures(metrics: Mapping[str, Any]) -> dict[str, Figure]:
-    """Name -> figure, of what `metrics.json` holds."""
+def surest(results: Results) -> np.ndarray:
+    """(n,) the probability of the predicted class of each cell."""
+    return results.predictions.select(pl.max_horizontal(f"p_{name}" for name in results.classes)).to_series().to_numpy()
+
+
+def evaluation_figures(metrics: Mapping[str, Any], probabilities: np.ndarray) -> dict[str, Figure]:
+    """Name -> figure, of what `metrics.json` holds; probabilities: (n,) of the predicted classes."""
     figures = {"confusion": confusion_figure(metrics["classes"], metrics["confusion"])}
     if metrics.get("curves"):
         figures |= {"roc": roc_figure(metrics), "precision_recall": precision_recall_figure(metrics)}
     if metrics.get("calibration"):
-        figures["calibration"] = reliability_figure(metrics["calibration"])
+        figures["calibration"] = reliability_figure(metrics["calibration"], probabilities)
     for key, title, xlabel in CLASS_FIGURES:
         estimates = [found[key] for found in metrics["per_class"].values() if key in found]
         if len(estimates) == len(metrics["classes"]):
             figures[key] = dots_figure(list(metrics["per_class"]), estimates, title=title, xlabel=xlabel)
+    level = metrics.get("subject_level") or {}
+    if level.get("confusion"):
+        figures["subjects"] = confusion_figure(metrics["classes"], level["confusion"], unit="subjects",
+                                               title="Confusion matrix of subjects")
     per_fold = metrics.get("per_fold") or []
     if len(per_fold) > 1 and "accuracy" in per_fold[0]:
         figures["folds"] = dots_figure(

@@ -131,9 +131,9 @@ def trust(metrics: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
 
 
 def estimates_in(table: Mapping[str, Any], prefix: str, notes: Notes) -> list[tuple[str, Markup, str]]:
-    """(name, value, interval) of each estimate of a table such as the operating point."""
+    """(name, value, interval) of each estimate of a table such as the operating point, without weighted means."""
     return [(name_of(key), value_of(f"{prefix}.{key}", estimate, notes=notes), interval_of(key, estimate, unit=True))
-            for key, estimate in table.items() if is_estimate(estimate)]
+            for key, estimate in table.items() if is_estimate(estimate) and not key.startswith("weighted_")]
 
 
 def fold_columns(per_fold: Sequence[Mapping[str, Any]]) -> list[str]:
