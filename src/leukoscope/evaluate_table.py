@@ -135,7 +135,8 @@ def _check_probabilities(table: pl.DataFrame, p: np.ndarray, predicted: np.ndarr
             raise LeukoscopeError(f"{name}, row {row['row']} ('{row['cell_id']}'): {text} ({values})", mend)
 
     fail((~np.isfinite(p)).sum(1) > 0, "a probability is missing or not a number", "predict this cell again")
-    fail(((p < -TOLERANCE) | (p > 1 + TOLERANCE)).sum(1) > 0, "a probability is outside 0 to 1", "write softmax outputs")
+    outside = ((p < -TOLERANCE) | (p > 1 + TOLERANCE)).sum(1) > 0
+    fail(outside, "a probability is outside 0 to 1", "write softmax outputs")
     fail(np.abs(p.sum(1) - 1) > TOLERANCE, "the probabilities do not add up to 1", "write softmax outputs")
     chosen = np.take_along_axis(p, predicted[:, None], 1)[:, 0]
     fail(chosen < p.max(1) - TOLERANCE, "'predicted' is not the most probable class",

@@ -64,7 +64,7 @@ def jeffreys_units(size: float, rounds: int, generator: np.random.Generator) -> 
 def percentile_interval(
     replicates: Float[np.ndarray, " r"],
     value: float,
-    clusters: float,
+    clusters: int | float,
     confidence: float = 0.95,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[float, float]:
@@ -115,6 +115,6 @@ def bootstrap_rate(counts: Int[np.ndarray, " K"], totals: Int[np.ndarray, " K"],
     return Estimate(count / total, low, high, bootstrap_method(unit, clusters), count, total)
 
 
-def bootstrap_method(unit: str, clusters: float, few: int = FEW_CLUSTERS) -> str:
+def bootstrap_method(unit: str, clusters: int | float, few: int = FEW_CLUSTERS) -> str:
     """The name of the method, with a warning where the clusters are few."""
     return f"bootstrap by {unit}" + (f" (few: {clusters:.0f})" if clusters < few and unit != "cell" else "")

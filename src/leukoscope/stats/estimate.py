@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,9 +61,9 @@ def check_confidence(confidence: float) -> float:
     return (1 - confidence) / 2
 
 
-def check_count(count: float, total: float) -> None:
-    """LeukoscopeError unless 0 <= count <= total, both finite."""
-    if not (math.isfinite(count) and math.isfinite(total) and 0 <= count <= total):
+def check_count(count: int, total: int) -> None:
+    """LeukoscopeError unless 0 <= count <= total."""
+    if not 0 <= count <= total:
         raise LeukoscopeError(f"{count} of {total} is not a rate", "give 0 <= count <= total")
 
 

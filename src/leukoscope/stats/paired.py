@@ -104,7 +104,7 @@ def _newcombe_paired(first: np.ndarray, second: np.ndarray, confidence: float) -
     only, other = int((first & ~second).sum()), int((second & ~first).sum())
     z = -float(ndtri(check_confidence(confidence)))
     a, b = (both + only) / n, (both + other) / n
-    (a_low, a_high), (b_low, b_high) = wilson_bounds(a, n, z), wilson_bounds(b, n, z)
+    (a_low, a_high), (b_low, b_high) = wilson_bounds(a, float(n), z), wilson_bounds(b, float(n), z)
     margins = float(both + only) * (both + other) * (only + neither) * (other + neither)
     cross = both * neither - only * other
     corrected = max(cross - n / 2, 0.0) if cross > 0 else float(cross)
