@@ -65,9 +65,10 @@ def metrics():
 
 def all_figures(metrics, probabilities):
     per_class = metrics["per_class"]
+    found = [m["sensitivity"] for m in per_class.values()]
     return [confusion_figure(metrics["classes"], metrics["confusion"]), roc_figure(metrics),
             precision_recall_figure(metrics), reliability_figure(metrics["calibration"], probabilities),
-            dots_figure(list(per_class), [m["sensitivity"] for m in per_class.values()], title="Sensitivity", xlabel="x")]
+            dots_figure(list(per_class), found, title="Sensitivity", xlabel="x")]
 
 
 def history(epochs=8, validation=True):
@@ -177,8 +178,7 @@ def test_reliability_points_and_histogram_are_the_metrics(metrics):
 def test_dots_show_value_and_interval_and_a_dash_where_there_is_none():
     figure = dots_figure(["a", "b"], [estimate(0.9714, 0.9637, 0.9776), estimate(None)], title="t", xlabel="x",
                          others=[0.968, None], others_label="paper")
-    lines = [line.get_xdata() for line in figure.axes[0].lines]
-    assert [0.9637, 0.9776] in [list(x) for x in lines]
+    assert [0.9637, 0.9776] in [np.asarray(line.get_xdata()).tolist() for line in figure.axes[0].lines]
     assert {"97.1 (96.4–97.8)", "—", "paper"} <= set(texts_of(figure))
     low, high = figure.axes[0].get_xlim()
     assert low < 0.9637
@@ -208,7 +208,7 @@ def test_twelve_lines_differ_in_colour_or_dashes():
 def test_training_marks_the_epoch_that_was_kept():
     figure = training_figure(history(), best_epoch=6)
     for axes in (a for a in figure.axes if a.lines):
-        marks = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
+        marks = [np.asarray(line.get_xdata())[0] for line in axes.lines if line.get_marker() == "o"]
         assert marks == [6, 6]
     assert {"kept: epoch 6", "epoch", "accuracy", "loss (cross-entropy)", "training", "validation"} \
         <= set(texts_of(figure))

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from run_folder import FIVE, Plan, build_run
 
 from leukoscope import report_numbers as numbers
 from leukoscope.errors import RunError
@@ -25,6 +24,7 @@ from leukoscope.phantom import write_cells
 from leukoscope.report import write_report, write_study
 from leukoscope.report_mistakes import MOST
 from leukoscope.stats import mcnemar_p
+from run_folder import FIVE, Plan, build_run
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "$x_{", "A & B", "嗜中性粒细胞")
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -336,7 +336,8 @@ def test_a_study_shows_every_run_beside_the_papers_figures(study):
 
 def test_a_study_compares_cell_by_cell_with_mcnemar_and_holm(study):
     folder, page = study
-    tables = [pl.read_parquet(folder / name / "predictions.parquet").sort("cell_id") for name in ("none", "1", "deep/2")]
+    files = [folder / name / "predictions.parquet" for name in ("none", "1", "deep/2")]
+    tables = [pl.read_parquet(file).sort("cell_id") for file in files]
     right = [(t["label"] == t["predicted"]).to_numpy() for t in tables]
     p_values = [mcnemar_p(int((one & ~right[0]).sum()), int((right[0] & ~one).sum()))[0] for one in right[1:]]
     low, high = np.argsort(p_values)
