@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ def parameters(network: torch.nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def narrow(name: str) -> dict[str, float]:
+def narrow(name: str) -> dict[str, Any]:
     return {"width": 0.1} if name.startswith("wbcsnet") else {}
 
 

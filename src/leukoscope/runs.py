@@ -130,9 +130,8 @@ def load_network(run: Run, fold: int) -> tuple[Units, np.ndarray, np.ndarray]:
     Raises RunError where the fold is not done or its weights do not fit the recipe.
     """
     facts = run.fold(fold)
-    network = fresh_network(run.recipe)
-    load_weights(network, read_weights(run.fold_folder(fold) / "weights.safetensors"),
-                 where=str(run.fold_folder(fold) / "weights.safetensors"))
+    path = run.fold_folder(fold) / "weights.safetensors"
+    network = trained_network(run.recipe, read_weights(path), where=str(path))
     return network.eval(), np.asarray(facts["mean"], np.float64), np.asarray(facts["std"], np.float64)
 
 
@@ -152,8 +151,11 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise RunError(f"{path}: not readable weights ({error})", "train the run anew") from error
 
 
-def load_weights(network: Units, weights: Mapping[str, torch.Tensor], *, where: str) -> None:
-    """Copy weights into a network; RunError names the first that is missing, foreign or of another shape."""
+def trained_network(recipe: Recipe, weights: Mapping[str, torch.Tensor], *, where: str) -> Units:
+    """The network of a recipe with these weights; RunError names the first that is missing, foreign or of another
+    shape. No weights are drawn first, so no generator moves."""
+    with torch.device("meta"):
+        network = fresh_network(recipe)
     own = network.state_dict()
     for name in sorted(own.keys() | weights.keys()):
         got = tuple(weights[name].shape) if name in weights else "nothing"
@@ -161,7 +163,8 @@ def load_weights(network: Units, weights: Mapping[str, torch.Tensor], *, where: 
         if got != expected:
             raise RunError(f"{where}: {name} is {got}, the recipe's network expects {expected}",
                            "the weights belong to another recipe; train the run anew")
-    network.load_state_dict(dict(weights))
+    network.load_state_dict(dict(weights), assign=True)
+    return network
 
 
 def check_finished(run: Run) -> None:

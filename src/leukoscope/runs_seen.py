@@ -19,7 +19,8 @@ def seen_cells(run: Run, prints: pl.DataFrame, folds: tuple[int, ...], protocol:
         return Verdict(protocol, (), (f"cells that {run.folder} was trained on (it keeps no fingerprints)",), ())
     splits = run.splits.filter(pl.col("fold").is_in(folds) & (pl.col("part") != "test"))
     old = known.join(splits.select("cell_id").unique(), on="cell_id", how="semi", maintain_order="left")
-    both = pl.concat([old.with_columns("old:" + pl.col("cell_id")), prints.with_columns("new:" + pl.col("cell_id"))])
+    both = pl.concat([table.with_columns((pl.lit(prefix) + pl.col("cell_id")).alias("cell_id"))
+                      for prefix, table in (("old:", old), ("new:", prints))])
     pairs = duplicate_pairs(both)
     across = pairs.filter(pl.col("first").str.starts_with("old:") != pl.col("second").str.starts_with("old:"))
     leaks = []
@@ -29,8 +30,8 @@ def seen_cells(run: Run, prints: pl.DataFrame, folds: tuple[int, ...], protocol:
             examples = tuple(_example(first, second) for first, second in rows.head(EXAMPLES).select(
                 "first", "second").iter_rows())
             leaks.append(Leak(kind, None, ("train", "test"), rows.height, examples,
-                              f"{rows.height} {KINDS[kind][0]} between these cells and those that {run.folder} was "
-                              f"trained on ({examples[0]})"))
+                              f"{KINDS[kind][0]} between these cells and those that {run.folder} was trained on: "
+                              f"{rows.height} ({examples[0]})"))
     return Verdict(protocol, (f"cells that {run.folder} was trained on",), (), tuple(leaks))
 
 

@@ -74,6 +74,8 @@ def train(
         going_on = _check_folder(out, resume)
         if going_on:
             with _locked(out):
+                for leftover in out.rglob(".*.partial*"):
+                    leftover.unlink(missing_ok=True)
                 prepared = prepare_again(recipe, manifest, out, on_event=tell)
                 return _finish(prepared, out, hardware, tell, started)
         prepared = prepare(recipe, manifest, out, skip_damaged=skip_damaged, on_event=tell,

@@ -23,7 +23,7 @@ from .manifest import write_table
 from .models import Units
 from .predict import predict_cells, predictions_table
 from .recipe import Training
-from .runs import fresh_network
+from .runs import fresh_network, trained_network
 from .train_checkpoint import (
     best_weights,
     load_checkpoint,
@@ -72,8 +72,7 @@ def train_fold(task: FoldTask, hardware: Hardware, *, tested: np.ndarray, valida
     progress: Progress = state["progress"]
     _check_converged(progress, task)
     weights = best_weights(task.folder, state)
-    network = fresh_network(task.recipe)
-    network.load_state_dict(weights)
+    network = trained_network(task.recipe, weights, where=str(task.folder))
     for name, rows in (("predictions.parquet", tested), ("validation.parquet", validated)):
         if len(rows):
             probabilities = predict_cells(network, task.packed, rows, task.mean, task.std,

@@ -1,0 +1,171 @@
+"""The run folder, opened: what it gives back, what is refused; and prediction with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from tiny import make_cells, tiny_recipe, train_on_cpu
+
+from leukoscope.cells import pack_cells
+from leukoscope.errors import LeakError, LeukoscopeError, ManifestError, RunError
+from leukoscope.predict import feature_maps, predict_cells, predict_run
+from leukoscope.runs import Run, load_network
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory) -> pl.DataFrame:
+    return make_cells(tmp_path_factory.mktemp("cells"))
+
+
+@pytest.fixture(scope="module")
+def run(cells, tmp_path_factory) -> Run:
+    recipe = tiny_recipe(split={"kind": "kfold", "folds": 2, "validation": 0.25}, preprocess={"size": 16, "crop": 18},
+                         data={"merge": {"a": "A"}}, training__epochs=2)
+    return train_on_cpu(recipe, cells, tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture
+def copy(run, tmp_path) -> Path:
+    return Path(shutil.copytree(run.folder, tmp_path / "copy"))
+
+
+def test_a_run_gives_back_what_was_trained(run, cells):
+    again = Run(run.folder)
+    assert again.recipe == run.recipe
+    assert again.classes == ("A", "b", "c")
+    assert again.manifest["cell_id"].to_list() == cells["cell_id"].to_list()
+    assert again.manifest["image"].to_list() == cells["image"].to_list()
+    assert (again.all_folds, again.folds, again.finished) == ((0, 1), (0, 1), True)
+    parts = pl.concat([again.part(0, part) for part in ("train", "validation", "test")])
+    assert sorted(parts) == sorted(cells["cell_id"])
+
+
+def test_the_loaded_network_predicts_what_the_run_predicted(run):
+    packed = pack_cells(run.manifest, run.recipe.preprocess)
+    for fold in run.folds:
+        module, mean, std = load_network(run, fold)
+        assert not module.training
+        expected = run.predictions.filter(pl.col("fold") == fold)
+        rows = np.array([packed.cell_ids.index(cell) for cell in expected["cell_id"]])
+        got = predict_cells(module, packed, rows, mean, std, batch_size=5)
+        np.testing.assert_allclose(got, expected.select(pl.selectors.starts_with("p_")).to_numpy(), rtol=0, atol=1e-6)
+
+
+def test_loading_draws_no_random_numbers(run):
+    state = torch.get_rng_state()
+    load_network(run, 0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_cells_from_elsewhere_get_the_mean_of_the_folds(run, tmp_path):
+    other = make_cells(tmp_path / "other", seed=1, prefix="other", counts={"a": 5, "b": 4, "c": 3}, size=30)
+    result = predict_run(run, other)
+    packed = pack_cells(other, run.recipe.preprocess)
+    each = [predict_cells(*_first(run, fold, packed), batch_size=3) for fold in run.folds]
+    got = result.predictions.select("p_A", "p_b", "p_c").to_numpy()
+    np.testing.assert_allclose(got, np.mean(each, axis=0), rtol=0, atol=1e-6)
+    assert result.predictions["label"].to_list() == ["A"] * 5 + ["b"] * 4 + ["c"] * 3
+    assert result.predictions["fold"].unique().to_list() == [0]
+    assert result.verdict.leaks == ()
+    assert result.left_out == {"damaged": [], "other_labels": {}, "over_per_class": 0, "unlabelled": 0}
+
+
+def _first(run: Run, fold: int, packed):
+    module, mean, std = load_network(run, fold)
+    return module, packed, np.arange(len(packed.cell_ids)), mean, std
+
+
+def test_cells_that_were_trained_on_are_refused_under_any_name(run, cells, tmp_path):
+    shutil.copy(cells["image"][0], tmp_path / "renamed.png")
+    Image.open(cells["image"][20]).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "mirrored.png")
+    other = make_cells(tmp_path / "other", seed=1, prefix="other")
+    for number, (name, kind) in enumerate([("renamed", "identical"), ("mirrored", "turned or mirrored")]):
+        row = pl.col("cell_id") == f"othera00{number}"
+        sneaked = other.with_columns(pl.when(row).then(pl.lit(str(tmp_path / f"{name}.png"))).otherwise("image")
+                                     .alias("image"))
+        with pytest.raises(LeakError, match=f"{kind}.*'othera00{number}' is '(a000|b008)' there"):
+            predict_run(run, sneaked)
+
+
+def test_labels_the_run_does_not_know_are_counted_or_refused(run, tmp_path):
+    other = make_cells(tmp_path / "other", seed=1, prefix="other", counts={"a": 4, "b": 4, "c": 4})
+    some = other.with_columns(label=pl.Series([None, "", "x", "a"] + ["b"] * 4 + ["y"] * 4))
+    result = predict_run(run, some)
+    assert result.manifest["label"].to_list() == ["A"] + ["b"] * 4
+    assert (result.left_out["other_labels"], result.left_out["unlabelled"]) == ({"x": 1, "y": 4}, 2)
+    with pytest.raises(ManifestError, match=r"no cell has a label that the run knows \(A, b, c\); labels there: z"):
+        predict_run(run, other.with_columns(label=pl.lit("z")))
+    unlabelled = predict_run(run, other.with_columns(label=pl.lit(None, pl.String)))
+    assert unlabelled.predictions["label"].is_null().all()
+    assert unlabelled.predictions.height == 12
+
+
+def test_feature_maps_are_those_of_the_network_on_the_prepared_cell(run, cells):
+    pixels = np.asarray(Image.open(cells["image"][7]))
+    maps = feature_maps(run, 1, pixels)
+    assert {unit: values.shape for unit, values in maps.items()} == {"unit1": (6, 6, 6), "unit2": (16, 1, 1)}
+    packed = pack_cells(run.manifest, run.recipe.preprocess)
+    module, mean, std = load_network(run, 1)
+    image = torch.from_numpy(((packed.pixels[7] / 255 - mean) / std).astype(np.float32)).movedim(-1, 0)[None]
+    with torch.inference_mode():
+        np.testing.assert_allclose(maps["unit1"], module.get_submodule("unit1")(image)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="no such folder"):
+        Run(tmp_path / "nothing")
+    with pytest.raises(RunError, match=r"holds no recipe\.toml"):
+        Run(tmp_path)
+
+
+def test_an_unfinished_run_is_named_with_how_to_finish_it(copy, cells):
+    (copy / "metrics.json").unlink()
+    (copy / "folds" / "1" / "fold.json").unlink()
+    with pytest.raises(RunError, match=r"not finished \(1 of 2 folds are done\); finish it with: .* --resume"):
+        predict_run(Run(copy), cells)
+    with pytest.raises(RunError, match="fold 1 is not finished"):
+        load_network(Run(copy), 1)
+    with pytest.raises(RunError, match="no fold 5; it has folds 0 to 1"):
+        load_network(Run(copy), 5)
+
+
+def read_everything(folder: Path) -> None:
+    run = Run(folder)
+    assert run.predictions.height == run.manifest.height
+    load_network(run, 0)
+
+
+@pytest.mark.parametrize("name", ["folds/0/weights.safetensors", "folds/0/fold.json", "splits.parquet", "recipe.toml",
+                                  "manifest.parquet", "predictions.parquet"])
+@pytest.mark.parametrize("damage", [b"", b"\x00\xff garbage"])
+def test_damaged_files_of_a_run_are_named(name, damage, copy):
+    (copy / name).write_bytes(damage)
+    with pytest.raises(LeukoscopeError, match=Path(name).name.replace(".", r"\.")):
+        read_everything(copy)
+
+
+def test_weights_of_another_recipe_are_named(copy):
+    recipe = copy / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("size = 16", "size = 20"))
+    with pytest.raises(RunError, match=r"hidden1\.1\.weight is \(120, 16\), the recipe's network expects \(120, 64\)"):
+        load_network(Run(copy), 0)
+
+
+def test_a_run_without_fingerprints_says_what_was_not_checked(copy, tmp_path):
+    (copy / "fingerprints.parquet").unlink()
+    result = predict_run(Run(copy), make_cells(tmp_path / "other", seed=1, prefix="other"))
+    assert "keeps no fingerprints" in json.dumps(result.verdict.to_dict())
