@@ -38,7 +38,8 @@ def brute_force(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
     return kernel.mean((1, 2)), np.atleast_2d(np.cov(kernel.mean(2))) / m + np.atleast_2d(np.cov(kernel.mean(1))) / n
 
 
-def binormal(generator: np.random.Generator, positive: int, negative: int, area: float) -> tuple[np.ndarray, np.ndarray]:
+def binormal(generator: np.random.Generator, positive: int, negative: int,
+             area: float) -> tuple[np.ndarray, np.ndarray]:
     labels = np.arange(positive + negative) < positive
     return labels, generator.normal(size=labels.size) + labels * norm.ppf(area) * np.sqrt(2)
 
