@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 from skimage.color import rgb2lab
 
@@ -129,7 +130,7 @@ def test_class_names_never_overlap(names):
         across = axes.get_xticklabels()
         boxes = [label.get_window_extent(renderer) for label in across]
         if across[0].get_rotation():
-            line = across[0].get_fontsize() * figure.dpi / 72
+            line = float(across[0].get_fontsize()) * figure.dpi / 72
             step = np.diff([axes.transData.transform((x, 0))[0] for x in axes.get_xticks()]).min()
             assert step * np.sin(np.deg2rad(45)) > line
         else:
@@ -172,7 +173,7 @@ def test_reliability_points_and_histogram_are_the_metrics(metrics):
     points = next(line for line in upper.lines if line.get_label() == "this run, with interval").get_xydata()
     np.testing.assert_array_equal(
         points, [[b["confidence"], b["accuracy"]["value"]] for b in five["calibration"]["bins"]])
-    assert sum(bar.get_height() for bar in lower.patches) == five["cells"]
+    assert sum(bar.get_bbox().height for bar in lower.patches if isinstance(bar, Rectangle)) == five["cells"]
 
 
 def test_dots_show_value_and_interval_and_a_dash_where_there_is_none():
