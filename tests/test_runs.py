@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from tiny import make_cells, tiny_recipe, train_on_cpu
 
 from leukoscope.cells import pack_cells
 from leukoscope.errors import LeakError, LeukoscopeError, ManifestError, RunError
 from leukoscope.predict import feature_maps, predict_cells, predict_run
 from leukoscope.runs import Run, load_network
+from tiny import make_cells, tiny_recipe, train_on_cpu
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from tiny import history, make_cells, tiny_recipe, train_on_cpu
 from torch.nn import functional
 
 from leukoscope.cells import CellBatches, channel_statistics, pack_cells
@@ -20,6 +19,7 @@ from leukoscope.images import resize
 from leukoscope.runs import Run, fresh_network, read_weights
 from leukoscope.train import Event
 from leukoscope.train_module import epoch_seed
+from tiny import history, make_cells, tiny_recipe, train_on_cpu
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,10 +8,10 @@ import filelock
 import polars as pl
 import pytest
 import torch
-from tiny import make_cells, tiny_recipe, train_on_cpu
 
 from leukoscope.errors import LeakError, LeukoscopeError, ManifestError, RecipeError, RunError
 from leukoscope.runs import Run, read_weights
+from tiny import make_cells, tiny_recipe, train_on_cpu
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -108,7 +108,6 @@ def _finish(prepared: Prepared, out: Path, hardware: Hardware, tell: OnEvent, st
     write_json(out / "environment.json",
                environment | {"seconds": round(environment["seconds"] + time.monotonic() - started, 3)})
     write_json(out / "metrics.json", metrics)
-    (out / LOCK).unlink(missing_ok=True)
     tell(Event("done", len(folds), len(folds), folds=len(folds), metrics=metrics["overall"]))
     return Run(out)
 
@@ -177,10 +176,12 @@ def _look_at_start(prepared: Prepared, prints: pl.DataFrame) -> Verdict | None:
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Only one process trains a run. The lock of a killed process is free again."""
+    """Only one process trains a run. The lock of a killed process is free again; a finished run needs none."""
     try:
         with filelock.FileLock(out / LOCK, timeout=0):
             yield
+            if (out / "metrics.json").is_file():
+                (out / LOCK).unlink(missing_ok=True)
     except filelock.Timeout as error:
         raise RunError(f"{out}: another process is training this run", "wait for it, or name another folder") from error
 
