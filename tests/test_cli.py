@@ -76,7 +76,7 @@ def test_every_command_has_help_with_an_example(command):
     (["data", "index", "pbc", "nowhere", "-o", "c.xls"], "written as .parquet or .csv"),
     (["data", "index", "pbc", "nowhere", "-o", "c.csv", "--view", "nine"], "pbc has no view 'nine'; choose one of"),
     (["data", "index", "pbc", "nowhere", "-o", "c.csv", "--option", "a=b"], "no such option"),
-    (["data", "get", "allidb1", "--to", "x"], "allidb1 cannot be downloaded by a program"),
+    (["data", "get", "allidb1", "--to", "x"], "allidb1 cannot be fetched by a program"),
     (["data", "audit", "nowhere.csv", "-o", "a"], "nowhere.csv: no such file"),
     (["report", "nowhere"], "nowhere"),
     (["evaluate", "nowhere", "--data", "x.csv", "-o", "e"], "no such"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ SMALL = ("--set", "training.epochs=1", "--set", "preprocess.crop=0", "--set", "s
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory) -> Path:
+def workplace(tmp_path_factory) -> Iterator[Path]:
     """A folder with a manifest of 5 x 8 cells of 8 subjects, and a finished run to transfer from."""
     folder = tmp_path_factory.mktemp("recipes")
     with pytest.MonkeyPatch.context() as patch:

@@ -48,9 +48,9 @@ def info(name: Annotated[str, typer.Argument(help="A name of `leukoscope data li
         return
     for title, entries in (("view", found.views), ("option", found.options)):
         facts |= {f"{title} {key}": value for key, value in entries.items()}
-    for file in found.downloads:
-        size = f"{file.bytes:,} bytes" if file.bytes else "size not published"
-        facts[f"file {file.filename}"] = f"{file.url} ({size}{', optional' if file.optional else ''})"
+    for item in found.downloads:
+        size = f"{item.bytes:,} bytes" if item.bytes else "size not published"
+        facts[f"file {item.filename}"] = f"{item.url} ({size}{', optional' if item.optional else ''})"
     width = max(map(len, facts)) + 2
     for key, value in facts.items():
         console.say(f"{key:<{width}}{value}")
@@ -67,12 +67,9 @@ def get(
     from .datasets.download import download
 
     found = get_dataset(name)
-    if not found.downloads:
-        raise LeukoscopeError(f"{name} cannot be downloaded by a program", found.obtain)
     with console.progress(f"getting {name}") as on_progress:
         files = download(found, to, names=file or (), on_progress=on_progress)
-    for file in files:
-        console.say(str(file))
+    console.show_lines([str(path) for path in files])
     console.say(f"next: leukoscope data index {name} {to} -o {name}.parquet")
 
 

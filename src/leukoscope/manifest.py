@@ -5,7 +5,7 @@ Reads, checks and writes Parquet or CSV. Knows nothing of data sets and opens no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -27,7 +27,7 @@ SCHEMA: dict[str, pl.DataType] = {
 REQUIRED = ("cell_id", "image")
 
 
-def make_manifest(rows: Sequence[dict[str, object]] | pl.DataFrame) -> pl.DataFrame:
+def make_manifest(rows: Sequence[Mapping[str, object]] | pl.DataFrame) -> pl.DataFrame:
     """A checked manifest from rows: every column of `SCHEMA` in order and type, then further columns as they came.
 
     Raises ManifestError for a missing `cell_id` or `image`, a duplicate id, a box of which only a part is given or
