@@ -273,7 +273,7 @@ def parse_setting(setting: str) -> tuple[str, Any]:
 
 def builtin_recipes() -> dict[str, str]:
     """Name -> title of the recipes that come with the package."""
-    files = sorted(resources.files("leukoscope.recipes").iterdir(), key=lambda f: f.name)
+    files = sorted(resources.files("leukoscope.recipes").iterdir(), key=lambda f: f.name.removesuffix(".toml"))
     return {f.name.removesuffix(".toml"): tomllib.loads(f.read_text(encoding="utf-8")).get("title", "")
             for f in files if f.name.endswith(".toml")}
 
