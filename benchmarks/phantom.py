@@ -11,9 +11,9 @@ import time
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # before numpy is imported
 
-import cv2
+import cv2  # noqa: E402
 
-from leukoscope.phantom import TYPES, Subject, render_cells, render_field
+from leukoscope.phantom import TYPES, Subject, render_cells, render_field  # noqa: E402
 
 
 def seconds(work) -> float:

@@ -225,6 +225,15 @@ def test_a_cell_depends_on_its_place_in_the_list_alone() -> None:
     assert (few[0] != few[1]).any()
 
 
+def test_default_subjects_do_not_follow_the_labels() -> None:
+    """Labels often come in turns; were subjects to come in turns too, the stain would give the label away."""
+    cells = render_cells(["lymphocyte", "platelet"] * 20, seed=3, size=24)
+    white = np.percentile(cells, 95, axis=(1, 2))
+    assert len({tuple(row) for row in (white[::2] // 4).astype(int)}) >= 2
+    assert len({tuple(row) for row in (white[1::2] // 4).astype(int)}) >= 2
+    assert np.abs(white[::2].mean(axis=0) - white[1::2].mean(axis=0)).max() < 2 * white.std(axis=0).max()
+
+
 def test_global_random_state_is_neither_read_nor_changed() -> None:
     np.random.seed(0)  # noqa: NPY002
     first = render_cells(["neutrophil"], seed=1, size=32)
@@ -260,6 +269,9 @@ def test_any_scale(scale: float) -> None:
     (lambda: render_field(100, 100, seed=1, types={"neutrofil": 1}), "neutrofil"),
     (lambda: render_field(100, 100, seed=1, types={"neutrophil": -1}), "-1"),
     (lambda: render_field(100, 100, seed=1, types={"neutrophil": 500}), "fit"),
+    (lambda: render_field(100, 100, seed=1, types={"neutrophil": 1.5}), "1.5"),  # pyright: ignore[reportArgumentType]
+    (lambda: render_field(100, 100, seed=1, white_cells=-1), "white_cells"),
+    (lambda: render_field(100, 100, seed="a"), "seed"),  # pyright: ignore[reportArgumentType]
     (lambda: render_cells(["blast"], seed=1), "blast"),
     (lambda: render_cells(["ig"], seed=1, size=0), "0 x 0"),
     (lambda: render_cells(["ig", "ig"], seed=1, subjects=[Subject()]), "got 1"),

@@ -35,7 +35,7 @@ def test_absorbance_is_linear_in_the_amounts(amounts: tuple[float, ...], factor:
 
 
 def test_doubling_the_stain_doubles_the_absorbance_of_the_dyes() -> None:
-    amounts = np.array([[0.3, 1.2, 0.5, 0.4]], np.float32)
+    amounts = np.array([0.3, 1.2, 0.5, 0.4], np.float32)
     dyes = np.array([1, 1, 1, 0], np.float32)
     once = absorbance(Stain(azure=1.1, eosin=0.9, blueing=0.1).apply(amounts * dyes))
     twice = absorbance(Stain(azure=2.2, eosin=1.8, blueing=0.1).apply(amounts * dyes))
@@ -64,8 +64,8 @@ def test_twenty_nanometres_are_fine_enough() -> None:
 
 
 def test_nothing_absorbs_nothing_and_more_dye_lets_less_through() -> None:
-    assert transmitted(np.zeros((2, 3, 4), np.float32)) == pytest.approx(1, abs=1e-5)
-    steps = transmitted(np.linspace(0, 3, 20, dtype=np.float32)[:, None] * np.array([[0.1, 1, 0.2, 0.3]], np.float32))
+    assert transmitted(np.zeros((4, 2, 3), np.float32)) == pytest.approx(1, abs=1e-5)
+    steps = transmitted(np.array([[0.1], [1], [0.2], [0.3]], np.float32) * np.linspace(0, 3, 20, dtype=np.float32))
     assert (np.diff(steps, axis=0) < 0).all()
 
 

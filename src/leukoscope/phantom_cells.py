@@ -102,7 +102,7 @@ def _eosinophil(brush: Brush, subtype: str) -> Painted:
     orange = amounts_of(0.075, 0.02, 0.66) * np.float32(brush.between(0.8, 1.2))
     weights = np.exp(rng.normal(0, 0.3, len(points)))
     grains = dots(brush.patch, points, rng.uniform(0.2, 0.34, len(points)), weights)
-    grains = (grains * np.clip(1.5 - 0.6 * bare, 0.15, 1))[..., None] * orange
+    grains = grains * np.clip(1.5 - 0.6 * bare, 0.15, 1) * orange
     return finish(brush, cell, nucleus, amounts_of(0.12, 0.06, 0.26), chromatin + 0.15 * grains, under=grains)
 
 
@@ -123,9 +123,8 @@ def _basophil(brush: Brush, subtype: str) -> Painted:
     points = packed(brush.patch, rng, cell + np.float32(0.1), 0.58)
     points = points[rng.random(len(points)) < left]
     grains = dots(brush.patch, points, rng.uniform(0.15, 0.4, len(points)), np.exp(rng.normal(0, 0.3, len(points))))
-    grains = grains[..., None] * dark
     lilac = amounts_of(0.04, 0.24, 0.14) * np.float32(brush.between(0.6, 1.6))
-    return finish(brush, cell, nucleus, lilac, chromatin, over=grains, edge=-0.1)
+    return finish(brush, cell, nucleus, lilac, chromatin, over=grains * dark, edge=-0.1)
 
 
 def _lymphocyte(brush: Brush, subtype: str) -> Painted:
@@ -135,7 +134,7 @@ def _lymphocyte(brush: Brush, subtype: str) -> Painted:
     share = brush.between(0.48, 0.66) if large else brush.between(0.7, 0.87)
     nucleus = round_nucleus(brush, cell, share, wobble=0.03, long=1.18, off_centre=brush.between(0.3, 1.0),
                             margin=0.08, notch=brush.between(0.1, 0.35) if brush.chance(0.3) else 0.0)
-    chromatin = chromatin_of(brush, nucleus, clump=0.55, closed=brush.between(0.4, 0.8), contrast=0.64,
+    chromatin = chromatin_of(brush, nucleus, clump=0.55, closed=brush.between(0.4, 0.8), contrast=0.58,
                              dense=brush.between(1.0, 1.2))
     sky = amounts_of(0.36, 0.32, 0.03) * np.float32(brush.between(0.6, 1.4) * (0.7 if large else 1.0))
     over = None
@@ -208,9 +207,9 @@ def _erythroblast(brush: Brush, subtype: str) -> Painted:
     }[subtype]
     nucleus = round_nucleus(brush, cell, brush.between(*share), wobble=0.02, long=1.15,
                             off_centre=brush.between(0.2, 1.0), margin=0.2)
-    if subtype == "orthochromatic" and brush.chance(0.15):  # the nucleus breaks up before it leaves
-        at = brush.patch.turned(brush.between(0, np.pi))
-        nucleus = cut(nucleus, np.abs(at.x) - np.float32(0.12), 0.4)
+    if subtype == "orthochromatic" and brush.chance(0.12):  # the nucleus breaks up before it leaves
+        nucleus = lobes(brush, cell, 2, brush.between(*share), arc=0.32 * brush.radius, sweep=3.0, strand=0.3,
+                        plump=1.1, jitter=0.15)
     chromatin = chromatin_of(brush, nucleus, grain=0.15, clump=0.5, closed=closed, contrast=0.85,
                              dense=brush.between(*dense))
     tint = colour * np.float32(brush.between(0.75, 1.25))
@@ -241,10 +240,10 @@ def _platelet(brush: Brush, subtype: str) -> Painted:
     where = cover(cell + np.float32(0.12 * brush.radius), brush.patch.step)
     middle = where * np.exp(-(brush.patch.x**2 + brush.patch.y**2) / np.float32(1.3 * brush.radius**2))
     purple = amounts_of(0.12, 0.95, 0.25)
-    grains = granules(brush, middle, brush.between(6, 13) * brush.area, (0.1, 0.2), purple)
-    pale = amounts_of(0.16, 0.18, 0.05) * np.float32(brush.between(0.7, 1.3))
+    grains = granules(brush, middle, brush.between(6, 12) * brush.area, (0.12, 0.24), 0.75 * purple)
+    pale = amounts_of(0.20, 0.24, 0.06) * np.float32(brush.between(0.7, 1.4))
     none = np.full_like(cell, 10.0)
-    painted = finish(brush, cell, none, pale, np.zeros((*cell.shape, 4), np.float32), over=grains, edge=0.0)
+    painted = finish(brush, cell, none, pale, np.zeros((4, *cell.shape), np.float32), over=grains, edge=0.0)
     return replace(painted, thickness=painted.thickness * np.float32(0.5))
 
 
@@ -260,10 +259,9 @@ def _nucleoli(brush: Brush, chromatin: np.ndarray, nucleus: np.ndarray, count: i
         x, y = brush.patch.x.ravel()[index], brush.patch.y.ravel()[index]
         long = brush.between(0.45, 0.95)
         spot = ellipse(brush.patch, (float(x), float(y)), long, long * brush.between(0.7, 1.0), brush.between(0, np.pi))
-        pale = cover(spot, max(brush.patch.step, 0.25))[..., None]
-        border = np.exp(-((spot / 0.18) ** 2))[..., None] * cover(nucleus, brush.patch.step)[..., None]
-        chromatin = chromatin * (1 - pale * np.array([0.1, 0.5, 0.5, 0.0], np.float32)) * (1 + 0.15 * border)
-        chromatin = chromatin + pale * np.array([0.12, 0, 0, 0], np.float32)
+        pale = cover(spot, max(brush.patch.step, 0.25))
+        border = np.exp(-((spot / 0.18) ** 2)) * cover(nucleus, brush.patch.step)
+        chromatin = chromatin * (1 - pale * amounts_of(0.1, 0.5, 0.5)) * (1 + 0.15 * border) + pale * amounts_of(0.12)
     return chromatin
 
 
@@ -276,7 +274,7 @@ def _vacuoles(brush: Brush, painted: Painted, cell: np.ndarray, count: int, radi
     index = np.minimum(np.searchsorted(flat, brush.rng.random(count) * flat[-1]), flat.size - 1)
     points = np.stack([brush.patch.x.ravel()[index], brush.patch.y.ravel()[index]], axis=1).astype(np.float64)
     holes = np.minimum(dots(brush.patch, points, brush.rng.uniform(*radius, count)), 1)
-    return replace(painted, amounts=painted.amounts * (1 - 0.85 * holes)[..., None])
+    return replace(painted, amounts=painted.amounts * (1 - 0.85 * holes))
 
 
 _PAINTERS: dict[str, Callable[[Brush, str], Painted]] = {

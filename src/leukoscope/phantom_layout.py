@@ -6,8 +6,9 @@ Lengths in um; knows nothing of pixels or colours. Work grows in proportion to t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import exp, pi
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from .phantom_shapes import RedCell
 from .phantom_subjects import RedCells
 
 _BUCKET = 22.0  # um: no two cells whose centres are farther apart than this touch
+_AROUND = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 _TRIES = (30, 400)  # the first for a place with room around it, the rest for one that will do
 
 
@@ -38,11 +40,11 @@ class _Crowd:
         bucket = int(place.x // _BUCKET), int(place.y // _BUCKET)
         self.buckets[bucket].append((place.x, place.y, place.diameter))
 
-    def near(self, x: float, y: float) -> list[tuple[float, float, float]]:
-        """(x, y, diameter) of all that may touch a cell at (x, y)."""
+    def near(self, x: float, y: float) -> Iterator[tuple[float, float, float]]:
+        """(x, y, diameter) of all that may touch a cell at (x, y); its own bucket first."""
         column, row = int(x // _BUCKET), int(y // _BUCKET)
-        return [place for i in (column - 1, column, column + 1) for j in (row - 1, row, row + 1)
-                for place in self.buckets.get((i, j), ())]
+        for i, j in _AROUND:
+            yield from self.buckets.get((column + i, row + j), ())
 
     def keeps(self, x: float, y: float, diameter: float, least: float) -> bool:
         """Whether a new cell's outline stays at least `least` um (negative: an overlap) away from all others."""
@@ -105,8 +107,8 @@ def red_cells_around(others: Sequence[Place], width: float, height: float, kind:
 
 def _red_cell(x: float, y: float, diameter: float, kind: RedCells, rng: np.random.Generator) -> RedCell:
     odd = rng.random() < kind.odd
-    long = float(1 + abs(rng.normal(0, 0.18 if odd else 0.05)))
+    long = 1 + (0.18 if odd else 0.05) * abs(rng.standard_normal())
     crenation = float(rng.uniform(0.01, 0.05)) if odd and rng.random() < 0.4 else 0.0
-    depth = float(np.clip(kind.pallor + rng.normal(0, 0.12), 0, 0.95))
-    return RedCell(x, y, diameter, long, float(rng.uniform(0, np.pi)), depth, float(rng.uniform(0.36, 0.56)), crenation,
-                   float(rng.uniform(0, 2 * np.pi)), float(np.exp(rng.normal(0, 0.07))))
+    depth = min(max(kind.pallor + 0.12 * rng.standard_normal(), 0.0), 0.95)
+    return RedCell(x, y, diameter, long, pi * rng.random(), depth, 0.36 + 0.2 * rng.random(), crenation,
+                   2 * pi * rng.random(), exp(0.07 * rng.standard_normal()))

@@ -21,7 +21,7 @@ from .errors import LeukoscopeError
 Floats = NDArray[np.floating]
 
 ABSORBERS = ("azure", "azure-eosin", "eosin", "haemoglobin")
-"""What absorbs, in the order of the last axis of an array of amounts."""
+"""What absorbs, in the order of the first axis of an array of amounts: planes, which add up several times faster."""
 
 WAVELENGTHS = np.arange(400, 701, 20, dtype=np.float64)
 """Nanometres at which light is followed."""
@@ -36,7 +36,7 @@ _BANDS: dict[str, tuple[tuple[float, float, float], ...]] = {
 # The sensor's channels: centre and standard deviation (nm) of its sensitivity times the lamp's spectrum.
 _CHANNELS = ((612, 33), (540, 26), (458, 26))
 
-_LOW_ROWS = 1 << 15
+_BLOCK = 1 << 14  # pixels whose light at all wavelengths stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -106,24 +106,24 @@ def spectra(wavelengths: NDArray[np.float64] = WAVELENGTHS) -> NDArray[np.float6
 
 
 def absorbance(amounts: NDArray[np.floating], wavelengths: NDArray[np.float64] = WAVELENGTHS) -> NDArray[np.floating]:
-    """Beer-Lambert: absorbance (base 10) of amounts (..., 4) at each wavelength (..., w). Linear in the amounts."""
-    return amounts @ spectra(wavelengths).astype(amounts.dtype)
+    """Beer-Lambert: absorbance (base 10) of amounts (4, ...) at each wavelength: (w, ...). Linear in them."""
+    return np.tensordot(spectra(wavelengths).astype(amounts.dtype), amounts, axes=(0, 0))
 
 
 def transmitted(amounts: Floats) -> Floats:
-    """Linear light in the sensor's channels (..., 3) behind amounts (..., 4); 1 where nothing absorbs.
+    """Linear light in the sensor's channels (..., 3) behind amounts (4, ...); 1 where nothing absorbs.
 
     Each wavelength is absorbed by itself and the channels add up what is left, so a dense stain does not simply darken
     a channel in proportion.
     """
     natural, weights = _tables()
-    rows = amounts.reshape(-1, len(ABSORBERS))
-    light = np.empty((len(rows), 3), np.float32)
-    for start in range(0, len(rows), _LOW_ROWS):  # blocks that stay in the processor's cache
-        block = slice(start, start + _LOW_ROWS)
-        depth = rows[block] @ natural
-        light[block] = np.exp(depth, out=depth) @ weights
-    return light.reshape(*amounts.shape[:-1], 3)
+    flat = amounts.reshape(len(ABSORBERS), -1)
+    light = np.empty((flat.shape[1], 3), np.float32)
+    for start in range(0, len(light), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        depth = natural @ flat[:, block]
+        light[block] = (weights @ np.exp(depth, out=depth)).T
+    return light.reshape(*amounts.shape[1:], 3)
 
 
 def bend(light: Floats, thickness: Floats, optics: Optics, micrometres_per_pixel: float) -> Floats:
@@ -165,7 +165,10 @@ def photograph(light: Floats, camera: Camera, rng: np.random.Generator) -> NDArr
         variance += np.float32((camera.read_noise / camera.full_well) ** 2)
     noisy = noisy + np.sqrt(variance, out=variance) * rng.standard_normal(light.shape, dtype=np.float32)
     white = np.asarray(camera.white_point, np.float32)
-    coded = np.maximum(noisy, 0, out=noisy) ** np.float32(1 / camera.gamma) * white
+    # exp(log) is ten times faster than a power of 32-bit numbers; what is darker than 1e-12 is black all the same.
+    coded = np.log(np.maximum(noisy, 1e-12, out=noisy), out=noisy)
+    coded *= np.float32(1 / camera.gamma)
+    coded = np.exp(coded, out=coded) * white
     if camera.sharpening > 0:
         soft = cv2.GaussianBlur(coded, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE)
         coded += np.float32(camera.sharpening) * (coded - soft)
@@ -174,10 +177,10 @@ def photograph(light: Floats, camera: Camera, rng: np.random.Generator) -> NDArr
 
 @cache
 def _tables() -> tuple[Floats, Floats]:
-    """(absorbers, wavelengths) to natural exponents, and (wavelengths, channels) of summed weight 1 a channel."""
-    sensitivity = np.stack([_bell(WAVELENGTHS, centre, spread) for centre, spread in _CHANNELS], axis=1)
-    natural = (-np.log(10) * spectra()).astype(np.float32)
-    return natural, (sensitivity / sensitivity.sum(axis=0)).astype(np.float32)
+    """(wavelengths, absorbers) to natural exponents, and (channels, wavelengths) of summed weight 1 a channel."""
+    sensitivity = np.stack([_bell(WAVELENGTHS, centre, spread) for centre, spread in _CHANNELS])
+    natural = np.ascontiguousarray(-np.log(10) * spectra().T, np.float32)
+    return natural, (sensitivity / sensitivity.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def _bell(at: NDArray[np.float64], centre: float, spread: float) -> NDArray[np.float64]:

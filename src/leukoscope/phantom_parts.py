@@ -15,7 +15,7 @@ from .phantom_shapes import scatter as scattered
 
 @dataclass(frozen=True)
 class Painted:
-    """A cell on its patch: amounts (h, w, 4), the shares of each pixel in cell and nucleus, thickness in um (h, w)."""
+    """A cell on its patch: amounts (4, h, w), the shares of each pixel in cell and nucleus, thickness in um (h, w)."""
 
     amounts: Floats
     cell: Floats
@@ -54,18 +54,18 @@ class Brush:
 
 
 def amounts_of(azure: float = 0, complex_: float = 0, eosin: float = 0, haemoglobin: float = 0) -> Floats:
-    """Amounts (4,) in the order of `phantom_optics.ABSORBERS`."""
-    return np.array([azure, complex_, eosin, haemoglobin], np.float32)
+    """Amounts (4, 1, 1) in the order of `phantom_optics.ABSORBERS`, to be multiplied with shares (h, w)."""
+    return np.array([azure, complex_, eosin, haemoglobin], np.float32)[:, None, None]
 
 
 CHROMATIN = amounts_of(0.15, 2.6, 0.25)
-PARACHROMATIN = amounts_of(0.0, 0.1, 0.3)
+PARACHROMATIN = amounts_of(0.0, 0.1, 0.2)
 AZUROPHILIC = amounts_of(0.0, 1.5, 0.75)
 
 
 def chromatin_of(brush: Brush, nucleus: Floats, *, grain: float = 0.105, clump: float = 0.45, closed: float = 0.75,
                  contrast: float = 0.8, dense: float = 1.0) -> Floats:
-    """Amounts (h, w, 4) of a nucleus: dense chromatin with light gaps.
+    """Amounts (4, h, w) of a nucleus: dense chromatin with light gaps.
 
     grain, clump: sizes (um) of the gaps and of the regions in which they gather. closed: the level above which noise
     opens a gap; 0 opens half of the nucleus, 2 almost nothing. contrast: share of the dye missing in a gap.
@@ -79,15 +79,15 @@ def chromatin_of(brush: Brush, nucleus: Floats, *, grain: float = 0.105, clump: 
     stain = dense * float(np.exp(rng.normal(0, 0.08)))
     amount = stain * np.maximum(texture, 0.1) * rim * cover(nucleus, patch.step)
     gaps *= inner * cover(nucleus, patch.step)
-    painted = amount[..., None] * CHROMATIN
-    painted += gaps[..., None] * PARACHROMATIN
+    painted = amount * CHROMATIN
+    painted += gaps * PARACHROMATIN
     return painted
 
 
 def finish(brush: Brush, cell: Floats, nucleus: Floats, cytoplasm: Floats, chromatin: Floats, *,
             mottle: float = 0.25, grain: float = 0.2, edge: float = 0.15, over: Floats | None = None,
             under: Floats | None = None, covering: float = 0.0) -> Painted:
-    """Put a cell together: cytoplasm of amounts (4,), mottled; `under` only outside the nucleus, `over` anywhere.
+    """Put a cell together: cytoplasm of amounts (4, 1, 1), mottled; `under` only outside the nucleus, `over` anywhere.
 
     edge: how much darker (or, negative, lighter) the cytoplasm is at the cell's edge.
     covering: share of the cytoplasm that lies over the nucleus.
@@ -99,26 +99,26 @@ def finish(brush: Brush, cell: Floats, nucleus: Floats, cytoplasm: Floats, chrom
     within, deep = np.minimum(cell, 0), np.minimum(nucleus, 0)
     texture *= 1 + edge * np.exp(within / 0.4)
     outside_nucleus = inside * (1 - (1 - covering) * in_nucleus)
-    amounts = (outside_nucleus * np.maximum(texture, 0))[..., None] * cytoplasm
+    amounts = outside_nucleus * np.maximum(texture, 0) * cytoplasm
     amounts += chromatin
     if under is not None:
-        amounts += under * (inside * (1 - in_nucleus))[..., None]
+        amounts += under * (inside * (1 - in_nucleus))
     if over is not None:
-        amounts += over * inside[..., None]
+        amounts += over * inside
     height = 2.2 * (1 - np.exp(within / 1.2)) + 0.9 * (1 - np.exp(deep / 0.8))
     return Painted(amounts, inside, in_nucleus, height)
 
 
 def granules(brush: Brush, where: Floats, count: float, radius: tuple[float, float], colour: Floats,
              *, spread: float = 0.35) -> Floats:
-    """Amounts (h, w, 4) of about `count` granules of `colour` scattered over `where` (h, w); radii in `radius` (um).
+    """Amounts (4, h, w) of about `count` granules of `colour` scattered over `where` (h, w); radii in `radius` (um).
 
     spread: of the logarithm of their strength.
     """
     points = scattered(brush.patch, brush.rng, where, int(brush.rng.poisson(count)))
     radii = brush.rng.uniform(*radius, len(points))
     weights = np.exp(brush.rng.normal(0, spread, len(points)))
-    return dots(brush.patch, points, radii, weights)[..., None] * colour
+    return dots(brush.patch, points, radii, weights) * colour
 
 
 def round_nucleus(brush: Brush, cell: Floats, share: float, *, wobble: float = 0.03, long: float = 1.15,

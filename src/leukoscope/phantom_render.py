@@ -19,7 +19,7 @@ from .errors import LeukoscopeError
 from .phantom_cells import TYPES, draw_diameter, draw_subtype, paint
 from .phantom_layout import Place, lay_out, red_cells_around
 from .phantom_optics import Floats, bend, blurred, illumination, photograph, transmitted
-from .phantom_parts import Brush, Painted
+from .phantom_parts import Brush, Painted, amounts_of
 from .phantom_shapes import RedCell, dots, make_patch, red_cell
 from .phantom_subjects import Subject, draw_subject
 
@@ -79,6 +79,8 @@ def render_field(width: int, height: int, *, seed: int | Sequence[int], subject:
     Raises LeukoscopeError for an unknown type, a size or scale out of range, or more cells than the field can hold.
     """
     _check_size(width, height, micrometres_per_pixel)
+    if not 0 <= white_cells <= 1000:
+        raise LeukoscopeError(f"white_cells: expected a number in [0, 1000], got {white_cells}", "try 0.25")
     rng = np.random.default_rng(_seed(seed))
     subject = draw_subject(rng) if subject is None else subject
     counts = _counts(types, subject, width * height * micrometres_per_pixel**2 / 1000, white_cells, rng)
@@ -93,7 +95,8 @@ def render_field(width: int, height: int, *, seed: int | Sequence[int], subject:
 def render_cell(label: str, *, size: int = 96, seed: int | Sequence[int], subject: Subject | None = None,
                 micrometres_per_pixel: float | None = None) -> Field:
     """One cell in the middle of a square field of `size` px among red cells; `cells[0]`. Errors as render_field."""
-    scale = CELL_SIDE / size if micrometres_per_pixel is None and size > 0 else micrometres_per_pixel or 0.0
+    _check_size(size, size, micrometres_per_pixel or 1.0)
+    scale = CELL_SIDE / size if micrometres_per_pixel is None else micrometres_per_pixel
     _check_size(size, size, scale)
     _check_types([label])
     rng = np.random.default_rng(_seed(seed))
@@ -112,16 +115,16 @@ def render_cell(label: str, *, size: int = 96, seed: int | Sequence[int], subjec
 
 def render_cells(labels: Sequence[str], *, size: int = 96, seed: int, subjects: Sequence[Subject] | None = None,
                  micrometres_per_pixel: float | None = None) -> NDArray[np.uint8]:
-    """Cells in the middle of squares: uint8 (n, size, size, 3). Cell i depends on (seed, i), not on the others.
+    """Cells in the middle of squares: uint8 (n, size, size, 3). Cell i depends on seed, i and its subject alone.
 
-    subjects: one a cell; None draws a pool of about one per ten cells.
+    subjects: one a cell; None draws each from a pool of about one per ten cells, whatever its label.
     """
     labels = [labels] if isinstance(labels, str) else list(labels)
     _check_types(labels)
     if subjects is None:
         pool = [draw_subject(np.random.default_rng([_seed(seed), 1, k]), name=f"S{k + 1}")
                 for k in range(max(1, min(50, len(labels) // 10)))]
-        subjects = [pool[i % len(pool)] for i in range(len(labels))]
+        subjects = [pool[np.random.default_rng([seed, 6, i]).integers(len(pool))] for i in range(len(labels))]
     if len(subjects) != len(labels):
         raise LeukoscopeError(f"subjects: expected one for each of {len(labels)} cells, got {len(subjects)}",
                               "give as many subjects as labels, or None")
@@ -140,27 +143,28 @@ def _render(width: int, height: int, scale: float, *, cells: Sequence[tuple[str,
     """Paint amounts and thickness, photograph them, and read the truth off the same shapes."""
     over = min(max(1, int(np.ceil(scale / _FINE - 1e-9))), 4)
     step = scale / over
-    amounts = np.zeros((height * over, width * over, 4), np.float32)
-    thickness = np.zeros((height * over, width * over), np.float32)
+    amounts = np.zeros((4, height * over, width * over), np.float32)
+    thickness = np.zeros_like(amounts[0])
     defocus = float(np.clip(subject.optics.defocus + rng.normal(0, subject.focus_spread), -15, 15))
     optics = replace(subject.optics, defocus=defocus)
 
     reds = red_cells_around([place for _, _, place in cells], width * scale, height * scale, subject.red_cells, rng)
+    colour = subject.stain.apply(amounts_of(*subject.stain.red_cells))
     for red in reds:
-        _draw_red(amounts, thickness, red, step, subject)
+        _draw_red(amounts, thickness, red, step, colour)
     _draw_debris(amounts, step, subject, rng)
 
     cell_labels = np.zeros((height, width), np.int32)
     nucleus_labels = np.zeros((height, width), np.int32)
     for number, (kind, subtype, place) in enumerate(cells, start=1):
-        window = _window(place.x, place.y, 0.7 * place.diameter + 0.5, step=step, over=over, shape=amounts.shape)
+        window = _window(place.x, place.y, 0.7 * place.diameter + 0.5, step=step, over=over, shape=thickness.shape)
         top, left, h, w = window
         patch = make_patch(window, (place.x, place.y), step)
         painted = paint(kind, subtype, Brush(patch, rng, place.diameter, subject.granulation))
         area = np.s_[top : top + h, left : left + w]
         free = 1 - painted.cell
-        amounts[area] *= free[..., None]
-        amounts[area] += subject.stain.apply(painted.amounts)
+        amounts[:, *area] *= free
+        amounts[:, *area] += subject.stain.apply(painted.amounts)
         thickness[area] = thickness[area] * free + painted.thickness
         _label(cell_labels, nucleus_labels, painted, window, over=over, number=number)
     truth = _truth(cells, cell_labels, nucleus_labels, scale)
@@ -174,26 +178,25 @@ def _render(width: int, height: int, scale: float, *, cells: Sequence[tuple[str,
     return Field(pixels, truth, cell_labels, nucleus_labels, subject, scale, centres)
 
 
-def _draw_red(amounts: Floats, thickness: Floats, red: RedCell, step: float, subject: Subject) -> None:
-    window = top, left, h, w = _window(red.x, red.y, red.reach, step=step, over=1, shape=amounts.shape)
+def _draw_red(amounts: Floats, thickness: Floats, red: RedCell, step: float, colour: Floats) -> None:
+    window = top, left, h, w = _window(red.x, red.y, red.reach, step=step, over=1, shape=thickness.shape)
     if h <= 0 or w <= 0:
         return
     _, body = red_cell(make_patch(window, (red.x, red.y), step), red)
-    colour = subject.stain.apply(np.array(subject.stain.red_cells, np.float32))
-    amounts[top : top + h, left : left + w] += body[..., None] * colour
+    amounts[:, top : top + h, left : left + w] += body * colour
     thickness[top : top + h, left : left + w] += body
 
 
 def _draw_debris(amounts: Floats, step: float, subject: Subject, rng: np.random.Generator) -> None:
     """Specks of precipitated dye."""
-    height, width = amounts.shape[:2]
+    height, width = amounts.shape[1:]
     count = int(rng.poisson(subject.debris * height * width * step**2 / 1000))
     points = rng.uniform(0, 1, (count, 2)) * np.array([width, height]) * step
-    for x, y in points:
+    for x, y in points.tolist():
         radius, strength = rng.uniform(0.1, 0.3), rng.uniform(0.2, 1.2)
-        window = top, left, h, w = _window(float(x), float(y), radius + step, step=step, over=1, shape=amounts.shape)
-        speck = dots(make_patch(window, (float(x), float(y)), step), np.zeros((1, 2)), np.array([radius]))
-        amounts[top : top + h, left : left + w] += speck[..., None] * np.array([0.3, 1, 0.2, 0], np.float32) * strength
+        window = top, left, h, w = _window(x, y, radius + step, step=step, over=1, shape=amounts.shape[1:])
+        speck = dots(make_patch(window, (x, y), step), np.zeros((1, 2)), np.array([radius]))
+        amounts[:, top : top + h, left : left + w] += speck * amounts_of(0.3, 1, 0.2) * np.float32(strength)
 
 
 def _window(x: float, y: float, reach: float, *, step: float, over: int, shape: tuple[int, ...]) -> Window:
@@ -240,10 +243,10 @@ def _truth(cells: Sequence[tuple[str, str, Place]], labels: NDArray[np.int32], n
 
 def _light(amounts: Floats, over: int) -> Floats:
     """Linear light (h, w, 3) at the sensor's pixels, some rows at a time."""
-    height, width = amounts.shape[0] // over, amounts.shape[1] // over
+    height, width = amounts.shape[1] // over, amounts.shape[2] // over
     light = np.empty((height, width, 3), np.float32)
     for start in range(0, height, _ROWS):
-        rows = amounts[start * over : (start + _ROWS) * over]
+        rows = amounts[:, start * over : (start + _ROWS) * over]
         light[start : start + _ROWS] = _shrink(transmitted(rows), over)
     return light
 
@@ -268,7 +271,7 @@ def _counts(types: Mapping[str, int] | None, subject: Subject, thousands: float,
         types = dict(zip(shares, (int(n) for n in drawn), strict=True))
     _check_types(list(types))
     for kind, count in types.items():
-        if int(count) != count or count < 0:
+        if not isinstance(count, int | np.integer) or count < 0:
             raise LeukoscopeError(f"types: expected a whole number of {kind}s, got {count}", "give 0 or more")
     counts = {kind: int(types[kind]) for kind in TYPES if kind in types and kind != "platelet"}
     counts["platelet"] = int(types.get("platelet", rng.poisson(subject.platelets * thousands)))
@@ -282,7 +285,7 @@ def _check_types(labels: Sequence[str]) -> None:
 
 
 def _check_size(width: int, height: int, scale: float) -> None:
-    if width < 1 or height < 1 or int(width) != width or int(height) != height:
+    if not all(isinstance(side, int | np.integer) and side >= 1 for side in (width, height)):
         raise LeukoscopeError(f"size: expected whole numbers of at least 1 px, got {width} x {height}",
                               "give a larger size")
     if not 0.02 <= scale <= 5:
@@ -291,7 +294,7 @@ def _check_size(width: int, height: int, scale: float) -> None:
 
 
 def _seed(seed: int | Sequence[int]) -> int | Sequence[int]:
-    for part in (seed,) if isinstance(seed, (int, float, np.number)) else seed:
-        if int(part) != part or part < 0:
+    for part in seed if isinstance(seed, Sequence) else (seed,):
+        if not isinstance(part, int | np.integer) or part < 0:
             raise LeukoscopeError(f"seed: expected a whole number of at least 0, got {seed}", "give 0 or more")
     return seed

@@ -43,10 +43,10 @@ class Stain:
                                   "use factors around 1")
 
     def apply(self, amounts: Floats) -> Floats:
-        """Amounts (..., 4) of this stain from those of the usual one; linear."""
+        """Amounts (4, ...) of this stain from those of the usual one; linear."""
         a, p, e = self.azure, self.azure * (1 - self.blueing), self.eosin
-        stained = amounts * np.array([a, p, e, 1.0], np.float32)
-        stained[..., 0] += amounts[..., 1] * np.float32(0.8 * self.azure * self.blueing)
+        stained = amounts * np.array([a, p, e, 1.0], np.float32).reshape(4, *[1] * (amounts.ndim - 1))
+        stained[0] += amounts[1] * np.float32(0.8 * self.azure * self.blueing)
         return np.maximum(stained, 0, out=stained)
 
 
@@ -107,8 +107,8 @@ def draw_subject(rng: np.random.Generator | int, *, state: str | None = None, na
     cells = RedCells(
         diameter=float(rng.normal(6.9 if anaemic else 7.5, 0.25)),
         anisocytosis=float(rng.uniform(0.05, 0.11) if anaemic else rng.uniform(0.03, 0.06)),
-        pallor=float(rng.uniform(0.6, 0.92) if anaemic else rng.uniform(0.4, 0.8)),
-        odd=float(rng.beta(1.2, 6)), density=float(rng.uniform(6, 10) if anaemic else rng.uniform(9, 15)),
+        pallor=float(rng.uniform(0.6, 0.92) if anaemic else rng.uniform(0.45, 0.85)),
+        odd=float(rng.beta(1.2, 6)), density=float(rng.uniform(7, 11) if anaemic else rng.uniform(10, 16)),
         overlap=float(rng.beta(1.2, 6)))
     granulation = float(rng.uniform(1.3, 2.0)) if state == "infection" else log_normal(0.3)
     return Subject(name, state, stain, optics, camera, cells, min(granulation, 2.0), float(rng.uniform(0.15, 0.9)),
