@@ -339,6 +339,23 @@ def test_the_operating_point_is_chosen_on_validation_fold_by_fold() -> None:
     assert point["sensitivity"]["value"] > 0.97
 
 
+def test_a_cell_may_be_validated_in_several_folds() -> None:
+    """Under k-fold each fold draws its own validation part from what it does not test; the parts overlap."""
+    labels = np.tile([0, 1], 50)
+    scores = np.where(labels == 0, 0.8, 0.2) + np.linspace(-0.1, 0.1, 100)
+    probabilities = np.stack([scores, 1 - scores], 1)
+    test = table(labels, probabilities, TWO, folds=np.arange(100) // 50)
+    once = table(labels, probabilities, TWO)
+    parts = [once.head(60).with_columns(fold=pl.lit(1)), once.tail(60).with_columns(fold=pl.lit(0))]
+    point = evaluate(test, TWO, positive=TWO[0], validation=pl.concat(parts),
+                     rounds=100).to_dict()["operating_point"]
+    assert [row["threshold"] for row in point["fold_thresholds"]] == [
+        scores[40:][labels[40:] == 0].min(), scores[:60][labels[:60] == 0].min()]
+    twice = pl.concat([*parts, parts[0].head(1)])
+    with pytest.raises(LeukoscopeError, match=r"validation predictions of fold 1: cell_id '.*' .* rows 1 and 61"):
+        evaluate(test, TWO, positive=TWO[0], validation=twice, rounds=100)
+
+
 def test_without_validation_there_is_no_operating_point_and_the_notes_say_so() -> None:
     frame, names, *_ = random_table(60, 2)
     for validation, reason in ((None, "no validation predictions"), (frame.head(0), "no validation predictions"),

@@ -93,7 +93,11 @@ def _operating_point(cells: Cells, positive: str, validation: pl.DataFrame | Non
         return None, ""
     if validation is None or validation.is_empty():
         return None, "no operating point: there are no validation predictions to choose it on"
-    checked = read_cells(validation, cells.classes, "validation predictions")
+    if "fold" not in validation.columns:
+        read_cells(validation, cells.classes, "validation predictions")  # raises: the column is missing
+    # Fold by fold: under k-fold a cell may be validated in several folds.
+    checked = {fold: read_cells(part, cells.classes, f"validation predictions of fold {fold}")
+               for (fold,), part in validation.partition_by("fold", as_dict=True, maintain_order=True).items()}
     return operating_point(cells, checked, cells.classes.index(positive), **settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, target: float = TAR
     return float(positive[max(needed, 1) - 1])
 
 
-def operating_point(test: Cells, validation: Cells, positive: int, *, confidence: float, rounds: int,
+def operating_point(test: Cells, validation: Mapping[int, Cells], positive: int, *, confidence: float, rounds: int,
                     seed: int) -> tuple[dict[str, Any] | None, str]:
-    """The operating point as in metrics.json, or None and why.
+    """The operating point as in metrics.json, or None and why. validation: the cells of each fold's validation part.
 
     Each fold has its own threshold, chosen on its own validation part: another fold's validation cells may be this
     fold's test cells, and a threshold chosen on them would have seen the test part.
@@ -31,9 +32,9 @@ def operating_point(test: Cells, validation: Cells, positive: int, *, confidence
     called = np.zeros(len(test.labels), dtype=bool)
     thresholds = []
     for fold in np.unique(test.folds):
-        own, checked = test.folds == fold, validation.folds == fold
-        truth = validation.labels[checked] == positive
-        threshold = choose_threshold(truth, validation.probabilities[checked, positive])
+        own, checked = test.folds == fold, validation.get(int(fold))
+        threshold = None if checked is None else choose_threshold(
+            checked.labels == positive, checked.probabilities[:, positive])
         if threshold is None:
             return None, (f"no operating point: the validation part of fold {fold} has no cell of class "
                           f"'{test.classes[positive]}'")

@@ -40,9 +40,8 @@ def mcnemar_p(first_only: int, second_only: int) -> tuple[float, str]:
     p = min(1.0, 2 * float(binom.cdf(fewer, discordant, 0.5)))
     if discordant < FEW_DISCORDANT:
         return p, "mcnemar, exact"
-    if first_only == second_only:
-        return 1.0 - float(binom.pmf(fewer, discordant, 0.5)), "mcnemar, mid-p"
-    return 2 * float(binom.cdf(fewer, discordant, 0.5)) - float(binom.pmf(fewer, discordant, 0.5)), "mcnemar, mid-p"
+    likely = float(binom.pmf(fewer, discordant, 0.5))  # of two outcomes that are as extreme, where they differ
+    return p - (likely / 2 if first_only == second_only else likely), "mcnemar, mid-p"
 
 
 def mcnemar(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"], confidence: float = 0.95) -> Comparison:
