@@ -147,7 +147,8 @@ def test_geometry_agrees_with_scipy(seed: int, size: int):
 def test_cpu_and_torch_agree(seed: int, size: int, count: int):
     pixels, changes = cells(count, size, seed), drawn(EVERYTHING, count, size, seed=seed)
     ours, theirs = (way(pixels, changes, (0.5, 0.6, 0.7), (0.2, 0.1, 0.3)) for way in WAYS.values())
-    assert np.abs(ours - theirs).max() <= 2 * LEVELS / 0.1  # colour may double a difference; the least deviation is 0.1
+    # These colours may make a difference almost four times as large; the least deviation is 0.1.
+    assert np.abs(ours - theirs).max() <= 4 * LEVELS / 0.1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

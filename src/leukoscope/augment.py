@@ -28,7 +28,7 @@ _DRAWS = ("rotation", "shear", "shift_x", "shift_y", "zoom", "flip_horizontal", 
           "contrast", "saturation", "hue")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Changes:
     """What is done to each of n cells.
 

@@ -24,7 +24,7 @@ _AHEAD = 2
 
 
 class Batch(NamedTuple):
-    """images: normalised; labels: class indices; rows: which packed cells these are."""
+    """images: normalised; labels: class indices; rows: which packed cells these are (always on the CPU)."""
 
     images: Float32[torch.Tensor, "batch 3 size size"]
     labels: Int64[torch.Tensor, " batch"]

@@ -50,7 +50,7 @@ Outcome = tuple[int, Pixels | Damaged]
 """Number of a row, and its pixels or its damage."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PackedCells:
     """Decoded cells: `pixels[i]` (uint8 RGB, size x size) is the cell `cell_ids[i]`; read-only, mapped from `path`.
 
