@@ -14,6 +14,8 @@ from PIL import Image
 
 from leukoscope.cells import pack_cells
 from leukoscope.errors import LeakError, LeukoscopeError, ManifestError, RunError
+from leukoscope.evaluate_operating import choose_threshold
+from leukoscope.experiments import evaluate_run
 from leukoscope.predict import feature_maps, predict_cells, predict_run
 from leukoscope.runs import Run, load_network
 from tiny import make_cells, tiny_recipe, train_on_cpu
@@ -99,6 +101,41 @@ def test_cells_that_were_trained_on_are_refused_under_any_name(run, cells, tmp_p
                                      .alias("image"))
         with pytest.raises(LeakError, match=f"{kind}.*'othera00{number}' is '(a000|b008)' there"):
             predict_run(run, sneaked)
+
+
+def test_an_evaluation_elsewhere_chooses_its_threshold_on_all_folds_and_spares_the_run(copy, tmp_path):
+    recipe = copy / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('positive = ""', 'positive = "b"'))
+    other = make_cells(tmp_path / "other", seed=1, prefix="other")
+    outcome = evaluate_run(copy, other, tmp_path / "out")
+    seen = Run(copy).validation
+    mean = seen.group_by("cell_id").agg(pl.first("label"), pl.mean("p_b"))
+    threshold = choose_threshold((mean["label"] == "b").to_numpy(), mean["p_b"].to_numpy())
+    assert outcome.metrics["operating_point"]["threshold"] == pytest.approx(threshold)
+    assert seen["fold"].n_unique() == 2
+    predictions = (copy / "predictions.parquet").read_bytes()
+    with pytest.raises(RunError, match="holds a run, which an evaluation would overwrite; name another folder"):
+        evaluate_run(copy, other, copy)
+    assert (copy / "predictions.parquet").read_bytes() == predictions
+    with pytest.raises(ManifestError, match="no labels"):
+        evaluate_run(copy, other.with_columns(label=pl.lit(None, pl.String)), tmp_path / "unlabelled")
+    assert not (tmp_path / "unlabelled").exists()
+
+
+def test_cells_that_the_start_was_trained_on_are_refused_too(run, cells, tmp_path):
+    other = make_cells(tmp_path / "other", seed=1, prefix="other", strength=0.3)
+    recipe = tiny_recipe(preprocess={"size": 16, "crop": 18}, training__epochs=1, data={"merge": {"a": "A"}},
+                         network={"name": "lenet5", "start": str(run.folder)})
+    transferred = train_on_cpu(recipe, other, tmp_path / "transferred")
+    trained = cells.filter(pl.col("cell_id").is_in(run.part(0, "train")))
+    with pytest.raises(LeakError, match=f"cells and those that {run.folder} was trained on"):
+        predict_run(transferred, trained)
+    tested = cells.filter(pl.col("cell_id").is_in(run.part(0, "test")))
+    assert predict_run(transferred, tested).verdict.leaks == ()
+    path = transferred.folder / "recipe.toml"
+    path.write_text(path.read_text().replace(str(run.folder), str(tmp_path / "moved")))
+    verdict = predict_run(Run(transferred.folder), trained).verdict
+    assert [why for why in verdict.not_checked if "its start was trained on" in why and "moved" in why]
 
 
 def test_labels_the_run_does_not_know_are_counted_or_refused(run, tmp_path):

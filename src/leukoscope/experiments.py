@@ -13,13 +13,13 @@ from typing import Any
 
 import polars as pl
 
-from .errors import LeukoscopeError, RunError
+from .errors import LeukoscopeError, ManifestError, RunError
 from .evaluate import evaluate
 from .figures import feature_map_sheet, save_png
 from .files import read_json, write_json
 from .images import crop_centre, read_cell, read_image, resize
 from .manifest import write_manifest, write_table
-from .predict import feature_maps, predict_run
+from .predict import feature_maps, predict_run, predictions_table
 from .recipe import Recipe, expand_variants
 from .report import write_report, write_study
 from .runs import Run
@@ -114,19 +114,38 @@ def evaluate_run(
     skip_damaged: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Predict cells from elsewhere with a finished run and evaluate; LeakError where they were in its training."""
+    """Predict cells from elsewhere with a finished run and evaluate; LeakError where they were in its training.
+
+    Raises RunError where `out` is a run, which would be overwritten, and ManifestError where the cells have no labels.
+    """
     run = Run(folder)
+    if (out / "recipe.toml").is_file():
+        raise RunError(f"{out}: holds a run, which an evaluation would overwrite", "name another folder")
     result = predict_run(run, manifest, skip_damaged=skip_damaged, on_progress=on_progress)
+    if result.predictions["label"].null_count():
+        raise ManifestError("the cells have no labels, so there is nothing to evaluate against",
+                            f"label them with the run's classes: {', '.join(run.classes)}")
     write_table(result.predictions, out / "predictions.parquet")
     write_manifest(result.manifest, out / "manifest.parquet")
     write_json(out / "left_out.json", result.left_out)
     write_json(out / "guard.json", result.verdict.to_dict())
     write_json(out / "evaluation.json", {"run": str(folder.resolve()), "recipe": run.recipe.name})
     metrics = evaluate(result.predictions, run.classes, positive=run.recipe.data.positive,
-                       validation=run.validation, seed=run.recipe.seed).to_dict()
+                       validation=_validated_together(run), seed=run.recipe.seed).to_dict()
     write_json(out / "metrics.json", metrics)
     page = write_report(out)
     return Outcome(out, page, (*summary(metrics, result.verdict.to_dict()), f"report: {page}"), metrics)
+
+
+def _validated_together(run: Run) -> pl.DataFrame | None:
+    """Validation predictions of all folds as of one, each cell's the mean of those folds that did not learn from it:
+    what there is to choose an operating point on for the mean of all folds."""
+    if run.validation is None:
+        return None
+    names = [f"p_{name}" for name in run.classes]
+    cells = run.validation.group_by("cell_id", maintain_order=True).agg(
+        pl.first("subject", "group", "label"), pl.mean(names))
+    return predictions_table(cells, cells.select(names).to_numpy(), run.classes, fold=0)
 
 
 def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0) -> Path:

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import polars as pl
 
 from .duplicates import duplicate_pairs
-from .errors import LeakError
+from .errors import LeakError, RunError
 from .leaks import EXAMPLES, KINDS, Leak, Verdict
 from .recipe import Protocol
 from .runs import Run
 
+START_FOLD = 0
+"""The fold of an earlier run that weights are taken from: a fixed one, so that no score has a say in it."""
+
 
 def seen_cells(run: Run, prints: pl.DataFrame, folds: tuple[int, ...], protocol: Protocol) -> Verdict:
     """Which of the cells in `prints` (fingerprints, made with the run's preprocessing) were in the training or
-    validation part of these folds of `run`, as they are or nearly, turned or mirrored."""
+    validation part of these folds of `run`, or of the run that its weights started from, and so on; as they are or
+    nearly, turned or mirrored."""
+    verdict = _seen_there(run, prints, folds, protocol)
+    if not run.recipe.network.start:
+        return verdict
+    try:
+        start = Run(Path(run.recipe.network.start).expanduser())
+        earlier = seen_cells(start, prints, (START_FOLD,), protocol)
+    except RunError as error:
+        why = f"cells that its start was trained on ({error.what})"
+        return replace(verdict, not_checked=(*verdict.not_checked, why))
+    return replace(verdict, checked=verdict.checked + earlier.checked,
+                   not_checked=verdict.not_checked + earlier.not_checked, leaks=verdict.leaks + earlier.leaks)
+
+
+def _seen_there(run: Run, prints: pl.DataFrame, folds: tuple[int, ...], protocol: Protocol) -> Verdict:
     known = run.fingerprints
     if known is None:
         return Verdict(protocol, (), (f"cells that {run.folder} was trained on (it keeps no fingerprints)",), ())

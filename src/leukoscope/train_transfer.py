@@ -14,10 +14,7 @@ from .leaks import Verdict
 from .models import Units
 from .recipe import Recipe
 from .runs import Run, fresh_network, read_weights
-from .runs_seen import refuse_seen, seen_cells
-
-START_FOLD = 0
-"""The fold of the earlier run that the weights come from: a fixed one, so that no score has a say in it."""
+from .runs_seen import START_FOLD, refuse_seen, seen_cells
 
 
 def check_transfer(recipe: Recipe, network: Units) -> None:
