@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, TypeVar
 
 import cv2
@@ -41,7 +41,7 @@ PAIRS = {"first": pl.String(), "second": pl.String(), "kind": pl.String(), "dist
 """Columns of `duplicate_pairs`."""
 
 LISTED_IN_FULL = 20
-"""Of so many identical cells every pair is listed; of more, each with the first."""
+"""Of so many identical cells every pair is listed; of more, each with the first, and near copies of the first ones."""
 
 Measured = TypeVar("Measured")
 
@@ -111,18 +111,23 @@ def duplicate_pairs(prints: pl.DataFrame, on_progress: OnProgress | None = None)
 
     kind: "identical" (same pixels), "near" (the same view, changed in quality or colour), "augmented" (turned or
     mirrored). distance: 1 - correlation of the fine structure when aligned, 0 for identical. angle (degrees, -180 to
-    180) and mirrored: what turns one onto the other; null for identical. A table with `cell_id` and `sha256` alone
-    gives the identical pairs. Near copies of identical cells are listed for the first of these.
+    180) and mirrored: what turns `first` onto `second`; null for identical. A table with `cell_id` and `sha256` alone
+    gives the identical pairs.
     """
     known = prints.filter(pl.col("sha256").is_not_null()).sort("cell_id")
     same = known.group_by("sha256").agg("cell_id").filter(pl.col("cell_id").list.len() > 1)["cell_id"]
-    found = [(a, b, "identical", 0.0, None, None) for ids in same for a, b in _listed(ids.to_list())]
+    found: list[tuple[Any, ...]] = [
+        (a, b, "identical", 0.0, None, None) for ids in same for a, b in _listed(ids.to_list())]
     if "thumbnail" in known.columns and known.height > 1:
         single = known.unique("sha256", keep="first", maintain_order=True).filter(pl.col("thumbnail").is_not_null())
         thumbnails = np.frombuffer(b"".join(single["thumbnail"]), np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL)
-        ids = single["cell_id"].to_list()
-        found += [(*sorted((ids[n.first], ids[n.second])), "near" if n.upright else "augmented", n.distance, n.angle,
-                   n.mirrored) for n in near_pairs(thumbnails, on_progress)]
+        cells = dict(known.group_by("sha256").agg("cell_id").iter_rows())
+        groups = [cells[sha256][:LISTED_IN_FULL] for sha256 in single["sha256"]]
+        for near in near_pairs(thumbnails, on_progress):
+            kind = "near" if near.upright else "augmented"
+            for first, second in product(groups[near.first], groups[near.second]):
+                turn = near.angle if first < second or near.mirrored else -near.angle
+                found.append((min(first, second), max(first, second), kind, near.distance, turn, near.mirrored))
     return pl.DataFrame(found, schema=PAIRS, orient="row").sort("distance", "first", "second")
 
 
