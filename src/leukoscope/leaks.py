@@ -172,7 +172,9 @@ def _across(splits: pl.DataFrame, pairs: pl.DataFrame) -> Iterator[Leak]:
 
 def _copies(manifest: pl.DataFrame, splits: pl.DataFrame) -> Iterator[Leak]:
     """Materialised copies that stand in another part than their original, or than another copy of it."""
-    family = manifest.select("cell_id", original=pl.coalesce("original", "cell_id"), kind=pl.lit("copy"))
+    # A cell stands in the family of its original and in its own, so that a copy of a copy is compared as well.
+    family = pl.concat([manifest.filter(pl.col("original").is_not_null()).select("cell_id", "original"),
+                        manifest.select("cell_id", original="cell_id")]).with_columns(kind=pl.lit("copy"))
     held = splits.join(family, on="cell_id")
     first = held.sort(pl.col("cell_id") != pl.col("original"), "cell_id").group_by("fold", "original").first()
     apart = (held.join(first, on=["fold", "original"], suffix="_second")

@@ -16,7 +16,8 @@ from ..errors import RecipeError
 from ..experiments import OnEvent, Outcome, interval, run_experiment
 from ..files import write_json
 from ..manifest import read_manifest
-from ..recipe import Protocol, load_recipe
+from ..models import build_network
+from ..recipe import Protocol, Recipe, load_recipe
 from ..report import write_study
 
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
@@ -65,6 +66,20 @@ def read_cells(data: Path, dataset: str, view: str) -> pl.DataFrame:
     return get_dataset(dataset).index(data, view).manifest if data.is_dir() else read_manifest(data)
 
 
+def without_missing_weights(recipe: Recipe) -> tuple[str, ...]:
+    """The setting that does without published weights where they cannot be had here, else none.
+
+    Asked before a run folder is made: it would be that of another recipe afterwards.
+    """
+    try:
+        build_network(recipe.network, classes=2, size=recipe.preprocess.size)
+    except RecipeError:
+        if not recipe.network.pretrained:
+            raise
+        return ("network.pretrained=false",)
+    return ()
+
+
 def _one_protocol(
     cells: pl.DataFrame, small: pl.DataFrame | None, out: Path, protocol: Protocol, scale: str,
     settings: Sequence[str], resume: bool, on_event: OnEvent | None,
@@ -76,10 +91,8 @@ def _one_protocol(
         return run_experiment(recipe, manifest, out / name, resume=resume, on_event=on_event)
 
     found: dict[str, Mapping[str, Any]] = {name: run(name, cells).metrics for name in FROM_SCRATCH}
-    try:
-        found[FINE_TUNED] = run(FINE_TUNED, cells).metrics
-    except RecipeError:  # the published weights cannot be fetched here
-        found[FINE_TUNED] = run(FINE_TUNED, cells, "network.pretrained=false").metrics
+    fine_tuned = load_recipe(FINE_TUNED, protocol=protocol, scale=scale, settings=settings)
+    found[FINE_TUNED] = run(FINE_TUNED, cells, *without_missing_weights(fine_tuned)).metrics
     for variant, metrics in run(ABLATION, cells).metrics.items():
         found[f"{ABLATION}/{variant}"] = metrics
     if small is not None:
