@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import leukoscope
 
+from command import leukoscope
 from leukoscope.manifest import write_manifest
 from leukoscope.phantom import write_cells
 from leukoscope.recipe import builtin_recipes, load_recipe
@@ -52,3 +52,24 @@ def test_recipe(name, workplace, monkeypatch):
         assert json.loads((run / "guard.json").read_text())["leaks"] == []
         assert (run / "report.html").stat().st_size > 10_000
     assert Path(found["report"]).is_file()
+
+
+def test_reproduce_prints_every_experiment_beside_the_paper(workplace, monkeypatch):
+    monkeypatch.setenv("LEUKOSCOPE_CACHE", str(workplace / "cache"))
+    arguments = ["reproduce", "almotairi2020", "--data", workplace / "cells.parquet", "-o", workplace / "repro",
+                 "--transfer", workplace / "others.parquet", "--protocol", "clean", *SMALL,
+                 "--set", "preprocess.size=64", "--set", "network.pretrained=false", "--set", "split.validation=0"]
+    answer = leukoscope(*arguments)
+    assert answer.code == 0, answer.err
+    rows = {line.split()[0]: line for line in answer.out.splitlines() if line.startswith("almotairi2020")}
+    places = (f"ablation/{unit}" for unit in ("unit1", "unit2", "unit3", "none"))
+    others = (f"almotairi2020-{name}" for name in ("plain", "lenet5", "alexnet", "transfer", *places))
+    assert set(rows) == {"almotairi2020", *others}
+    assert rows["almotairi2020"].split()[-4:] == ["96.80", "%", "92.63", "%"]
+    for name, row in rows.items():
+        metrics = json.loads((workplace / "repro" / "clean" / name / "metrics.json").read_text())
+        accuracy = metrics["overall"]["accuracy"]
+        assert f" {100 * accuracy['value']:.1f} % ({100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f})" in row
+    written = {file: file.stat().st_mtime_ns for file in (workplace / "repro").rglob("metrics.json")}
+    assert leukoscope(*arguments, "--resume").out == answer.out
+    assert {file: file.stat().st_mtime_ns for file in written} == written
