@@ -48,6 +48,14 @@ def test_a_manifest_moves_with_its_images(tmp_path, suffix):
     assert manifest["mask"].to_list() == [None, None]
 
 
+def test_ids_of_a_csv_stay_text_and_what_is_empty_is_not_known(tmp_path):
+    (tmp_path / "m.csv").write_text('cell_id,image,label,subject,split,original\n001,a.png,x,"",,\n'
+                                    '002,a.png,x,"",,001\n')
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert manifest["original"].to_list() == [None, "001"]
+    assert manifest["subject"].to_list() == [None, None]  # not one subject without a name
+
+
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1), min_size=1,
                 unique=True))
 def test_any_text_goes_round(tmp_path_factory, ids):

@@ -262,3 +262,14 @@ def test_the_example_on_the_page_is_a_recipe():
     assert example
     recipe = make_recipe(tomllib.loads(example[1]))
     assert (recipe.network.name, recipe.split.kind) == ("wbcsnet2", "holdout")
+
+
+@pytest.mark.parametrize(("text", "options", "message"), [
+    ("scale = 3", {"scale": "small"}, "no scale 'small'; it has: full"),
+    ("scale.small = 5", {"scale": "small"}, "expected a table of keys and values to override, got 5"),
+    ("paper = 3", {"protocol": "paper"}, "expected a table of keys and values to override, got 3"),
+])
+def test_overrides_that_are_no_table_are_refused(text, options, message, tmp_path):
+    (tmp_path / "r.toml").write_text(f'name = "r"\n{text}\n[network]\nname = "lenet5"\n')
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(tmp_path / "r.toml", **options)

@@ -104,7 +104,8 @@ def _read_table(path: Path) -> pl.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pl.read_parquet(path)
-        return pl.read_csv(path, infer_schema_length=None, schema_overrides={n: SCHEMA[n] for n in TEXT})
+        texts = {name: dtype for name, dtype in SCHEMA.items() if dtype == pl.String()}  # '007' is no number
+        return pl.read_csv(path, infer_schema_length=None, schema_overrides=texts)
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such file", "index a data set with: leukoscope data index") from error
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -116,7 +117,8 @@ def _typed(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Series:
     if name not in frame.columns:
         return pl.Series(name, [None] * frame.height, dtype=dtype)
     try:
-        return frame[name].cast(dtype, strict=True)
+        typed = frame[name].cast(dtype, strict=True)
+        return typed.replace("", None) if dtype == pl.String() and name not in REQUIRED else typed
     except pl.exceptions.PolarsError as error:
         wrong = frame[name].cast(dtype, strict=False).is_null() & frame[name].is_not_null()
         row = wrong.arg_true()

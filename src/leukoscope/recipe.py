@@ -207,7 +207,7 @@ def load_recipe(
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{where}: not valid TOML ({error})", "see docs/recipes.md for an example") from error
     if scale != "full":
-        scales = raw.get("scale", {})
+        scales = raw["scale"] if isinstance(raw.get("scale"), Mapping) else {}
         if scale not in scales:
             raise RecipeError(f"{where}: no scale '{scale}'", f"it has: {', '.join(['full', *scales])}")
         raw = apply_overrides(raw, scales[scale], where)
@@ -245,6 +245,9 @@ def expand_variants(recipe: Recipe) -> dict[str, Recipe]:
 
 def apply_overrides(raw: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A copy of a nested table with dotted keys set; tables on the way are made where they are missing."""
+    if not isinstance(overrides, Mapping):
+        raise RecipeError(f"{where}: expected a table of keys and values to override, got {overrides!r}",
+                          'for example [paper] with "training.epochs" = 5')
     result: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in raw.items()}
     for dotted, value in overrides.items():
         *path, last = dotted.split(".")
