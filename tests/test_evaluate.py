@@ -292,7 +292,7 @@ def test_three_cells_all_right_leave_their_doubt_in_the_mean() -> None:
     assert three["value"] - three["low"] > 3 * (many["macro_sensitivity"]["value"] - many["macro_sensitivity"]["low"])
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(st.integers(2, 60), st.integers(2, 4), st.integers(0, 8), st.integers(0, 10_000), st.floats(0, 8))
 def test_any_table_gives_bounds_that_hold_and_valid_json(n: int, classes: int, subjects: int, seed: int,
                                                          skill: float) -> None:

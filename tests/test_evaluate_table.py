@@ -30,6 +30,16 @@ def test_a_sound_table_becomes_arrays() -> None:
     assert (cells.count, cells.unit) == (1, "subject")  # s1 holds a and b, g holds b and c
 
 
+def test_an_empty_name_is_no_subject() -> None:
+    empty = frame().with_columns(subject=pl.lit(""), group=pl.lit(""))
+    assert (read_cells(empty, CLASSES).count, read_cells(empty, CLASSES).unit) == (3, "cell")
+
+
+def test_other_kinds_of_table_are_refused() -> None:
+    with pytest.raises(LeukoscopeError, match="expected a polars DataFrame, got LazyFrame"):
+        read_cells(frame().lazy(), CLASSES)  # type: ignore[arg-type]  # what a user may pass
+
+
 def test_single_precision_and_rounding_on_the_way_are_no_fault() -> None:
     rounded = frame().with_columns(p_leukemic=pl.Series([0.3333, 0.2, 0.7], dtype=pl.Float32),
                                    p_healthy=pl.Series([0.6664, 0.8, 0.3], dtype=pl.Float32),

@@ -43,7 +43,7 @@ def test_wilson_gives_the_printed_intervals(count: int, total: int, low: float, 
     assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=printed)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
 def test_rate_intervals_agree_with_statsmodels_and_hold_the_rate(rate: tuple[int, int], confidence: float) -> None:
     for ours, method in ((wilson, "wilson"), (exact, "beta")):
@@ -123,7 +123,7 @@ def test_mcnemar_gives_the_figures_of_a_published_example() -> None:
     assert (comparison.difference.low, comparison.difference.high) == pytest.approx((-0.507, -0.026), abs=5e-4)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 200), st.integers(0, 200))
 def test_mcnemar_agrees_with_statsmodels_and_is_symmetric(first: int, second: int) -> None:
     p, name = mcnemar_p(first, second)

@@ -13,6 +13,7 @@ import numpy as np
 from .evaluate_calibration import calibration, calibration_statistic, losses, mean_statistic
 from .evaluate_confusion import (
     AVERAGED,
+    CLASS_FIGURES,
     class_counts,
     class_figures,
     classes_used,
@@ -36,7 +37,6 @@ from .stats import (
 )
 
 SIGNED = ("kappa", "mcc")
-CLASS_RATES = ("sensitivity", "specificity", "ppv", "npv", "f1", "fpr", "fnr")
 OF_ITS_CELLS = ("sensitivity", "ppv", "npv", "f1", "fnr")  # not defined, or without meaning, in an absent class
 
 
@@ -66,7 +66,7 @@ class Figures:
                  bounds: tuple[float, float] = (0.0, 1.0)) -> Estimate:
         """A figure with its bootstrap interval, or why there is none."""
         if not np.isfinite(value):
-            return no_estimate(note or "undefined")
+            return no_estimate(f"undefined: {note or 'nothing to divide by'}")
         unit, note = self.cells.unit, f"; {note}" if note else ""
         if clusters <= 1:
             return no_estimate(f"no interval: one {unit} only{note}", float(value))
@@ -87,7 +87,7 @@ def compute(cells: Cells, *, confidence: float, rounds: int, seed: int) -> Figur
         "areas": areas_statistic(ranked, cells, rounds, generator),
         "means": mean_statistic(cells),
         "calibration": calibration_statistic(cells),
-    }, cells.count, rounds, seed)
+    }, cells.count, rounds, seed, rows=int(matrix.sum(1).max()))
     return Figures(cells, confidence, matrix, class_figures(matrix), overall_figures(matrix, used),
                    class_figures(drawn["matrix"]), overall_figures(drawn["matrix"], used),
                    areas_once(ranked, cells), drawn)
@@ -99,7 +99,7 @@ def class_estimates(figures: Figures, k: int) -> dict[str, Any]:
     name, support, present = cells.classes[k], int(figures.matrix[k].sum()), bool(figures.present[k])
     result: dict[str, Any] = {"support": support}
     counts = class_counts(figures.matrix, k)
-    for figure in CLASS_RATES:
+    for figure in CLASS_FIGURES:
         if not present and figure in OF_ITS_CELLS:
             result[figure] = no_estimate(f"undefined: no cell of class '{name}'").to_dict()
             continue
@@ -140,7 +140,7 @@ def overall_estimates(figures: Figures) -> dict[str, Any]:
         bounds = (-1.0, 1.0) if figure in SIGNED else (0.0, 1.0)
         note = _mean_note(figures, figures.by_class[name]) if averaged else ""
         if not np.isfinite(figures.overall[figure]) and not averaged:
-            note = "undefined: all cells are of one class, or all were predicted as one"
+            note = "all cells are of one class, or all were predicted as one"
         result[figure] = figures.estimate(float(figures.overall[figure]), figures.overall_rounds[figure], clusters,
                                           note, bounds).to_dict()
     result |= _mean_areas(figures)
@@ -176,7 +176,7 @@ def _mean_areas(figures: Figures) -> dict[str, Any]:
     for kind, weights in (("macro", np.ones_like(support)), ("weighted", support)):
         value = float(mean_of_known(areas, weights))
         replicates = mean_of_known(rounds, weights[:, None])
-        note = _mean_note(figures, areas) if np.isfinite(value) else "undefined: all cells are of one class"
+        note = _mean_note(figures, areas) if np.isfinite(value) else "all cells are of one class"
         weighted = (rounds * weights[:, None])[figures.present]
         clusters = min(float(cells.count), _satterthwaite(weighted, behind))
         result[f"{kind}_auc"] = figures.estimate(value, replicates, clusters, note).to_dict()

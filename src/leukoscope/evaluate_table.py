@@ -58,6 +58,9 @@ class Cells:
 def read_cells(predictions: pl.DataFrame, classes: Sequence[str], name: str = "predictions") -> Cells:
     """Check a predictions table (docs/statistics.md lists its columns). LeukoscopeError names row, column and mend."""
     classes = _check_classes(classes)
+    if not isinstance(predictions, pl.DataFrame):
+        raise LeukoscopeError(f"{name}: expected a polars DataFrame, got {type(predictions).__name__}",
+                              "read the table with polars")
     columns = ("cell_id", "subject", "group", "fold", "label", "predicted", *(f"p_{c}" for c in classes))
     missing = [column for column in columns if column not in predictions.columns]
     if missing:
@@ -96,7 +99,7 @@ def _typed(table: pl.DataFrame, name: str) -> pl.DataFrame:
             row = wrong[0] if len(wrong) else 0
             what = f"{name}, row {row + 1}, column '{column}': '{table[column][row]}' is not of type {kind}"
             raise LeukoscopeError(what, "write text there" if column in TEXT else "write numbers there") from error
-    typed = pl.DataFrame(series)
+    typed = pl.DataFrame(series).with_columns(pl.col("subject", "group").replace("", None))
     for column in ("cell_id", "fold", "label", "predicted"):
         empty = typed[column].is_null().arg_true()
         if len(empty):

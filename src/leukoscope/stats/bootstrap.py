@@ -19,7 +19,7 @@ from .estimate import Estimate, check_confidence, no_estimate
 from .rates import check_rates, design_effect
 
 FEW_CLUSTERS = 10
-BLOCK = 1_000_000  # weights held at a time: 8 MB
+BLOCK = 250_000  # numbers held at a time: 2 MB, which stay in a core's cache
 
 Statistic = Callable[[np.ndarray, slice], np.ndarray]
 
@@ -33,16 +33,16 @@ def cluster_weights(clusters: int, rounds: int, generator: np.random.Generator) 
 
 
 def cluster_bootstrap(statistics: Mapping[str, Statistic], clusters: int, rounds: int = 2000,
-                      seed: int = 0) -> dict[str, np.ndarray]:
+                      seed: int = 0, rows: int = 0) -> dict[str, np.ndarray]:
     """Replicates of each statistic, shape (..., rounds).
 
     A statistic takes weights (K, r) and which rounds they are, and gives (..., r); all see the same draws. Works in
-    blocks of rounds, so that memory does not grow with clusters x rounds.
+    blocks of rounds, so that memory does not grow with rounds x clusters, or x `rows`, what a statistic holds a round.
     """
     if clusters < 1 or rounds < 1:
         raise LeukoscopeError(f"bootstrap of {clusters} clusters in {rounds} rounds", "give at least one of each")
     generator = np.random.default_rng(seed)
-    block = max(1, min(rounds, BLOCK // clusters))
+    block = max(1, min(rounds, BLOCK // max(clusters, rows)))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
     for start in range(0, rounds, block):
         part = slice(start, min(start + block, rounds))
