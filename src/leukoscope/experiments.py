@@ -144,7 +144,7 @@ def _validated_together(run: Run) -> pl.DataFrame | None:
         return None
     names = [f"p_{name}" for name in run.classes]
     cells = run.validation.group_by("cell_id", maintain_order=True).agg(
-        pl.first("subject", "group", "label"), pl.mean(names))
+        pl.first("subject", "group", "label"), pl.mean(*names))
     return predictions_table(cells, cells.select(names).to_numpy(), run.classes, fold=0)
 
 
