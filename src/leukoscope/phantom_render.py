@@ -20,7 +20,7 @@ from .phantom_cells import TYPES, draw_diameter, draw_subtype, paint
 from .phantom_layout import Place, lay_out, red_cells_around
 from .phantom_optics import Floats, bend, blurred, illumination, photograph, transmitted
 from .phantom_parts import Brush, Painted, amounts_of
-from .phantom_shapes import RedCell, dots, make_patch, red_cell
+from .phantom_shapes import add_red_cells, dots, make_patch
 from .phantom_subjects import Subject, draw_subject
 
 CELL_SIDE = 24.0
@@ -96,7 +96,7 @@ def render_cell(label: str, *, size: int = 96, seed: int | Sequence[int], subjec
                 micrometres_per_pixel: float | None = None) -> Field:
     """One cell in the middle of a square field of `size` px among red cells; `cells[0]`. Errors as render_field."""
     _check_size(size, size, micrometres_per_pixel or 1.0)
-    scale = CELL_SIDE / size if micrometres_per_pixel is None else micrometres_per_pixel
+    scale = min(CELL_SIDE / size, 5.0) if micrometres_per_pixel is None else micrometres_per_pixel
     _check_size(size, size, scale)
     _check_types([label])
     rng = np.random.default_rng(_seed(seed))
@@ -150,8 +150,7 @@ def _render(width: int, height: int, scale: float, *, cells: Sequence[tuple[str,
 
     reds = red_cells_around([place for _, _, place in cells], width * scale, height * scale, subject.red_cells, rng)
     colour = subject.stain.apply(amounts_of(*subject.stain.red_cells))
-    for red in reds:
-        _draw_red(amounts, thickness, red, step, colour)
+    add_red_cells(amounts, thickness, reds, step, colour.ravel())
     _draw_debris(amounts, step, subject, rng)
 
     cell_labels = np.zeros((height, width), np.int32)
@@ -176,15 +175,6 @@ def _render(width: int, height: int, scale: float, *, cells: Sequence[tuple[str,
     pixels = photograph(light, subject.camera, rng)
     centres = np.array([(red.x / scale, red.y / scale, red.diameter / scale) for red in reds]).reshape(-1, 3)
     return Field(pixels, truth, cell_labels, nucleus_labels, subject, scale, centres)
-
-
-def _draw_red(amounts: Floats, thickness: Floats, red: RedCell, step: float, colour: Floats) -> None:
-    window = top, left, h, w = _window(red.x, red.y, red.reach, step=step, over=1, shape=thickness.shape)
-    if h <= 0 or w <= 0:
-        return
-    _, body = red_cell(make_patch(window, (red.x, red.y), step), red)
-    amounts[:, top : top + h, left : left + w] += body * colour
-    thickness[top : top + h, left : left + w] += body
 
 
 def _draw_debris(amounts: Floats, step: float, subject: Subject, rng: np.random.Generator) -> None:
