@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
+import resource
 import signal
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +18,7 @@ import pytest
 import torch
 
 from leukoscope import train_checkpoint
+from leukoscope.cells import pack_cells
 from leukoscope.errors import RunError
 from leukoscope.recipe import Recipe
 from leukoscope.runs import Run, read_weights
@@ -200,3 +204,45 @@ def test_images_may_have_moved(whole, cells, tmp_path):
 def test_training_says_nothing_by_itself(cells, tmp_path, capfd):
     assert in_process(RECIPE, cells, tmp_path / "run", None) == 0
     assert capfd.readouterr() == ("", "")
+
+
+def _train_on_full_disk(cells: pl.DataFrame, out: Path, limit: int, cache: str, said: Connection) -> None:
+    os.environ["LEUKOSCOPE_CACHE"] = cache
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    pack_cells(cells, RECIPE.preprocess)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    train_checkpoint.SECONDS_BETWEEN = 0.0
+    try:
+        train_on_cpu(RECIPE, cells, out)
+    except RunError as error:
+        said.send(str(error))
+
+
+@pytest.mark.parametrize(("limit", "file"), [(2_000, r"fingerprints\.parquet"), (100_000, r"folds/0/last\.ckpt")])
+def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(limit, file, whole, cells, tmp_path):
+    """A limit to the length of files stands in for the disk: the system refuses the write in the same way."""
+    out = tmp_path / "run"
+    here, there = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=_train_on_full_disk,
+                              args=(cells, out, limit, os.environ["LEUKOSCOPE_CACHE"], there))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert here.poll(), "no RunError was raised"
+    assert re.search(rf"{file}: cannot be written \(File too large\); make room .* --resume", here.recv())
+    assert [path for path in out.rglob("*") if ".partial" in path.name] == []
+    assert in_process(RECIPE, cells, out, None) == 0
+    check_same(Run(out), whole)
+
+
+def test_ctrl_c_stays_ctrl_c_and_the_run_goes_on(whole, cells, tmp_path):
+    def press(event: Event) -> None:
+        if (event.phase, event.epoch) == ("epoch", 2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train_on_cpu(RECIPE, cells, tmp_path / "run", on_event=press)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert in_process(RECIPE, cells, tmp_path / "run", None) == 0
+    check_same(Run(tmp_path / "run"), whole)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a fresh path beside `path`; when the block ends well, it takes `path`'s place in one step.
 
     A reader sees the old file or the new one, never a part; a killed writer leaves at most a hidden `.partial` file.
-    The suffix is kept, so that writers which choose the format by it work.
+    The suffix is kept, so that writers which choose the format by it work. A full disk is an OSError that names
+    `path`, also where the library that writes calls it by another name.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,8 +34,24 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         with open(beside, "rb") as written:
             os.fsync(written.fileno())
         os.replace(beside, path)
+    except Exception as error:
+        number = _system_error(error)
+        elsewhere = isinstance(error, OSError) and error.filename not in (None, str(beside))
+        if number is None or elsewhere:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _system_error(error: BaseException) -> int | None:
+    """The system's error number of an OSError, of one that another error hides (torch), or in the words of a library
+    written in Rust (polars, safetensors); None where there is none."""
+    for known in (error, error.__context__):
+        if isinstance(known, OSError):
+            return known.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
 
 
 def write_text(path: Path | str, text: str) -> None:

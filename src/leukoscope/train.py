@@ -132,6 +132,11 @@ def _check(recipe: Recipe, hardware: Hardware) -> Hardware:
         network = fresh_network(recipe)
     check_transfer(recipe, network)
     training = recipe.training
+    accelerators = ("auto", "cpu", "gpu", "cuda", "mps")
+    if hardware.accelerator not in accelerators:
+        raise RunError(f"accelerator = '{hardware.accelerator}'", f"expected one of {', '.join(accelerators)}")
+    if hardware.accelerator not in ("auto", "cpu") and hardware.device.type == "cpu":
+        raise RunError(f"accelerator = '{hardware.accelerator}': torch finds none here", "take auto or cpu")
     if hardware.devices < 1:
         raise RunError(f"devices = {hardware.devices}", "take at least one")
     if training.batch_size % hardware.devices:

@@ -50,8 +50,8 @@ def save_checkpoint(kept: Checkpoint, folder: Path, progress: Progress, network:
         write_weights(best, kept.best)
         kept.written_epoch = kept.best_epoch
     state = {"progress": progress.to_dict(), "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-    with atomic_path(folder / LAST) as beside:
-        torch.save(state, beside)
+    with atomic_path(folder / LAST) as beside, open(beside, "wb") as file:
+        torch.save(state, file)
     write_text(folder / "history.csv", history_csv(progress))
     for stale in folder.glob("best-*.safetensors"):
         if stale != best:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -145,6 +146,7 @@ def _isolated(device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if cuda else []):
         try:
             if cuda:
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS does not repeat
                 torch.use_deterministic_algorithms(True, warn_only=True)
                 torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
             yield
@@ -194,9 +196,14 @@ def _told(on_event: OnEvent, several: bool) -> Iterator[OnEvent]:
         return
     queue = multiprocessing.get_context("spawn").SimpleQueue()
 
+    failed: list[Exception] = []
+
     def pass_on() -> None:
         while (event := queue.get()) is not None:
-            on_event(event)
+            try:
+                on_event(event)
+            except Exception as error:  # raised below: a queue that nobody empties would stop the training
+                failed.append(error)
 
     listener = threading.Thread(target=pass_on, daemon=True)
     listener.start()
@@ -205,3 +212,5 @@ def _told(on_event: OnEvent, several: bool) -> Iterator[OnEvent]:
     finally:
         queue.put(None)
         listener.join()
+    if failed:
+        raise failed[0]
