@@ -61,7 +61,7 @@ def test_reproduce_prints_every_experiment_beside_the_paper(workplace, monkeypat
                  "--set", "preprocess.size=64", "--set", "network.pretrained=false", "--set", "split.validation=0"]
     answer = leukoscope(*arguments)
     assert answer.code == 0, answer.err
-    rows = {line.split()[0]: line for line in answer.out.splitlines() if line.startswith("almotairi2020")}
+    rows = {line.split()[0]: line for line in answer.out.splitlines() if line.startswith("almotairi2020") and "%" in line}
     places = (f"ablation/{unit}" for unit in ("unit1", "unit2", "unit3", "none"))
     others = (f"almotairi2020-{name}" for name in ("plain", "lenet5", "alexnet", "transfer", *places))
     assert set(rows) == {"almotairi2020", *others}
@@ -70,6 +70,7 @@ def test_reproduce_prints_every_experiment_beside_the_paper(workplace, monkeypat
         metrics = json.loads((workplace / "repro" / "clean" / name / "metrics.json").read_text())
         accuracy = metrics["overall"]["accuracy"]
         assert f" {100 * accuracy['value']:.1f} % ({100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f})" in row
+    assert "almotairi2020-alexnet started from random weights" in answer.out
     written = {file: file.stat().st_mtime_ns for file in (workplace / "repro").rglob("metrics.json")}
     assert leukoscope(*arguments, "--resume").out == answer.out
     assert {file: file.stat().st_mtime_ns for file in written} == written

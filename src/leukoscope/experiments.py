@@ -52,20 +52,14 @@ def run_experiment(
     skip_damaged: bool = False,
     devices: int = 1,
     on_event: OnEvent | None = None,
-    paper: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Outcome:
-    """Train a recipe, or each of its variants in a folder of its own, and write the page.
-
-    `paper` holds published figures a variant, shown beside ours.
-    """
+    """Train a recipe, or each of its variants in a folder of its own, and write the page."""
     variants = expand_variants(recipe)
     options: dict[str, Any] = {"resume": resume, "skip_damaged": skip_damaged, "devices": devices, "on_event": on_event}
     if "" in variants:
         return _one_run(recipe, manifest, out, **options)
-    title = recipe.title or recipe.name
-    study = {"title": title, "runs": list(variants), "paper": {k: dict(v) for k, v in (paper or {}).items()}}
-    write_json(out / "study.json", study)
     outcomes = {name: _one_run(variant, manifest, out / name, **options) for name, variant in variants.items()}
+    write_json(out / "study.json", {"title": recipe.title or recipe.name, "runs": list(variants), "paper": {}})
     page = write_study(out)
     lines = [f"{name}: {outcome.lines[0]}" for name, outcome in outcomes.items()]
     return Outcome(out, page, (*lines, f"report: {page}"), {name: o.metrics for name, o in outcomes.items()})

@@ -82,7 +82,8 @@ def predict_run(run: Run, manifest: pl.DataFrame, *, skip_damaged: bool = False,
     packed = pack_cells(cells, run.recipe.preprocess, cache=cache, skip_damaged=skip_damaged)
     cells = cells.filter(pl.col("cell_id").is_in(packed.cell_ids))
     left_out["damaged"] = [{key: str(value) for key, value in asdict(d).items()} for d in packed.damaged]
-    verdict = seen_cells(run, fingerprint_pixels(packed.cell_ids, packed.pixels), run.all_folds, run.recipe.protocol)
+    prints = fingerprint_pixels(packed.cell_ids, packed.pixels)
+    verdict = seen_cells(run, cells, prints, run.all_folds, run.recipe.protocol)
     refuse_seen(verdict)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     rows = np.arange(cells.height)

@@ -53,17 +53,18 @@ def start_network(recipe: Recipe, network: Units) -> None:
 
 def check_start_unseen(recipe: Recipe, manifest: pl.DataFrame, splits: pl.DataFrame, prints: pl.DataFrame) \
         -> Verdict | None:
-    """Whether the earlier run was trained on cells that are tested here: LeakError under "clean", else the verdict.
-    None where nothing is transferred."""
+    """Whether the earlier run was trained on cells (or their subjects) that here test or choose: LeakError under
+    "clean", else the verdict. None where nothing is transferred."""
     if not recipe.network.start:
         return None
     start = _start(recipe)
     if start.recipe.preprocess.model_dump(exclude={"normalise"}) != recipe.preprocess.model_dump(exclude={"normalise"}):
         packed = pack_cells(manifest, start.recipe.preprocess)
         prints = fingerprint_pixels(packed.cell_ids, packed.pixels)
-    tested = splits.filter(pl.col("part") == "test").select("cell_id").unique()
-    verdict = seen_cells(start, prints.join(tested, on="cell_id", how="semi", maintain_order="left"), (START_FOLD,),
-                         recipe.protocol)
+    judging = splits.filter(pl.col("part") != "train").select("cell_id").unique()
+    cells, prints = (table.join(judging, on="cell_id", how="semi", maintain_order="left")
+                     for table in (manifest, prints))
+    verdict = seen_cells(start, cells, prints, (START_FOLD,), recipe.protocol)
     refuse_seen(verdict)
     return verdict
 

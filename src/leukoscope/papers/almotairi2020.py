@@ -19,6 +19,7 @@ from ..manifest import read_manifest
 from ..models import build_network
 from ..recipe import Protocol, Recipe, load_recipe
 from ..report import write_study
+from ..runs import Run
 
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
     "almotairi2020": {"accuracy": 0.968, "macro_sensitivity": 0.9263},
@@ -52,11 +53,13 @@ def reproduce(
     page = out
     for protocol in protocols:
         found = _one_protocol(cells, small, out / protocol, protocol, scale, settings, resume, on_event)
+        remark = _remark(out / protocol / FINE_TUNED)
         study = {"title": f"WBCsNet-2 and its peers, {protocol} protocol, {scale} scale", "runs": list(found),
-                 "paper": {name: dict(PUBLISHED[name]) for name in found if name in PUBLISHED}}
+                 "description": remark, "paper": {name: dict(PUBLISHED[name]) for name in found if name in PUBLISHED}}
         write_json(out / protocol / "study.json", study)
         page = write_study(out / protocol)
-        tables += ["", f"protocol {protocol}, {scale} scale", *_table(found), f"report: {page}"]
+        heading = f"protocol {protocol}, {scale} scale"
+        tables += ["", heading, *_table(found), *([remark] if remark else []), f"report: {page}"]
         metrics[protocol] = found
     return Outcome(out, page, tuple(tables[1:]), metrics)
 
@@ -98,6 +101,13 @@ def _one_protocol(
     if small is not None:
         found[TRANSFER] = run(TRANSFER, small, f"network.start={(out / FROM_SCRATCH[0]).resolve()}").metrics
     return found
+
+
+def _remark(fine_tuned: Path) -> str:
+    """What a reader of the table must know of the network that was to be fine-tuned."""
+    if Run(fine_tuned).recipe.network.pretrained:
+        return ""
+    return f"{FINE_TUNED} started from random weights: the published ones were not to be had, or not wanted."
 
 
 def _table(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
