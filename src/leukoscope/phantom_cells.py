@@ -1,7 +1,7 @@
 """The cell types of a blood smear, painted one at a time.
 
-Sizes, nuclei and granules follow haematology (Bain, Blood Cells, 5th ed., chapters 2 and 9) and photographs of
-May-Grünwald-Giemsa stained smears. Knows nothing of light or of fields.
+Sizes and shares of the nucleus are round numbers within the ranges usual in haematology; texture and colour were set
+by eye beside photographs of May-Grünwald-Giemsa stained smears. Knows nothing of light or of fields.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 Knows nothing of cells: it takes amounts of what absorbs and gives pixels. The stain is that of May-Grünwald-Giemsa:
 two dyes, eosin and azure. Azure stands there in two forms, because bound azure changes colour (the
 Romanowsky-Giemsa effect): single on RNA, where it looks blue, and stacked with eosin on DNA and azurophilic granules,
-where it looks purple. Band positions: Friedrich et al. 1990 (Histochemistry 93:247) for the dyes, Prahl's tables for
-haemoglobin; the widths and heights are rounded, and light scattered out of the objective counts as absorbed.
+where it looks purple. The purple band is at 552 nm (Friedrich et al. 1990, Histochemistry 93:247). The other bands are
+not measurements: they stand near the known maxima of the dyes and of haemoglobin, and their widths and heights were
+chosen so that mean colours come near those of photographs. Light scattered out of the objective counts as absorbed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ WAVELENGTHS = np.arange(400, 701, 20, dtype=np.float64)
 # A band: height, centre (nm), standard deviation (nm). Amount 1 gives an absorbance (base 10) of about 1 at its peak.
 _BANDS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "azure": ((0.62, 648, 27), (0.85, 600, 34), (0.28, 555, 30), (0.06, 420, 60)),
-    "azure-eosin": ((1.0, 550, 34), (0.38, 604, 30), (0.14, 650, 30), (0.08, 430, 50)),
+    "azure-eosin": ((1.0, 552, 34), (0.38, 604, 30), (0.14, 650, 30), (0.08, 430, 50)),
     "eosin": ((1.0, 525, 18), (0.60, 492, 28), (0.10, 440, 60)),
     "haemoglobin": ((1.25, 415, 17), (0.145, 541, 14), (0.155, 577, 10), (0.11, 500, 200)),
 }
@@ -127,7 +128,7 @@ def transmitted(amounts: Floats) -> Floats:
 
 
 def bend(light: Floats, thickness: Floats, optics: Optics, micrometres_per_pixel: float) -> Floats:
-    """Brighten and darken edges as refraction does: intensity x (1 - k Laplacian(thickness)) (Teague 1983).
+    """Brighten and darken edges as refraction does: intensity x (1 - k Laplacian(thickness)).
 
     thickness: (h, w) in um. The sign of k is that of the defocus, so edges turn over on passing the focus.
     """
