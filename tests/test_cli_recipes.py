@@ -61,7 +61,8 @@ def test_reproduce_prints_every_experiment_beside_the_paper(workplace, monkeypat
                  "--set", "preprocess.size=64", "--set", "network.pretrained=false", "--set", "split.validation=0"]
     answer = leukoscope(*arguments)
     assert answer.code == 0, answer.err
-    rows = {line.split()[0]: line for line in answer.out.splitlines() if line.startswith("almotairi2020") and "%" in line}
+    table = [line for line in answer.out.splitlines() if line.startswith("almotairi2020") and "%" in line]
+    rows = {line.split()[0]: line for line in table}
     places = (f"ablation/{unit}" for unit in ("unit1", "unit2", "unit3", "none"))
     others = (f"almotairi2020-{name}" for name in ("plain", "lenet5", "alexnet", "transfer", *places))
     assert set(rows) == {"almotairi2020", *others}
