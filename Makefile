@@ -28,7 +28,7 @@ install: $(INSTALLED)
 $(INSTALLED):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --upgrade pip
-	$(BIN)/pip install -q -c constraints.txt hatchling
+	$(BIN)/pip install -q -c constraints.txt hatchling editables
 	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e '.[test,lint]'
 	@touch $@
 
