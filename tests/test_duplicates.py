@@ -200,11 +200,13 @@ def test_many_identical_cells_are_listed_with_the_first() -> None:
 def test_the_search_finds_what_a_tree_finds() -> None:
     rng = np.random.default_rng(3)
     base, other = (rng.normal(0, 0.12, (400, 20)).astype(np.float32) for _ in range(2))
-    found = set(zip(*(rows.tolist() for rows in duplicates_near._within(base, other, 0.6, 400)), strict=True))
+    first, second, distance = duplicates_near._within(base, other, 0.6, 400)
+    found = set(zip(first.tolist(), second.tolist(), strict=True))
+    np.testing.assert_allclose(distance, ((base[first] - other[second]) ** 2).sum(1), atol=1e-5)
     tree = KDTree(base).query_ball_tree(KDTree(other), 0.6)
     assert found == {(i, j) for i, row in enumerate(tree) for j in row if i != j}
     assert len(found) > 100
-    first, second = duplicates_near._within(base, other, 0.6, 3)
+    first, second, _ = duplicates_near._within(base, other, 0.6, 3)
     gaps = np.linalg.norm(base[:, None] - other[None], axis=2)
     np.fill_diagonal(gaps, np.inf)
     expected = {(i, int(j)) for i in range(400) for j in np.argsort(gaps[i])[:3] if gaps[i, j] < 0.6}

@@ -41,7 +41,7 @@ def audit(manifest: pl.DataFrame, *, on_progress: OnProgress | None = None, seed
         manifest=manifest, findings=(), damaged=measured.damaged, pairs=pairs, measures=measured.measures,
         balance=balance_of(manifest), subjects=manifest.filter(pl.col("subject").is_not_null()).group_by(
             "subject", "label").len().sort("subject", "label"),
-        outliers=outliers_of(measured.measures), sources=sources_of(located, by),
+        outliers=outliers_of(located), sources=sources_of(located, by),
         explained=share_explained(located, by), shortcuts=shortcuts, not_done=tuple(not_done))
     return replace(found, findings=find_all(found, by))
 

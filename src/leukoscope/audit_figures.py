@@ -74,7 +74,7 @@ def scatter_figure(table: pl.DataFrame, x: str, y: str, by: str, title: str, wor
     step = max(1, -(-known.height // MOST_POINTS))
     figure = Figure(figsize=(5.4, 4.5 + 0.16 * (len(names) // 3)), layout="constrained")
     axes = figure.add_subplot()
-    size = float(np.clip(9000 / max(known.height, 1), 3, 22))
+    size = float(np.clip(9000 / max(known.height, 1), 5, 22))
     for index, name in enumerate(names):
         points = known.filter(pl.col(by) == name).gather_every(step)
         # Thousands of circles would weigh megabytes as vectors.

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import polars as pl
 
 from .audit_result import LEVELS, Audit, Finding
-from .leaks import KINDS
 
 RARE = 20
 """Fewer cells of a class than this are a warning."""
@@ -46,8 +45,8 @@ def _pairs(audit: Audit) -> Iterator[Finding]:
     across = [f"{counts[key]:,} across {key.removeprefix('across ')}" for key in counts
               if key.startswith("across ") and key != "across labels" and counts[key]]
     text += f"; {', '.join(across)}" if across else ""
-    yield Finding("duplicates", "warning", text, f"{KINDS['identical'][1]}; split by image or by subject alone, they "
-                                                 "leak from training into the test")
+    yield Finding("duplicates", "warning", text, "train with split.by = 'group' (the default), which keeps them in one "
+                  "part; split by image, or by subject alone, they leak from training into the test")
     if counts.get("across labels"):
         row = audit.pairs.filter(pl.col("other_label")).row(0, named=True)
         yield Finding("contradictions", "problem", f"{_plural(counts['across labels'], 'pair')} of the same cell carry "
@@ -68,7 +67,8 @@ def _subjects(audit: Audit) -> Iterator[Finding]:
     grouped = audit.manifest.filter(pl.col("subject").is_null() & pl.col("group").is_not_null()).height
     if unknown:
         stands = f"; for {_of(grouped, unknown)} of these a group stands in" if grouped else ""
-        yield Finding("subjects", "warning", f"no subject is known for {_of(unknown, cells)} cells{stands}: cells of "
+        of = "any cell" if unknown == cells else f"{_of(unknown, cells)} cells"
+        yield Finding("subjects", "warning", f"no subject is known for {of}{stands}: cells of "
                       "one person may stand in training and test, and figures come out too good",
                       "add subject or slide to the manifest if anyone knows it; say so beside every figure if not")
     if audit.subjects.is_empty():
@@ -92,7 +92,8 @@ def _balance(audit: Audit) -> Iterator[Finding]:
     large, small = table.row(0, named=True), table.row(-1, named=True)
     ratio = large["cells"] / small["cells"]
     text = (f"{table.height} classes, from {small['cells']:,} ({small['label']}) to {large['cells']:,} "
-            f"({large['label']}) cells, {ratio:.1f} to 1")
+            f"({large['label']}) cells, {ratio:.1f} to 1" if ratio > 1 else
+            f"{table.height} classes of {_plural(small['cells'], 'cell')} each")
     few = [row["label"] for row in table.iter_rows(named=True) if row["cells"] < RARE]
     if few:
         yield Finding("balance", "warning", f"{text}; fewer than {RARE} of {', '.join(few)}",
@@ -129,7 +130,10 @@ def _sources(audit: Audit, by: str) -> Iterator[Finding]:
 
 
 def _shortcuts(audit: Audit) -> Iterator[Finding]:
+    told = {(shortcut.target, shortcut.features): shortcut.lift for shortcut in audit.shortcuts}
     for shortcut in audit.shortcuts:
+        if shortcut.target == "source" and shortcut.features == "colour" and told["source", "border"] > SOURCE_LIFT:
+            continue  # one sentence is enough for sources
         accuracy = shortcut.accuracy
         where = "the border of the image" if shortcut.features == "border" else "colours of the whole image"
         interval = f" [{100 * accuracy.low:.0f}, {100 * accuracy.high:.0f}]" if (

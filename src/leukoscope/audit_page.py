@@ -13,7 +13,7 @@ import polars as pl
 
 from . import __version__
 from .audit_figures import balance_figure, scatter_figure, shortcut_figure, subjects_figure
-from .audit_result import Audit, Finding
+from .audit_result import LISTED, Audit, Finding
 from .errors import LeukoscopeError
 from .files import write_json, write_text
 from .images import read_cell
@@ -47,6 +47,7 @@ def _context(audit: Audit) -> dict[str, Any]:
         "not_done": audit.not_done, "balance": audit.balance.to_dicts(), "total": audit.manifest.height,
         "balance_figure": svg(balance_figure(audit.balance)), "subjects_figure": _subjects_svg(audit),
         "pair_counts": audit.pair_counts, "pairs": [_pair(row, pictures) for row in shown.iter_rows(named=True)],
+        "kinds": _kinds(audit.pair_counts), "listed_most": LISTED,
         "damaged": audit.damaged[:DAMAGED_SHOWN], "damaged_count": len(audit.damaged),
         "scatters": [svg(figure) for figure in _scatters(audit)],
         "outliers": [_outlier(row, pictures, audit.manifest) for row in odd],
@@ -75,18 +76,21 @@ def _subtitle(audit: Audit) -> str:
 def _cards(audit: Audit) -> list[dict[str, str]]:
     levels = [finding.level for finding in audit.findings]
     counts = audit.pair_counts
-    kinds = ", ".join(f"{count(counts[kind])} {words}" for kind, words in KIND_WORDS.items() if counts[kind])
     several = audit.balance.filter(pl.col("label") != "")
     ratio = f"{several['cells'][0] / several['cells'][-1]:.1f} : 1" if several.height > 1 else "—"
     looked = bool(audit.measures.height or audit.damaged)
     return [
-        {"name": "to mend or to know", "value": str(levels.count("problem") + levels.count("warning")),
+        {"name": "findings to look at", "value": str(levels.count("problem") + levels.count("warning")),
          "more": f"{plural(levels.count('problem'), 'problem')}, {plural(levels.count('warning'), 'warning')}"},
-        {"name": "pairs that show the same cell", "value": count(counts["all"]), "more": kinds or "none"},
+        {"name": "pairs that show the same cell", "value": count(counts["all"]), "more": _kinds(counts) or "none"},
         {"name": "damaged cells", "value": count(len(audit.damaged)) if looked else "—",
          "more": f"of {count(audit.manifest.height)}" if looked else "images are not here"},
         {"name": "largest class to smallest", "value": ratio, "more": plural(several.height, "class", "classes")},
     ]
+
+
+def _kinds(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count(counts[kind])} {words}" for kind, words in KIND_WORDS.items() if counts[kind])
 
 
 def _subjects_svg(audit: Audit) -> str:
@@ -142,7 +146,7 @@ def _pair(row: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]
         said.append(f"correlation {number(1 - row['distance'], 3)}")
     across = [name for name in ("label", "subject", "source") if row.get(f"other_{name}")]
     return {"said": ", ".join(said), "across": across, "cells": [
-        {"cell_id": plain(row[which], 40), "picture": pictures.get(row[which], ""), "facts": plain(" · ".join(
+        {"cell_id": plain(row[which], 64), "picture": pictures.get(row[which], ""), "facts": plain(" · ".join(
             str(row[f"{name}{end}"]) for name in ("label", "subject") if row.get(f"{name}{end}") is not None), 50)}
         for which, end in (("first", ""), ("second", "_second"))]}
 
@@ -150,6 +154,6 @@ def _pair(row: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]
 def _outlier(row: Mapping[str, Any], pictures: Mapping[str, str], manifest: pl.DataFrame) -> dict[str, Any]:
     label = manifest.row(by_predicate=pl.col("cell_id") == row["cell_id"], named=True)["label"]
     shown = {"side": f"{number(row['value'], 0)} px", "brightness": percent(row["value"], 0)}
-    return {"cell_id": plain(row["cell_id"], 40), "picture": pictures.get(row["cell_id"], ""),
+    return {"cell_id": plain(row["cell_id"], 64), "picture": pictures.get(row["cell_id"], ""),
             "label": plain(label or "", 40), "what": OUTLIER_WORDS[row["what"]],
             "value": shown.get(row["what"], number(row["value"], 2)), "score": number(row["score"], 1)}

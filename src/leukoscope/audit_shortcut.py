@@ -21,6 +21,7 @@ from .stats import Estimate, cluster_rate, wilson
 MOST = 4000
 """At most so many cells are drawn for the check."""
 FOLDS = 5
+TREES = 60
 FEATURES = {"border": BORDER, "colour": COLOURS}
 
 
@@ -85,7 +86,8 @@ def _told(features: np.ndarray, labels: np.ndarray, fold_of: np.ndarray, seed: i
     right = np.zeros(len(labels), bool)
     for fold in np.unique(fold_of):
         test = fold_of == fold
-        forest = RandomForestClassifier(100, min_samples_leaf=2, max_features="sqrt", random_state=seed, n_jobs=2)
+        jobs = 2 if len(labels) > 1000 else 1
+        forest = RandomForestClassifier(TREES, min_samples_leaf=2, random_state=seed, n_jobs=jobs)
         forest.fit(features[~test], labels[~test])
         right[test] = forest.predict(features[test]) == labels[test]
     return right

@@ -29,31 +29,32 @@ def balance_of(manifest: pl.DataFrame) -> pl.DataFrame:
         .select("label", "cells", "share", "subjects").sort("cells", "label", descending=[True, False]))
 
 
-def outliers_of(measures: pl.DataFrame) -> pl.DataFrame:
+def outliers_of(located: pl.DataFrame) -> pl.DataFrame:
     """`[cell_id, what, value, low, high, score]`, oddest first: beyond SCORE robust standard deviations of the median.
 
     side (geometric mean of width and height) and aspect are compared as logarithms; where most cells agree exactly
-    (files of one size) the spread counts as 2 %. Sharpness and brightness: of all cells together.
+    (files of one size) the spread counts as 2 %. Compared are the cells of one source; `located` are measures with it.
     """
     numbers = dict.fromkeys(("value", "low", "high", "score"), pl.Float64())
-    schema = {"cell_id": pl.String(), "what": pl.String(), **numbers}
-    if measures.is_empty():
-        return pl.DataFrame(schema=schema)
-    width, height = measures["width"].to_numpy(), measures["height"].to_numpy()
-    columns = {"side": np.log(width * height) / 2, "aspect": np.log(width / height),
-               "sharpness": measures["sharpness"].to_numpy(), "brightness": measures["brightness"].to_numpy()}
-    tables = []
-    for what, values in columns.items():
-        middle = np.median(values)
-        spread = max(1.4826 * float(np.median(np.abs(values - middle))), 0.02)
-        score = np.abs(values - middle) / spread
-        shown = np.exp if what in ("side", "aspect") else np.asarray
-        odd = score > SCORE
-        tables.append(pl.DataFrame({
-            "cell_id": measures["cell_id"].filter(pl.Series(odd)), "what": [what] * int(odd.sum()),
-            "value": shown(values[odd]), "low": [float(shown(middle - SCORE * spread))] * int(odd.sum()),
-            "high": [float(shown(middle + SCORE * spread))] * int(odd.sum()), "score": score[odd]}, schema=schema))
+    tables = [pl.DataFrame(schema={"cell_id": pl.String(), "what": pl.String(), **numbers})]
+    for _, cells in located.group_by("source", maintain_order=True):
+        width, height = cells["width"].to_numpy(), cells["height"].to_numpy()
+        columns = {"side": np.log(width * height) / 2, "aspect": np.log(width / height),
+                   "sharpness": cells["sharpness"].to_numpy(), "brightness": cells["brightness"].to_numpy()}
+        tables += [_far(cells["cell_id"], what, values) for what, values in columns.items()]
     return pl.concat(tables).sort("score", "cell_id", descending=[True, False])
+
+
+def _far(ids: pl.Series, what: str, values: np.ndarray) -> pl.DataFrame:
+    middle = float(np.median(values))
+    spread = max(1.4826 * float(np.median(np.abs(values - middle))), 0.02)
+    score = np.abs(values - middle) / spread
+    shown = np.exp if what in ("side", "aspect") else np.asarray
+    low, high = (float(shown(middle + sign * SCORE * spread)) for sign in (-1, 1))
+    odd = score > SCORE
+    table = pl.DataFrame({"cell_id": ids.filter(pl.Series(odd)), "value": shown(values[odd]), "score": score[odd]})
+    return table.select("cell_id", pl.lit(what).alias("what"), "value", pl.lit(low).alias("low"),
+                        pl.lit(high).alias("high"), "score")
 
 
 def sources_of(located: pl.DataFrame, by: str) -> pl.DataFrame:

@@ -22,7 +22,7 @@ from .recipe import Split
 __all__ = ["PARTS", "Leak", "Verdict", "check_leaks", "make_splits", "unit_numbers"]
 
 RESTARTS = 8
-"""Orders tried where units hold several cells; the most even of them is kept."""
+"""Orders tried where units hold several cells, fewer where these are thousands; the most even of them is kept."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ def _assign(table: _Table, shares: Sequence[float], key: str, rng: np.random.Gen
     np.add.at(counts, (units, table.labels), 1)
     _check_enough(counts, len(shares), names, key)
     targets = np.outer(shares, counts.sum(0))
-    tries = RESTARTS if (counts.sum(1) > 1).any() else 1
+    several = int((counts.sum(1) > 1).sum())
+    tries = min(RESTARTS, max(1, 4000 // several)) if several else 1
     best: tuple[tuple[int, float], np.ndarray, np.ndarray] | None = None
     for _ in range(tries):
         chosen, loads = _one_order(counts, targets, rng)
@@ -206,12 +207,16 @@ def _one_order(counts: np.ndarray, targets: np.ndarray, rng: np.random.Generator
     loads = np.zeros_like(targets)
     several = np.flatnonzero(sizes > 1)
     several = several[np.lexsort((rng.random(len(several)), -sizes[several] * rng.uniform(0.8, 1, len(several))))]
+    waiting = (counts > 0).sum(0)
     for sweep in range(3):
         moved = 0
         for unit in several:
+            held = counts[unit] > 0
             if sweep:
                 loads[chosen[unit]] -= counts[unit]
-            part = _most_missed(counts[unit], loads, targets)
+                waiting += held
+            part = _most_missed(counts[unit], loads, targets, waiting)
+            waiting -= held
             moved += part != chosen[unit]
             chosen[unit] = part
             loads[part] += counts[unit]
@@ -225,13 +230,17 @@ def _one_order(counts: np.ndarray, targets: np.ndarray, rng: np.random.Generator
     return chosen, loads
 
 
-def _most_missed(unit: np.ndarray, loads: np.ndarray, targets: np.ndarray) -> int:
-    """The part whose squared distance from its targets, relative to them, falls most (or grows least)."""
+def _most_missed(unit: np.ndarray, loads: np.ndarray, targets: np.ndarray, waiting: np.ndarray) -> int:
+    """The part whose squared distance from its targets, relative to them, falls most (or grows least).
+
+    Where a class has no more units `waiting` (this one counted) than parts without it, those parts come first.
+    """
     held = unit > 0
+    empty = loads[:, held] == 0
     missing = targets[:, held] - loads[:, held]
     growth = (unit[held] * (unit[held] - 2 * missing) / targets[:, held]).sum(1)
-    growth -= (loads[:, held] == 0).sum(1) * (1 + unit.sum()) * 1e-6
-    return int(np.argmin(growth))
+    scarce = waiting[held] <= empty.sum(0)
+    return int(np.lexsort((growth, -(empty & scarce).sum(1)))[0])
 
 
 def _quota(targets: np.ndarray, loads: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
