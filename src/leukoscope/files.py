@@ -70,9 +70,9 @@ def read_json(path: Path | str) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise LeukoscopeError(f"{path}: no such file") from error
+        raise LeukoscopeError(f"{path}: no such file", "finish or repeat what should have written it") from error
     except ValueError as error:
-        raise LeukoscopeError(f"{path}: not valid JSON ({error})") from error
+        raise LeukoscopeError(f"{path}: not valid JSON ({error})", "repeat what has written it") from error
 
 
 def sha256(path: Path | str) -> str:

@@ -115,12 +115,7 @@ class Run:
         return path
 
     def _table(self, name: str) -> pl.DataFrame:
-        path = self._path(name)
-        try:
-            return pl.read_parquet(path)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunError(f"{path}: not a readable table ({reason})", "train the run anew") from error
+        return _read_table(self._path(name))
 
 
 def load_network(run: Run, fold: int) -> tuple[Units, np.ndarray, np.ndarray]:
@@ -177,5 +172,13 @@ def check_finished(run: Run) -> None:
 def read_fold_tables(run: Run, name: str) -> pl.DataFrame | None:
     """`name` (such as predictions.parquet) of all folds that have it, one below the other; None where none has."""
     paths = [run.fold_folder(fold) / name for fold in run.folds]
-    frames = [pl.read_parquet(path) for path in paths if path.is_file()]
+    frames = [_read_table(path) for path in paths if path.is_file()]
     return pl.concat(frames) if frames else None
+
+
+def _read_table(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"{path}: not a readable table ({reason})", "train the run anew") from error

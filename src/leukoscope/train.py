@@ -31,17 +31,18 @@ from .leaks import Verdict
 from .manifest import make_manifest, write_table
 from .recipe import Recipe
 from .runs import Run, fresh_network, read_fold_tables
+from .train_checkpoint import remove_checkpoints
 from .train_fold import Hardware, train_fold
 from .train_module import FoldTask
 from .train_prepare import Prepared, is_prepared, prepare, prepare_again, select_cells, with_classes
 from .train_progress import Event
-from .train_transfer import check_start_unseen, check_transfer
+from .train_transfer import check_start_unseen, check_transfer, start_digest
 
 __all__ = ["Event", "train"]
 
 OnEvent = Callable[[Event], None]
 
-PACKAGES = ("torch", "torchvision", "lightning", "numpy", "polars", "scipy", "scikit-learn", "statsmodels",
+PACKAGES = ("torch", "torchvision", "lightning", "numpy", "polars", "scipy", "scikit-learn",
             "opencv-python-headless", "pillow", "numba", "safetensors", "pydantic")
 LOCK = ".lock"
 
@@ -76,10 +77,12 @@ def train(
             with _locked(out):
                 for leftover in out.rglob(".*.partial*"):
                     leftover.unlink(missing_ok=True)
+                _check_same_start(recipe, out)
                 prepared = prepare_again(recipe, manifest, out, on_event=tell)
                 return _finish(prepared, out, hardware, tell, started)
         prepared = prepare(recipe, manifest, out, skip_damaged=skip_damaged, on_event=tell,
-                           environment=_environment(recipe, hardware), guard=_look_at_start)
+                           environment=_environment(recipe, hardware), guard=_look_at_start,
+                           claim=lambda: _claimed(out, resume))
         with _locked(out):
             return _finish(prepared, out, hardware, tell, started)
 
@@ -93,6 +96,7 @@ def _finish(prepared: Prepared, out: Path, hardware: Hardware, tell: OnEvent, st
     for number, fold in enumerate(folds):
         if fold not in run.folds:
             _one_fold(prepared, run, fold, hardware, tell)
+        remove_checkpoints(run.fold_folder(fold))  # a kill may have come between fold.json and their removal
         tell(Event("fold", number + 1, len(folds), fold, len(folds), metrics=run.fold(fold)))
     predictions = read_fold_tables(run, "predictions.parquet")
     validation = read_fold_tables(run, "validation.parquet")
@@ -105,8 +109,9 @@ def _finish(prepared: Prepared, out: Path, hardware: Hardware, tell: OnEvent, st
     metrics = evaluate(predictions, recipe.data.classes, positive=recipe.data.positive, validation=validation,
                        seed=recipe.seed).to_dict()
     environment = read_json(out / "environment.json")
-    write_json(out / "environment.json",
-               environment | {"seconds": round(environment["seconds"] + time.monotonic() - started, 3)})
+    trained = sum(run.fold(fold)["seconds"] for fold in folds)  # by earlier processes too, where some were killed
+    seconds = max(environment["seconds"] + time.monotonic() - started, trained)
+    write_json(out / "environment.json", environment | {"seconds": round(seconds, 3)})
     write_json(out / "metrics.json", metrics)
     tell(Event("done", len(folds), len(folds), folds=len(folds), metrics=metrics["overall"]))
     return Run(out)
@@ -175,8 +180,23 @@ def _is_begun(held: list[Path]) -> bool:
     return all(path.name in known or ".partial" in path.name for path in held)
 
 
+def _check_same_start(recipe: Recipe, out: Path) -> None:
+    if start_digest(recipe) != read_json(out / "environment.json").get("start"):
+        raise RunError(f"{out}: the weights of network.start = '{recipe.network.start}' are not those that the run was "
+                       "started with", "put the old run back, or train into another folder")
+
+
 def _look_at_start(prepared: Prepared, prints: pl.DataFrame) -> Verdict | None:
     return check_start_unseen(prepared.recipe, prepared.manifest, prepared.splits, prints)
+
+
+@contextmanager
+def _claimed(out: Path, resume: bool) -> Iterator[None]:
+    """Hold a folder that is still free: while cells were read, another process may have taken it."""
+    with _locked(out):
+        if _check_folder(out, resume):
+            raise RunError(f"{out}: another process has begun this run", "wait for it, or name another folder")
+        yield
 
 
 @contextmanager
@@ -212,7 +232,7 @@ def _environment(recipe: Recipe, hardware: Hardware) -> dict[str, Any]:
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "platform": platform.platform(), "cpu": _cpu_name(), "device": name, "devices": hardware.devices,
         "threads": torch.get_num_threads(), "seed": recipe.seed, "command": shlex.join(sys.argv),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": 0.0,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": 0.0, "start": start_digest(recipe),
     }
 
 

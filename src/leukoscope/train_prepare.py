@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,11 @@ def _draw(cells: pl.DataFrame, classes: tuple[str, ...], per_class: int, seed: i
 
 
 def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: bool, on_event: OnEvent,
-            environment: dict[str, Any], guard: Callable[[Prepared, pl.DataFrame], Verdict | None]) -> Prepared:
+            environment: dict[str, Any], guard: Callable[[Prepared, pl.DataFrame], Verdict | None],
+            claim: Callable[[], AbstractContextManager[None]]) -> Prepared:
     """Select, pack, fingerprint, split and guard; then write all that into the run folder, splits.parquet last.
 
+    `claim` is held while the folder is written, and raises where another process has taken it meanwhile.
     `guard` may look further (at an earlier run that the weights come from) and returns a verdict to be joined.
     Raises whatever is wrong: ManifestError, ImageError, RecipeError, LeakError.
     """
@@ -116,13 +119,15 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
     left_out = {"damaged": [{key: str(value) for key, value in asdict(d).items()} for d in packed.damaged],
                 "other_labels": selection.other_labels, "over_per_class": selection.over_per_class,
                 "unlabelled": selection.unlabelled}
-    write_text(out / "recipe.toml", dump_recipe(recipe))
-    write_json(out / "guard.json", _joined(verdict, further).to_dict())
-    write_json(out / "left_out.json", left_out)
-    write_json(out / "environment.json", environment | {"pixels": pixels_digest(packed)})
-    write_table(prints, out / "fingerprints.parquet")
-    write_manifest(cells, out / "manifest.parquet")
-    write_table(splits, out / "splits.parquet")
+    digest = pixels_digest(packed)
+    with claim():
+        write_text(out / "recipe.toml", dump_recipe(recipe))
+        write_json(out / "guard.json", _joined(verdict, further).to_dict())
+        write_json(out / "left_out.json", left_out)
+        write_json(out / "environment.json", environment | {"pixels": digest})
+        write_table(prints, out / "fingerprints.parquet")
+        write_manifest(cells, out / "manifest.parquet")
+        write_table(splits, out / "splits.parquet")
     return prepared
 
 

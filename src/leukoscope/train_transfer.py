@@ -10,6 +10,7 @@ import torch
 from .cells import pack_cells
 from .duplicates import fingerprint_pixels
 from .errors import RecipeError, RunError
+from .files import sha256
 from .leaks import Verdict
 from .models import Units
 from .recipe import Recipe
@@ -67,6 +68,11 @@ def check_start_unseen(recipe: Recipe, manifest: pl.DataFrame, splits: pl.DataFr
     verdict = seen_cells(start, cells, prints, (START_FOLD,), recipe.protocol)
     refuse_seen(verdict)
     return verdict
+
+
+def start_digest(recipe: Recipe) -> str | None:
+    """SHA-256 of the weights that training starts from, or None where it starts from random or published ones."""
+    return sha256(_start(recipe).fold_folder(START_FOLD) / "weights.safetensors") if recipe.network.start else None
 
 
 def _start(recipe: Recipe) -> Run:
