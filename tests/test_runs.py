@@ -109,6 +109,7 @@ def test_an_evaluation_elsewhere_chooses_its_threshold_on_all_folds_and_spares_t
     other = make_cells(tmp_path / "other", seed=1, prefix="other")
     outcome = evaluate_run(copy, other, tmp_path / "out")
     seen = Run(copy).validation
+    assert seen is not None
     mean = seen.group_by("cell_id").agg(pl.first("label"), pl.mean("p_b"))
     threshold = choose_threshold((mean["label"] == "b").to_numpy(), mean["p_b"].to_numpy())
     assert outcome.metrics["operating_point"]["threshold"] == pytest.approx(threshold)
