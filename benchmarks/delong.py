@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from confidenceinterval import roc_auc_score
+from confidenceinterval import roc_auc_score  # pyright: ignore[reportMissingImports]  # the peer comes with the bench extra
 
 from leukoscope.stats import cluster_bootstrap, delong
 from peers import machine, report, times_in_turn
