@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from command import leukoscope, refusal
+from damaged import write_damaged
 from leukoscope.manifest import read_manifest, write_manifest
 from leukoscope.phantom import write_cells
 
@@ -194,3 +195,23 @@ def test_a_reader_that_stops_listening_is_no_error():
     done = subprocess.run(f"{sys.executable} -c 'from leukoscope.cli import main; main()' data list | head -1",
                           shell=True, capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_every_kind_of_damage_is_named_by_audit_and_training_and_never_replaced(tmp_path, cells):
+    bad = {name: kind.path for name, kind in write_damaged(tmp_path / "bad").items()}
+    rows = [{"cell_id": f"bad-{name}", "image": str(path), "label": "neutrophil", "subject": f"bad-{name}"}
+            for name, path in bad.items()]
+    table = {"cell_id": "table", "image": str(cells), "label": "lymphocyte", "x": 0, "y": 0, "width": 5, "height": 5}
+    manifest = changed(cells, tmp_path / "m.parquet", lambda good: [*good, *rows, table])
+    named = {*(row["cell_id"] for row in rows), "table"}
+    arguments = ["train", "demo", "--data", manifest, "-o", tmp_path / "run", *TINY,
+                 "--set", "data.classes=['lymphocyte', 'neutrophil']"]
+    assert str(len(named)) in refusal(*arguments)
+    assert not (tmp_path / "run").exists()
+    assert leukoscope(*arguments, "--skip-damaged", "--json").code == 0
+    left_out = json.loads((tmp_path / "run" / "left_out.json").read_text())["damaged"]
+    assert {row["cell_id"] for row in left_out} == named
+    assert all(row["reason"] for row in left_out)
+    assert not named & set(pl.read_parquet(tmp_path / "run" / "predictions.parquet")["cell_id"])
+    audited = json.loads(leukoscope("data", "audit", manifest, "-o", tmp_path / "audit", "--json").out)
+    assert named == {row["cell_id"] for row in audited["damaged"]}
