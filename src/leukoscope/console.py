@@ -18,15 +18,18 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 OnProgress = Callable[[int, int], None]
 
 
+def _bar(quiet: bool) -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                    console=err, transient=True, disable=quiet or not err.is_terminal)
+
+
 @contextmanager
 def progress(description: str, *, quiet: bool = False) -> Iterator[OnProgress]:
     """A bar on standard error while the block runs; the yielded function takes (done, total).
 
     Nothing is drawn when `quiet`, nor where standard error is no terminal.
     """
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                   console=err, transient=True, disable=quiet or not err.is_terminal)
-    with bar:
+    with _bar(quiet) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -37,8 +40,7 @@ def training(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
 
     A terminal sees a bar a phase and the last epoch's figures; a log file gets a line an epoch.
     """
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                   console=err, transient=True, disable=quiet or not err.is_terminal)
+    bar = _bar(quiet)
     tasks: dict[str, TaskID] = {}
 
     def on_event(event: Any) -> None:
