@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-CHECKED = ["augment", "models", "stats", "optics", "spikes", "pca"]
+CHECKED = ["augment", "models", "stats", "optics", "spikes", "spikes_banks", "spikes_stages", "pca"]
 install_import_hook([f"leukoscope.{name}" for name in CHECKED], "beartype.beartype")
 
 
