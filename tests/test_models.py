@@ -14,7 +14,7 @@ from leukoscope.errors import RecipeError
 from leukoscope.models import build_network, network_names, network_options
 from leukoscope.recipe import Network
 
-SMALLEST = {"wbcsnet": 8, "wbcsnet2": 8, "lenet5": 16, "alexnet": 63}
+SMALLEST = {"wbcsnet": 8, "wbcsnet2": 8, "lenet5": 16, "alexnet": 63, "resnet31": 32}
 
 
 def build(name: str, size: int, *, classes: int = 5, channels: int = 3, **options):
