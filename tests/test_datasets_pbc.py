@@ -52,6 +52,15 @@ def test_prefixes_give_the_finer_types_in_every_view(tmp_path: Path):
     assert cells["label"].to_list() == cells["fine_label"].to_list()
 
 
+def test_the_view_of_precursors_joins_classes_and_leaves_platelets_out(tmp_path: Path):
+    index = pbc.index(make(tmp_path, per_class=3), "precursors")
+    assert index.found == {"precursor": 6, "mature": 15}
+    assert index.expected == {"precursor": 1551 + 2895, "mature": 1218 + 3117 + 1214 + 1420 + 3329}
+    folder = index.manifest["cell_id"].str.split("/").list.first()
+    assert set(index.manifest.filter(folder.is_in(["ig", "erythroblast"]))["label"]) == {"precursor"}
+    assert not (folder == "platelet").any()
+
+
 def test_the_five_class_view_leaves_others_out_and_counts_them(tmp_path: Path):
     index = pbc.index(make(tmp_path, per_class=3), "five")
     assert index.found == dict.fromkeys(pbc.LEUKOCYTES, 3)

@@ -28,6 +28,8 @@ COUNTS = {
 
 LEUKOCYTES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
 
+PRECURSORS = ("erythroblast", "ig")
+
 FINE = {
     "BNE": ("neutrophil", "band neutrophil"),
     "SNE": ("neutrophil", "segmented neutrophil"),
@@ -49,7 +51,10 @@ VIEWS = {
     "eight": "the eight classes of the published set",
     "fine": "band and segmented neutrophils, and the stages of immature granulocytes, apart",
     "five": "the five mature leukocytes only",
+    "precursors": "two classes: precursor (immature granulocytes and erythroblasts) and mature (the five leukocytes)",
 }
+_KEPT = {"eight": tuple(COUNTS), "fine": tuple(COUNTS), "five": LEUKOCYTES,
+         "precursors": tuple(sorted((*LEUKOCYTES, *PRECURSORS)))}
 LAYOUT = "the class folders basophil, eosinophil, ..."
 
 
@@ -72,16 +77,20 @@ def index(root: Path, view: str = "eight", **options: str) -> Index:
         raise DatasetError(f"{base}: the class folders hold no image", "unpack the archive again")
     cells = make_manifest(rows)
     notes = _notes(base, folders, odd)
-    if view == "five":
-        left_out = cells.filter(~pl.col("label").is_in(LEUKOCYTES))
-        cells = cells.filter(pl.col("label").is_in(LEUKOCYTES))
+    kept = _KEPT[view]
+    if len(kept) < len(COUNTS):
+        left_out = cells.filter(~pl.col("label").is_in(kept))
+        cells = cells.filter(pl.col("label").is_in(kept))
         notes.append(f"{left_out.height} cells of other classes are left out in this view")
+    if view == "precursors":
+        precursor = pl.col("label").is_in(PRECURSORS)
+        cells = cells.with_columns(label=pl.when(precursor).then(pl.lit("precursor")).otherwise(pl.lit("mature")))
     elif view == "fine":
         cells = cells.with_columns(label=pl.col("fine_label"))
         notes.append("neutrophils and immature granulocytes (ig) of no stated stage keep their class's name")
     if cells.is_empty():
         raise DatasetError(f"{base}: holds no cell of the view '{view}'", "use --view eight")
-    missing = _missing(cells, LEUKOCYTES if view == "five" else tuple(COUNTS))
+    missing = _missing(cells, kept)
     return Index(cells, _expected(view), missing, tuple(damaged), tuple(notes))
 
 
@@ -99,6 +108,9 @@ def _labels(path: Path) -> tuple[str, str, bool]:
 def _expected(view: str) -> dict[str, int]:
     if view == "five":
         return {label: COUNTS[label] for label in LEUKOCYTES}
+    if view == "precursors":
+        return {name: sum(COUNTS[label] for label in labels)
+                for name, labels in (("precursor", PRECURSORS), ("mature", LEUKOCYTES))}
     if view == "fine":  # how many cells each stage has is published nowhere
         return {label: count for label, count in COUNTS.items() if label not in ("neutrophil", "ig")}
     return dict(COUNTS)
