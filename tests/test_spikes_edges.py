@@ -219,6 +219,16 @@ def test_grey_out_of_range_is_refused_by_image(value):
         edge_responses(images, gabor_bank())
 
 
+def test_banks_that_would_spoil_the_arithmetic_are_refused():
+    for value in (float("nan"), float("inf"), 1e30):
+        bank = gabor_bank()
+        bank[1, 2, 3] = value
+        with pytest.raises(ValueError, match="the weights are not numbers, or above a million"):
+            edge_responses(grey(levels()), bank)
+        with pytest.raises(ValueError, match="the weights are not numbers, or above a million"):
+            first_spike_levels(levels(), bank)
+
+
 def test_empty_batches_have_empty_responses():
     assert edge_responses(torch.zeros(0, 5, 5), gabor_bank()).shape == (0, 4, 5, 5)
 

@@ -225,6 +225,8 @@ def _check_steps(steps: int) -> None:
 def _check_bank(bank: Tensor) -> None:
     if bank.dtype != torch.float32 or bank.ndim != 3 or bank.shape[1] != bank.shape[2] or not bank.numel():
         raise ValueError(f"bank: expected float32 (maps, window, window), got {bank.dtype} {tuple(bank.shape)}")
+    if not bank.abs().max() < 1e6:  # the loops rely on finite responses
+        raise ValueError("bank: the weights are not numbers, or above a million")
 
 
 def _refuse(damaged: Tensor, what: str, mend: str) -> None:

@@ -21,10 +21,10 @@ def gabor_bank(
     """Gabor filters exp(-(X^2 + gamma^2 Y^2) / (2 sigma^2)) cos(2 pi X / wavelength), in px (noshad2021, eq. 1).
 
     X points along theta_l = (l - 1/2) pi / orientations for l = 1, 2, ... (pi/8, 3 pi/8, 5 pi/8, 7 pi/8 for four),
-    counted from the columns' axis to the rows'. The mean is taken away; the peak is 1 or -1. Weights are whole
-    multiples of 1/4096 (a larger power of two if the window is small, at least 1/1024 if it is large), so that they
-    sum to exactly 0, and responses to 8-bit images are exact unless a filter's absolute weights sum to more than 63.
-    An even window has its centre between pixels.
+    counted from the columns' axis to the rows'. The mean is taken away; the peak is 1 or -1. Weights are rounded to
+    1/4096 for the defaults, to another power of two for others, 1/1024 at the coarsest, so that they sum to exactly 0,
+    and responses to 8-bit images are exact unless a filter's absolute weights sum to more than 63. An even window has
+    its centre between pixels.
 
     Raises LeukoscopeError for a window below 2 or above 99 px, a length that is not positive, or a filter that is flat.
     """

@@ -187,7 +187,7 @@ def _select(lows, ranks, cuts, upper, counts):
 def _thresholds(bits, total, compatible, counts, table, lows, low_counts, cuts):
     """The values, as bits, that a value must reach to be earlier than step 1, 2, ..., T (the last: to fire at all)."""
     steps = cuts.size
-    if not total or (compatible and total < steps):
+    if total < 1 or (compatible and total < steps):
         cuts[:] = np.int32(NEVER)
         return
     wanted = steps if compatible else steps - 1
@@ -236,6 +236,13 @@ def _latencies(bits, cuts, table, out):
 
 
 @_compiled
+def _take_larger(target, other):
+    for i in range(target.size):
+        p = np.uintp(i)
+        target[p] = max(target[p], other[p])
+
+
+@_compiled
 def first_spikes(bits, steps, compatible, out, bad):
     """Latencies (n, values) of responses given as their bits; `bad` gets 1 for an image with NaN or infinity."""
     counts, table = np.empty(_BUCKETS, np.uint32), np.empty(_BUCKETS, np.uint8)
@@ -272,13 +279,6 @@ def first_spike_levels(images, bank, scale, floor, steps, compatible, out):
         for number in range(1, maps):
             _take_larger(bits[0], bits[number])
         _latencies(bits[0], cuts, table, out[n].reshape(-1))
-
-
-@_compiled
-def _take_larger(target, other):
-    for i in range(target.size):
-        p = np.uintp(i)
-        target[p] = max(target[p], other[p])
 
 
 @_compiled
