@@ -13,149 +13,27 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from .errors import RecipeError
+from .recipe_sections import (
+    Augment,
+    Components,
+    Data,
+    Edges,
+    Network,
+    Preprocess,
+    Section,
+    Split,
+    Training,
+)
+
+__all__ = ["Augment", "Components", "Data", "Edges", "Network", "Preprocess", "Protocol", "Recipe", "Section", "Split",
+           "Training", "apply_overrides", "builtin_recipes", "dump_recipe", "expand_variants", "load_recipe",
+           "make_recipe", "parse_setting", "recipe_text"]
 
 Protocol = Literal["clean", "paper"]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Value = str | bool | int | float
 Overrides = dict[str, Any]
-
-
-class Section(BaseModel):
-    """A part of a recipe: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Data(Section):
-    """Which cells, under which names.
-
-    classes: the labels, in the order of the network's outputs; cells with other labels are left out and counted in
-        the report. Empty: every label of the manifest, in alphabetical order.
-    merge: label in the manifest -> label in this experiment, applied before `classes`.
-    positive: the class that a binary task looks for ("leukemic"); empty for none.
-    per_class: at most so many cells a class, drawn by the seed; 0 for all.
-    """
-
-    classes: tuple[str, ...] = ()
-    merge: dict[str, str] = {}
-    positive: str = ""
-    per_class: Annotated[int, Field(ge=0)] = 0
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Data:
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("classes: each may stand there once")
-        if self.positive and self.classes and self.positive not in self.classes:
-            raise ValueError(f"positive: '{self.positive}' is not one of the classes {', '.join(self.classes)}")
-        return self
-
-
-class Preprocess(Section):
-    """From a decoded cell to the network's input.
-
-    crop: side in px of the centred square that is kept before resizing; 0 keeps the whole cell.
-    size: side in px of the square input.
-    normalise: "channel" subtracts the mean and divides by the standard deviation of each channel, fitted on the
-        training part (on all cells where `split.fit_on = "all"`); "none" leaves values in [0, 1].
-    """
-
-    crop: Annotated[int, Field(ge=0, le=8192)] = 0
-    size: Annotated[int, Field(ge=8, le=1024)] = 70
-    normalise: Literal["channel", "none"] = "channel"
-
-
-class Augment(Section):
-    """Random changes of the training cells, drawn anew for each cell and epoch. Zero switches a step off.
-
-    Geometry (all in one resampling): rotation, shear in degrees (uniform in +-), shift as a share of the side
-    (uniform in +-), zoom as a share (scale uniform in 1 +- zoom), flips with probability one half each.
-    Colour: brightness, contrast, saturation as shares (factor uniform in 1 +- value), hue as a share of the circle.
-    """
-
-    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
-    shear: Annotated[float, Field(ge=0, le=45)] = 0.0
-    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    zoom: Fraction = 0.0
-    flip_horizontal: bool = False
-    flip_vertical: bool = False
-    brightness: Fraction = 0.0
-    contrast: Fraction = 0.0
-    saturation: Fraction = 0.0
-    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-
-
-class Network(Section):
-    """A network of the registry and its options, such as `residual_unit = "1"` for WBCsNet-2.
-
-    start: a run folder whose weights are the start (transfer); empty for none.
-    keep: units whose weights are taken from `start`; empty takes all but the last layer.
-    frozen: units that are not trained.
-    """
-
-    name: str
-    pretrained: bool = False
-    start: str = ""
-    keep: tuple[str, ...] = ()
-    frozen: tuple[str, ...] = ()
-    options: dict[str, Value] = {}
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Network:
-        if self.keep and not self.start:
-            raise ValueError("keep: needs start, the run whose weights are kept")
-        if self.frozen and not (self.start or self.pretrained):
-            raise ValueError("frozen: needs start or pretrained, else random weights would be frozen")
-        return self
-
-
-class Training(Section):
-    """How the weights are found.
-
-    schedule: "plateau" multiplies the rate by `factor` after `plateau` epochs without a better validation score;
-        "cosine" falls to zero over the epochs.
-    patience: stop after so many epochs without a better validation score; 0 never stops early.
-    monitor: the score on the selecting part that chooses the best weights.
-    balance: "weights" weighs the loss by 1 / class share, "sampler" draws every class equally often.
-    precision: "auto" takes bfloat16 where the device is fast at it, else "32".
-    """
-
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
-    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
-    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.001
-    momentum: Fraction = 0.9
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
-    schedule: Literal["none", "plateau", "cosine"] = "none"
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    plateau: Annotated[int, Field(ge=1)] = 3
-    patience: Annotated[int, Field(ge=0)] = 0
-    monitor: Literal["accuracy", "loss"] = "accuracy"
-    balance: Literal["none", "weights", "sampler"] = "none"
-    label_smoothing: Fraction = 0.0
-    precision: Literal["auto", "32", "bf16"] = "auto"
-
-
-class Split(Section):
-    """How cells are parted, and what may see what.
-
-    kind: "kfold" (each fold is the test part once), "holdout" (one test part), "official" (the manifest's `split`
-        column: train, validation, test).
-    folds, test, validation: number of folds; share of all cells for the test part (hold-out); share of the rest for
-        the validation part, 0 for none (then the weights of the last epoch are taken).
-    by: "group" keeps subjects, groups and duplicates in one part; "image" parts cell by cell, as papers do.
-    fit_on: what fitted steps (normalisation, PCA) may see. select_on: what may choose weights and the epoch.
-    """
-
-    kind: Literal["kfold", "holdout", "official"] = "kfold"
-    folds: Annotated[int, Field(ge=2, le=1000)] = 10
-    test: Fraction = 0.2
-    validation: Fraction = 0.1
-    by: Literal["group", "image"] = "group"
-    fit_on: Literal["train", "all"] = "train"
-    select_on: Literal["validation", "test"] = "validation"
 
 
 class Recipe(Section):
@@ -169,13 +47,15 @@ class Recipe(Section):
     protocol: Protocol = "clean"
     data: Data = Data()
     preprocess: Preprocess = Preprocess()
+    edges: Edges = Edges()
+    pca: Components = Components()
     augment: Augment = Augment()
     network: Network
     training: Training = Training()
     split: Split = Split()
-    paper: Overrides = {}
-    scale: dict[str, Overrides] = {}
-    variants: dict[str, Overrides] = {}
+    paper: Overrides = Field(default={})
+    scale: dict[str, Overrides] = Field(default={})
+    variants: dict[str, Overrides] = Field(default={})
 
     @model_validator(mode="after")
     def _clean_is_clean(self) -> Recipe:
@@ -201,11 +81,7 @@ def load_recipe(
     The overrides of the scale come first, then the paper's (under `protocol = "paper"`), then `settings`
     (`"training.epochs=5"`, values as TOML, bare words as text). Raises RecipeError, naming file and key.
     """
-    where, text = recipe_text(name_or_path)
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{where}: not valid TOML ({error})", "see docs/recipes.md for an example") from error
+    where, raw = _read(name_or_path)
     if scale != "full":
         scales = raw["scale"] if isinstance(raw.get("scale"), Mapping) else {}
         if scale not in scales:
@@ -215,6 +91,30 @@ def load_recipe(
         raw = apply_overrides({**raw, "protocol": "paper"}, raw.get("paper", {}), where)
     raw = apply_overrides(raw, dict(parse_setting(s) for s in settings), "--set")
     return make_recipe(raw, where)
+
+
+def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
+    """Where a recipe comes from and its table; what it does not say itself is as in the recipe that `base` names."""
+    where, text = recipe_text(name_or_path)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{where}: not valid TOML ({error})", "see docs/recipes.md for an example") from error
+    base = raw.pop("base", None)
+    if base is None:
+        return where, raw
+    if not isinstance(base, str) or base in above:
+        raise RecipeError(f"{where}: base = {base!r}: expected another recipe", "name a built-in recipe or a file")
+    return where, _merged(_read(base, (*above, base))[1], raw)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(below)
+    for key, value in above.items():
+        inner = both.get(key)
+        tables = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        both[key] = _merged(inner, value) if tables else value  # type: ignore[arg-type]  # both are tables
+    return both
 
 
 def make_recipe(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
