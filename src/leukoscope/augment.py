@@ -147,6 +147,12 @@ def augment_cpu(pixels: Cells, changes: Changes, mean: Triple, std: Triple) -> I
     return out
 
 
+def changed_pixels(pixels: Cells, changes: Changes) -> Cells:
+    """The changed cells as pixels again, rounded to whole grey levels."""
+    planes = augment_cpu(pixels, changes, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return np.ascontiguousarray(np.moveaxis(np.rint(planes * 255), 1, -1).astype(np.uint8))
+
+
 def augment_torch(
     pixels: UInt8[torch.Tensor, "cells size size 3"], changes: Changes, mean: Triple, std: Triple
 ) -> Float32[torch.Tensor, "cells 3 size size"]:

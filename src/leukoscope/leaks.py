@@ -116,7 +116,8 @@ def check_leaks(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe, *,
 
 
 def _check_whole(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe) -> None:
-    """Every fold holds every cell exactly once, in a known part; under k-fold every cell is tested exactly once."""
+    """Every fold holds every cell exactly once, in a known part, copies at most once; under k-fold every cell but the
+    copies is tested exactly once."""
     wrong = splits.filter(~pl.col("part").is_in(PARTS) | pl.col("part").is_null() | pl.col("fold").is_null())
     if wrong.height:
         raise RunError(f"splits: cell '{wrong['cell_id'][0]}' has part '{wrong['part'][0]}' in fold {wrong['fold'][0]}",
@@ -125,8 +126,11 @@ def _check_whole(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe) -
     if twice.height:
         raise RunError(f"splits: cell '{twice['cell_id'][0]}' stands in fold {twice['fold'][0]} more than once",
                        "make the splits anew")
-    cells = manifest.height
     strangers = splits.join(manifest, on="cell_id", how="anti")
+    if "original" in manifest.columns:
+        manifest = manifest.filter(pl.col("original").is_null())
+        splits = splits.join(manifest.select("cell_id"), on="cell_id", how="semi")
+    cells = manifest.height
     counts = splits.group_by("fold").len().filter(pl.col("len") != cells)
     if strangers.height or counts.height or (splits.is_empty() and cells):
         what = (f"cell '{strangers['cell_id'][0]}' is not in the manifest" if strangers.height else

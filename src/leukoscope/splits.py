@@ -1,7 +1,7 @@
 """Splits: which cell is trained on, validated on and tested on, in each fold.
 
-k-fold, hold-out or official; stratified by label; by unit (subject, group, duplicates) or by image. The same seed gives
-the same splits whatever the order of the rows. Knows nothing of pixels; the guard is in leaks.py.
+k-fold, hold-out, both, or official; stratified by label; by unit (subject, group, duplicates) or by image. The same
+seed gives the same splits whatever the order of the rows. Knows nothing of pixels; the guard is in leaks.py.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def make_splits(manifest: pl.DataFrame, split: Split, *, seed: int, pairs: pl.Da
     if split.kind == "official":
         parts = [_official(cells, split, table, rng)]
     elif split.kind == "holdout":
-        parts = [_holdout(split, table, rng)]
+        parts = [_carve_validation(_holdout(split, table, rng), split, table, "hold-out", rng)]
+    elif split.kind == "holdout-kfold":
+        parts = _holdout_kfold(split, table, rng)
     else:
         parts = _kfold(split, table, rng)
     back = np.argsort(cells["row"].to_numpy())
@@ -128,8 +130,22 @@ def _holdout(split: Split, table: _Table, rng: np.random.Generator) -> np.ndarra
     if split.test == 0:
         raise RecipeError("split.test = 0: a hold-out needs a test part", "set a share such as split.test = 0.2")
     key = f"split.test = {split.test:g}"
-    part = np.where(_assign(table, [1 - split.test, split.test], key, rng) == 1, 2, 0)
-    return _carve_validation(part, split, table, "hold-out", rng)
+    return np.where(_assign(table, [1 - split.test, split.test], key, rng) == 1, 2, 0)
+
+
+def _holdout_kfold(split: Split, table: _Table, rng: np.random.Generator) -> list[np.ndarray]:
+    """One test part; each fold of the rest is the validation part once."""
+    part = _holdout(split, table, rng)
+    rest = np.flatnonzero(part == 0)
+    left = _Table(table.labels[rest], table.units[rest], table.names)
+    fold_of = _assign(left, [1 / split.folds] * split.folds, f"split.folds = {split.folds} (outside the test part)",
+                      rng)
+    result = []
+    for fold in range(split.folds):
+        own = part.copy()
+        own[rest[fold_of == fold]] = 1
+        result.append(own)
+    return result
 
 
 def _official(cells: pl.DataFrame, split: Split, table: _Table, rng: np.random.Generator) -> np.ndarray:

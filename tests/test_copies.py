@@ -1,0 +1,165 @@
+"""Changed copies: how many, whose, where they stand in the folds, and what they look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leukoscope.augment import changed_pixels, sample_changes
+from leukoscope.cells import pack_cells
+from leukoscope.copies import pack_copies, plan_copies, split_copies, with_copies
+from leukoscope.errors import RecipeError
+from leukoscope.leaks import check_leaks
+from leukoscope.manifest import make_manifest
+from leukoscope.recipe import Augment, Preprocess, Recipe, Split, make_recipe
+from leukoscope.splits import make_splits
+from tiny import make_cells
+
+KINDS = ("kfold", "holdout", "holdout-kfold")
+
+
+def manifest(counts: dict[str, int], subjects: int = 0) -> pl.DataFrame:
+    return make_manifest([{"cell_id": f"{label}{i}", "image": f"{label}{i}.png", "label": label,
+                           "subject": f"{label}-{i % subjects}" if subjects else None}
+                          for label, count in counts.items() for i in range(count)])
+
+
+def recipe(split: Split, copies: dict[str, int]) -> Recipe:
+    protocol = "clean" if split.by == "group" else "paper"
+    return make_recipe({"name": "r", "protocol": protocol, "network": {"name": "lenet5"}, "split": split.model_dump(),
+                        "augment": {"rotation": 30, "copies": copies}})
+
+
+def planned(cells: pl.DataFrame, split: Split, copies: dict[str, int], seed: int = 0):
+    splits = make_splits(cells, split, seed=seed)
+    plan = plan_copies(cells, splits, copies, seed=seed)
+    return splits, plan, split_copies(splits, plan, split, seed=seed)
+
+
+@given(st.sampled_from(KINDS), st.sampled_from(["group", "image"]), st.integers(8, 20), st.integers(8, 20),
+       st.integers(0, 60), st.integers(0, 99))
+def test_what_holds_for_every_plan(kind, by, healthy, leukemic, wanted, seed):
+    cells = manifest({"healthy": healthy, "leukemic": leukemic})
+    split = Split(kind=kind, by=by, folds=3, test=0.25, validation=0.25)
+    splits, plan, whole = planned(cells, split, {"healthy": wanted} if wanted else {}, seed)
+    assert plan.height == max(0, wanted - healthy)
+    assert plan["cell_id"].n_unique() == plan.height
+    assert set(plan["label"]) <= {"healthy"}
+    # As many copies of each cell, but for one.
+    if plan.height:
+        learned = splits.filter((pl.col("part") == "train") & pl.col("cell_id").str.starts_with("healthy"))
+        givers = learned["cell_id"].n_unique()
+        each = plan.group_by("original").len()["len"].to_list() + [0] * (givers - plan["original"].n_unique())
+        assert max(each) - min(each) <= 1
+    # Copies are never tested, and never stand in a fold that tests their original.
+    parts = whole.join(plan.select("cell_id", "original"), on="cell_id").join(
+        splits, left_on=["original", "fold"], right_on=["cell_id", "fold"], suffix="_original")
+    assert (parts["part"] != "test").all()
+    assert (parts["part_original"] != "test").all()
+    if by == "group":
+        assert (parts["part"] == "train").all()
+        assert (parts["part_original"] == "train").all()
+    # The originals stand where they stood, and the guard finds the splits whole.
+    assert whole.filter(pl.col("cell_id").is_in(cells["cell_id"].implode())).equals(splits)
+    chosen = recipe(split, {"healthy": wanted} if wanted else {})
+    verdict = check_leaks(with_copies(cells, plan), whole, chosen)
+    assert all(by == "image" for _ in verdict.leaks)
+
+
+def test_the_guard_names_copies_that_are_validated_away_from_their_originals():
+    cells = manifest({"healthy": 30, "leukemic": 30})
+    split = Split(kind="holdout-kfold", by="image", folds=4, test=0.2)
+    _, plan, whole = planned(cells, split, {"healthy": 90})
+    verdict = check_leaks(with_copies(cells, plan), whole, recipe(split, {"healthy": 90}))
+    assert {leak.kind for leak in verdict.leaks} >= {"copy"}
+
+
+def test_papers_validate_each_copy_once():
+    cells = manifest({"healthy": 30, "leukemic": 30})
+    split = Split(kind="holdout-kfold", by="image", folds=4, test=0.2)
+    splits, plan, whole = planned(cells, split, {"healthy": 91})
+    own = whole.join(plan.select("cell_id"), on="cell_id", how="semi")
+    assert own.filter(pl.col("part") == "validation").group_by("cell_id").len()["len"].to_list() == [1] * 61
+    tested = splits.filter(pl.col("part") == "test")["cell_id"].unique()
+    assert not plan["original"].is_in(tested.implode()).any()
+
+
+def test_the_counts_of_the_paper():
+    """108 photographs become 1,558, of which 22 are tested and 1,536 left, as section 2.2 and 3 say."""
+    cells = manifest({"healthy": 59, "leukemic": 49})
+    split = Split(kind="holdout-kfold", by="image", folds=4, test=0.2037)
+    splits, plan, whole = planned(cells, split, {"healthy": 749, "leukemic": 809})
+    counts = with_copies(cells, plan).group_by("label").len()
+    assert dict(counts.iter_rows()) == {"healthy": 749, "leukemic": 809}
+    first = whole.filter(pl.col("fold") == 0).group_by("part").len()
+    assert dict(first.iter_rows()) == {"test": 22, "train": 1152, "validation": 384}  # 36 batches of 32: Table 3
+    assert splits.filter(pl.col("fold") == 0)["part"].value_counts().sort("part").rows()[0] == ("test", 22)
+
+
+def test_validation_shares_of_copies_under_other_splits_by_image():
+    cells = manifest({"healthy": 40, "leukemic": 40})
+    split = Split(kind="kfold", by="image", folds=4, validation=0.25)
+    _, plan, whole = planned(cells, split, {"healthy": 240})
+    own = whole.join(plan.select("cell_id"), on="cell_id", how="semi")
+    share = own.group_by("fold").agg((pl.col("part") == "validation").mean())["part"]
+    assert ((share - 0.25).abs() < 0.08).all()
+    validated = own.filter(pl.col("part") == "validation").group_by("fold").agg("cell_id")["cell_id"].to_list()
+    assert len({frozenset(ids) for ids in validated}) == 4
+
+
+def test_the_plan_depends_on_the_seed_and_not_on_the_rows_order():
+    cells = manifest({"healthy": 20, "leukemic": 20})
+    split = Split(kind="holdout", test=0.25, validation=0.2)
+    _, plan, whole = planned(cells, split, {"healthy": 35})
+    _, turned, turned_whole = planned(cells.reverse(), split, {"healthy": 35})
+    assert set(plan["cell_id"]) == set(turned["cell_id"])
+    assert set(whole.rows()) == set(turned_whole.rows())
+    _, other, _ = planned(cells, split, {"healthy": 35}, seed=1)
+    assert set(plan["cell_id"]) != set(other["cell_id"])
+
+
+def test_copies_carry_subject_and_group_or_the_id_of_their_cell():
+    known = manifest({"healthy": 8, "leukemic": 8}, subjects=4)
+    split = Split(kind="holdout", test=0.25, validation=0.0)
+    _, plan, _ = planned(known, split, {"healthy": 12})
+    whole = with_copies(known, plan)
+    copies = whole.filter(pl.col("copy") > 0).join(known, left_on="original", right_on="cell_id", suffix="_original")
+    assert copies["subject"].equals(copies["subject_original"], check_names=False)
+    assert whole["group"].is_null().all()
+    alone = manifest({"healthy": 8, "leukemic": 8})
+    _, plan, _ = planned(alone, split, {"healthy": 12})
+    whole = with_copies(alone, plan)
+    copies = whole.filter(pl.col("copy") > 0)
+    assert copies["group"].equals(copies["original"], check_names=False)
+    assert whole.filter(pl.col("group").is_not_null() & (pl.col("copy") == 0))["cell_id"].to_list() \
+        == whole.filter(pl.col("cell_id").is_in(copies["original"].implode()))["group"].to_list()
+
+
+def test_a_label_that_no_cell_has_is_refused():
+    cells = manifest({"healthy": 8, "leukemic": 8})
+    with pytest.raises(RecipeError, match=r"augment\.copies: no cell has the label 'sick' .*healthy, leukemic"):
+        planned(cells, Split(kind="holdout", test=0.25, validation=0.0), {"sick": 12})
+
+
+def test_pixels_are_those_of_the_originals_and_of_their_changes(tmp_path: Path):
+    cells = make_cells(tmp_path / "images", counts={"a": 5, "b": 5}, size=24)
+    packed = pack_cells(cells, Preprocess(size=20), cache=tmp_path / "cache")
+    split, augment = Split(kind="holdout", test=0.2, validation=0.0), Augment(rotation=30, flip_horizontal=True)
+    _, plan, _ = planned(cells, split, {"a": 11})
+    whole = pack_copies(packed, plan, augment, seed=3)
+    assert whole.cell_ids == (*packed.cell_ids, *plan["cell_id"])
+    assert np.array_equal(whole.pixels[:10], packed.pixels)
+    for place, (original, turn) in enumerate(plan.select("original", "copy").iter_rows(), start=10):
+        row = packed.cell_ids.index(original)
+        changes = sample_changes(augment, seed=3, epoch=0, cells=np.array([row + (turn << 40)]), size=20)
+        assert np.array_equal(whole.pixels[place], changed_pixels(packed.pixels[row:row + 1], changes)[0])
+        assert not np.array_equal(whole.pixels[place], packed.pixels[row])
+    again = pack_copies(packed, plan, augment, seed=3)
+    assert again.path == whole.path
+    assert pack_copies(packed, plan, augment, seed=4).path != whole.path
+    assert pack_copies(packed, plan.clear(), augment, seed=3) is packed
