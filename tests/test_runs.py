@@ -59,11 +59,11 @@ def test_a_run_gives_back_what_was_trained(run, cells):
 def test_the_loaded_network_predicts_what_the_run_predicted(run):
     packed = pack_cells(run.manifest, run.recipe.preprocess)
     for fold in run.folds:
-        module, mean, std = load_network(run, fold)
+        module, stages = load_network(run, fold)
         assert not module.training
         expected = run.predictions.filter(pl.col("fold") == fold)
         rows = np.array([packed.cell_ids.index(cell) for cell in expected["cell_id"]])
-        got = predict_cells(module, packed, rows, mean, std, batch_size=5)
+        got = predict_cells(module, packed, rows, stages, batch_size=5)
         np.testing.assert_allclose(got, expected.select(pl.selectors.starts_with("p_")).to_numpy(), rtol=0, atol=1e-6)
 
 
@@ -87,8 +87,8 @@ def test_cells_from_elsewhere_get_the_mean_of_the_folds(run, tmp_path):
 
 
 def _first(run: Run, fold: int, packed):
-    module, mean, std = load_network(run, fold)
-    return module, packed, np.arange(len(packed.cell_ids)), mean, std
+    module, stages = load_network(run, fold)
+    return module, packed, np.arange(len(packed.cell_ids)), stages
 
 
 def test_cells_that_were_trained_on_are_refused_under_any_name(run, cells, tmp_path):
@@ -157,8 +157,9 @@ def test_feature_maps_are_those_of_the_network_on_the_prepared_cell(run, cells):
     maps = feature_maps(run, 1, pixels)
     assert {unit: values.shape for unit, values in maps.items()} == {"unit1": (6, 6, 6), "unit2": (16, 1, 1)}
     packed = pack_cells(run.manifest, run.recipe.preprocess)
-    module, mean, std = load_network(run, 1)
-    image = torch.from_numpy(((packed.pixels[7] / 255 - mean) / std).astype(np.float32)).movedim(-1, 0)[None]
+    module, stages = load_network(run, 1)
+    scaled = (packed.pixels[7] / 255 - stages.mean) / stages.std
+    image = torch.from_numpy(scaled.astype(np.float32)).movedim(-1, 0)[None]
     with torch.inference_mode():
         np.testing.assert_allclose(maps["unit1"], module.get_submodule("unit1")(image)[0], rtol=1e-4, atol=1e-5)
 

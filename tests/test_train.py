@@ -17,6 +17,7 @@ from leukoscope.cells import CellBatches, channel_statistics, pack_cells
 from leukoscope.errors import ImageError
 from leukoscope.images import resize
 from leukoscope.runs import Run, fresh_network, read_weights
+from leukoscope.stages import Stages
 from leukoscope.train import Event
 from leukoscope.train_module import epoch_seed
 from tiny import history, make_cells, tiny_recipe, train_on_cpu
@@ -156,7 +157,8 @@ def test_training_is_the_loop_that_the_recipe_says(balance, tmp_path):
     torch.manual_seed(epoch_seed(0, 0))
     network = fresh_network(run.recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01)
-    batches = CellBatches(packed, learned, labels[learned], batch_size=8, augment=chosen.augment, mean=mean, std=std,
+    batches = CellBatches(packed, learned, labels[learned], batch_size=8, augment=chosen.augment,
+                          stages=Stages(chosen.preprocess, chosen.edges, mean, std),
                           seed=epoch_seed(0, 0) % 2**32, shuffle=True,
                           weights=each[labels[learned]] if balance == "sampler" else None)
     weight = torch.tensor(each, dtype=torch.float32) if balance == "weights" else torch.ones(3)

@@ -1,4 +1,4 @@
-"""Packed cells in batches: sampled, augmented and normalised ahead of the consumer.
+"""Packed cells in batches: sampled, augmented and encoded ahead of the consumer.
 
 What comes in an epoch, in which order and how augmented depends on (seed, epoch, cell) alone: not on the batch size,
 the number of ranks or of threads.
@@ -15,16 +15,18 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, Integer, UInt8
 
-from .augment import Changes, Triple, augment_cpu, augment_torch, sample_changes
-from .cells_pack import PackedCells, usable_cores
+from .augment import Changes, augment_cpu, augment_torch, changed_pixels, sample_changes
+from .cells_file import PackedCells
+from .cells_pack import usable_cores
 from .recipe import Augment
+from .stages import Stages
 
 _AHEAD = 2
 """Batches that wait ready, beyond those in the making."""
 
 
 class Batch(NamedTuple):
-    """images: normalised; labels: class indices; rows: which packed cells these are (always on the CPU)."""
+    """images: the network's input; labels: class indices; rows: which packed cells these are (always on the CPU)."""
 
     images: Float32[torch.Tensor, "batch 3 size size"]
     labels: Int64[torch.Tensor, " batch"]
@@ -37,8 +39,9 @@ class CellBatches:
     rows: which cells of `packed`; labels: their class indices; weights: their odds of being drawn with replacement
     (then an epoch has as many draws as rows). shuffle: a new order each epoch. Of `world_size` ranks, each gets every
     `world_size`-th cell and equally many batches; the first cells come again where the number does not go up (none do
-    with `drop_last`, which also leaves out an incomplete last batch). On another device than "cpu", cells are moved
-    as uint8 and augmented there. Raises ValueError for arguments that do not fit together.
+    with `drop_last`, which also leaves out an incomplete last batch). `packed` holds RGB, or the levels that `stages`
+    makes of it, which cannot be augmented any more. On another device than "cpu", cells are moved as uint8; colours are
+    augmented there, and all are encoded there. Raises ValueError for arguments that do not fit together.
     """
 
     def __init__(
@@ -49,8 +52,7 @@ class CellBatches:
         *,
         batch_size: int,
         augment: Augment | None,
-        mean: Triple,
-        std: Triple,
+        stages: Stages,
         seed: int,
         shuffle: bool = False,
         weights: Float[np.ndarray, " cells"] | None = None,
@@ -62,7 +64,7 @@ class CellBatches:
     ) -> None:
         self.packed = packed
         self.rows, self.labels = np.asarray(rows, np.int64), np.asarray(labels, np.int64)
-        self.batch_size, self.augment, self.mean, self.std, self.seed = batch_size, augment, mean, std, seed
+        self.batch_size, self.augment, self.stages, self.seed = batch_size, augment, stages, seed
         self.shuffle, self.drop_last = shuffle, drop_last
         self.weights = None if weights is None else np.asarray(weights, np.float64)
         self.rank, self.world_size = rank, world_size
@@ -118,20 +120,33 @@ class CellBatches:
         pixels = np.ascontiguousarray(self.packed.pixels[rows])
         changes = sample_changes(self.augment, seed=self.seed, epoch=epoch, cells=cells, size=pixels.shape[1])
         labels, numbers = torch.from_numpy(self.labels[order]), torch.from_numpy(rows)
-        if self.device.type == "cpu":
-            images = torch.from_numpy(augment_cpu(pixels, changes, self.mean, self.std))
+        if self.stages.plain and self.device.type == "cpu":
+            images = torch.from_numpy(augment_cpu(pixels, changes, self.stages.mean, self.stages.std))
             return Prepared(images, labels, numbers, None)
+        if not self.stages.plain:
+            pixels = self._levels(pixels, changes)
+            if self.device.type == "cpu":
+                images = self.stages.encode(torch.from_numpy(pixels)).contiguous()
+                return Prepared(images, labels, numbers, None)
         moving = torch.from_numpy(pixels)
         if self.device.type == "cuda":
             moving, labels = moving.pin_memory(), labels.pin_memory()
         return Prepared(moving, labels, numbers, changes)
 
+    def _levels(self, pixels: np.ndarray, changes: Changes) -> np.ndarray:
+        if pixels.shape[-1] != 3:
+            return pixels
+        moved = changes.moves or changes.recolours
+        return self.stages.levels(changed_pixels(pixels, changes) if moved else pixels)
+
     def _finish(self, prepared: Prepared) -> Batch:
         # Moved by the consumer's thread, so that the work is queued on the consumer's stream.
         images, labels, rows, changes = prepared
         if changes is not None:
-            images = augment_torch(images.to(self.device, non_blocking=True), changes, self.mean, self.std)
-            labels = labels.to(self.device, non_blocking=True)
+            images, labels = (tensor.to(self.device, non_blocking=True) for tensor in (images, labels))
+            stages = self.stages
+            images = (augment_torch(images, changes, stages.mean, stages.std) if stages.plain else
+                      stages.encode(images))
         return Batch(images, labels, rows)
 
     def _check(self) -> None:
@@ -144,6 +159,8 @@ class CellBatches:
                              f"{self.rows.max()}")
         if self.batch_size < 1 or not 0 <= self.rank < self.world_size:
             raise ValueError(f"batch_size {self.batch_size}, rank {self.rank} of {self.world_size}: out of range")
+        if self.augment is not None and self.augment.changes and self.packed.pixels.shape[-1] != 3:
+            raise ValueError("augment: only colours can be augmented, and these cells have one channel")
         weights = self.weights
         if weights is not None and (weights.shape != (count,) or not np.isfinite(weights).all()
                                     or (weights < 0).any() or (count and not weights.sum() > 0)):
@@ -153,7 +170,7 @@ class CellBatches:
 class Prepared(NamedTuple):
     """A batch on its way: images are finished where `changes` is None, else still uint8."""
 
-    images: UInt8[torch.Tensor, "batch size size 3"] | Float32[torch.Tensor, "batch 3 size size"]
+    images: UInt8[torch.Tensor, "batch size size channels"] | Float32[torch.Tensor, "batch 3 size size"]
     labels: Int64[torch.Tensor, " batch"]
     rows: Int64[torch.Tensor, " batch"]
     changes: Changes | None

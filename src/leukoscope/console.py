@@ -58,7 +58,8 @@ def training(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
         yield on_event
 
 
-_PHASES = {"pack": "reading cells", "fingerprint": "looking for duplicates", "batch": "training"}
+_PHASES = {"pack": "reading cells", "fingerprint": "looking for duplicates", "edges": "finding edges",
+           "fit": "fitting components", "batch": "training"}
 
 
 def _epoch_line(event: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from torch import nn
 from .cells import CellBatches, PackedCells, pack_cells
 from .duplicates import fingerprint_pixels
 from .errors import ManifestError
-from .images import crop_centre, resize, to_float
+from .images import crop_centre, resize
 from .leaks import Verdict
 from .manifest import make_manifest
 from .runs import Run, check_finished, load_network
 from .runs_seen import refuse_seen, seen_cells
+from .spikes import edge_responses, first_spike, gabor_bank, grey_levels
+from .stages import Stages, level_cells
 
 OnProgress = Callable[[int, int], None]
 Device = torch.device | str
@@ -36,15 +38,16 @@ class Predicted:
     verdict: Verdict
 
 
-def predict_cells(module: nn.Module, packed: PackedCells, rows: np.ndarray, mean: np.ndarray, std: np.ndarray, *,
-                  batch_size: int, device: Device = "cpu", on_progress: OnProgress | None = None) -> np.ndarray:
+def predict_cells(module: nn.Module, packed: PackedCells, rows: np.ndarray, stages: Stages, *, batch_size: int,
+                  device: Device = "cpu", on_progress: OnProgress | None = None) -> np.ndarray:
     """Probabilities (len(rows), classes), float64, in the order of `rows`; each row sums to 1.
 
-    mean, std: (3,) of values in [0, 1], as in training. Works batch by batch: memory does not grow with the cells.
+    packed: RGB, or levels of it; stages: as fitted in training. Works batch by batch: memory does not grow with the
+    cells.
     """
     device = torch.device(device)
     labels = np.zeros(len(rows), np.int64)
-    batches = CellBatches(packed, rows, labels, batch_size=batch_size, augment=None, mean=mean, std=std, seed=0,
+    batches = CellBatches(packed, rows, labels, batch_size=batch_size, augment=None, stages=stages, seed=0,
                           device=str(device))
     was_training = module.training
     module = module.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch's stub
@@ -69,6 +72,14 @@ def predictions_table(cells: pl.DataFrame, probabilities: np.ndarray, classes: S
         *(pl.Series(f"p_{name}", probabilities[:, i], dtype=pl.Float64) for i, name in enumerate(classes)))
 
 
+def mean_over_folds(predictions: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
+    """One row a cell, as of one fold 0: the mean of the probabilities that several folds give it."""
+    names = [f"p_{name}" for name in classes]
+    cells = predictions.group_by("cell_id", maintain_order=True).agg(
+        pl.first("subject", "group", "label"), pl.mean(*names))
+    return predictions_table(cells, cells.select(names).to_numpy(), classes, fold=0)
+
+
 def predict_run(run: Run, manifest: pl.DataFrame, *, skip_damaged: bool = False, cache: Path | None = None,
                 batch_size: int = 64, device: Device | None = None, on_progress: OnProgress | None = None) -> Predicted:
     """Predict cells from elsewhere with a finished run: the mean of its folds' probabilities.
@@ -86,11 +97,12 @@ def predict_run(run: Run, manifest: pl.DataFrame, *, skip_damaged: bool = False,
     verdict = seen_cells(run, cells, prints, run.all_folds, run.recipe.protocol)
     refuse_seen(verdict)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    levels = level_cells(packed, run.recipe)
     rows = np.arange(cells.height)
     mean_of_folds = np.zeros((cells.height, len(run.classes)))
     for number, fold in enumerate(run.all_folds):
-        module, mean, std = load_network(run, fold)
-        mean_of_folds += predict_cells(module, packed, rows, mean, std, batch_size=batch_size, device=device,
+        module, stages = load_network(run, fold)
+        mean_of_folds += predict_cells(module, levels, rows, stages, batch_size=batch_size, device=device,
                                        on_progress=_part(on_progress, number, len(run.all_folds)))
     probabilities = mean_of_folds / len(run.all_folds)
     return Predicted(predictions_table(cells, probabilities, run.classes, fold=0), cells, left_out, verdict)
@@ -102,12 +114,55 @@ def feature_maps(run: Run, fold: int, pixels: np.ndarray) -> dict[str, np.ndarra
     pixels: uint8 (h, w, 3) of the cell as it is in the manifest; it is cropped and resized as in training.
     """
     preprocess = run.recipe.preprocess
-    module, mean, std = load_network(run, fold)
-    planes = to_float(resize(crop_centre(pixels, preprocess.crop), preprocess.size))
-    image = (planes - mean[:, None, None].astype(np.float32)) / std[:, None, None].astype(np.float32)
+    module, stages = load_network(run, fold)
+    cell = resize(crop_centre(pixels, preprocess.crop), preprocess.size)
+    image = stages.encode(torch.from_numpy(stages.levels(cell[None])))
     with torch.inference_mode():
-        maps = module.unit_maps(torch.from_numpy(image)[None])
+        maps = module.unit_maps(image)
     return {unit: values[0].numpy() for unit, values in maps.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class InputSteps:
+    """What becomes of one cell before the network sees it, each step of the recipe in turn.
+
+    cell: uint8 (size, size, 3) as packed; grey: uint8 (size, size); responses: float32 (maps, size, size); latency:
+    uint8 (maps, size, size) or None without spikes. stages: (title, remark, picture) of the later ones, (size, size).
+    """
+
+    cell: np.ndarray
+    grey: np.ndarray
+    responses: np.ndarray
+    latency: np.ndarray | None
+    steps: int
+    stages: tuple[tuple[str, str, np.ndarray], ...]
+
+
+def input_steps(run: Run, fold: int, pixels: np.ndarray) -> InputSteps:
+    """The steps of a run whose input is edges, for one cell: uint8 (h, w, 3) as it is in the manifest."""
+    recipe = run.recipe
+    _, stages = load_network(run, fold)
+    cell = resize(crop_centre(pixels, recipe.preprocess.crop), recipe.preprocess.size)
+    grey = grey_levels(cell[None])
+    edges, spikes = recipe.edges, recipe.edges.spikes
+    bank = gabor_bank(edges.window, edges.wavelength, edges.sigma, edges.gamma, edges.orientations)
+    responses = edge_responses(torch.from_numpy(grey).to(torch.float32) / 255, bank)
+    latency = first_spike(responses, edges.steps) if spikes else None
+    levels = torch.from_numpy(stages.levels(cell[None]))
+    size = recipe.preprocess.size
+
+    def after(**without: Any) -> np.ndarray:
+        kept = replace(stages, preprocess=stages.preprocess.model_copy(update=without))
+        return kept.flat(levels).view(size, size).numpy()
+
+    shown = [("First-spike image" if spikes else "Strongest edges", "early is bright" if spikes else "",
+              after(blur=0.0, normalise="none"))]
+    if recipe.preprocess.blur:
+        shown.append(("Blurred", f"Gaussian, {recipe.preprocess.blur:g} px", after(normalise="none")))
+    if stages.pca is not None:
+        shown.append(("Rebuilt", f"{len(stages.pca.components)} components", stages.encode(levels)[0, 0].numpy()))
+    return InputSteps(cell, grey[0], responses[0].numpy(), None if latency is None else latency[0].numpy(),
+                      edges.steps, tuple(shown))
 
 
 def _known_cells(run: Run, manifest: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:

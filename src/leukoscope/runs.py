@@ -21,8 +21,12 @@ from .errors import RunError
 from .files import read_json
 from .manifest import read_manifest
 from .models import Units, build_network
+from .pca import PCA, load_pca
 from .recipe import Recipe, load_recipe
+from .stages import Stages
 
+COMPONENTS = "pca.safetensors"
+"""In the folder of a fold whose recipe has principal components."""
 RESUME = "finish it with: leukoscope train ... --resume"
 
 
@@ -118,16 +122,30 @@ class Run:
         return _read_table(self._path(name))
 
 
-def load_network(run: Run, fold: int) -> tuple[Units, np.ndarray, np.ndarray]:
-    """The trained network of one fold, in evaluation mode on the CPU, and the normalisation it was trained with:
-    mean (3,) and standard deviation (3,), float64, of values in [0, 1].
+def load_network(run: Run, fold: int) -> tuple[Units, Stages]:
+    """The trained network of one fold, in evaluation mode on the CPU, and the fitted steps from cells to its input.
 
-    Raises RunError where the fold is not done or its weights do not fit the recipe.
+    Raises RunError where the fold is not done, or its weights or components do not fit the recipe.
     """
     facts = run.fold(fold)
     path = run.fold_folder(fold) / "weights.safetensors"
     network = trained_network(run.recipe, read_weights(path), where=str(path))
-    return network.eval(), np.asarray(facts["mean"], np.float64), np.asarray(facts["std"], np.float64)
+    mean, std = (np.asarray(facts[name], np.float64) for name in ("mean", "std"))
+    return network.eval(), Stages(run.recipe.preprocess, run.recipe.edges, mean, std, _components(run, fold))
+
+
+def _components(run: Run, fold: int) -> PCA | None:
+    """The principal components of a fold; RunError where they are missing, damaged or of another size."""
+    if not run.recipe.pca.used:
+        return None
+    path = run.fold_folder(fold) / COMPONENTS
+    pca = load_pca(path)
+    channels = 3 if run.recipe.preprocess.input == "colour" else 1
+    expected = run.recipe.preprocess.size**2 * channels
+    if len(pca.mean) != expected:
+        raise RunError(f"{path}: components of {len(pca.mean)} values, the recipe's input has {expected}",
+                       "they belong to another recipe; train the run anew")
+    return pca
 
 
 def fresh_network(recipe: Recipe, *, pretrained: bool = False) -> Units:

@@ -23,14 +23,15 @@ import polars as pl
 import torch
 
 from . import __version__
-from .cells import channel_statistics
 from .errors import RecipeError, RunError
 from .evaluate import evaluate
 from .files import read_json, write_json
 from .leaks import Verdict
 from .manifest import make_manifest, write_table
+from .predict import mean_over_folds
 from .recipe import Recipe
 from .runs import Run, fresh_network, read_fold_tables
+from .stages import fit_stages
 from .train_checkpoint import remove_checkpoints
 from .train_fold import Hardware, train_fold
 from .train_module import FoldTask
@@ -98,16 +99,8 @@ def _finish(prepared: Prepared, out: Path, hardware: Hardware, tell: OnEvent, st
             _one_fold(prepared, run, fold, hardware, tell)
         remove_checkpoints(run.fold_folder(fold))  # a kill may have come between fold.json and their removal
         tell(Event("fold", number + 1, len(folds), fold, len(folds), metrics=run.fold(fold)))
-    predictions = read_fold_tables(run, "predictions.parquet")
-    validation = read_fold_tables(run, "validation.parquet")
-    assert predictions is not None
-    write_table(predictions, out / "predictions.parquet")
-    if validation is not None:
-        write_table(validation, out / "validation.parquet")
     tell(Event("evaluate", 0, 1))
-    recipe = prepared.recipe
-    metrics = evaluate(predictions, recipe.data.classes, positive=recipe.data.positive, validation=validation,
-                       seed=recipe.seed).to_dict()
+    metrics = _evaluate(run, prepared.recipe)
     environment = read_json(out / "environment.json")
     trained = sum(run.fold(fold)["seconds"] for fold in folds)  # by earlier processes too, where some were killed
     seconds = max(environment["seconds"] + time.monotonic() - started, trained)
@@ -117,17 +110,30 @@ def _finish(prepared: Prepared, out: Path, hardware: Hardware, tell: OnEvent, st
     return Run(out)
 
 
+def _evaluate(run: Run, recipe: Recipe) -> dict[str, Any]:
+    """Join the folds' predictions and evaluate. Where all folds test the same cells, their mean answers for each."""
+    by_fold = read_fold_tables(run, "predictions.parquet")
+    validation = read_fold_tables(run, "validation.parquet")
+    assert by_fold is not None
+    joined = recipe.split.kind == "holdout-kfold"
+    predictions = mean_over_folds(by_fold, recipe.data.classes) if joined else by_fold
+    write_table(predictions, run.folder / "predictions.parquet")
+    if validation is not None:
+        validation = mean_over_folds(validation, recipe.data.classes) if joined else validation
+        write_table(validation, run.folder / "validation.parquet")
+    return evaluate(predictions, recipe.data.classes, positive=recipe.data.positive, validation=validation,
+                    by_fold=by_fold, seed=recipe.seed).to_dict()
+
+
 def _one_fold(prepared: Prepared, run: Run, fold: int, hardware: Hardware, tell: OnEvent) -> None:
-    recipe, packed = prepared.recipe, prepared.packed
+    recipe, packed = prepared.recipe, prepared.inputs
     learned, validated, tested = (prepared.rows(fold, part) for part in ("train", "validation", "test"))
-    mean, std = np.zeros(3), np.ones(3)
-    if recipe.preprocess.normalise == "channel":
-        seen = np.arange(len(packed.pixels)) if recipe.split.fit_on == "all" else learned
-        mean, std = channel_statistics(packed.pixels, seen)
-        std = np.where(std < 1e-6, 1.0, std)  # a channel that never changes is left as it is
+    seen = np.arange(len(packed.pixels)) if recipe.split.fit_on == "all" else learned
+    stages = fit_stages(recipe, packed, seen,
+                        on_progress=lambda done, total: tell(Event("fit", done, total, fold, len(run.all_folds))))
     chosen_by = tested if recipe.split.select_on == "test" else validated
     task = FoldTask(recipe, run.fold_folder(fold), fold, len(run.all_folds), packed, prepared.labels, learned,
-                    chosen_by, mean, std)
+                    chosen_by, stages)
     train_fold(task, hardware, tested=tested, validated=validated, cells=prepared.manifest, on_event=tell)
 
 
@@ -150,7 +156,8 @@ def _check(recipe: Recipe, hardware: Hardware) -> Hardware:
     if hardware.device.type == "cuda" and hardware.devices > torch.cuda.device_count():
         raise RunError(f"devices = {hardware.devices}: this machine has {torch.cuda.device_count()} GPUs",
                        "take fewer")
-    chooses = recipe.split.select_on == "test" or recipe.split.validation > 0 or recipe.split.kind == "official"
+    split = recipe.split
+    chooses = split.select_on == "test" or split.validation > 0 or split.kind in ("official", "holdout-kfold")
     watching = training.patience > 0 or training.schedule == "plateau"
     if watching and not chooses:
         raise RecipeError("training.patience and training.schedule = 'plateau' need a part to watch, and "

@@ -22,9 +22,10 @@ from .errors import RunError
 from .files import write_json, write_text
 from .manifest import write_table
 from .models import Units
+from .pca import save_pca
 from .predict import predict_cells, predictions_table
 from .recipe import Training
-from .runs import fresh_network, trained_network
+from .runs import COMPONENTS, fresh_network, trained_network
 from .train_checkpoint import (
     best_weights,
     load_checkpoint,
@@ -76,11 +77,13 @@ def train_fold(task: FoldTask, hardware: Hardware, *, tested: np.ndarray, valida
     network = trained_network(task.recipe, weights, where=str(task.folder))
     for name, rows in (("predictions.parquet", tested), ("validation.parquet", validated)):
         if len(rows):
-            probabilities = predict_cells(network, task.packed, rows, task.mean, task.std,
+            probabilities = predict_cells(network, task.packed, rows, task.stages,
                                           batch_size=max(64, task.training.batch_size), device=hardware.device)
             table = predictions_table(cells[rows], probabilities, task.recipe.data.classes, fold=task.fold)
             write_table(table, task.folder / name)
     write_weights(task.folder / "weights.safetensors", weights)
+    if task.stages.pca is not None:
+        save_pca(task.stages.pca, task.folder / COMPONENTS)
     write_text(task.folder / "history.csv", history_csv(progress))
     write_json(task.folder / "fold.json", _facts(task, progress, network, before + time.monotonic() - start))
     remove_checkpoints(task.folder)
@@ -91,7 +94,7 @@ def _facts(task: FoldTask, progress: Progress, network: Units, seconds: float) -
     return {
         "fold": task.fold, "best_epoch": progress.best_epoch, "epochs": progress.epoch,
         "stopped_early": progress.epoch < task.training.epochs, "seconds": round(seconds, 3),
-        "mean": task.mean.tolist(), "std": task.std.tolist(),
+        "mean": task.stages.mean.tolist(), "std": task.stages.std.tolist(),
         "parameters": sum(p.numel() for p in network.parameters()), "selected_on": selected_on,
     }
 

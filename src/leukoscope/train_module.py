@@ -23,6 +23,7 @@ from torch.nn import functional
 from .cells import Batch, CellBatches, PackedCells
 from .models import Units
 from .recipe import Recipe, Training
+from .stages import Stages
 from .train_checkpoint import Checkpoint, save_checkpoint
 from .train_progress import Event, Progress, after_epoch, is_finished, learning_rate
 
@@ -33,7 +34,7 @@ OnEvent = Callable[[Event], None]
 class FoldTask:
     """One fold to train: which cells of `packed` (row numbers) to learn from and to choose weights by.
 
-    labels: (n,) class index of every packed cell. mean, std: (3,) of values in [0, 1].
+    labels: (n,) class index of every packed cell. stages: fitted for this fold.
     chosen_by: rows of the part that chooses weights; empty where the last epoch's are taken.
     """
 
@@ -45,8 +46,7 @@ class FoldTask:
     labels: np.ndarray
     learned: np.ndarray
     chosen_by: np.ndarray
-    mean: np.ndarray
-    std: np.ndarray
+    stages: Stages
 
     @property
     def training(self) -> Training:
@@ -115,8 +115,10 @@ class FoldModule(lightning.LightningModule):
         """The training cells of the coming epoch; made anew for each."""
         task, training = self.task, self.task.training
         share = self.shares[task.labels[task.learned]]
+        augment = task.recipe.augment
         batches = self._batches(
-            task.learned, training.batch_size // self.trainer.world_size, augment=task.recipe.augment, shuffle=True,
+            task.learned, training.batch_size // self.trainer.world_size, augment=None if augment.copies else augment,
+            shuffle=True,
             weights=1 / share if training.balance == "sampler" else None,
             rank=self.trainer.global_rank, world_size=self.trainer.world_size)
         batches.set_epoch(self.progress.epoch)
@@ -130,7 +132,7 @@ class FoldModule(lightning.LightningModule):
     def _batches(self, rows: np.ndarray, batch_size: int, **options: Any) -> CellBatches:
         task = self.task
         options = {"augment": None, **options}
-        return CellBatches(task.packed, rows, task.labels[rows], batch_size=batch_size, mean=task.mean, std=task.std,
+        return CellBatches(task.packed, rows, task.labels[rows], batch_size=batch_size, stages=task.stages,
                            seed=epoch_seed(task.recipe.seed, task.fold) % 2**32, device=str(self.device), **options)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

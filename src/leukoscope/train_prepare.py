@@ -6,7 +6,7 @@ Nothing is written before all of it is known to be in order, so a refused experi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from .cells import PackedCells, pack_cells
+from .copies import pack_copies, plan_copies, split_copies, with_copies
 from .duplicates import duplicate_pairs, fingerprint_pixels
 from .errors import ManifestError, RunError
 from .files import read_json, write_json, write_text
@@ -23,6 +24,7 @@ from .manifest import write_manifest, write_table
 from .recipe import Data, Recipe, dump_recipe
 from .runs import Run
 from .splits import Verdict, check_leaks, make_splits
+from .stages import level_cells
 from .train_progress import Event
 
 OnEvent = Callable[[Event], None]
@@ -41,11 +43,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the folds are trained from. labels: (n,) class index of each packed cell, in the manifest's order."""
+    """What the folds are trained from: originals, then copies. labels: (n,) class index of each cell, in the manifest's
+    order. inputs: what batches are made of: RGB, or where it need not be augmented any more the levels of it."""
 
     recipe: Recipe
     manifest: pl.DataFrame
-    packed: PackedCells
+    inputs: PackedCells
     labels: np.ndarray
     splits: pl.DataFrame
 
@@ -56,9 +59,9 @@ class Prepared:
         return numbered.join(chosen, on="cell_id", how="semi")["row"].to_numpy().astype(np.int64)
 
 
-def select_cells(manifest: pl.DataFrame, data: Data, *, seed: int) -> Selection:
-    """The cells that `data` asks for, in the manifest's order. Raises ManifestError for a class without cells, or
-    fewer than two classes."""
+def select_cells(manifest: pl.DataFrame, data: Data, *, seed: int, most: Mapping[str, int] | None = None) -> Selection:
+    """The cells that `data` asks for, in the manifest's order; of a class, at most those of `most`. Raises
+    ManifestError for a class without cells, or fewer than two classes."""
     merged = manifest.with_columns(pl.col("label").replace(data.merge))
     labelled = merged.filter(pl.col("label").is_not_null() & (pl.col("label") != ""))
     counts = dict(labelled.group_by("label").len().sort("label").iter_rows())
@@ -74,19 +77,22 @@ def select_cells(manifest: pl.DataFrame, data: Data, *, seed: int) -> Selection:
         raise ManifestError(f"data.positive = '{data.positive}' is not among the labels {', '.join(classes)}",
                             "correct data.positive")
     wanted = labelled.filter(pl.col("label").is_in(classes))
-    cells = _draw(wanted, classes, data.per_class, seed)
+    cells = _draw(wanted, classes, most or {}, data.per_class, seed)
     return Selection(cells, classes, {name: n for name, n in counts.items() if name not in classes},
                      wanted.height - cells.height, merged.height - labelled.height)
 
 
-def _draw(cells: pl.DataFrame, classes: tuple[str, ...], per_class: int, seed: int) -> pl.DataFrame:
-    """At most `per_class` cells of each class; which ones depends on the seed and the ids, not on the rows' order."""
-    if not per_class:
+def _draw(cells: pl.DataFrame, classes: tuple[str, ...], most: Mapping[str, int], per_class: int,
+          seed: int) -> pl.DataFrame:
+    """At most `most` cells of a class, or `per_class`; which ones depends on the seed and the ids, not on the rows'
+    order."""
+    if not per_class and not most:
         return cells
     chosen: list[str] = []
     for number, name in enumerate(classes):
         ids = cells.filter(pl.col("label") == name)["cell_id"].sort()
-        order = np.random.default_rng([seed, number]).permutation(len(ids))[:per_class]
+        limit = min(per_class or len(ids), most.get(name, len(ids)))
+        order = np.random.default_rng([seed, number]).permutation(len(ids))[:limit]
         chosen += ids[order].to_list()
     return cells.filter(pl.col("cell_id").is_in(chosen))
 
@@ -100,21 +106,22 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
     `guard` may look further (at an earlier run that the weights come from) and returns a verdict to be joined.
     Raises whatever is wrong: ManifestError, ImageError, RecipeError, LeakError.
     """
-    selection = select_cells(manifest, recipe.data, seed=recipe.seed)
+    selection = select_cells(manifest, recipe.data, seed=recipe.seed, most=recipe.augment.copies)
     recipe = with_classes(recipe, selection.classes)
     packed = pack_cells(selection.cells, recipe.preprocess, skip_damaged=skip_damaged,
                         on_progress=lambda done, total: on_event(Event("pack", done, total)))
-    cells = selection.cells.filter(pl.col("cell_id").is_in(packed.cell_ids))
+    originals = selection.cells.filter(pl.col("cell_id").is_in(packed.cell_ids))
     for name in selection.classes:
-        if not (cells["label"] == name).any():
+        if not (originals["label"] == name).any():
             raise ManifestError(f"every image of class '{name}' is damaged", "mend the images, or leave the class out")
     prints = fingerprint_pixels(packed.cell_ids, packed.pixels,
                                 on_progress=lambda done, total: on_event(Event("fingerprint", done, total)))
     pairs = duplicate_pairs(prints)
-    splits = make_splits(cells, recipe.split, seed=recipe.seed, pairs=pairs)
-    prepared = Prepared(recipe, cells, packed, class_numbers(cells, selection.classes), splits)
+    splits = make_splits(originals, recipe.split, seed=recipe.seed, pairs=pairs)
+    cells, splits, copies = _add_copies(originals, splits, recipe)
     verdict = check_leaks(cells, splits, recipe, pairs=pairs)
     verdict.enforce()
+    prepared = _prepared(recipe, cells, splits, copies, packed, on_event)
     further = guard(prepared, prints)
     left_out = {"damaged": [{key: str(value) for key, value in asdict(d).items()} for d in packed.damaged],
                 "other_labels": selection.other_labels, "over_per_class": selection.over_per_class,
@@ -131,6 +138,25 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
     return prepared
 
 
+def _add_copies(cells: pl.DataFrame, splits: pl.DataFrame,
+                recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The manifest and splits with the copies that the recipe asks for, and the copies alone."""
+    copies = plan_copies(cells, splits, recipe.augment.copies, seed=recipe.seed)
+    if not recipe.augment.copies:
+        return cells, splits, copies
+    splits = split_copies(splits, copies, recipe.split, seed=recipe.seed)
+    return with_copies(cells, copies), splits, copies
+
+
+def _prepared(recipe: Recipe, cells: pl.DataFrame, splits: pl.DataFrame, copies: pl.DataFrame, packed: PackedCells,
+              on_event: OnEvent) -> Prepared:
+    changed_anew = recipe.augment.changes and not recipe.augment.copies
+    inputs = pack_copies(packed, copies, recipe.augment, seed=recipe.seed)
+    if not changed_anew:
+        inputs = level_cells(inputs, recipe, on_progress=lambda done, total: on_event(Event("edges", done, total)))
+    return Prepared(recipe, cells, inputs, class_numbers(cells, recipe.data.classes), splits)
+
+
 def is_prepared(out: Path) -> bool:
     """Whether a run folder holds everything that `prepare` writes."""
     return (out / "splits.parquet").is_file()
@@ -139,18 +165,20 @@ def is_prepared(out: Path) -> bool:
 def prepare_again(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, on_event: OnEvent) -> Prepared:
     """What an earlier `prepare` made, read from the run folder. Raises RunError where recipe or cells have changed."""
     run = Run(out)
-    selection = select_cells(manifest, recipe.data, seed=recipe.seed)
+    selection = select_cells(manifest, recipe.data, seed=recipe.seed, most=recipe.augment.copies)
     recipe = with_classes(recipe, selection.classes)
     _check_same_recipe(recipe, run)
     damaged = [row["cell_id"] for row in read_json(out / "left_out.json")["damaged"]]
-    cells = selection.cells.filter(~pl.col("cell_id").is_in(damaged))
+    originals = selection.cells.filter(~pl.col("cell_id").is_in(damaged))
+    parted = run.splits.filter(pl.col("cell_id").is_in(originals["cell_id"].implode()))
+    cells, splits, copies = _add_copies(originals, parted, recipe)
     _check_same_cells(cells, run)
-    packed = pack_cells(cells, recipe.preprocess,
+    packed = pack_cells(originals, recipe.preprocess,
                         on_progress=lambda done, total: on_event(Event("pack", done, total)))
     if pixels_digest(packed) != read_json(out / "environment.json")["pixels"]:
         raise RunError(f"{out}: the images are not those that the run was started with",
                        "put the old ones back, or train into another folder")
-    return Prepared(recipe, cells, packed, class_numbers(cells, selection.classes), run.splits)
+    return _prepared(recipe, cells, splits, copies, packed, on_event)
 
 
 def with_classes(recipe: Recipe, classes: tuple[str, ...]) -> Recipe:

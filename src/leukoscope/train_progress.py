@@ -22,7 +22,8 @@ HISTORY = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validati
 class Event:
     """What training tells whoever watches.
 
-    phase: "pack", "fingerprint", "batch", "epoch", "fold", "evaluate" or "done". done, total: how far the phase is.
+    phase: "pack", "fingerprint", "edges", "fit", "batch", "epoch", "fold", "evaluate" or "done". done, total: how far
+    the phase is.
     fold, folds: which fold, from 0, of how many. epoch, epochs: which epoch, from 1, of how many.
     metrics: after an epoch, its row of history.csv; after the last step, the overall figures.
     """
