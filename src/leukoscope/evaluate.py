@@ -45,6 +45,7 @@ def evaluate(
     *,
     positive: str = "",
     validation: pl.DataFrame | None = None,
+    by_fold: pl.DataFrame | None = None,
     confidence: float = 0.95,
     rounds: int = 2000,
     seed: int = 0,
@@ -52,6 +53,7 @@ def evaluate(
     """Metrics of a predictions table (cell_id, subject, group, fold, label, predicted, p_<class>...).
 
     positive: the class of the operating point, which also needs `validation`, a table of the same form.
+    by_fold: the predictions of each fold, where `predictions` is their mean: the figures of each fold are of these.
     rounds, seed: of the bootstrap. The order of the rows does not matter. Raises LeukoscopeError, naming row and
     column, for a table that cannot be trusted.
     """
@@ -76,7 +78,7 @@ def evaluate(
         "curves": _curves(cells),
         "calibration": calibration_estimates(figures),
         "operating_point": point,
-        "per_fold": _per_fold(cells, settings),
+        "per_fold": _per_fold(predictions if by_fold is None else by_fold, cells.classes, settings),
         "subject_level": level,
         "notes": [*_notes(figures), *([reason] if reason else []), *notes],
     })
@@ -101,12 +103,13 @@ def _operating_point(cells: Cells, positive: str, validation: pl.DataFrame | Non
     return operating_point(cells, checked, cells.classes.index(positive), **settings)
 
 
-def _per_fold(cells: Cells, settings: dict[str, Any]) -> list[dict[str, Any]]:
+def _per_fold(predictions: pl.DataFrame, classes: tuple[str, ...], settings: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
-    for fold in np.unique(cells.folds):
-        part = cells.take(cells.folds == fold)
-        rows.append({"fold": int(fold), "cells": len(part.labels),
-                     **estimates(compute(part, **settings), FOLD_FIGURES)})
+    numbered = predictions.with_columns(pl.col("fold").cast(pl.Int64))
+    for fold in numbered["fold"].unique().sort():
+        cells = read_cells(numbered.filter(pl.col("fold") == fold), classes, f"predictions of fold {fold}")
+        rows.append({"fold": fold, "cells": len(cells.labels),
+                     **estimates(compute(cells, **settings), FOLD_FIGURES)})
     return rows
 
 

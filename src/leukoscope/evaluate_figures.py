@@ -159,12 +159,24 @@ def _area_estimates(figures: Figures, k: int) -> dict[str, Any]:
     missing = "no" if not own.any() else "every"
     if not own.any() or own.all():
         nothing = no_estimate(f"undefined: {missing} cell is of class '{cells.classes[k]}'").to_dict()
-        return {"auc": nothing, "average_precision": nothing}
+        return {"auc": nothing, "label_auc": nothing, "average_precision": nothing}
     behind = min(_clusters_behind(cells, k, "sensitivity"), _clusters_behind(cells, k, "specificity"))
     area = (delong(own, cells.probabilities[:, k], figures.confidence) if cells.independent else
             figures.estimate(figures.areas[0, k], figures.rounds["areas"][0, k], behind))
     precision = figures.estimate(figures.areas[1, k], figures.rounds["areas"][1, k], behind)
-    return {"auc": area.to_dict(), "average_precision": precision.to_dict()}
+    return {"auc": area.to_dict(), "label_auc": _label_area(figures, k, own, behind),
+            "average_precision": precision.to_dict()}
+
+
+def _label_area(figures: Figures, k: int, own: np.ndarray, behind: int) -> dict[str, Any]:
+    """The area under the curve of the predicted labels, which some papers print: one corner, so it is the mean of
+    sensitivity and specificity."""
+    cells = figures.cells
+    if cells.independent:
+        return delong(own, (cells.predicted == k).astype(float), figures.confidence).to_dict()
+    value, rounds = ((table["sensitivity"][k] + table["specificity"][k]) / 2
+                     for table in (figures.by_class, figures.class_rounds))
+    return figures.estimate(float(value), rounds, behind).to_dict()
 
 
 def _mean_areas(figures: Figures) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Knows nothing of figures: a table that passes here can be evaluated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -43,12 +43,6 @@ class Cells:
     def independent(self) -> bool:
         """Every cell is a cluster of its own."""
         return self.count == len(self.labels)
-
-    def take(self, kept: np.ndarray) -> Cells:
-        """Some of the cells."""
-        clusters, count = number_clusters(self.clusters[kept])
-        names = ("labels", "predicted", "probabilities", "folds", "subjects")
-        return replace(self, **{name: getattr(self, name)[kept] for name in names}, clusters=clusters, count=count)
 
     def by_cluster(self, cells: np.ndarray) -> np.ndarray:
         """How many of some cells (n,) bool are in each cluster, (count,) int."""

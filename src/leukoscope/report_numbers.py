@@ -15,13 +15,15 @@ from markupsafe import Markup
 
 from .pages import NO_ESTIMATE, count, number, percent
 
-PLAIN_NUMBERS = {"auc", "macro_auc", "weighted_auc", "average_precision", "kappa", "mcc", "log_loss", "brier"}
+PLAIN_NUMBERS = {"auc", "label_auc", "macro_auc", "weighted_auc", "average_precision", "kappa", "mcc", "log_loss",
+                 "brier"}
 """Estimates that are read as numbers; all others are shares, in percent."""
 
 NAMES = {
     "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "sensitivity": "sensitivity",
     "specificity": "specificity", "ppv": "PPV", "npv": "NPV", "f1": "F1", "fpr": "false positive rate",
-    "fnr": "false negative rate", "auc": "AUC", "average_precision": "average precision", "kappa": "Cohen's κ",
+    "fnr": "false negative rate", "auc": "AUC", "label_auc": "AUC of labels",
+    "average_precision": "average precision", "kappa": "Cohen's κ",
     "mcc": "Matthews correlation", "log_loss": "log loss", "brier": "Brier score",
     "expected_calibration_error": "expected calibration error",
 }

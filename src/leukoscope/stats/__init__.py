@@ -27,7 +27,7 @@ from .bootstrap import (
 from .estimate import Comparison, Estimate, check_confidence, no_estimate, number_clusters
 from .paired import holm, mcnemar, mcnemar_p, paired_difference
 from .ranking import PseudoUnits, Ranking, rank_cells, ranking_units, weighted_areas
-from .rates import cluster_rate, design_effect, exact, wilson
+from .rates import cluster_rate, design_effect, difference, exact, wilson
 
 __all__ = [
     "DELONG",
@@ -48,6 +48,7 @@ __all__ = [
     "delong_covariance",
     "delong_test",
     "design_effect",
+    "difference",
     "effective_clusters",
     "effective_count",
     "exact",

@@ -58,6 +58,21 @@ def cluster_rate(counts: Int[np.ndarray, " K"], totals: Int[np.ndarray, " K"], c
     return Estimate(count / total, low, high, f"wilson by {unit}", count, total)
 
 
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """First minus second, with an interval of their two intervals, squared and added (Newcombe 1998, Stat Med 17:873,
+    method 10, for any intervals: Zou and Donner 2008). For figures of different cells; where some cells are behind
+    both, the interval is too wide rather than too narrow. No interval where one of them has none.
+    """
+    if first.value is None or second.value is None:
+        return no_estimate("undefined: one of the figures is not defined")
+    value = first.value - second.value
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return no_estimate("no interval: one of the figures has none", value)
+    down = math.hypot(first.value - first.low, second.high - second.value)
+    up = math.hypot(first.high - first.value, second.value - second.low)
+    return Estimate(value, max(value - down, -1.0), min(value + up, 1.0), "newcombe, unpaired")
+
+
 def design_effect(counts: np.ndarray, totals: np.ndarray) -> float:
     """How many clustered cells weigh as one independent cell, from 1 to the effective cluster size sum(n^2) / sum(n).
 
