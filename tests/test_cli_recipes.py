@@ -16,6 +16,9 @@ from leukoscope.recipe import builtin_recipes, load_recipe
 LABELS = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte")
 SMALL = ("--set", "training.epochs=1", "--set", "preprocess.crop=0", "--set", "split.kind=holdout",
          "--set", "split.test=0.25", "--set", "split.validation=0.25", "--set", "training.batch_size=16")
+TWO = ("--set", 'data.classes=["neutrophil", "lymphocyte"]', "--set", "data.positive=lymphocyte",
+       "--set", "augment.copies={neutrophil = 10, lymphocyte = 12}", "--set", "pca.components=5",
+       "--set", "pca.variance=0")
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +40,10 @@ def workplace(tmp_path_factory) -> Iterator[Path]:
 @pytest.mark.parametrize("name", sorted(builtin_recipes()))
 def test_recipe(name, workplace, monkeypatch):
     monkeypatch.setenv("LEUKOSCOPE_CACHE", str(workplace / "cache"))
-    size = "64" if "alexnet" in name else "16"
+    size = "64" if "alexnet" in name else "32" if "noshad" in name else "16"
     more = {"almotairi2020-transfer": ("--set", f"network.start={workplace / 'start'}"),
-            "almotairi2020-alexnet": ("--set", "network.pretrained=false")}.get(name, ())
+            "almotairi2020-alexnet": ("--set", "network.pretrained=false"),
+            **dict.fromkeys(("noshad2021-cnmc", "noshad2021-allidb", "noshad2021-ablation"), TWO)}.get(name, ())
     out = workplace / name
     answer = leukoscope("train", name, "--data", workplace / "cells.parquet", "-o", out, *SMALL,
                         "--set", f"preprocess.size={size}", *more, "--json")

@@ -11,21 +11,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+import torch
 
 from .errors import LeukoscopeError, ManifestError, RunError
 from .evaluate import evaluate
 from .figures import feature_map_sheet, save_png
+from .figures_pca import components_sheet, reconstruction_sheet, variance_curve
+from .figures_pipeline import pipeline_strip
 from .files import read_json, write_json
 from .images import crop_centre, read_cell, read_image, resize
 from .manifest import write_manifest, write_table
-from .predict import feature_maps, predict_run, predictions_table
+from .predict import feature_maps, input_steps, mean_over_folds, predict_run
 from .recipe import Recipe, expand_variants
 from .report import write_report, write_study
-from .runs import Run
+from .runs import Run, load_network
+from .stages import Stages
 from .train import Event, train
 
 OnEvent = Callable[[Event], None]
+
+REBUILT_FROM = (10, 50, 200)
+"""Numbers of components from which a few cells are shown, beside the number that is kept."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,9 @@ def run_experiment(
 
 def _one_run(recipe: Recipe, manifest: pl.DataFrame, out: Path, **options: Any) -> Outcome:
     run = train(recipe, manifest, out, **options)
-    draw_features(run.folder, _example_cell(run), run.folder / "figures" / "feature_maps", fold=run.folds[0])
+    example = _example_cell(run)
+    draw_features(run.folder, example, run.folder / "figures" / "feature_maps", fold=run.folds[0])
+    draw_input(run, example, run.folder / "figures" / "input", fold=run.folds[0])
     page = write_report(run.folder)
     metrics = read_json(run.folder / "metrics.json")
     guard = read_json(run.folder / "guard.json")
@@ -124,40 +134,72 @@ def evaluate_run(
     write_json(out / "left_out.json", result.left_out)
     write_json(out / "guard.json", result.verdict.to_dict())
     write_json(out / "evaluation.json", {"run": str(folder.resolve()), "recipe": run.recipe.name})
+    # What there is to choose an operating point on for the mean of all folds: each cell's mean over those folds that
+    # did not learn from it.
+    validated = None if run.validation is None else mean_over_folds(run.validation, run.classes)
     metrics = evaluate(result.predictions, run.classes, positive=run.recipe.data.positive,
-                       validation=_validated_together(run), seed=run.recipe.seed).to_dict()
+                       validation=validated, seed=run.recipe.seed).to_dict()
     write_json(out / "metrics.json", metrics)
     page = write_report(out)
     return Outcome(out, page, (*summary(metrics, result.verdict.to_dict()), f"report: {page}"), metrics)
 
 
-def _validated_together(run: Run) -> pl.DataFrame | None:
-    """Validation predictions of all folds as of one, each cell's the mean of those folds that did not learn from it:
-    what there is to choose an operating point on for the mean of all folds."""
-    if run.validation is None:
-        return None
-    names = [f"p_{name}" for name in run.classes]
-    cells = run.validation.group_by("cell_id", maintain_order=True).agg(
-        pl.first("subject", "group", "label"), pl.mean(*names))
-    return predictions_table(cells, cells.select(names).to_numpy(), run.classes, fold=0)
-
-
 def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0) -> Path:
     """Draw what each unit of a run's network makes of a cell, as one PNG in `out`. `cell` is a cell_id or a file."""
     run = Run(folder)
-    rows = run.manifest.filter(pl.col("cell_id") == cell)
-    if rows.height:
-        pixels = read_cell(rows.row(0, named=True))
-    elif Path(cell).is_file():
-        pixels = read_image(Path(cell))
-    else:
-        raise LeukoscopeError(f"{cell}: neither a cell of {folder} nor a file",
-                              f"cells are named in {folder / 'manifest.parquet'}, such as {run.manifest['cell_id'][0]}")
-    path = out / f"{re.sub(r'[^A-Za-z0-9_-]+', '_', Path(cell).stem)}.png"
+    pixels = _pixels_of(run, cell)
+    path = out / f"{_file_name(cell)}.png"
     preprocess = run.recipe.preprocess
     shown = resize(crop_centre(pixels, preprocess.crop), preprocess.size)
     save_png(feature_map_sheet(feature_maps(run, fold, pixels), shown), path)
     return path
+
+
+def draw_input(run: Run, cell: str, out: Path, *, fold: int = 0) -> None:
+    """Draw, as PNG files in `out`, what becomes of a cell before the network sees it, and the fold's components."""
+    pixels = _pixels_of(run, cell)
+    if run.recipe.preprocess.input == "edges":
+        steps = input_steps(run, fold, pixels)
+        save_png(pipeline_strip(steps.cell, steps.grey, steps.responses, steps.latency, steps.steps, steps.stages),
+                 out / f"1_from_cell_to_input_{_file_name(cell)}.png")
+    _, stages = load_network(run, fold)
+    if stages.pca is not None:
+        size, channels = run.recipe.preprocess.size, len(stages.pca.mean) // run.recipe.preprocess.size**2
+        save_png(components_sheet(stages.pca, size, channels), out / "2_mean_and_first_components.png")
+        save_png(variance_curve(stages.pca), out / "3_variance_kept.png")
+        if channels == 1:
+            samples = np.stack([_input_before_components(run, stages, one) for one in _some_cells(run)])
+            counts = [k for k in REBUILT_FROM if k < len(stages.pca.components)]
+            save_png(reconstruction_sheet(stages.pca, samples, (*counts, len(stages.pca.components))),
+                     out / "4_rebuilt_from_components.png")
+
+
+def _input_before_components(run: Run, stages: Stages, cell: str) -> np.ndarray:
+    """(size, size) input of one cell before it is projected."""
+    preprocess = run.recipe.preprocess
+    pixels = resize(crop_centre(_pixels_of(run, cell), preprocess.crop), preprocess.size)
+    return stages.flat(torch.from_numpy(stages.levels(pixels[None]))).view(preprocess.size, preprocess.size).numpy()
+
+
+def _some_cells(run: Run) -> list[str]:
+    """The first tested cell of each of the first three classes."""
+    first = [run.predictions.filter(pl.col("label") == name)["cell_id"].head(1).to_list() for name in run.classes]
+    return [cell for found in first for cell in found][:3]
+
+
+def _pixels_of(run: Run, cell: str) -> np.ndarray:
+    """The pixels of a cell_id of the run, or of a file."""
+    rows = run.manifest.filter(pl.col("cell_id") == cell)
+    if rows.height:
+        return read_cell(rows.row(0, named=True))
+    if Path(cell).is_file():
+        return read_image(Path(cell))
+    raise LeukoscopeError(f"{cell}: neither a cell of {run.folder} nor a file",
+                          f"cells are named in {run.folder / 'manifest.parquet'}, such as {run.manifest['cell_id'][0]}")
+
+
+def _file_name(cell: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", Path(cell).stem)
 
 
 def write_any_report(folder: Path) -> Path:

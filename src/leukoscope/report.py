@@ -36,7 +36,7 @@ from .report_study import write_study
 __all__ = ["write_report", "write_study"]
 
 PICTURE_BUDGET = 2_500_000
-"""Bytes of feature maps that the page takes in; the others are named, and stay in the folder."""
+"""Bytes of pictures of one kind that the page takes in; the others are named, and stay in the folder."""
 CLASS_FIGURES = (("sensitivity", "Sensitivity", "cells of the class that were found"),
                  ("ppv", "Positive predictive value", "cells given this class that are of it"),
                  ("specificity", "Specificity", "cells of other classes that were not given this one"),
@@ -106,7 +106,8 @@ def _context(results: Results, figures: Mapping[str, Markup]) -> dict[str, Any]:
         "subjects": _block(metrics, "subject_level"), "mistakes": worst_mistakes(results),
         "wrong": sum(sum(row) for row in metrics["confusion"])
         - sum(row[i] for i, row in enumerate(metrics["confusion"])),
-        "maps": feature_pictures(results.folder), "environment": results.environment,
+        "maps": pictures(results.folder, "feature_maps"), "inputs": pictures(results.folder, "input"),
+        "environment": results.environment,
         "recipe_text": dump_recipe(results.recipe) if results.recipe else "",
     }
 
@@ -159,19 +160,19 @@ def fold_rows(results: Results) -> list[dict[str, Any]]:
             for i, row in enumerate(per_fold)]
 
 
-def feature_pictures(folder: Path) -> dict[str, list[Any]]:
-    """The PNG files in figures/feature_maps as data URIs, up to a budget of bytes; the names of those left out."""
+def pictures(folder: Path, below: str) -> dict[str, list[Any]]:
+    """The PNG files in a folder of figures as data URIs, up to a budget of bytes; the names of those left out."""
     shown: list[tuple[str, Markup]] = []
     omitted: list[str] = []
     left = PICTURE_BUDGET
-    for file in sorted((folder / "figures" / "feature_maps").glob("*.png")):
+    for file in sorted((folder / "figures" / below).glob("*.png")):
         size = file.stat().st_size
         if size > left:
             omitted.append(file.name)
             continue
         left -= size
         encoded = base64.b64encode(file.read_bytes()).decode("ascii")
-        shown.append((file.stem.replace("_", " "), Markup(f"data:image/png;base64,{encoded}")))
+        shown.append((file.stem.lstrip("0123456789_").replace("_", " "), Markup(f"data:image/png;base64,{encoded}")))
     return {"shown": shown, "omitted": omitted}
 
 

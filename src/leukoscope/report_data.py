@@ -29,6 +29,7 @@ def data_table(results: Results) -> dict[str, Any]:
     parts = [p for p in PARTS if splits is not None and (splits["part"] == p).any()]
     folds = sorted(splits["fold"].unique()) if splits is not None else []
     counted = _counted(labels, splits)
+    copies = labels.filter(pl.col("copy") > 0).height if "copy" in labels.columns else 0
     rows = []
     for name in (*results.classes, None):
         cells = labels if name is None else labels.filter(pl.col("label") == name)
@@ -39,7 +40,7 @@ def data_table(results: Results) -> dict[str, Any]:
                 "cells": [count(counted.get((fold, part, name), 0)) for name in results.classes]}
                for fold in folds for part in parts]
     return {"parts": parts, "folds": len(folds), "subjects_known": known, "rows": rows[:-1], "total": rows[-1],
-            "by_fold": by_fold if len(folds) > 1 else []}
+            "copies": copies, "by_fold": by_fold if len(folds) > 1 else []}
 
 
 def _counted(labels: pl.DataFrame, splits: pl.DataFrame | None) -> Mapping[tuple[Any, str, str | None], int]:

@@ -1,7 +1,8 @@
 """The page of several runs: variants of an ablation, or networks beside each other.
 
 `study.json` in the folder says which: {"title": ..., "runs": ["none", "1", ...], "paper": {"1": {"accuracy": 0.968}}};
-"description" and "source" (what the paper's figures are from) may be added. Each run is a folder below, by relative
+"description", "source" (what the paper's figures are from) and "tables" of text, made elsewhere ([{"title": ...,
+"columns": [...], "rows": [[...]], "note": ...}]), may be added. Each run is a folder below, by relative
 path. Without the file, every finished run directly below is taken.
 """
 
@@ -39,6 +40,7 @@ class Study:
     source: str
     runs: Mapping[str, Results]
     paper: Mapping[str, Mapping[str, float]]
+    tables: Sequence[Mapping[str, Any]] = ()
 
 
 def write_study(folder: Path) -> Path:
@@ -76,7 +78,19 @@ def read_study(folder: Path) -> Study:
     return Study(
         title=str(told.get("title") or folder.resolve().name), description=str(told.get("description") or ""),
         source=str(told.get("source") or ""), runs={name: read_results(folder / name) for name in names},
-        paper=told.get("paper") or {})
+        paper=told.get("paper") or {}, tables=_tables(told.get("tables") or [], file))
+
+
+def _tables(told: Any, file: Path) -> list[Mapping[str, Any]]:
+    """The tables that study.json brings along; RunError where one is not of that form."""
+    def whole(table: Any) -> bool:
+        if not isinstance(table, dict) or not all(isinstance(table.get(key), list) for key in ("columns", "rows")):
+            return False
+        return all(isinstance(row, list) and len(row) == len(table["columns"]) for row in table["rows"])
+
+    if not isinstance(told, list) or not all(whole(table) for table in told):
+        raise RunError(f"{file}: a table is not of the form title, columns, rows", "make the study anew")
+    return told
 
 
 def paper_keys(study: Study) -> list[str]:

@@ -9,7 +9,8 @@ from .pages import count, join, number, percent, plain, plural
 from .recipe import Augment, Recipe
 from .report_read import Results
 
-NETWORKS = {"wbcsnet": "WBCsNet", "wbcsnet2": "WBCsNet-2", "lenet5": "LeNet-5", "alexnet": "AlexNet"}
+NETWORKS = {"wbcsnet": "WBCsNet", "wbcsnet2": "WBCsNet-2", "lenet5": "LeNet-5", "alexnet": "AlexNet",
+            "resnet31": "The 31-layer residual network"}
 CROSSES = "\u202f×\u202f"
 
 
@@ -50,6 +51,9 @@ def _tested(results: Results) -> str:
     on = f"on {plural(metrics['cells'], 'cell')} of {size}{CROSSES}{size} px"
     if recipe.split.kind == "kfold":
         how = f"It was tested by {folds}-fold cross-validation {on}: each cell was in the test part once"
+    elif recipe.split.kind == "holdout-kfold":
+        how = (f"It was tested {on}, held out from the start; the rest made {recipe.split.folds} folds, each the "
+               f"validation part of one network, and the mean of the networks answers")
     else:
         name = "the published test part" if recipe.split.kind == "official" else "a test part held out from the start"
         how = f"It was tested {on}, {name}"
@@ -73,7 +77,7 @@ def _kept(recipe: Recipe) -> str:
     length = f"Training ran for {'at most ' if training.patience else ''}{plural(training.epochs, 'epoch')}"
     if split.select_on == "test":
         return f"{length}; the weights kept are those that did best on the test part itself, as the paper did."
-    if not split.validation and split.kind != "official":
+    if not split.validation and split.kind not in ("official", "holdout-kfold"):
         return f"{length}; the weights of the last epoch were kept."
     best = "highest accuracy" if training.monitor == "accuracy" else "lowest loss"
     return f"{length}; the weights kept are those with the {best} on the validation part, never on the test part."
@@ -136,8 +140,21 @@ def _input(recipe: Recipe) -> str:
     prepare = recipe.preprocess
     crop = f"centred square of {prepare.crop} px, " if prepare.crop else ""
     fitted = "all cells" if recipe.split.fit_on == "all" else "the training part"
-    values = f"each channel standardised (fitted on {fitted})" if prepare.normalise == "channel" else "values in [0, 1]"
-    return f"{crop}{prepare.size}{CROSSES}{prepare.size} px RGB, {values}"
+    seen = {"colour": "RGB", "grey": "grey", "edges": _edges(recipe)}[prepare.input]
+    blur = f", blurred by {prepare.blur:g} px" if prepare.blur else ""
+    values = {"channel": f"each channel standardised (fitted on {fitted})", "none": "values in [0, 1]",
+              "image": "each image standardised by itself"}[prepare.normalise]
+    kept = recipe.pca
+    rebuilt = "" if not kept.used else ", rebuilt from " + (
+        plural(kept.components, "principal component") if kept.components else
+        f"the principal components with {percent(kept.variance, 0)} of the variance") + f" (fitted on {fitted})"
+    return f"{crop}{prepare.size}{CROSSES}{prepare.size} px {seen}{blur}, {values}{rebuilt}"
+
+
+def _edges(recipe: Recipe) -> str:
+    edges = recipe.edges
+    filters = f"{plural(edges.orientations, 'Gabor orientation')} ({edges.window} px)"
+    return f"first spikes of {filters} in {plural(edges.steps, 'step')}" if edges.spikes else f"edges by {filters}"
 
 
 def _augmentation(augment: Augment) -> str:
@@ -148,14 +165,18 @@ def _augmentation(augment: Augment) -> str:
         parts += [f"{name} ±{number(100 * value, 0)}\u202f%"] if value else []
     flips = [way for way, on in (("horizontal", augment.flip_horizontal), ("vertical", augment.flip_vertical)) if on]
     parts += [f"{join(flips)} flips"] if flips else []
-    return ", ".join(parts) or "none"
+    classes = [f"{plain(name)} {count(cells)}" for name, cells in augment.copies.items()]
+    made = f"; copies made once, cells a class: {', '.join(classes)}" if classes else ""
+    return (", ".join(parts) or "none") + made
 
 
 def _split(recipe: Recipe) -> str:
     split = recipe.split
-    kinds = {"kfold": f"{split.folds} folds", "holdout": f"hold-out, {percent(split.test, 0)} test",
-             "official": "as published"}
+    held_out = f"hold-out, {percent(split.test, 0)} test"
+    kinds = {"kfold": f"{split.folds} folds", "holdout": held_out, "official": "as published",
+             "holdout-kfold": f"{held_out}, {split.folds} folds of the rest, each validated on once"}
     inner = f"{percent(split.validation, 0)} of the rest for validation" if split.validation else "no validation part"
+    told = split.kind in ("official", "holdout-kfold")
     by = "by subject, group and duplicates" if split.by == "group" else "by image"
-    parts = [kinds[split.kind], *([inner] if split.kind != "official" else []), by, "stratified by class"]
+    parts = [kinds[split.kind], *([] if told else [inner]), by, "stratified by class"]
     return ", ".join(parts)

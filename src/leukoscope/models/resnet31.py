@@ -49,9 +49,9 @@ def resnet31(*, classes: int, channels: int, size: int, pretrained: bool, option
         nn.MaxPool2d(3, stride=2))}
     before, side = STEM, ((size + 1) // 2 - 3) // 2 + 1
     for name, filters, stride in STAGES:
-        blocks = OrderedDict(a=Block(before, filters, stride, shortcut=True),
-                             b=Block(filters[2], filters, 1, shortcut=False),
-                             c=Block(filters[2], filters, 1, shortcut=False))
+        blocks: OrderedDict[str, nn.Module] = OrderedDict(
+            a=Block(before, filters, stride, shortcut=True), b=Block(filters[2], filters, 1, shortcut=False),
+            c=Block(filters[2], filters, 1, shortcut=False))
         units[name] = nn.Sequential(blocks)
         before, side = filters[2], (side + stride - 1) // stride
     units["last"] = nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(before * (side // 2) ** 2, classes))

@@ -9,9 +9,10 @@ from typing import Literal
 
 from ..errors import LeukoscopeError
 from ..experiments import OnEvent, Outcome
-from . import almotairi2020
+from . import almotairi2020, noshad2021
 
-PAPERS: dict[str, Callable[..., Outcome]] = {"almotairi2020": almotairi2020.reproduce}
+PAPERS: dict[str, Callable[..., Outcome]] = {
+    "almotairi2020": almotairi2020.reproduce, "noshad2021": noshad2021.reproduce}
 
 
 def reproduce_paper(
