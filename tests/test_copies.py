@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leukoscope.augment import changed_pixels, sample_changes
 from leukoscope.cells import pack_cells
 from leukoscope.copies import pack_copies, plan_copies, split_copies, with_copies
-from leukoscope.errors import RecipeError
+from leukoscope.errors import RecipeError, RunError
 from leukoscope.leaks import check_leaks
 from leukoscope.manifest import make_manifest
 from leukoscope.recipe import Augment, Preprocess, Recipe, Split, make_recipe
+from leukoscope.runs import read_weights
 from leukoscope.splits import make_splits
-from tiny import make_cells
+from tiny import make_cells, tiny_recipe, train_on_cpu
 
 KINDS = ("kfold", "holdout", "holdout-kfold")
 
@@ -163,3 +166,28 @@ def test_pixels_are_those_of_the_originals_and_of_their_changes(tmp_path: Path):
     assert again.path == whole.path
     assert pack_copies(packed, plan, augment, seed=4).path != whole.path
     assert pack_copies(packed, plan.clear(), augment, seed=3) is packed
+
+
+@pytest.mark.parametrize("by", ["group", "image"])
+def test_a_run_with_copies_goes_on_to_the_same_numbers(tmp_path: Path, monkeypatch, by: str):
+    monkeypatch.setenv("LEUKOSCOPE_CACHE", str(tmp_path / "cache"))
+    cells = make_cells(tmp_path / "images", counts={"a": 16, "b": 12}, size=24)
+    chosen = tiny_recipe(
+        protocol="clean" if by == "group" else "paper", preprocess={"size": 20, "input": "edges", "normalise": "image"},
+        pca={"components": 4}, augment={"rotation": 30, "copies": {"a": 14, "b": 20}},
+        split={"kind": "holdout-kfold", "test": 0.25, "folds": 2, "by": by}, training__epochs=1)
+    whole = train_on_cpu(chosen, cells, tmp_path / "run")
+    assert whole.manifest.group_by("label").len().sort("label").rows() == [("a", 14), ("b", 20)]
+    assert whole.manifest["original"].is_not_null().sum() == 8
+    kept = whole.predictions, whole.validation, read_weights(whole.fold_folder(1) / "weights.safetensors")
+    (whole.folder / "metrics.json").unlink()
+    shutil.rmtree(whole.fold_folder(1))
+    again = train_on_cpu(chosen, cells, tmp_path / "run", resume=True)
+    weights = read_weights(again.fold_folder(1) / "weights.safetensors")
+    assert again.predictions.equals(kept[0])
+    assert again.validation is not None
+    assert again.validation.equals(kept[1])
+    assert all(torch.equal(weights[name], value) for name, value in kept[2].items())
+    with pytest.raises(RunError, match=r"made with augment\.copies"):
+        train_on_cpu(chosen.model_copy(update={"augment": Augment(rotation=30, copies={"a": 14, "b": 21})}), cells,
+                     tmp_path / "run", resume=True)

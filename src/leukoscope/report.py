@@ -100,7 +100,7 @@ def _context(results: Results, figures: Mapping[str, Markup]) -> dict[str, Any]:
         "figures": figures,
         "training": [pages.svg(figure) for figure in training_figures(results.folds)], "folds": fold_rows(results),
         "fold_names": [numbers.name_of(key) for key in numbers.fold_columns(metrics.get("per_fold") or [])],
-        "class_names": [numbers.name_of(key) for key in numbers.PER_CLASS],
+        "class_names": [numbers.name_of(key) for key in numbers.per_class_keys(metrics)],
         "class_rows": numbers.per_class_rows(metrics, notes), "overall": numbers.overall_rows(metrics, notes),
         "trust": numbers.trust(metrics), "notes": notes, "point": _block(metrics, "operating_point"),
         "subjects": _block(metrics, "subject_level"), "mistakes": worst_mistakes(results),

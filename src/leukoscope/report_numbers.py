@@ -94,15 +94,22 @@ def shown(key: str, estimate: Mapping[str, Any], *, unit: bool = False, notes: N
     return Markup('{}<span class="interval">{}</span>').format(value, interval)
 
 
+def per_class_keys(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """The figures of a class: where one class is looked for, the area of the labels too, which papers often print."""
+    known = all("label_auc" in found for found in metrics["per_class"].values())
+    return (*PER_CLASS, "label_auc") if metrics.get("positive") and known else PER_CLASS
+
+
 def per_class_rows(metrics: Mapping[str, Any], notes: Notes) -> list[dict[str, Any]]:
-    """One row a class, then the macro and the weighted mean: cells, and each of `PER_CLASS` with its interval."""
+    """One row a class, then the macro and the weighted mean: cells, and each of its figures with its interval."""
+    wanted = per_class_keys(metrics)
     weak = {key: _lowest(metrics, key) for key in ("sensitivity", "ppv", "f1", "auc")}
     rows: list[dict[str, Any]] = []
     for name, found in metrics["per_class"].items():
         cells = [{"text": shown(f"per_class.{name}.{key}", found[key], notes=notes), "weak": weak.get(key) == name}
-                 for key in PER_CLASS if key in found]
+                 for key in wanted if key in found]
         rows.append({"name": name, "support": found["support"], "cells": cells, "total": False})
-    keys = [key for key in PER_CLASS if all(key in found for found in metrics["per_class"].values())]
+    keys = [key for key in wanted if all(key in found for found in metrics["per_class"].values())]
     for head, label in (("macro", "mean over classes (macro)"), ("weighted", "mean weighted by cells")):
         means = [metrics["overall"].get(f"{head}_{key}") for key in keys]
         if any(means):
