@@ -16,7 +16,7 @@ def strip(latency: np.ndarray | None, steps: int) -> Figure:
     return pipeline_strip(
         rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8), rng.integers(0, 255, (SIDE, SIDE), dtype=np.uint8),
         rng.random((MAPS, SIDE, SIDE)), latency, steps,
-        [("First-spike image", "early is bright", rng.random((SIDE, SIDE))), ("Rebuilt", "9", rng.random((SIDE, SIDE)))])
+        [("First-spike image", "early", rng.random((SIDE, SIDE))), ("Rebuilt", "9", rng.random((SIDE, SIDE)))])
 
 
 def titles(figure: Figure) -> list[str]:

@@ -273,3 +273,32 @@ def test_overrides_that_are_no_table_are_refused(text, options, message, tmp_pat
     (tmp_path / "r.toml").write_text(f'name = "r"\n{text}\n[network]\nname = "lenet5"\n')
     with pytest.raises(RecipeError, match=message):
         load_recipe(tmp_path / "r.toml", **options)
+
+
+def test_a_recipe_takes_from_its_base_what_it_does_not_say(tmp_path):
+    (tmp_path / "below.toml").write_text('base = "almotairi2020"\nname = "below"\n[training]\nepochs = 3\n'
+                                         '[scale.small]\n"training.epochs" = 2\n')
+    (tmp_path / "above.toml").write_text(f'base = "{tmp_path / "below.toml"}"\nname = "above"\n[data]\npositive = '
+                                         '"basophil"\n')
+    found = load_recipe(tmp_path / "above.toml")
+    original = load_recipe("almotairi2020")
+    assert (found.name, found.training.epochs, found.data.positive) == ("above", 3, "basophil")
+    assert found.data.classes == original.data.classes
+    assert found.training.model_copy(update={"epochs": 40}) == original.training
+    small = load_recipe(tmp_path / "above.toml", scale="small", protocol="paper")
+    assert (small.training.epochs, small.preprocess.size, small.split.by) == (2, 32, "image")
+
+
+@pytest.mark.parametrize("base", ['"ring.toml"', "3", '["a"]'])
+def test_a_base_that_leads_back_or_is_no_name_is_refused(tmp_path, monkeypatch, base):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ring.toml").write_text(f'base = {base}\nname = "ring"\n')
+    with pytest.raises(RecipeError, match=r"ring\.toml: base = .*expected another recipe"):
+        load_recipe("ring.toml")
+
+
+def test_copies_need_a_step_that_changes_them():
+    with pytest.raises(RecipeError, match=r"augment: copies: every step of augment is off"):
+        make_recipe({**SMALL, "augment": {"copies": {"a": 3}}})
+    with pytest.raises(RecipeError, match=r"pca: components and variance: set one"):
+        make_recipe({**SMALL, "pca": {"components": 3, "variance": 0.5}})
