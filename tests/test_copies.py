@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from leukoscope.augment import changed_pixels, sample_changes
 from leukoscope.cells import pack_cells
-from leukoscope.copies import pack_copies, plan_copies, split_copies, with_copies
-from leukoscope.errors import RecipeError, RunError
+from leukoscope.copies import pack_copies, plan_copies, split_copies, with_copies, without_copies
+from leukoscope.errors import ManifestError, RecipeError, RunError
 from leukoscope.leaks import check_leaks
 from leukoscope.manifest import make_manifest
 from leukoscope.recipe import Augment, Preprocess, Recipe, Split, make_recipe
@@ -191,3 +191,37 @@ def test_a_run_with_copies_goes_on_to_the_same_numbers(tmp_path: Path, monkeypat
     with pytest.raises(RunError, match=r"made with augment\.copies"):
         train_on_cpu(chosen.model_copy(update={"augment": Augment(rotation=30, copies={"a": 14, "b": 21})}), cells,
                      tmp_path / "run", resume=True)
+
+
+def test_an_id_that_looks_like_a_copys_is_refused():
+    cells = make_manifest([*manifest({"healthy": 8, "leukemic": 8}).rows(named=True),
+                           {"cell_id": "healthy0~1", "image": "x.png", "label": "leukemic"}])
+    with pytest.raises(ManifestError, match=r"cell 'healthy0~1' has the name of a copy of 'healthy0'; rename it"):
+        planned(cells, Split(kind="holdout", test=0.25, validation=0.0), {"healthy": 80})
+
+
+def test_copies_of_a_run_are_refused_as_cells_of_another():
+    cells = manifest({"healthy": 8, "leukemic": 8})
+    _, plan, _ = planned(cells, Split(kind="holdout", test=0.25, validation=0.0), {"healthy": 12})
+    whole = with_copies(cells, plan)
+    with pytest.raises(ManifestError, match=r"cell 'healthy\d~1' is a copy that a run made of 'healthy\d'"):
+        without_copies(whole)
+    assert without_copies(whole.filter(pl.col("copy") == 0)).columns == cells.columns
+    assert without_copies(cells.with_columns(copy=pl.lit("second print"))).columns == cells.columns
+    assert without_copies(cells) is cells
+
+
+def test_cells_that_are_changed_anew_are_as_few_as_with_copies(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("LEUKOSCOPE_CACHE", str(tmp_path / "cache"))
+    cells = make_cells(tmp_path / "images", counts={"a": 16, "b": 12}, size=24)
+    made = [train_on_cpu(
+        tiny_recipe(preprocess={"size": 20, "input": source}, pca={"components": 3}, training__epochs=1,
+                    augment={"rotation": 30, "copies": {"a": 12, "b": 20}, "anew": anew}),
+        cells, tmp_path / f"{source}{anew}") for source in ("edges", "grey") for anew in (False, True)]
+    originals = made[0].manifest.filter(pl.col("copy") == 0)["cell_id"].to_list()
+    for number, run in enumerate(made):
+        anew = number % 2 == 1
+        assert run.manifest.filter(~pl.col("cell_id").str.contains("~"))["cell_id"].to_list() == originals
+        assert run.manifest.height == (24 if anew else 32)
+        assert run.predictions["cell_id"].to_list() == made[0].predictions["cell_id"].to_list()
+        assert 0 < run.fold(0)["mean"][0] < 1  # of the levels, in [0, 1]

@@ -285,6 +285,9 @@ def test_a_recipe_takes_from_its_base_what_it_does_not_say(tmp_path):
     assert (found.name, found.training.epochs, found.data.positive) == ("above", 3, "basophil")
     assert found.data.classes == original.data.classes
     assert found.training.model_copy(update={"epochs": 40}) == original.training
+    (tmp_path / "table.toml").write_text('base = "noshad2021-cnmc"\nname = "t"\n[augment]\ncopies = { a = 3 }\n')
+    assert load_recipe(tmp_path / "table.toml").augment.copies == {"a": 3}  # a table of labels is replaced whole
+    assert load_recipe(tmp_path / "table.toml").augment.rotation == 30
     small = load_recipe(tmp_path / "above.toml", scale="small", protocol="paper")
     assert (small.training.epochs, small.preprocess.size, small.split.by) == (2, 32, "image")
 

@@ -151,6 +151,15 @@ def test_batches_from_levels_and_from_colours_are_the_same(packed):
         CellBatches(levels, rows, rows % 2, batch_size=16, augment=Augment(rotation=90), stages=stages, seed=0)
 
 
+def test_steps_are_fitted_alike_on_colours_and_on_their_levels(packed):
+    chosen = recipe({**EDGES, "blur": 1.0, "normalise": "channel"}, pca={"components": 5})
+    one, other = (fit_stages(chosen, source, np.arange(0, 40, 2)) for source in (packed, level_cells(packed, chosen)))
+    assert one.pca is not None
+    assert other.pca is not None
+    assert (one.mean.tolist(), one.std.tolist()) == (other.mean.tolist(), other.std.tolist())
+    assert np.array_equal(one.pca.components, other.pca.components)
+
+
 def test_stages_go_to_another_process_without_their_tensors(packed):
     chosen = recipe({**EDGES, "normalise": "image"}, pca={"components": 5})
     levels = level_cells(packed, chosen)

@@ -131,7 +131,7 @@ def features(
 
 @app.command(epilog="Example: leukoscope reproduce almotairi2020 --data PBC_dataset_normal_DIB -o repro --scale small")
 def reproduce(
-    paper: Annotated[str, typer.Argument(help="almotairi2020.")],
+    paper: Annotated[str, typer.Argument(help="almotairi2020 or noshad2021.")],
     data: Annotated[Path, typer.Option("--data", help="The folder of the data set, or a manifest.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder for all its runs.")],
     scale: Annotated[Literal["small", "full"], typer.Option(help="small fits two cores.")] = "full",
@@ -139,13 +139,15 @@ def reproduce(
     transfer: Annotated[Path | None, typer.Option(help="A small data set to transfer to: folder or manifest.")] = None,
     settings: Set = None,
     resume: Resume = False,
+    skip_damaged: SkipDamaged = False,
 ) -> None:
     """Run a paper's experiments and print its tables beside ours, with intervals."""
     from .papers import reproduce_paper
 
     with console.training() as on_event:
         outcome = reproduce_paper(paper, data, out, scale=scale, protocol=protocol, transfer=transfer,
-                                  settings=settings or [], resume=resume, on_event=on_event)
+                                  settings=settings or [], resume=resume, skip_damaged=skip_damaged,
+                                  on_event=on_event)
     console.show_lines(outcome.lines)
 
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from .augment import changed_pixels, sample_changes
 from .cells import PackedCells, derived_cells
-from .errors import RecipeError
+from .errors import ManifestError, RecipeError
 from .recipe import Augment, Split
 
 MARK = "~"
@@ -45,7 +45,24 @@ def plan_copies(cells: pl.DataFrame, splits: pl.DataFrame, copies: dict[str, int
     plan = pl.DataFrame(planned, schema={"original": pl.String, "copy": pl.Int32}, orient="row")
     rows = plan.join(cells.drop("original", "copy", strict=False), left_on="original", right_on="cell_id", how="left",
                      maintain_order="left", coalesce=True)
-    return rows.with_columns((pl.col("original") + MARK + pl.col("copy").cast(pl.String)).alias("cell_id"))
+    named = rows.with_columns((pl.col("original") + MARK + pl.col("copy").cast(pl.String)).alias("cell_id"))
+    taken = named.join(cells.select("cell_id"), on="cell_id", how="semi")
+    if taken.height:
+        raise ManifestError(f"cell '{taken['cell_id'][0]}' has the name of a copy of '{taken['original'][0]}'",
+                            f"rename it: ids that end in {MARK} and a number are those of copies")
+    return named
+
+
+def without_copies(manifest: pl.DataFrame) -> pl.DataFrame:
+    """The manifest without the column `copy`, which is a run's own. ManifestError where rows of it are copies: their
+    pixels are in no file."""
+    if "copy" not in manifest.columns:
+        return manifest
+    if manifest["copy"].dtype.is_integer() and (manifest["copy"] > 0).any():
+        first = manifest.filter(pl.col("copy") > 0)["cell_id"][0]
+        raise ManifestError(f"cell '{first}' is a copy that a run made of '{first.rpartition(MARK)[0]}'",
+                            "give the manifest that the run was started with, or leave out the rows with copy > 0")
+    return manifest.drop("copy")
 
 
 def with_copies(cells: pl.DataFrame, copies: pl.DataFrame) -> pl.DataFrame:
@@ -92,7 +109,7 @@ def _part_by_image(parts: pl.DataFrame, splits: pl.DataFrame, ids: pl.Series, sp
 
 def pack_copies(packed: PackedCells, copies: pl.DataFrame, augment: Augment, *, seed: int) -> PackedCells:
     """The packed originals, then the pixels of the copies: each the original, changed by a draw that depends on the
-    seed, the cell and the copy's number alone."""
+    seed, the original's place and the copy's number."""
     if copies.is_empty():
         return packed
     numbers = dict(zip(packed.cell_ids, range(len(packed.cell_ids)), strict=True))

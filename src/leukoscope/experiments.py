@@ -6,7 +6,7 @@ Joins training, prediction, evaluation and pages; trains nothing and draws nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,13 @@ def run_experiment(
     page = write_study(out)
     lines = [f"{name}: {outcome.lines[0]}" for name, outcome in outcomes.items()]
     return Outcome(out, page, (*lines, f"report: {page}"), {name: o.metrics for name, o in outcomes.items()})
+
+
+def refuse_full_folders(folders: Sequence[Path]) -> None:
+    """Raise RunError, before anything is trained, for the first of several folders that a run may not be put into."""
+    for folder in folders:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RunError(f"{folder}: is not empty", "go on with --resume, or name another folder")
 
 
 def _one_run(recipe: Recipe, manifest: pl.DataFrame, out: Path, **options: Any) -> Outcome:
@@ -191,7 +198,10 @@ def _pixels_of(run: Run, cell: str) -> np.ndarray:
     """The pixels of a cell_id of the run, or of a file."""
     rows = run.manifest.filter(pl.col("cell_id") == cell)
     if rows.height:
-        return read_cell(rows.row(0, named=True))
+        row = rows.row(0, named=True)
+        if row.get("copy"):
+            raise LeukoscopeError(f"{cell}: a changed copy, which is in no file", f"name its cell: {row['original']}")
+        return read_cell(row)
     if Path(cell).is_file():
         return read_image(Path(cell))
     raise LeukoscopeError(f"{cell}: neither a cell of {run.folder} nor a file",

@@ -50,7 +50,7 @@ def pipeline_strip(
     height = 2 * (HEAD + SIDE) + frames + 2 * GAP + (FOOT if latency is not None else 0)
     figure = Figure(figsize=(width, height))
     y = height - HEAD - SIDE
-    _row(figure, top, y)
+    _row(figure, top, y, spread=(0, 1))
     left = 0
     if latency is not None:
         _frames(figure, latency, steps, frame, y - GAP - HEAD - frame)
@@ -62,11 +62,13 @@ def pipeline_strip(
     return figure
 
 
-def _row(figure: Figure, pictures: Sequence[tuple[str, str, np.ndarray]], bottom: float, first: int = 0) -> None:
+def _row(figure: Figure, pictures: Sequence[tuple[str, str, np.ndarray]], bottom: float, first: int = 0, *,
+         spread: tuple[float | None, float | None] = (None, None)) -> None:
+    """Pictures side by side from place `first` on; grey ones in the range `spread`, or their own."""
     for i, (title, remark, picture) in enumerate(pictures, start=first):
         axes = axes_at(figure, GAP + i * (SIDE + GAP), bottom, SIDE, SIDE)
-        axes.imshow(picture, cmap="gray", interpolation="nearest", vmin=None if first or picture.ndim == 3 else 0,
-                    vmax=None if first or picture.ndim == 3 else 1)
+        low, high = spread if picture.ndim == 2 else (None, None)
+        axes.imshow(picture, cmap="gray", interpolation="nearest", vmin=low, vmax=high)
         _named(axes, title, remark)
         axes.axis("off")
 

@@ -199,9 +199,12 @@ def _apart(apart: pl.DataFrame, show: Any) -> Iterator[Leak]:
 def _by_recipe(recipe: Recipe, splits: pl.DataFrame) -> Iterator[Leak]:
     split, training = recipe.split, recipe.training
     if split.fit_on == "all":
-        steps = ("normalisation",) if recipe.preprocess.normalise != "none" else ("any fitted step",)
+        fitted = (("normalisation", recipe.preprocess.normalise == "channel"),
+                  ("principal components", recipe.pca.used))
+        steps = tuple(name for name, used in fitted if used) or ("any fitted step",)
+        verb = "is" if len(steps) == 1 and steps[0] != "principal components" else "are"
         yield Leak("fitted", None, PARTS, len(steps), steps,
-                   f"{steps[0]} is fitted on all cells, the test part included (split.fit_on = 'all')")
+                   f"{_and(steps)} {verb} fitted on all cells, the test part included (split.fit_on = 'all')")
     if split.select_on == "test":
         yield Leak("chosen", None, ("test",), 1, ("weights",),
                    "the epoch and weights are chosen on the test part (split.select_on = 'test')")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from .cells import CellBatches, PackedCells, pack_cells
+from .copies import without_copies
 from .duplicates import fingerprint_pixels
 from .errors import ManifestError
 from .images import crop_centre, resize
@@ -166,7 +167,8 @@ def input_steps(run: Run, fold: int, pixels: np.ndarray) -> InputSteps:
 
 
 def _known_cells(run: Run, manifest: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
-    merged = make_manifest(manifest).with_columns(pl.col("label").replace(run.recipe.data.merge).replace("", None))
+    cells = without_copies(make_manifest(manifest))
+    merged = cells.with_columns(pl.col("label").replace(run.recipe.data.merge).replace("", None))
     unlabelled = merged["label"].is_null()
     known = merged["label"].is_in(run.classes).fill_null(False)
     others = merged.filter(~known & ~unlabelled).group_by("label").len().sort("label")

@@ -109,11 +109,16 @@ def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, d
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Section by section, and scale by scale, key by key; whatever else is a table is replaced whole."""
     both = dict(below)
     for key, value in above.items():
-        inner = both.get(key)
-        tables = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        both[key] = _merged(inner, value) if tables else value  # type: ignore[arg-type]  # both are tables
+        old = both.get(key)
+        if key == "variants" or not isinstance(old, Mapping) or not isinstance(value, Mapping):
+            both[key] = value
+        elif key == "scale":
+            both[key] = {name: {**old.get(name, {}), **value.get(name, {})} for name in {**old, **value}}
+        else:
+            both[key] = {**old, **value}
     return both
 
 

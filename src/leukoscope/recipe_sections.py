@@ -105,6 +105,7 @@ class Augment(Section):
     copies: label -> cells of the class after changed copies are added to its cells once and for all (or cells left
         out, drawn by the seed); then nothing is changed anew. Copies are made of cells that are not tested, and never
         tested themselves. Under `split.by = "group"` they serve training alone.
+    anew: true makes no copies, but changes the cells anew all the same; `copies` then only says which are left out.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -118,11 +119,17 @@ class Augment(Section):
     saturation: Fraction = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     copies: dict[str, Annotated[int, Field(ge=1)]] = {}
+    anew: bool = False
 
     @property
     def changes(self) -> bool:
         """Whether any step is switched on."""
-        return any(value for name, value in self.model_dump().items() if name != "copies")
+        return any(value for name, value in self.model_dump().items() if name not in ("copies", "anew"))
+
+    @property
+    def each_epoch(self) -> bool:
+        """Whether cells are changed anew in each epoch."""
+        return self.changes and (self.anew or not self.copies)
 
     @model_validator(mode="after")
     def _copies_differ(self) -> Augment:

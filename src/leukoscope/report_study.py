@@ -107,7 +107,8 @@ def _rows(study: Study, keys: Sequence[str], notes: numbers.Notes) -> list[dict[
         parameters = [fold.facts["parameters"] for fold in results.folds if fold.facts.get("parameters")]
         rows.append({
             "name": name, "report": (results.folder / "report.html").is_file(), "cells": results.metrics["cells"],
-            "folds": len(results.metrics["folds"]), "protocol": (results.guard or {}).get("protocol") or "",
+            "folds": max(len(results.metrics["folds"]), len(results.folds)),
+            "protocol": (results.guard or {}).get("protocol") or "",
             "leaks": _leaks(results), "verdict": verdict(results)["head"],
             "estimates": [numbers.shown(f"{name}.overall.{key}", overall[key], notes=notes) for key in keys],
             "paper": [_as_printed(key, study.paper.get(name, {}).get(key)) for key in paper_keys(study)],

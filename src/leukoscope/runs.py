@@ -139,7 +139,10 @@ def _components(run: Run, fold: int) -> PCA | None:
     if not run.recipe.pca.used:
         return None
     path = run.fold_folder(fold) / COMPONENTS
-    pca = load_pca(path)
+    try:
+        pca = load_pca(path)
+    except RunError as error:
+        raise RunError(error.what, "train the run anew") from error
     channels = 3 if run.recipe.preprocess.input == "colour" else 1
     expected = run.recipe.preprocess.size**2 * channels
     if len(pca.mean) != expected:

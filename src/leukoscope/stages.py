@@ -114,9 +114,10 @@ def plain_stages(recipe: Recipe) -> Stages:
 
 def level_cells(packed: PackedCells, recipe: Recipe,
                 on_progress: Callable[[int, int], None] | None = None) -> PackedCells:
-    """The levels of packed RGB cells, from the cache where they were made before; RGB itself for colour."""
+    """The levels of packed RGB cells, from the cache where they were made before; the cells themselves for colour, and
+    where they are levels already."""
     stages = plain_stages(recipe)
-    if recipe.preprocess.input == "colour":
+    if recipe.preprocess.input == "colour" or packed.pixels.shape[3] == 1:
         return packed
     grey = recipe.preprocess.input == "grey"
     what = "grey 1" if grey else f"edges 1 {json.dumps(recipe.edges.model_dump(), sort_keys=True)}"
@@ -136,26 +137,37 @@ def level_cells(packed: PackedCells, recipe: Recipe,
     return levels
 
 
-def fit_stages(recipe: Recipe, levels: PackedCells, rows: Integer[np.ndarray, " seen"],
+def fit_stages(recipe: Recipe, packed: PackedCells, rows: Integer[np.ndarray, " seen"],
                on_progress: Callable[[int, int], None] | None = None) -> Stages:
-    """Fit normalisation and principal components on these rows alone. RecipeError where components are too many."""
-    stages = plain_stages(recipe)
+    """Fit normalisation and principal components on these rows of RGB cells, or of their levels, alone. RecipeError
+    where components are too many."""
+    stages, levels = plain_stages(recipe), level_cells(packed, recipe)
     if recipe.preprocess.normalise == "channel":
         plain = recipe.preprocess.input == "colour" and not recipe.preprocess.blur
         mean, std = channel_statistics(levels.pixels, rows) if plain else _statistics(stages, levels, rows)
         stages = replace(stages, mean=mean, std=np.where(std < 1e-6, 1.0, std))  # a constant channel is left as it is
     if not recipe.pca.used:
         return stages
-    most = min(len(rows) - 1, recipe.preprocess.size**2 * levels.pixels.shape[3])
-    if recipe.pca.components > most:
-        raise RecipeError(f"pca.components = {recipe.pca.components}: {len(rows)} cells (of size "
-                          f"{recipe.preprocess.size}) have at most {most} components",
-                          f"set pca.components to {most} or fewer, or name a share with pca.variance")
+    check_components(recipe, len(rows))
     with tempfile.TemporaryFile(dir=levels.path.parent) as file:
         samples = _samples(stages, levels, rows, file)
-        pca = fit_pca(samples, components=recipe.pca.components or None, variance=recipe.pca.variance or None,
-                      seed=recipe.seed, on_progress=on_progress)
+        try:
+            pca = fit_pca(samples, components=recipe.pca.components or None, variance=recipe.pca.variance or None,
+                          seed=recipe.seed, on_progress=on_progress)
+        except LeukoscopeError as error:
+            raise RecipeError(f"pca: the components cannot be fitted: {error.what}",
+                              f"{error.mend}; or switch them off (pca.components = 0, pca.variance = 0)") from error
     return replace(stages, pca=pca)
+
+
+def check_components(recipe: Recipe, cells: int) -> None:
+    """RecipeError, naming the largest number, where so many cells have fewer principal components than are wanted."""
+    channels = 3 if recipe.preprocess.input == "colour" else 1
+    most = min(cells - 1, recipe.preprocess.size**2 * channels)
+    if recipe.pca.components > most:
+        raise RecipeError(f"pca.components = {recipe.pca.components}: {cells} cells (of size "
+                          f"{recipe.preprocess.size}) have at most {most} components",
+                          f"set pca.components to {most} or fewer, or name a share with pca.variance")
 
 
 def _samples(stages: Stages, levels: PackedCells, rows: np.ndarray, file: Any) -> np.ndarray:

@@ -23,6 +23,7 @@ import polars as pl
 import torch
 
 from . import __version__
+from .copies import without_copies
 from .errors import RecipeError, RunError
 from .evaluate import evaluate
 from .files import read_json, write_json
@@ -70,7 +71,7 @@ def train(
     tell: OnEvent = on_event or (lambda event: None)
     started = time.monotonic()
     with _explained(out):
-        manifest = make_manifest(manifest)
+        manifest = without_copies(make_manifest(manifest))
         recipe = with_classes(recipe, select_cells(manifest, recipe.data, seed=recipe.seed).classes)
         hardware = _check(recipe, Hardware(accelerator, devices))
         going_on = _check_folder(out, resume)

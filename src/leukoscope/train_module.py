@@ -117,7 +117,7 @@ class FoldModule(lightning.LightningModule):
         share = self.shares[task.labels[task.learned]]
         augment = task.recipe.augment
         batches = self._batches(
-            task.learned, training.batch_size // self.trainer.world_size, augment=None if augment.copies else augment,
+            task.learned, training.batch_size // self.trainer.world_size, augment=augment if augment.each_epoch else None,
             shuffle=True,
             weights=1 / share if training.balance == "sampler" else None,
             rank=self.trainer.global_rank, world_size=self.trainer.world_size)

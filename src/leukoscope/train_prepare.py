@@ -24,7 +24,7 @@ from .manifest import write_manifest, write_table
 from .recipe import Data, Recipe, dump_recipe
 from .runs import Run
 from .splits import Verdict, check_leaks, make_splits
-from .stages import level_cells
+from .stages import check_components, level_cells
 from .train_progress import Event
 
 OnEvent = Callable[[Event], None]
@@ -121,6 +121,7 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
     cells, splits, copies = _add_copies(originals, splits, recipe)
     verdict = check_leaks(cells, splits, recipe, pairs=pairs)
     verdict.enforce()
+    _check_components(recipe, splits, cells.height)
     prepared = _prepared(recipe, cells, splits, copies, packed, on_event)
     further = guard(prepared, prints)
     left_out = {"damaged": [{key: str(value) for key, value in asdict(d).items()} for d in packed.damaged],
@@ -141,18 +142,26 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
 def _add_copies(cells: pl.DataFrame, splits: pl.DataFrame,
                 recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """The manifest and splits with the copies that the recipe asks for, and the copies alone."""
-    copies = plan_copies(cells, splits, recipe.augment.copies, seed=recipe.seed)
-    if not recipe.augment.copies:
+    wanted = {} if recipe.augment.anew else recipe.augment.copies
+    copies = plan_copies(cells, splits, wanted, seed=recipe.seed)
+    if not wanted:
         return cells, splits, copies
     splits = split_copies(splits, copies, recipe.split, seed=recipe.seed)
     return with_copies(cells, copies), splits, copies
 
 
+def _check_components(recipe: Recipe, splits: pl.DataFrame, cells: int) -> None:
+    """RecipeError, before anything is written, where a fold has fewer cells to fit on than components are wanted."""
+    seen = cells
+    if recipe.split.fit_on == "train":
+        seen = int(splits.filter(pl.col("part") == "train").group_by("fold").len()["len"].min())  # type: ignore[arg-type]  # no fold is empty
+    check_components(recipe, seen)
+
+
 def _prepared(recipe: Recipe, cells: pl.DataFrame, splits: pl.DataFrame, copies: pl.DataFrame, packed: PackedCells,
               on_event: OnEvent) -> Prepared:
-    changed_anew = recipe.augment.changes and not recipe.augment.copies
     inputs = pack_copies(packed, copies, recipe.augment, seed=recipe.seed)
-    if not changed_anew:
+    if not recipe.augment.each_epoch:
         inputs = level_cells(inputs, recipe, on_progress=lambda done, total: on_event(Event("edges", done, total)))
     return Prepared(recipe, cells, inputs, class_numbers(cells, recipe.data.classes), splits)
 
@@ -208,7 +217,8 @@ def _joined(verdict: Verdict, further: Verdict | None) -> Verdict:
 
 
 def _check_same_recipe(recipe: Recipe, run: Run) -> None:
-    old, new = run.recipe.model_dump(), recipe.model_dump()
+    words = {"title", "description", "source"}  # they change nothing
+    old, new = (found.model_dump(exclude=words) for found in (run.recipe, recipe))
     for key, was, now in _differences(old, new):
         raise RunError(f"{run.folder}: made with {key} = {was!r}, now it is {now!r}",
                        "resume with the recipe and settings that it was started with, or train into another folder")

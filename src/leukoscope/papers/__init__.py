@@ -25,6 +25,7 @@ def reproduce_paper(
     transfer: Path | None = None,
     settings: Sequence[str] = (),
     resume: bool = False,
+    skip_damaged: bool = False,
     on_event: OnEvent | None = None,
 ) -> Outcome:
     """Run a paper's experiments on a data folder or manifest; the outcome's lines are its tables beside ours."""
@@ -32,4 +33,5 @@ def reproduce_paper(
         near = get_close_matches(paper, PAPERS, n=3, cutoff=0.3)
         raise LeukoscopeError(f"{paper}: no such paper", f"choose {' or '.join(near or PAPERS)}")
     return PAPERS[paper](data, out, scale=scale, protocols=["clean", "paper"] if protocol == "both" else [protocol],
-                         transfer=transfer, settings=settings, resume=resume, on_event=on_event)
+                         transfer=transfer, settings=settings, resume=resume,
+                         skip_damaged=skip_damaged, on_event=on_event)

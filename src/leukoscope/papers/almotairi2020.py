@@ -11,7 +11,6 @@ from typing import Any
 
 import polars as pl
 
-from ..datasets import get_dataset
 from ..errors import RecipeError
 from ..experiments import OnEvent, Outcome, interval, run_experiment
 from ..files import write_json
@@ -20,6 +19,7 @@ from ..models import build_network
 from ..recipe import Protocol, Recipe, load_recipe
 from ..report import write_study
 from ..runs import Run
+from .folders import read_folder
 
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
     "almotairi2020": {"accuracy": 0.968, "macro_sensitivity": 0.9263},
@@ -43,16 +43,17 @@ def reproduce(
     transfer: Path | None,
     settings: Sequence[str],
     resume: bool,
+    skip_damaged: bool,
     on_event: OnEvent | None,
 ) -> Outcome:
     """Experiment 1 (four networks, then the place of the residual unit) and, where a small set is given, transfer."""
-    cells = read_cells(data, "pbc", "five")
-    small = read_cells(transfer, "bccd", "five") if transfer else None
-    tables: list[str] = []
+    cells, remarks = read_cells(data, "pbc", skip_damaged)
+    small, more = read_cells(transfer, "bccd", skip_damaged) if transfer else (None, [])
+    tables = [*remarks, *more]
     metrics: dict[str, Any] = {}
     page = out
     for protocol in protocols:
-        found = _one_protocol(cells, small, out / protocol, protocol, scale, settings, resume, on_event)
+        found = _one_protocol(cells, small, out / protocol, protocol, scale, settings, resume, skip_damaged, on_event)
         remark = _remark(out / protocol / FINE_TUNED)
         study = {"title": f"WBCsNet-2 and its peers, {protocol} protocol, {scale} scale", "runs": list(found),
                  "description": remark, "paper": {name: dict(PUBLISHED[name]) for name in found if name in PUBLISHED}}
@@ -61,12 +62,12 @@ def reproduce(
         heading = f"protocol {protocol}, {scale} scale"
         tables += ["", heading, *_table(found), *([remark] if remark else []), f"report: {page}"]
         metrics[protocol] = found
-    return Outcome(out, page, tuple(tables[1:]), metrics)
+    return Outcome(out, page, tuple(tables if remarks or more else tables[1:]), metrics)
 
 
-def read_cells(data: Path, dataset: str, view: str) -> pl.DataFrame:
-    """A manifest from its file, or by indexing a folder in the layout of a data set."""
-    return get_dataset(dataset).index(data, view).manifest if data.is_dir() else read_manifest(data)
+def read_cells(data: Path, dataset: str, skip_damaged: bool) -> tuple[pl.DataFrame, list[str]]:
+    """A manifest from its file, or the five classes of a folder in the layout of a data set and what it lacks."""
+    return read_folder(data, dataset, "five", skip_damaged=skip_damaged) if data.is_dir() else (read_manifest(data), [])
 
 
 def without_missing_weights(recipe: Recipe) -> tuple[str, ...]:
@@ -85,13 +86,14 @@ def without_missing_weights(recipe: Recipe) -> tuple[str, ...]:
 
 def _one_protocol(
     cells: pl.DataFrame, small: pl.DataFrame | None, out: Path, protocol: Protocol, scale: str,
-    settings: Sequence[str], resume: bool, on_event: OnEvent | None,
+    settings: Sequence[str], resume: bool, skip_damaged: bool, on_event: OnEvent | None,
 ) -> dict[str, Mapping[str, Any]]:
     """Metrics a run folder, in the order of the table."""
 
     def run(name: str, manifest: pl.DataFrame, *more: str) -> Outcome:
         recipe = load_recipe(name, protocol=protocol, scale=scale, settings=[*settings, *more])
-        return run_experiment(recipe, manifest, out / name, resume=resume, on_event=on_event)
+        return run_experiment(recipe, manifest, out / name, resume=resume, skip_damaged=skip_damaged,
+                              on_event=on_event)
 
     found: dict[str, Mapping[str, Any]] = {name: run(name, cells).metrics for name in FROM_SCRATCH}
     fine_tuned = load_recipe(FINE_TUNED, protocol=protocol, scale=scale, settings=settings)

@@ -15,15 +15,15 @@ from typing import Any
 import polars as pl
 
 from ..datasets import get_dataset
-from ..errors import DatasetError, LeukoscopeError, ManifestError
+from ..errors import DatasetError, LeakError, LeukoscopeError, ManifestError
 from ..evaluate import evaluate
-from ..experiments import OnEvent, Outcome, evaluate_run, run_experiment
+from ..experiments import OnEvent, Outcome, evaluate_run, refuse_full_folders, run_experiment
 from ..files import write_json
 from ..manifest import read_manifest
-from ..predict import mean_over_folds
 from ..recipe import Protocol, load_recipe
 from ..report import write_study
-from ..runs import Run
+from ..runs import Run, read_fold_tables
+from .folders import read_folder
 from .noshad2021_tables import comparison, study_tables, text_lines
 
 SOURCE = "Noshad and Fallahi 2021, Tables 4 and 5"
@@ -38,7 +38,7 @@ EXTERNAL = "preliminary"
 class Task:
     """What to run. settings: what the recipe must be told of these cells; remarks: what a reader must be told.
 
-    external: cells of other subjects to test on, or None. of_paper: whether these are the paper's cells.
+    external: cells of other subjects to test on, or None. of_paper: whether the cells are of the paper's data set.
     """
 
     recipe: str
@@ -58,64 +58,86 @@ def reproduce(
     transfer: Path | None,
     settings: Sequence[str],
     resume: bool,
+    skip_damaged: bool,
     on_event: OnEvent | None,
 ) -> Outcome:
     """Run each protocol in a folder of its own, test on the preliminary set of C-NMC where it is there, and compare."""
     if transfer is not None:
         raise LeukoscopeError("--transfer: noshad2021 transfers to no other set", "leave the option out")
-    task = read_task(data, settings)
+    task = read_task(data, settings, protocols, skip_damaged=skip_damaged)
+    recipes = {protocol: load_recipe(task.recipe, protocol=protocol, scale=scale, settings=[*task.settings, *settings])
+               for protocol in protocols}
+    if not resume:
+        refuse_full_folders([out / protocol for protocol in protocols])
     parts: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for protocol in protocols:
-        recipe = load_recipe(task.recipe, protocol=protocol, scale=scale, settings=[*task.settings, *settings])
-        metrics = run_experiment(recipe, task.cells, out / protocol, resume=resume, on_event=on_event).metrics
-        parts[protocol] = {"test": metrics, "validation": _validated(Run(out / protocol))}
+    remarks = list(task.remarks)
+    for protocol, recipe in recipes.items():
+        run_experiment(recipe, task.cells, out / protocol, resume=resume, skip_damaged=skip_damaged, on_event=on_event)
+        run = Run(out / protocol)
+        found = {"test": _of_one_network(run, "predictions.parquet"),
+                 "validation": _of_one_network(run, "validation.parquet")}
         if task.external is not None:
-            parts[protocol]["preliminary"] = evaluate_run(out / protocol, task.external,
-                                                          out / f"{protocol}-{EXTERNAL}").metrics
-    rows = comparison(parts, task.recipe if task.of_paper else "")
+            try:
+                found["preliminary"] = evaluate_run(run.folder, task.external, out / f"{protocol}-{EXTERNAL}",
+                                                    skip_damaged=skip_damaged).metrics
+            except LeakError as error:
+                remarks.append(f"The preliminary test set was not used under protocol {protocol}: {error.what}.")
+        parts[protocol] = {part: metrics for part, metrics in found.items() if metrics is not None}
+    rows = comparison(parts, task.recipe if task.of_paper and recipes[protocols[0]].data.positive == "leukemic" else "")
     write_json(out / "study.json", {
         "title": f"{task.recipe}, {scale} scale", "runs": list(protocols), "source": SOURCE,
-        "description": " ".join(task.remarks), "tables": study_tables(rows, list(protocols))})
+        "description": " ".join(remarks), "tables": study_tables(rows, list(protocols))})
     page = write_study(out)
-    lines = [f"{task.recipe}, {scale} scale", *task.remarks, "", *text_lines(rows, list(protocols)), f"report: {page}"]
+    lines = [f"{task.recipe}, {scale} scale", *remarks, "", *text_lines(rows, list(protocols)), f"report: {page}"]
     return Outcome(out, page, tuple(lines), parts)
 
 
-def _validated(run: Run) -> Mapping[str, Any]:
-    """The figures of the validation part: each cell's mean over the folds that it was validated in."""
-    assert run.validation is not None
-    cells = mean_over_folds(run.validation, run.classes)
-    return evaluate(cells, run.classes, positive=run.recipe.data.positive, seed=run.recipe.seed).to_dict()
+def _of_one_network(run: Run, table: str) -> Mapping[str, Any] | None:
+    """The figures that one of the folds' networks has on the average. A cell that several of them judged stands there
+    several times, as one group: their mean probability, which is better than each, is not what the paper reports.
+    None where there is no such table."""
+    by_fold = read_fold_tables(run, table)
+    if by_fold is None:
+        return None
+    once = by_fold.with_columns(
+        group=pl.coalesce("group", pl.when(pl.col("subject").is_null()).then("cell_id")),
+        cell_id=pl.format("{} in fold {}", "cell_id", "fold"))
+    return evaluate(once, run.classes, positive=run.recipe.data.positive, seed=run.recipe.seed).to_dict()
 
 
-def read_task(data: Path, settings: Sequence[str]) -> Task:
-    """What a folder (C-NMC 2019 or ALL-IDB1) or a manifest of two classes is to be run with."""
+def read_task(data: Path, settings: Sequence[str], protocols: Sequence[Protocol] = ("clean",), *,
+              skip_damaged: bool = False) -> Task:
+    """What a folder (C-NMC 2019 or ALL-IDB1) or a manifest of two classes is to be run with. Raises DatasetError for
+    damaged files unless they are to be skipped."""
     if not data.is_dir():
-        return _from_manifest(read_manifest(data), settings)
+        return _from_manifest(read_manifest(data), settings, protocols)
     reasons = []
     for name, recipe in RECIPES.items():
         try:
-            cells = get_dataset(name).index(data).manifest
+            get_dataset(name).index(data)
         except DatasetError as error:
-            reasons.append(str(error.what))
+            reasons.append(error.what)
             continue
-        return _sized(recipe, cells, ("healthy", "leukemic"), _preliminary(data) if name == "cnmc" else None, True)
-    raise DatasetError(f"{data}: neither C-NMC 2019 nor ALL-IDB1", "give one of their folders, or a manifest of two "
-                       "classes made with leukoscope data index")
+        cells, remarks = read_folder(data, name, skip_damaged=skip_damaged)
+        external, more = _preliminary(data, skip_damaged) if name == "cnmc" else (None, [])
+        return _sized(recipe, cells, ("healthy", "leukemic"), protocols, external, remarks + more, of_paper=True)
+    raise DatasetError(f"{data}: neither C-NMC 2019 nor ALL-IDB1 ({'; '.join(reasons)})",
+                       "give one of their folders, or a manifest of two classes made with leukoscope data index")
 
 
-def _preliminary(data: Path) -> pl.DataFrame | None:
-    """The official preliminary test set, where its images and labels are there."""
+def _preliminary(data: Path, skip_damaged: bool) -> tuple[pl.DataFrame | None, list[str]]:
+    """The official preliminary test set and remarks on it; None and why, where its images or labels are not there."""
     try:
-        return get_dataset("cnmc").index(data, "preliminary").manifest
-    except DatasetError:
-        return None
+        return read_folder(data, "cnmc", "preliminary", skip_damaged=skip_damaged)
+    except DatasetError as error:
+        return None, [f"No preliminary test set: {error.what}."]
 
 
-def _from_manifest(cells: pl.DataFrame, settings: Sequence[str]) -> Task:
+def _from_manifest(cells: pl.DataFrame, settings: Sequence[str], protocols: Sequence[Protocol]) -> Task:
     """Any two classes, as single cells: with the recipe for C-NMC."""
     told = load_recipe("noshad2021-cnmc", settings=["data.classes=[]", "data.positive=", *settings]).data
-    found = cells["label"].replace(told.merge).drop_nulls().unique().sort().to_list()
+    labels = cells["label"].replace(told.merge)
+    found = labels.drop_nulls().unique().sort().to_list()
     classes = tuple(told.classes) or tuple(found)
     if len(classes) != 2:
         raise ManifestError(f"labels there: {', '.join(found) or 'none'}; noshad2021 tells two classes apart",
@@ -124,24 +146,25 @@ def _from_manifest(cells: pl.DataFrame, settings: Sequence[str]) -> Task:
     if positive not in classes:
         raise ManifestError(f"which of {classes[0]} and {classes[1]} is looked for is not said",
                             f"name the positive class: --set data.positive={classes[1]}")
-    kept = cells.filter(pl.col("label").replace(told.merge).is_in(classes))
     negative = next(name for name in classes if name != positive)
-    return _sized("noshad2021-cnmc", kept, (negative, positive), None, set(classes) == {"healthy", "leukemic"})
+    cnmc = (cells["source"] == "cnmc").all() and set(classes) == {"healthy", "leukemic"}
+    return _sized("noshad2021-cnmc", cells, (negative, positive), protocols, None, [], of_paper=bool(cnmc),
+                  used=int(labels.is_in(classes).sum()))
 
 
-def _sized(recipe: str, cells: pl.DataFrame, classes: tuple[str, str], external: pl.DataFrame | None,
-           of_paper: bool) -> Task:
-    """The counts of copies in proportion to the cells there are, where they are not as many as the paper's."""
+def _sized(recipe: str, cells: pl.DataFrame, classes: tuple[str, str], protocols: Sequence[Protocol],
+           external: pl.DataFrame | None, remarks: list[str], *, of_paper: bool, used: int | None = None) -> Task:
+    """The counts of copies in proportion to the cells that are used, where these are not as many as the paper's."""
     settings = [f"data.classes={json.dumps(classes)}", f"data.positive={json.dumps(classes[1])}"]
-    remarks: list[str] = []
-    size, own = SIZES[recipe], load_recipe(recipe)
-    if cells.height != size or classes != own.data.classes:
-        counts = [max(2, round(own.augment.copies[name] * cells.height / size)) for name in own.data.classes]
+    size, own, used = SIZES[recipe], load_recipe(recipe), cells.height if used is None else used
+    if used != size or classes != own.data.classes:
+        counts = [max(2, round(own.augment.copies[name] * used / size)) for name in own.data.classes]
         table = ", ".join(f"{json.dumps(name)} = {count}" for name, count in zip(classes, counts, strict=True))
         settings.append(f"augment.copies={{{table}}}")
-        remarks.append(f"{cells.height:,} cells, the paper had {size:,}: its counts are scaled to {counts[0]:,} of "
-                       f"{classes[0]} and {counts[1]:,} of {classes[1]}, copies included.")
-        if sum(counts) < 4 * own.pca.components:
+        remarks = [*remarks, f"{used:,} cells, the paper had {size:,}: its counts are scaled to {counts[0]:,} of "
+                             f"{classes[0]} and {counts[1]:,} of {classes[1]}, copies included."]
+        components = max(load_recipe(recipe, protocol=protocol).pca.components for protocol in protocols)
+        if sum(counts) < 4 * components:
             settings += ["pca.components=0", "pca.variance=0.99"]
-            remarks.append(f"Too few for {own.pca.components} components: so many as hold 99 % of the variance.")
+            remarks.append(f"Too few for {components:,} components: so many as hold 99 % of the variance.")
     return Task(recipe, cells, external, tuple(settings), tuple(remarks), of_paper)

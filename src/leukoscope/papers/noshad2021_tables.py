@@ -136,7 +136,8 @@ def _columns(protocols: Sequence[str]) -> list[str]:
 
 def study_tables(rows: Sequence[Row], protocols: Sequence[str]) -> list[dict[str, Any]]:
     """For study.json: one table a part."""
-    note = "In percent, areas as numbers, with 95 % intervals."
+    note = ("In percent, areas as numbers, with 95 % intervals. Each is what one network has on the average over the "
+            "folds (on the preliminary set: what the mean of all networks has).")
     if len(protocols) > 1:
         note += (" The inflation is the paper's protocol minus the clean one, in percentage points; the two test "
                  "different cells, some of them the same, so its interval (of the two, squared and added) is wide "
