@@ -117,8 +117,8 @@ class FoldModule(lightning.LightningModule):
         share = self.shares[task.labels[task.learned]]
         augment = task.recipe.augment
         batches = self._batches(
-            task.learned, training.batch_size // self.trainer.world_size, augment=augment if augment.each_epoch else None,
-            shuffle=True,
+            task.learned, training.batch_size // self.trainer.world_size,
+            augment=augment if augment.each_epoch else None, shuffle=True,
             weights=1 / share if training.balance == "sampler" else None,
             rank=self.trainer.global_rank, world_size=self.trainer.world_size)
         batches.set_epoch(self.progress.epoch)
