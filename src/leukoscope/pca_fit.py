@@ -27,6 +27,9 @@ from .pca_blocks import (
 
 RESOLVED = 1e-9
 """Eigenvalues from here to 1, of the largest, are right to seven digits."""
+RANK = 1e-10
+"""Singular values below this, of the largest, are taken for rounding: a direction found in the first pass is off by up
+to EPS / RESOLVED, and what it misses by comes up as such in the next."""
 SINGLE = 1e-3
 """Least part of the root of the total variance for which float32 products give a component to 1e-4."""
 EPS = float(np.finfo(np.float64).eps)
@@ -155,8 +158,7 @@ def _eigenpairs(second_moment: Callable[[np.ndarray | None], np.ndarray], wanted
             check_spread(Moments(mean, total), n)
         values, directions = _largest(matrix, wanted, len(squares))
         if vectors is None:
-            # A singular value below this is rounding, as in numpy.linalg.matrix_rank.
-            floor = max(values[0] * (max(n, d) * EPS) ** 2, (4 * EPS) ** 2 * n * squared(mean))
+            floor = max(values[0] * RANK**2, (4 * EPS) ** 2 * n * squared(mean))
         keep = values > max(values[0] * RESOLVED, floor)
         squares = np.concatenate([squares, values[keep]])
         vectors = _joined(vectors, directions[:, keep])

@@ -21,9 +21,9 @@ RESIDUAL = 3e-4
 """Largest residual of a component, in parts of its distance to the first variance left out, of a subspace found."""
 LOST = 2e-5
 """Largest part of the variance that may be missed, by what the last steps brought."""
-DEEP = 3e-6
-"""Fall of the variance after the last component, in parts of the total, below which float32 blurs it."""
-STEEP = 1e-8
+BLURRED = 1e-5
+"""Fall of the variance after the last component, in parts of the total, below which it is sharpened by a step more."""
+STEEP = 5e-8
 """Variance, in parts of the total, below which a component is beyond float32."""
 
 
@@ -46,7 +46,7 @@ def random_fit(samples: np.ndarray, wanted: Wanted, seed: int, tick: Tick) -> Fi
     found = moments(samples)
     check_spread(found, n)
     tick(n)
-    most, width = _sizes(wanted, min(n - 1, d))
+    most, width = _sizes(wanted, n, d)
     reached = _krylov(samples, found, wanted, most, width, seed, tick)
     if reached is None:
         return None
@@ -54,29 +54,37 @@ def random_fit(samples: np.ndarray, wanted: Wanted, seed: int, tick: Tick) -> Fi
     rows = ritz.vectors[:, : count + width].T.astype(np.float32) @ basis
     del reached, basis
     squares, turn = _refined(samples, found, rows)
-    tick(n)
-    if _too_deep(squares, count, found.total):
+    if squares[count - 1] < STEEP * found.total:
         return None
+    if _blurred(squares, count, found.total):
+        rows = _sharpened(samples, found, turn.T.astype(np.float32) @ rows)
+        squares, turn = _refined(samples, found, rows)
+    tick(n)
     components = np.empty((count, d), dtype=np.float32)
     for columns in column_blocks(rows, 4):
         np.matmul(turn[:, :count].T.astype(np.float32), rows[:, columns], out=components[:, columns])
     return Fitted(found.mean, components, squares[:count], found.total)
 
 
-def _too_deep(squares: np.ndarray, count: int, total: float) -> bool:
-    """Whether the last component, or the fall of the variance after it, is lost in the rounding of float32."""
-    last = squares[count - 1]
-    fall = last - squares[count] if count < len(squares) else last
-    return last < STEEP * total or GAP * last < fall < DEEP * total
+def _blurred(squares: np.ndarray, count: int, total: float) -> bool:
+    """Whether the variance falls after the last component, but by little beside what float32 rounds off the first."""
+    fall = squares[count - 1] - (squares[count] if count < len(squares) else 0)
+    return GAP * squares[count - 1] < fall < BLURRED * total
 
 
-def _sizes(wanted: Wanted, limit: int) -> tuple[int, int]:
+def _sharpened(samples: np.ndarray, found: Moments, components: np.ndarray) -> np.ndarray:
+    """One step further from each component by itself, so that float32 rounds in parts of its own size, not of the
+    largest as in the steps before; orthonormal again."""
+    return _orthonormal(_covariance_times(samples, found, components))
+
+
+def _sizes(wanted: Wanted, n: int, d: int) -> tuple[int, int]:
     """The most directions of the basis, and how many a step adds."""
     if wanted.components is None:
-        width = min(128, max(16, limit // 32))
-        return max(limit // 4, width), width
+        width = min(128, max(16, min(n, d) // 32))
+        return min(d, max(min(n, d) // 4, 4 * width)), width
     width = min(128, max(16, wanted.components // 4))
-    return min(limit, 6 * wanted.components + 8 * width), width
+    return min(d, 6 * wanted.components + 8 * width), width
 
 
 def _krylov(samples: np.ndarray, found: Moments, wanted: Wanted, most: int, width: int, seed: int,
@@ -101,7 +109,7 @@ def _krylov(samples: np.ndarray, found: Moments, wanted: Wanted, most: int, widt
             ritz = _ritz(projected[:size, :size], image)
             count = wanted.enough(ritz.values, 1.0)
             captured += [float(ritz.values[:count].sum())] if count else []
-            if count is not None and (size == min(n - 1, d) or _converged(ritz, count, captured)):
+            if count is not None and (size == d or _converged(ritz, count, captured)):
                 return ritz, basis[:size], count
             if size == most:
                 return None
