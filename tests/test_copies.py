@@ -179,6 +179,7 @@ def test_a_run_with_copies_goes_on_to_the_same_numbers(tmp_path: Path, monkeypat
     whole = train_on_cpu(chosen, cells, tmp_path / "run")
     assert whole.manifest.group_by("label").len().sort("label").rows() == [("a", 14), ("b", 20)]
     assert whole.manifest["original"].is_not_null().sum() == 8
+    assert whole.validation is not None
     kept = whole.predictions, whole.validation, read_weights(whole.fold_folder(1) / "weights.safetensors")
     (whole.folder / "metrics.json").unlink()
     shutil.rmtree(whole.fold_folder(1))

@@ -67,7 +67,7 @@ def test_the_raster_has_a_dot_at_the_step_of_each_neuron_and_none_for_silent_one
     latency[0, :2, :3] = [[0, 1, 2], [3, 4, 5]]
     figure = strip(latency, 7)
     raster = next(axes for axes in figure.axes if axes.get_title(loc="left") == "Spike raster")
-    assert [sorted(line.get_xdata()) for line in raster.lines] == [[1, 2, 3, 4, 5, 6], [], [], []]
+    assert [np.sort(np.asarray(line.get_xdata())).tolist() for line in raster.lines] == [[1, 2, 3, 4, 5, 6], [], [], []]
     assert any("99 % of all never fire" in text.get_text() for text in raster.texts)
 
 

@@ -67,7 +67,9 @@ def run_experiment(
     if "" in variants:
         return _one_run(recipe, manifest, out, **options)
     outcomes = {name: _one_run(variant, manifest, out / name, **options) for name, variant in variants.items()}
-    write_json(out / "study.json", {"title": recipe.title or recipe.name, "runs": list(variants), "paper": {}})
+    write_json(out / "study.json", {
+        "title": recipe.title or recipe.name, "description": " ".join(recipe.description.split()),
+        "runs": list(variants), "paper": {}})
     page = write_study(out)
     lines = [f"{name}: {outcome.lines[0]}" for name, outcome in outcomes.items()]
     return Outcome(out, page, (*lines, f"report: {page}"), {name: o.metrics for name, o in outcomes.items()})
