@@ -25,7 +25,7 @@ COUNTS = (10, 50, 200, 1000)
 MARK = 0.99
 COLUMNS = 6
 SIDE, GAP, HEAD, FOOT = 1.3, 0.14, 0.42, 0.3
-LEAST = 4.6
+LEAST = 4.9
 """Least width in inches, for the note below."""
 
 
@@ -119,7 +119,7 @@ def reconstruction_sheet(pca: PCA, cells: Float[np.ndarray, "m side side"], coun
                 lost = float(np.sqrt(np.mean(np.square(picture - cells[row])))) / spread
                 axes.text(0.5, -0.03, percent(lost), transform=axes.transAxes, ha="center", va="top", fontsize=7.5,
                           color=SOFT)
-    _note(figure, "above: components and the variance they keep; below: root mean square lost, of the cell's deviation")
+    _note(figure, "above: components, variance kept; below: lost (root mean square), of the cell's deviation")
     return figure
 
 
