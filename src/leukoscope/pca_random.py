@@ -23,6 +23,8 @@ LOST = 2e-5
 """Largest part of the variance that may be missed, by what the last steps brought."""
 BLURRED = 1e-5
 """Fall of the variance after the last component, in parts of the total, below which it is sharpened by a step more."""
+SMALL = 50
+"""Directions below which, or a quarter of which, the matrix is as quick, and a basis of the whole space is fragile."""
 STEEP = 5e-8
 """Variance, in parts of the total, below which a component is beyond float32."""
 
@@ -37,8 +39,8 @@ class _Ritz:
 
 
 def random_fit(samples: np.ndarray, wanted: Wanted, seed: int, tick: Tick) -> Fitted | None:
-    """The `wanted` components, or None where this way does not lead there: the variance falls too slowly, a share of
-    it takes too many directions, or components lie so far below the first that float32 does not hold them.
+    """The `wanted` components, or None where this way does not lead there: there are few directions or the variance
+    falls too slowly, a share of it takes too many directions, or components lie so far below the first that float32 does not hold them.
 
     samples (n, d). Holds float32 basis vectors of length d: about three a component, at most six and a few hundred.
     """
@@ -46,6 +48,8 @@ def random_fit(samples: np.ndarray, wanted: Wanted, seed: int, tick: Tick) -> Fi
     found = moments(samples)
     check_spread(found, n)
     tick(n)
+    if min(n - 1, d) < SMALL or 4 * (wanted.components or 0) > min(n - 1, d):
+        return None
     most, width = _sizes(wanted, n, d)
     reached = _krylov(samples, found, wanted, most, width, seed, tick)
     if reached is None:
