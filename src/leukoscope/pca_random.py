@@ -40,7 +40,8 @@ class _Ritz:
 
 def random_fit(samples: np.ndarray, wanted: Wanted, seed: int, tick: Tick) -> Fitted | None:
     """The `wanted` components, or None where this way does not lead there: there are few directions or the variance
-    falls too slowly, a share of it takes too many directions, or components lie so far below the first that float32 does not hold them.
+    falls too slowly, a share of it takes too many directions, or components lie so far below the first that float32
+    does not hold them.
 
     samples (n, d). Holds float32 basis vectors of length d: about three a component, at most six and a few hundred.
     """
