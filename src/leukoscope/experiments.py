@@ -6,7 +6,7 @@ Joins training, prediction, evaluation and pages; trains nothing and draws nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,6 @@ def run_experiment(
     page = write_study(out)
     lines = [f"{name}: {outcome.lines[0]}" for name, outcome in outcomes.items()]
     return Outcome(out, page, (*lines, f"report: {page}"), {name: o.metrics for name, o in outcomes.items()})
-
-
-def refuse_full_folders(folders: Sequence[Path]) -> None:
-    """Raise RunError, before anything is trained, for the first of several folders that a run may not be put into."""
-    for folder in folders:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(f"{folder}: is not empty", "go on with --resume, or name another folder")
 
 
 def _one_run(recipe: Recipe, manifest: pl.DataFrame, out: Path, **options: Any) -> Outcome:

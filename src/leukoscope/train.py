@@ -40,7 +40,7 @@ from .train_prepare import Prepared, is_prepared, prepare, prepare_again, select
 from .train_progress import Event
 from .train_transfer import check_start_unseen, check_transfer, start_digest
 
-__all__ = ["Event", "train"]
+__all__ = ["Event", "check_folder", "train"]
 
 OnEvent = Callable[[Event], None]
 
@@ -74,7 +74,7 @@ def train(
         manifest = without_copies(make_manifest(manifest))
         recipe = with_classes(recipe, select_cells(manifest, recipe.data, seed=recipe.seed).classes)
         hardware = _check(recipe, Hardware(accelerator, devices))
-        going_on = _check_folder(out, resume)
+        going_on = check_folder(out, resume)
         if going_on:
             with _locked(out):
                 for leftover in out.rglob(".*.partial*"):
@@ -166,7 +166,7 @@ def _check(recipe: Recipe, hardware: Hardware) -> Hardware:
     return hardware
 
 
-def _check_folder(out: Path, resume: bool) -> bool:
+def check_folder(out: Path, resume: bool) -> bool:
     """Whether an earlier run goes on. Raises RunError where `out` may not be written to."""
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: is a file, not a folder", "name another folder")
@@ -202,7 +202,7 @@ def _look_at_start(prepared: Prepared, prints: pl.DataFrame) -> Verdict | None:
 def _claimed(out: Path, resume: bool) -> Iterator[None]:
     """Hold a folder that is still free: while cells were read, another process may have taken it."""
     with _locked(out):
-        if _check_folder(out, resume):
+        if check_folder(out, resume):
             raise RunError(f"{out}: another process has begun this run", "wait for it, or name another folder")
         yield
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from ..datasets import get_dataset
 from ..errors import RecipeError
 from ..experiments import OnEvent, Outcome, interval, run_experiment
 from ..files import write_json
@@ -19,7 +20,7 @@ from ..models import build_network
 from ..recipe import Protocol, Recipe, load_recipe
 from ..report import write_study
 from ..runs import Run
-from .folders import read_folder
+from .folders import whole_cells
 
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
     "almotairi2020": {"accuracy": 0.968, "macro_sensitivity": 0.9263},
@@ -67,7 +68,9 @@ def reproduce(
 
 def read_cells(data: Path, dataset: str, skip_damaged: bool) -> tuple[pl.DataFrame, list[str]]:
     """A manifest from its file, or the five classes of a folder in the layout of a data set and what it lacks."""
-    return read_folder(data, dataset, "five", skip_damaged=skip_damaged) if data.is_dir() else (read_manifest(data), [])
+    if not data.is_dir():
+        return read_manifest(data), []
+    return whole_cells(get_dataset(dataset).index(data, "five"), data, skip_damaged=skip_damaged)
 
 
 def without_missing_weights(recipe: Recipe) -> tuple[str, ...]:

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import polars as pl
 
-from ..datasets import get_dataset
+from ..datasets import Index
 from ..errors import DatasetError
 
 
-def read_folder(data: Path, dataset: str, view: str = "", *, skip_damaged: bool) -> tuple[pl.DataFrame, list[str]]:
-    """The manifest, and remarks on what the folder lacks. DatasetError where it is not of the data set; where it holds
-    damaged files, naming the first, unless they may be left out."""
-    found = get_dataset(dataset)
-    index = found.index(data, view) if view else found.index(data)
+def whole_cells(index: Index, data: Path, *, skip_damaged: bool) -> tuple[pl.DataFrame, list[str]]:
+    """The manifest of an indexed folder, and remarks on what it lacks. DatasetError where it holds damaged files,
+    naming the first, unless they may be left out."""
     if index.damaged and not skip_damaged:
         path, reason = index.damaged[0]
         raise DatasetError(f"{path}: {reason} ({len(index.damaged)} damaged in {data})",

@@ -17,13 +17,14 @@ import polars as pl
 from ..datasets import get_dataset
 from ..errors import DatasetError, LeakError, LeukoscopeError, ManifestError
 from ..evaluate import evaluate
-from ..experiments import OnEvent, Outcome, evaluate_run, refuse_full_folders, run_experiment
+from ..experiments import OnEvent, Outcome, evaluate_run, run_experiment
 from ..files import write_json
 from ..manifest import read_manifest
 from ..recipe import Protocol, load_recipe
 from ..report import write_study
 from ..runs import Run, read_fold_tables
-from .folders import read_folder
+from ..train import check_folder
+from .folders import whole_cells
 from .noshad2021_tables import comparison, study_tables, text_lines
 
 SOURCE = "Noshad and Fallahi 2021, Tables 4 and 5"
@@ -67,8 +68,8 @@ def reproduce(
     task = read_task(data, settings, protocols, skip_damaged=skip_damaged)
     recipes = {protocol: load_recipe(task.recipe, protocol=protocol, scale=scale, settings=[*task.settings, *settings])
                for protocol in protocols}
-    if not resume:
-        refuse_full_folders([out / protocol for protocol in protocols])
+    for protocol in protocols:
+        check_folder(out / protocol, resume)
     parts: dict[str, dict[str, Mapping[str, Any]]] = {}
     remarks = list(task.remarks)
     for protocol, recipe in recipes.items():
@@ -114,11 +115,11 @@ def read_task(data: Path, settings: Sequence[str], protocols: Sequence[Protocol]
     reasons = []
     for name, recipe in RECIPES.items():
         try:
-            get_dataset(name).index(data)
+            index = get_dataset(name).index(data)
         except DatasetError as error:
             reasons.append(error.what)
             continue
-        cells, remarks = read_folder(data, name, skip_damaged=skip_damaged)
+        cells, remarks = whole_cells(index, data, skip_damaged=skip_damaged)
         external, more = _preliminary(data, skip_damaged) if name == "cnmc" else (None, [])
         return _sized(recipe, cells, ("healthy", "leukemic"), protocols, external, remarks + more, of_paper=True)
     raise DatasetError(f"{data}: neither C-NMC 2019 nor ALL-IDB1 ({'; '.join(reasons)})",
@@ -128,9 +129,10 @@ def read_task(data: Path, settings: Sequence[str], protocols: Sequence[Protocol]
 def _preliminary(data: Path, skip_damaged: bool) -> tuple[pl.DataFrame | None, list[str]]:
     """The official preliminary test set and remarks on it; None and why, where its images or labels are not there."""
     try:
-        return read_folder(data, "cnmc", "preliminary", skip_damaged=skip_damaged)
+        index = get_dataset("cnmc").index(data, "preliminary")
     except DatasetError as error:
         return None, [f"No preliminary test set: {error.what}."]
+    return whole_cells(index, data, skip_damaged=skip_damaged)
 
 
 def _from_manifest(cells: pl.DataFrame, settings: Sequence[str], protocols: Sequence[Protocol]) -> Task:
