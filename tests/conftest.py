@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-CHECKED = ["augment", "models", "stats", "optics", "spikes", "spikes_banks", "spikes_stages", "pca"]
+CHECKED = ["augment", "models", "stats", "optics", "optics_sensor", "optics_layer", "spikes", "spikes_banks",
+           "spikes_stages", "pca"]
 install_import_hook([f"leukoscope.{name}" for name in CHECKED], "beartype.beartype")
 
 

@@ -79,7 +79,8 @@ def _check_damaged(packed: PackedCells, total: int, skip_damaged: bool) -> None:
 def _key(rows: list[dict[str, Any]], preprocess: Preprocess) -> str:
     """Over all that the packed pixels depend on. No file is read: the time of the last change of a file's content or
     entry (ctime) cannot be set back by copying tools, as the time of its last writing can."""
-    digest = hashlib.sha256(_VERSION + f"{preprocess.crop} {preprocess.size}\n".encode())
+    refuse = " refuse" if preprocess.smaller == "refuse" and preprocess.crop else ""
+    digest = hashlib.sha256(_VERSION + f"{preprocess.crop} {preprocess.size}{refuse}\n".encode())
     states: dict[str, list[Any]] = {}
     for row in rows:
         image = row["image"]
@@ -153,11 +154,19 @@ def _decode(rows: list[dict[str, Any]], numbers: list[int], preprocess: Preproce
         return [(number, _damage(rows[number], error)) for number in numbers]
     for number in numbers:
         try:
-            cell = crop_centre(cut_cell(image, rows[number]), preprocess.crop)
+            whole = cut_cell(image, rows[number])
+            if preprocess.smaller == "refuse" and min(whole.shape[:2]) < preprocess.crop:
+                raise _too_small(rows[number], whole, preprocess.crop)
+            cell = crop_centre(whole, preprocess.crop)
             outcomes.append((number, resize(cell, preprocess.size)))
         except ImageError as error:
             outcomes.append((number, _damage(rows[number], error)))
     return outcomes
+
+
+def _too_small(row: Mapping[str, Any], cell: Pixels, crop: int) -> ImageError:
+    return ImageError(row["image"], f"the cell is {cell.shape[1]} x {cell.shape[0]} px, smaller than the crop of "
+                      f"{crop} px", "set preprocess.crop to less, or leave such cells out with --skip-damaged")
 
 
 def _damage(row: Mapping[str, Any], error: ImageError) -> Damaged:

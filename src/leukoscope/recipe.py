@@ -22,14 +22,15 @@ from .recipe_sections import (
     Data,
     Edges,
     Network,
+    Optics,
     Preprocess,
     Section,
     Split,
     Training,
 )
 
-__all__ = ["Augment", "Components", "Data", "Edges", "Network", "Preprocess", "Protocol", "Recipe", "Section", "Split",
-           "Training", "apply_overrides", "builtin_recipes", "dump_recipe", "expand_variants", "load_recipe",
+__all__ = ["Augment", "Components", "Data", "Edges", "Network", "Optics", "Preprocess", "Protocol", "Recipe", "Section",
+           "Split", "Training", "apply_overrides", "builtin_recipes", "dump_recipe", "expand_variants", "load_recipe",
            "make_recipe", "parse_setting", "recipe_text"]
 
 Protocol = Literal["clean", "paper"]
@@ -50,6 +51,7 @@ class Recipe(Section):
     edges: Edges = Edges()
     pca: Components = Components()
     augment: Augment = Augment()
+    optics: Optics = Optics()
     network: Network
     training: Training = Training()
     split: Split = Split()
@@ -66,6 +68,19 @@ class Recipe(Section):
         if self.protocol == "clean" and leaks:
             raise ValueError(f"{', '.join(leaks)}: leaks, which protocol = 'clean' does not allow; put the keys into "
                              "[paper] and run with --protocol paper")
+        return self
+
+    @model_validator(mode="after")
+    def _optics_see_light(self) -> Recipe:
+        if not self.optics.simulate:
+            return self
+        steps = self.preprocess
+        if steps.input != "colour":
+            raise ValueError(f"optics: three channels of light are needed, and preprocess.input = '{steps.input}' has "
+                             "fewer; set it to 'colour'")
+        if steps.normalise != "none" or steps.blur or self.pca.used:
+            raise ValueError("optics: light is neither normalised, blurred nor projected beforehand; set "
+                             "preprocess.normalise = 'none', preprocess.blur = 0 and no pca")
         return self
 
 

@@ -44,6 +44,7 @@ class Preprocess(Section):
     """From a decoded cell to the network's input.
 
     crop: side in px of the centred square that is kept before resizing; 0 keeps the whole cell.
+    smaller: what happens to a cell that is smaller than the crop: "keep" takes it whole, "refuse" calls it damaged.
     size: side in px of the square input.
     input: what the network sees: "colour", "grey", or "edges" (see Edges); the last two in three equal channels.
     blur: standard deviation in px of a Gaussian over the input; 0 for none.
@@ -53,6 +54,7 @@ class Preprocess(Section):
     """
 
     crop: Annotated[int, Field(ge=0, le=8192)] = 0
+    smaller: Literal["keep", "refuse"] = "keep"
     size: Annotated[int, Field(ge=8, le=1024)] = 70
     input: Literal["colour", "grey", "edges"] = "colour"
     blur: Annotated[float, Field(ge=0, le=20)] = 0.0
@@ -138,6 +140,87 @@ class Augment(Section):
         return self
 
 
+class Optics(Section):
+    """A simulated microscope in front of the network, whose settings may be learned with it (dimuro2020; optics.py).
+
+    Lengths in micrometres. Needs `preprocess.input = "colour"` and `normalise = "none"`: values are light.
+
+    simulate: whether there is one.
+    pool: the sensor's pixels are so many times as large as the input's, along each axis (N in the paper).
+    learn: what is learned, of "illumination", "pupil" and "aberration"; empty freezes all.
+    learning_rate: of the optics; it is lowered in step with that of the network.
+    transfer: "incoherent" for what light does, PSF = |FT(pupil)|^2; "free" for the paper's weights on the spectrum of
+        the image itself, which no lens can build.
+    wavelengths: of the red, green and blue lamp.
+    numerical_aperture, refractive_index: of the objective and of what is in front of it.
+    pixel: side of an input pixel in the plane of the cells, after crop and resizing.
+    grid: samples of the pupil along its diameter, odd. window: px of the PSF along a side, odd.
+    start: pupil to start from: "open", or "disc", whose radius is `disc` apertures.
+    defocus, spherical, astigmatism: aberrations to start from, root mean square path difference.
+    light: "values" takes pixel values as light, as the paper does; "srgb" undoes the gamma of sRGB first.
+    constraint: of the lamps: "sum" or "power" (sum of squares) of the weights is 1, or "none".
+    photons: electrons that a sensor pixel gathers from a white field behind an open pupil; 0 for no noise at all.
+    read_noise, full_well: in electrons. bit_depth: of the converter. 0 for none.
+    """
+
+    simulate: bool = False
+    pool: Annotated[int, Field(ge=1, le=64)] = 1
+    learn: tuple[Literal["illumination", "pupil", "aberration"], ...] = ("illumination", "pupil")
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.01
+    transfer: Literal["incoherent", "free"] = "incoherent"
+    wavelengths: tuple[float, float, float] = (0.625, 0.525, 0.46)
+    numerical_aperture: Annotated[float, Field(gt=0, le=2)] = 0.95
+    refractive_index: Annotated[float, Field(ge=1, le=2)] = 1.0
+    pixel: float = 0.1
+    grid: Annotated[int, Field(ge=3, le=255)] = 63
+    window: Annotated[int, Field(ge=3, le=511)] = 63
+    start: Literal["open", "disc"] = "open"
+    disc: Annotated[float, Field(gt=0, le=1)] = 0.5
+    defocus: Annotated[float, Field(ge=-10, le=10)] = 0.0
+    spherical: Annotated[float, Field(ge=-10, le=10)] = 0.0
+    astigmatism: Annotated[float, Field(ge=-10, le=10)] = 0.0
+    light: Literal["values", "srgb"] = "values"
+    constraint: Literal["none", "sum", "power"] = "none"
+    photons: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    read_noise: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    full_well: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    bit_depth: Annotated[int, Field(ge=0, le=16)] = 0
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Optics:
+        for name, value in (*((f"wavelengths[{i}]", w) for i, w in enumerate(self.wavelengths)), ("pixel", self.pixel)):
+            _check_micrometres(name, value, *((0.2, 2.0) if "wave" in name else (0.001, 50.0)))
+        if self.numerical_aperture > self.refractive_index:
+            raise ValueError(f"numerical_aperture {self.numerical_aperture:g} is above the refractive index "
+                             f"{self.refractive_index:g}: no light leaves a cell at more than 90 degrees; set "
+                             "refractive_index to 1.33 for water or 1.515 for oil, or lower the aperture")
+        for name in ("grid", "window"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name}: must be odd, so that one sample is the centre (got {getattr(self, name)})")
+        return self
+
+    @model_validator(mode="after")
+    def _light_is_counted(self) -> Optics:
+        aberrated = self.defocus or self.spherical or self.astigmatism or "aberration" in self.learn
+        if self.transfer == "free" and aberrated:
+            raise ValueError("aberrations are of a pupil, and transfer = 'free' has none; take 'incoherent'")
+        if self.photons and self.transfer == "free":
+            raise ValueError("photons: transfer = 'free' can make light out of nothing, so light has no price; take "
+                             "'incoherent'")
+        if self.photons and self.constraint == "none":
+            raise ValueError("photons: brighter lamps would cost nothing; set constraint to 'sum' or 'power'")
+        if not self.photons and (self.read_noise or self.full_well):
+            raise ValueError("read_noise and full_well are in electrons; set photons to what a white field gives")
+        return self
+
+
+def _check_micrometres(name: str, value: float, low: float, high: float) -> None:
+    if low <= value <= high:
+        return
+    unit = f"; {value:g} looks like nanometres, so write {value / 1000:g}" if low <= value / 1000 <= high else ""
+    raise ValueError(f"{name}: expected micrometres from {low:g} to {high:g}, got {value:g}{unit}")
+
+
 class Network(Section):
     """A network of the registry and its options, such as `residual_unit = "1"` for WBCsNet-2.
 
@@ -171,6 +254,7 @@ class Training(Section):
     monitor: the score on the selecting part that chooses the best weights.
     balance: "weights" weighs the loss by 1 / class share, "sampler" draws every class equally often.
     precision: "auto" takes bfloat16 where the device is fast at it, else "32".
+    repeat: number of a repeated training: other weights to start from and another order of cells, on the same split.
     """
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
@@ -187,6 +271,7 @@ class Training(Section):
     balance: Literal["none", "weights", "sampler"] = "none"
     label_smoothing: Fraction = 0.0
     precision: Literal["auto", "32", "bf16"] = "auto"
+    repeat: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
 class Split(Section):

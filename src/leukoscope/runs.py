@@ -17,10 +17,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from .errors import RunError
+from .errors import RecipeError, RunError
 from .files import read_json
 from .manifest import read_manifest
-from .models import Units, build_network
+from .models import Units, build_network, smallest_input
+from .optics_layer import check_microscope, microscope_of, sensor_size, with_microscope
 from .pca import PCA, load_pca
 from .recipe import Recipe, load_recipe
 from .stages import Stages
@@ -130,6 +131,9 @@ def load_network(run: Run, fold: int) -> tuple[Units, Stages]:
     facts = run.fold(fold)
     path = run.fold_folder(fold) / "weights.safetensors"
     network = trained_network(run.recipe, read_weights(path), where=str(path))
+    microscope = microscope_of(network)
+    if microscope is not None:
+        check_microscope(microscope, str(path))
     mean, std = (np.asarray(facts[name], np.float64) for name in ("mean", "std"))
     return network.eval(), Stages(run.recipe.preprocess, run.recipe.edges, mean, std, _components(run, fold))
 
@@ -152,9 +156,18 @@ def _components(run: Run, fold: int) -> PCA | None:
 
 
 def fresh_network(recipe: Recipe, *, pretrained: bool = False) -> Units:
-    """The network of a recipe with named classes; published weights are fetched only where `pretrained` is true."""
+    """The network of a recipe with named classes, behind its microscope where it has one; published weights are
+    fetched only where `pretrained` is true."""
     network = recipe.network.model_copy(update={"pretrained": pretrained and recipe.network.pretrained})
-    return build_network(network, classes=len(recipe.data.classes), size=recipe.preprocess.size)
+    classes, size, optics = len(recipe.data.classes), recipe.preprocess.size, recipe.optics
+    if not optics.simulate:
+        return build_network(network, classes=classes, size=size)
+    seen, least = sensor_size(optics, size), smallest_input(network.name)
+    if seen < least:
+        raise RecipeError(f"optics.pool = {optics.pool}: leaves {seen} of {size} px a side, and {network.name} needs "
+                          f"{least}", f"set optics.pool to {max(size // least, 1)} or less, or preprocess.size to "
+                          f"{least * optics.pool} or more")
+    return with_microscope(build_network(network, classes=classes, channels=1, size=seen), optics)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -32,8 +32,8 @@ from .train_checkpoint import (
     remove_checkpoints,
     write_weights,
 )
-from .train_module import FoldModule, FoldTask, epoch_seed, quiet_lightning
-from .train_progress import Event, Progress, history_csv, is_finished
+from .train_module import FoldModule, FoldTask, epoch_seed, quiet_lightning, training_seed
+from .train_progress import Event, Progress, history_csv, is_finished, optics_csv
 from .train_transfer import start_network
 
 OnEvent = Callable[[Event], None]
@@ -85,6 +85,8 @@ def train_fold(task: FoldTask, hardware: Hardware, *, tested: np.ndarray, valida
     if task.stages.pca is not None:
         save_pca(task.stages.pca, task.folder / COMPONENTS)
     write_text(task.folder / "history.csv", history_csv(progress))
+    if task.recipe.optics.simulate:
+        write_text(task.folder / "optics.csv", optics_csv(progress))
     write_json(task.folder / "fold.json", _facts(task, progress, network, before + time.monotonic() - start))
     remove_checkpoints(task.folder)
 
@@ -112,7 +114,7 @@ def _check_converged(progress: Progress, task: FoldTask) -> None:
 
 def _fit(task: FoldTask, hardware: Hardware, state: dict[str, Any] | None, on_event: OnEvent) -> None:
     """Let Lightning train the epochs that are left; the result is the fold's last checkpoint."""
-    torch.manual_seed(epoch_seed(task.recipe.seed, task.fold))
+    torch.manual_seed(epoch_seed(training_seed(task.recipe), task.fold))
     network = fresh_network(task.recipe, pretrained=state is None)
     start_network(task.recipe, network)
     if state is not None:

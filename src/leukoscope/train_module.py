@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from .cells import Batch, CellBatches, PackedCells
 from .models import Units
+from .optics_layer import microscope_of
 from .recipe import Recipe, Training
 from .stages import Stages
 from .train_checkpoint import Checkpoint, save_checkpoint
@@ -58,19 +59,31 @@ def epoch_seed(seed: int, *where: int) -> int:
     return int(np.random.SeedSequence([seed, *where]).generate_state(1, np.uint64)[0] >> 1)
 
 
+def training_seed(recipe: Recipe) -> int:
+    """The seed of weights, order and augmentation: the recipe's, or another for each `training.repeat`."""
+    return epoch_seed(recipe.seed, recipe.training.repeat, 0) % 2**32 if recipe.training.repeat else recipe.seed
+
+
 def class_shares(labels: np.ndarray, classes: int) -> np.ndarray:
     """(classes,) share of each class among `labels`, none zero: a class without cells counts as if it had one."""
     counts = np.maximum(np.bincount(labels, minlength=classes), 1)
     return counts / counts.sum()
 
 
-def optimizer_for(training: Training, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer that a recipe names."""
-    rate, decay = training.learning_rate, training.weight_decay
+def optimizer_for(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer that a recipe names, over what is trained: the network, and apart from it the optics, whose rate
+    is their own and whose weights do not decay. `pace` of a group is its rate as a multiple of the recipe's."""
+    training, rate = recipe.training, recipe.training.learning_rate
+    microscope = microscope_of(network)
+    optics = [p for p in microscope.parameters() if p.requires_grad] if microscope is not None else []
+    apart = set(map(id, optics))
+    others = [p for p in network.parameters() if p.requires_grad and id(p) not in apart]
+    groups: list[dict[str, Any]] = [{"params": others, "pace": 1.0, "weight_decay": training.weight_decay}]
+    if optics:
+        groups.append({"params": optics, "pace": recipe.optics.learning_rate / rate, "weight_decay": 0.0})
     if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=training.momentum, weight_decay=decay)
-    kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=rate, weight_decay=decay)
+        return torch.optim.SGD(groups, lr=rate, momentum=training.momentum)
+    return (torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW)(groups, lr=rate)
 
 
 class FoldModule(lightning.LightningModule):
@@ -106,7 +119,7 @@ class FoldModule(lightning.LightningModule):
         return batch  # CellBatches makes them where they are needed
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        optimizer = optimizer_for(self.task.training, [p for p in self.parameters() if p.requires_grad])
+        optimizer = optimizer_for(self.task.recipe, self.network)
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)
         return optimizer
@@ -132,8 +145,9 @@ class FoldModule(lightning.LightningModule):
     def _batches(self, rows: np.ndarray, batch_size: int, **options: Any) -> CellBatches:
         task = self.task
         options = {"augment": None, **options}
-        return CellBatches(task.packed, rows, task.labels[rows], batch_size=batch_size, stages=task.stages,
-                           seed=epoch_seed(task.recipe.seed, task.fold) % 2**32, device=str(self.device), **options)
+        seed = epoch_seed(training_seed(task.recipe), task.fold) % 2**32
+        return CellBatches(task.packed, rows, task.labels[rows], batch_size=batch_size, stages=task.stages, seed=seed,
+                           device=str(self.device), **options)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss over the batch of all processes together, scaled so that DDP's average of gradients is its
@@ -168,9 +182,10 @@ class FoldModule(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         task, progress = self.task, self.progress
-        torch.manual_seed(epoch_seed(task.recipe.seed, task.fold, progress.epoch + 1, self.trainer.global_rank))
+        torch.manual_seed(epoch_seed(training_seed(task.recipe), task.fold, progress.epoch + 1,
+                                     self.trainer.global_rank))
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = learning_rate(task.training, progress)
+            group["lr"] = group.get("pace", 1.0) * learning_rate(task.training, progress)
         self.sums = torch.zeros(2, 3, device=self.device)
         self.train()
         self.started = time.perf_counter()
@@ -211,7 +226,9 @@ class FoldModule(lightning.LightningModule):
             values[f"{part}_loss"] = float(loss / count) if count else None
             values[f"{part}_accuracy"] = float(right / count) if count else None
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        return values | {"learning_rate": rate, "seconds": round(time.perf_counter() - self.started, 3)}
+        microscope = microscope_of(self.network)
+        return values | {"learning_rate": rate, "seconds": round(time.perf_counter() - self.started, 3),
+                         **(microscope.summary() if microscope is not None else {})}
 
     def _tell(self, phase: str, done: int, total: int, metrics: dict[str, float | None]) -> None:
         if self.trainer.is_global_zero:

@@ -18,7 +18,7 @@ import polars as pl
 from .cells import PackedCells, pack_cells
 from .copies import pack_copies, plan_copies, split_copies, with_copies
 from .duplicates import duplicate_pairs, fingerprint_pixels
-from .errors import ManifestError, RunError
+from .errors import ManifestError, RecipeError, RunError
 from .files import read_json, write_json, write_text
 from .manifest import write_manifest, write_table
 from .recipe import Data, Recipe, dump_recipe
@@ -114,6 +114,7 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
     for name in selection.classes:
         if not (originals["label"] == name).any():
             raise ManifestError(f"every image of class '{name}' is damaged", "mend the images, or leave the class out")
+    _check_colours(recipe, packed)
     prints = fingerprint_pixels(packed.cell_ids, packed.pixels,
                                 on_progress=lambda done, total: on_event(Event("fingerprint", done, total)))
     pairs = duplicate_pairs(prints)
@@ -156,6 +157,18 @@ def _check_components(recipe: Recipe, splits: pl.DataFrame, cells: int) -> None:
     if recipe.split.fit_on == "train":
         seen = int(splits.filter(pl.col("part") == "train").group_by("fold").len()["len"].min())  # type: ignore[arg-type]  # no fold is empty
     check_components(recipe, seen)
+
+
+def _check_colours(recipe: Recipe, packed: PackedCells) -> None:
+    """RecipeError where a microscope has lamps to choose among and every cell is grey."""
+    if not recipe.optics.simulate:
+        return
+    for start in range(0, len(packed.pixels), 256):
+        block = packed.pixels[start:start + 256]
+        if (block[..., :1] != block[..., 1:]).any():
+            return
+    raise RecipeError("optics: the cells are grey, one channel three times, so there is nothing to illuminate",
+                      "give images in colour, or set optics.simulate = false")
 
 
 def _prepared(recipe: Recipe, cells: pl.DataFrame, splits: pl.DataFrame, copies: pl.DataFrame, packed: PackedCells,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -108,8 +108,18 @@ def learning_rate(training: Training, progress: Progress) -> float:
 
 def history_csv(progress: Progress) -> str:
     """The text of history.csv; a figure that does not exist is left empty."""
+    return _csv(HISTORY, progress)
+
+
+def optics_csv(progress: Progress) -> str:
+    """The text of optics.csv: where the microscope stood after each epoch (`Microscope.summary`)."""
+    names = [name for name in progress.history[0] if name not in HISTORY]
+    return _csv(("epoch", *names), progress)
+
+
+def _csv(names: Sequence[str], progress: Progress) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(HISTORY)
-    table.writerows([row[name] for name in HISTORY] for row in progress.history)
+    table.writerow(names)
+    table.writerows([row[name] for name in names] for row in progress.history)
     return text.getvalue()

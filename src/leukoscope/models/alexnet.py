@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from http.client import HTTPException
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field
 from torch import nn
 
 from ..errors import RecipeError
 from ..recipe import Section
 from .registry import Units, register
+from .weights import published_weights
 
 SMALLEST = 63  # leaves one pixel after the last pooling
 STARTS = (0, 3, 6, 8, 10, 13)  # where each convolutional unit begins in torchvision's list of layers
@@ -36,7 +35,7 @@ def alexnet(*, classes: int, channels: int, size: int, pretrained: bool, options
                           "set network.pretrained = false")
     whole = torchvision.models.alexnet(dropout=options.dropout)
     if pretrained:
-        whole.load_state_dict(_imagenet_weights(torchvision.models.AlexNet_Weights.IMAGENET1K_V1))
+        whole.load_state_dict(published_weights(torchvision.models.AlexNet_Weights.IMAGENET1K_V1))
     layers, head = list(whole.features), list(whole.classifier)
     if channels != 3:
         layers[0] = nn.Conv2d(channels, 64, 11, stride=4, padding=2)
@@ -46,12 +45,3 @@ def alexnet(*, classes: int, channels: int, size: int, pretrained: bool, options
     units["hidden2"] = nn.Sequential(*head[3:6])
     units["last"] = nn.Linear(4096, classes)
     return Units(units)
-
-
-def _imagenet_weights(weights: Any) -> dict[str, torch.Tensor]:
-    try:
-        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (OSError, HTTPException, RuntimeError) as error:  # URLError is an OSError; RuntimeError: wrong hash
-        folder = f"{torch.hub.get_dir()}/checkpoints"
-        raise RecipeError(f"network.pretrained: {weights.url} cannot be had ({error})",
-                          f"go online, put that file into {folder}, or set network.pretrained = false") from error

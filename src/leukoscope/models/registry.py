@@ -75,6 +75,11 @@ def network_names() -> tuple[str, ...]:
     return tuple(sorted(_REGISTRY))
 
 
+def smallest_input(name: str) -> int:
+    """Least side of the input in px that a network takes."""
+    return _entry(name).smallest
+
+
 def network_options(name: str) -> type[Section]:
     """The model of `network.options` of one network."""
     return _entry(name).options

@@ -1,0 +1,88 @@
+"""The camera behind the optics: pixels that gather light, shot noise, read noise, full well, bit depth.
+
+Every step is differentiable: noise is a fixed draw scaled by its standard deviation, and rounding passes the gradient
+on as it came. Signals are shares of a white field under all the light there is: 1 is an empty field behind an open
+pupil. Knows nothing of lamps and pupils.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["Camera", "draws_of", "image_numbers", "pool", "record"]
+
+TABLE = 1_000_003
+"""Draws that still images take theirs from, each from a place of its own; a prime, so that the places spread."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """photons: electrons that a pixel gathers from a white field; 0 for noiseless light. read_noise: electrons (root
+    mean square). full_well: electrons that a pixel can hold; 0 for no limit. bit_depth: of the converter, whose top is
+    the full well (a white field where there is none); 0 for none."""
+
+    photons: float = 0.0
+    read_noise: float = 0.0
+    full_well: float = 0.0
+    bit_depth: int = 0
+
+    @property
+    def top(self) -> float:
+        """The largest signal that is told apart, in white fields."""
+        return self.full_well / self.photons if self.full_well else 1.0
+
+
+def pool(images: Float[Tensor, "b 1 h w"], factor: int) -> Float[Tensor, "b 1 i j"]:
+    """Pixels `factor` times as large: each is the mean over a square. Rows and columns that fill none are cut off."""
+    return functional.avg_pool2d(images, factor) if factor > 1 else images
+
+
+def record(signal: Float[Tensor, "b 1 h w"], camera: Camera,
+           draws: Float[Tensor, "b 2 h w"] | None = None) -> Float[Tensor, "b 1 h w"]:
+    """What the camera reads, in white fields: E electrons become E + sqrt(E) d1 + read_noise d2 for two standard
+    normal `draws` a pixel, then are cut at the full well and rounded.
+
+    The normal law stands for Poisson's, and is close to it from about ten electrons on. ValueError where noise is
+    wanted and no draws are given.
+    """
+    if camera.photons:
+        if draws is None:
+            raise ValueError("draws: expected two standard normal numbers a pixel, got none")
+        electrons = signal * camera.photons
+        # A tenth of an electron at least: the root's slope is infinite at 0.
+        shot = electrons.clamp(min=0.1).sqrt() * draws[:, :1]
+        signal = (electrons + shot + camera.read_noise * draws[:, 1:]) / camera.photons
+        signal = signal.clamp(min=0.0)
+    if camera.full_well:
+        signal = signal.clamp(max=camera.top)
+    if camera.bit_depth:
+        steps = (2**camera.bit_depth - 1) / camera.top
+        rounded = (signal.clamp(0, camera.top) * steps).round() / steps
+        signal = signal + (rounded - signal).detach()
+    return signal
+
+
+def image_numbers(images: Float[Tensor, "b c h w"]) -> Int64[Tensor, " b"]:
+    """A number for each image from its pixels (level / 255), the same on every device and whatever stands beside it."""
+    levels = (images * 255).round().to(torch.int64).flatten(1)
+    places = torch.arange(levels.shape[1], device=levels.device) * 7919 % 104_729 + 1
+    return (levels * places).sum(1) % TABLE
+
+
+def draws_of(numbers: Int64[Tensor, " b"], height: int, width: int) -> Float[Tensor, "b 2 h w"]:
+    """Standard normal draws that an image's number fixes: a stretch of one table, from a place it gives."""
+    table = torch.from_numpy(_table()).to(numbers.device)
+    along = torch.arange(2 * height * width, device=numbers.device)
+    return table[(numbers[:, None] + along) % TABLE].view(-1, 2, height, width)
+
+
+@lru_cache(maxsize=1)
+def _table() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(TABLE).astype(np.float32)

@@ -1,0 +1,210 @@
+"""The microscope as a module: what it starts from, what it learns, that it is the same everywhere, what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from leukoscope.errors import RecipeError, RunError
+from leukoscope.models import Units
+from leukoscope.optics import aperture, image_pupil, incoherent_psf
+from leukoscope.optics_layer import (
+    Microscope,
+    StillMicroscope,
+    check_microscope,
+    microscope_of,
+    psf_radius,
+    ring_means,
+    sensor_size,
+    with_microscope,
+)
+from leukoscope.recipe import Optics
+
+NOISY: dict[str, Any] = {"constraint": "sum", "photons": 200.0, "read_noise": 2.0, "full_well": 400.0, "bit_depth": 8}
+
+
+def optics(**values: Any) -> Optics:
+    return Optics(**{"simulate": True, "grid": 15, "window": 15, **values})
+
+
+def cells(count: int = 3, size: int = 24) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, size, size), generator=torch.Generator().manual_seed(0)) / 255
+
+
+def test_it_starts_with_equal_lamps_and_an_open_pupil():
+    microscope = Microscope(optics(grid=63, window=31))
+    torch.testing.assert_close(microscope.illumination(), torch.full((3,), 1 / 3))
+    np.testing.assert_allclose(microscope.amplitude().detach(), aperture(63), atol=1e-6)
+    expected = incoherent_psf(image_pupil(torch.from_numpy(aperture(63)), None, 0.46), numerical_aperture=0.95,
+                              wavelength=0.46, pixel=0.1, window=31)
+    torch.testing.assert_close(microscope.psf()[2].double(), expected, rtol=0, atol=1e-6)
+    assert microscope.summary()["throughput"] == pytest.approx(1)
+
+
+def test_a_disc_is_dim_outside_but_can_be_learned():
+    amplitude = Microscope(optics(grid=63, start="disc", disc=0.5)).amplitude().detach().numpy()
+    assert amplitude[31, 31] == pytest.approx(1, abs=1e-5)
+    assert amplitude[31, 58] == pytest.approx(0.05, abs=1e-3)
+    assert amplitude[0, 0] == 0
+
+
+def test_an_aberration_widens_the_psf_and_can_be_held_or_learned():
+    plain, held = (Microscope(optics(grid=31, window=31, defocus=d)) for d in (0.0, 0.15))
+    assert held.summary()["psf_radius"] > 1.3 * plain.summary()["psf_radius"]
+    assert held.summary()["defocus"] == pytest.approx(0.15)
+    assert not held.wavefront.requires_grad
+    learned = Microscope(optics(learn=("aberration",), spherical=0.1))
+    learned(cells()).square().mean().backward()
+    assert learned.wavefront.grad is not None
+    assert learned.wavefront.grad[1] != 0
+    assert (learned.lamps.grad, learned.mask.grad) == (None, None)
+
+
+@pytest.mark.parametrize("transfer", ["incoherent", "free"])
+def test_what_is_learned_is_what_the_recipe_says(transfer):
+    for learn in ((), ("illumination",), ("pupil",), ("illumination", "pupil")):
+        microscope = Microscope(optics(learn=learn, transfer=transfer))
+        assert microscope.lamps.requires_grad == ("illumination" in learn)
+        assert microscope.mask.requires_grad == ("pupil" in learn)
+        if learn:
+            (microscope(cells()) ** 2).mean().backward()
+            for p in microscope.parameters():
+                assert (p.grad is not None and bool(p.grad.any())) == p.requires_grad
+
+
+@pytest.mark.parametrize("more", [{"transfer": "free"}, {}, {"constraint": "sum"}, {"constraint": "power"},
+                                  {"learn": ("illumination", "pupil", "aberration"), "defocus": 0.05, "light": "srgb"},
+                                  {**NOISY, "bit_depth": 0}])
+def test_gradients_of_every_learned_parameter(more):
+    microscope = Microscope(optics(grid=5, window=5, pool=2, **more)).double().eval()
+    images = cells(2, 8).double()
+    names = [name for name, p in microscope.named_parameters() if p.requires_grad]
+
+    def image(*values: torch.Tensor) -> torch.Tensor:
+        for name, value in zip(names, values, strict=True):
+            delattr(microscope, name)
+            setattr(microscope, name, value)
+        return microscope.recorded(images)
+
+    with torch.no_grad():  # away from the start, where softplus and the constraints are not special
+        values = [(p + 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(2)).double()).requires_grad_()
+                  for p in microscope.parameters() if p.requires_grad]
+    for name in names:
+        del microscope._parameters[name]
+        setattr(microscope, name, None)
+    assert torch.autograd.gradcheck(image, values)
+
+
+@pytest.mark.parametrize(("constraint", "total"), [("sum", lambda w: w.sum()), ("power", lambda w: (w**2).sum())])
+def test_constrained_lamps_share_what_there_is(constraint, total):
+    microscope = Microscope(optics(constraint=constraint))
+    with torch.no_grad():
+        microscope.lamps.copy_(torch.tensor([-3.0, 0.5, 9.0]))
+    weights = microscope.illumination().detach()
+    assert float(total(weights)) == pytest.approx(1, abs=1e-6)
+    assert float(weights.min()) > 0
+
+
+def test_noise_is_new_in_training_and_an_images_own_in_evaluation():
+    microscope = Microscope(optics(**NOISY))
+    torch.manual_seed(0)
+    assert not torch.equal(microscope(cells()), microscope(cells()))
+    torch.manual_seed(0)
+    first = microscope(cells())
+    torch.manual_seed(0)
+    assert torch.equal(first, microscope(cells()))
+    microscope.eval()
+    whole = microscope(cells(5))
+    assert torch.equal(whole, microscope(cells(5)))
+    torch.testing.assert_close(whole[2:3], microscope(cells(5)[2:3]), rtol=0, atol=1e-6)
+    whole = whole.detach()
+    assert float(whole.max()) <= 2.0
+    levels = whole * 255 / 2
+    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-3)
+
+
+def test_a_dark_pupil_costs_light():
+    bright, dim = (Microscope(optics(grid=63, start=start, disc=0.5, constraint="sum", photons=1e8)).eval()
+                   for start in ("open", "disc"))
+    white = torch.ones(1, 3, 24, 24)
+    assert bright(white).mean().item() == pytest.approx(1, abs=1e-3)
+    assert dim(white).mean().item() == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("more", [{"pool": 2}, {"transfer": "free"}, {"light": "srgb", "pool": 3},
+                                  {k: v for k, v in NOISY.items() if k != "bit_depth"}])
+def test_it_is_the_same_when_exported(more, tmp_path):
+    microscope = Microscope(optics(**more)).eval()
+    with torch.no_grad():
+        microscope.mask.add_(torch.randn(15, 15, generator=torch.Generator().manual_seed(4)))
+    path = tmp_path / "microscope.onnx"
+    batch = torch.export.Dim("batch", min=1, max=64)
+    with warnings.catch_warnings():  # the exporter's own: it uses what torch will leave
+        warnings.simplefilter("ignore")
+        torch.onnx.export(StillMicroscope(microscope), (cells(),), path, dynamo=True, dynamic_shapes=({0: batch},),
+                          verbose=False)
+    onnx.checker.check_model(onnx.load(path))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: cells(5).numpy()})
+    np.testing.assert_allclose(found, microscope(cells(5)).detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("more", [{}, {"transfer": "free"}, {k: v for k, v in NOISY.items() if k != "bit_depth"}])
+def test_it_is_the_same_on_a_gpu(more):
+    here = Microscope(optics(pool=2, **more)).eval()
+    there = copy.deepcopy(here).cuda()
+    torch.testing.assert_close(there(cells().cuda()).cpu(), here(cells()), rtol=0, atol=2e-5)
+
+
+def test_it_stands_in_front_of_a_network_with_a_gain_between():
+    network = with_microscope(Units({"last": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 2))}),
+                              optics(pool=2))
+    assert network.units == ("microscope", "gain", "last")
+    assert microscope_of(network) is network.microscope
+    assert microscope_of(torch.nn.Linear(1, 1)) is None
+    images = network.gain(network.microscope(cells(16)))
+    assert images.mean().item() == pytest.approx(0, abs=1e-5)
+    assert images.std(correction=0).item() == pytest.approx(1, abs=2e-2)
+    assert network(cells()).shape == (3, 2)
+    assert set(network.state_dict()) >= {"microscope.lamps", "microscope.mask", "microscope.wavefront"}
+
+
+def test_the_sensor_has_whole_pixels():
+    assert sensor_size(optics(pool=6, window=63), 200) == 33
+    assert sensor_size(optics(pool=4, window=63), 200) == 50
+    with pytest.raises(RecipeError, match=r"optics.window = 63: half of it must be smaller than the input of 31 px"):
+        sensor_size(optics(window=63), 31)
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("lamps", float("nan"), "lamps holds a value that is not a number"),
+    ("mask", float("inf"), "mask holds a value that is not a number"),
+    ("wavefront", float("nan"), "wavefront holds a value that is not a number"),
+    ("lamps", -1e4, "every weight of microscope.lamps is zero"),
+    ("mask", -1e4, "every weight of microscope.mask is zero"),
+])
+def test_loaded_weights_that_make_no_microscope_are_refused(name, value, words):
+    microscope = Microscope(optics())
+    check_microscope(microscope, "run")
+    with torch.no_grad():
+        getattr(microscope, name).fill_(value)
+    with pytest.raises(RunError, match=words):
+        check_microscope(microscope, "run")
+
+
+def test_summaries_of_a_pupil_and_a_psf():
+    assert ring_means(aperture(63)) == pytest.approx(np.ones(8), abs=1e-12)
+    inner = ring_means(aperture(127, 0.5))
+    assert inner[:3] == pytest.approx(np.ones(3), abs=1e-12)
+    assert inner[5:] == pytest.approx(np.zeros(3), abs=1e-12)
+    spot = np.zeros((1, 5, 5))
+    spot[0, 2, 0] = spot[0, 2, 4] = 0.5
+    assert psf_radius(spot, 0.1) == pytest.approx([0.2])
