@@ -28,6 +28,7 @@ from .estimate import Comparison, Estimate, check_confidence, no_estimate, numbe
 from .paired import holm, mcnemar, mcnemar_p, paired_difference
 from .ranking import PseudoUnits, Ranking, rank_cells, ranking_units, weighted_areas
 from .rates import cluster_rate, design_effect, difference, exact, wilson
+from .repeats import repeated_difference, repeated_rate
 
 __all__ = [
     "DELONG",
@@ -64,6 +65,8 @@ __all__ = [
     "placements",
     "rank_cells",
     "ranking_units",
+    "repeated_difference",
+    "repeated_rate",
     "weighted_areas",
     "wilson",
 ]

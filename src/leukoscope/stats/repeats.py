@@ -1,0 +1,97 @@
+"""Training repeated from other random weights: rates and their differences for a new network on new cells.
+
+Two things vary: which cells are tested, and how training happened to go. Cells that several networks of one kind judge
+are no new cells, and repeats of one kind differ less than new ones on new cells would; so both variances are added.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+from scipy.stats import t as student
+
+from ..errors import LeukoscopeError
+from .estimate import Comparison, Estimate, check_confidence, check_same_length, no_estimate, number_clusters
+from .rates import wilson_bounds
+
+
+def repeated_rate(right: Bool[np.ndarray, "repeats n"], clusters: Shaped[np.ndarray, " n"] | None = None,
+                  confidence: float = 0.95) -> Estimate:
+    """The mean rate of `repeats` networks on the same n cells, in [0, 1].
+
+    The interval is Wilson's at the number of independent cells that gives the same standard error: cluster-robust over
+    cells (clusters: the subject of each), plus the variance between repeats over their number, with Student's t
+    (Satterthwaite's degrees of freedom). With one repeat, how training went is not counted.
+    """
+    half = check_confidence(confidence)
+    _check(right)
+    cells, freedom = _over_cells(right.mean(0), clusters)
+    value = float(right.mean())
+    error2, freedom = _added([(cells, freedom), _between(right)])
+    independent = _independent(value, error2, freedom, right.shape[1])
+    low, high = wilson_bounds(value, independent, -float(student.ppf(half, freedom)))
+    return Estimate(value, low, high, _method(right, "wilson over cells"))
+
+
+def repeated_difference(first: Bool[np.ndarray, "repeats n"], second: Bool[np.ndarray, "others n"],
+                        clusters: Shaped[np.ndarray, " n"] | None = None, confidence: float = 0.95) -> Comparison:
+    """Mean rate of the first kind of network minus that of the second, on the same n cells, in [-1, 1], and a test
+    against none. Paired by cell; standard error as in `repeated_rate`, over the differences."""
+    half = check_confidence(confidence)
+    _check(first)
+    _check(second)
+    check_same_length(first=first, second=second)
+    method = _method(first if len(first) < len(second) else second, "paired t over cells")
+    change = first.mean(0) - second.mean(0)
+    value = float(change.mean())
+    error2, freedom = _added([_over_cells(change, clusters), _between(first), _between(second)])
+    if error2 == 0:
+        return Comparison(no_estimate("no interval: no cell was judged differently", value), 1.0 if value == 0 else
+                          None, method)
+    error = math.sqrt(error2)
+    reach = -float(student.ppf(half, freedom)) * error
+    return Comparison(Estimate(value, max(value - reach, -1.0), min(value + reach, 1.0), method),
+                      2 * float(student.sf(abs(value) / error, freedom)), method)
+
+
+def _check(right: np.ndarray) -> None:
+    if right.ndim != 2 or not right.shape[0] or right.shape[1] < 2:
+        raise LeukoscopeError(f"repeats: expected (repeats, cells) with at least two cells, got {right.shape}",
+                              "test every repeat on the same cells")
+
+
+def _over_cells(values: np.ndarray, clusters: np.ndarray | None) -> tuple[float, float]:
+    """(variance of the mean, degrees of freedom), cluster-robust."""
+    numbers, count = number_clusters(clusters) if clusters is not None else (np.arange(values.size), values.size)
+    if count < 2:
+        raise LeukoscopeError("repeats: every cell is of one subject, so nothing can be said of others",
+                              "test on several subjects")
+    sums = np.bincount(numbers, values - values.mean(), count)
+    return count / (count - 1) * float((sums**2).sum()) / values.size**2, count - 1.0
+
+
+def _between(right: np.ndarray) -> tuple[float, float]:
+    """(variance of the mean over repeats, degrees of freedom); nothing with one repeat."""
+    repeats = len(right)
+    return (0.0, 1.0) if repeats == 1 else (float(right.mean(1).var(ddof=1)) / repeats, repeats - 1.0)
+
+
+def _added(parts: list[tuple[float, float]]) -> tuple[float, float]:
+    """The sum of variances and its degrees of freedom (Satterthwaite 1946)."""
+    total = sum(variance for variance, _ in parts)
+    weighed = sum(variance**2 / freedom for variance, freedom in parts)
+    return total, total**2 / weighed if weighed > 0 else parts[0][1]
+
+
+def _independent(value: float, error2: float, freedom: float, cells: int) -> float:
+    """How many independent cells have this standard error; clusters, at most all cells, where none was judged
+    differently and the error says nothing."""
+    if error2 == 0 or value in (0.0, 1.0):
+        return min(freedom + 1, float(cells))
+    return value * (1 - value) / error2
+
+
+def _method(right: np.ndarray, what: str) -> str:
+    return f"{what} and repeats" if len(right) > 1 else f"{what}; one training each, so its luck is not counted"
