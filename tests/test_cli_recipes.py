@@ -20,6 +20,9 @@ TWO = ("--set", 'data.classes=["neutrophil", "lymphocyte"]', "--set", "data.posi
        "--set", "augment.copies={neutrophil = 10, lymphocyte = 12}", "--set", "pca.components=5",
        "--set", "pca.variance=0")
 
+OPTICS = ("--scale", "small", "--set", "network.name=lenet5", "--set", "optics.window=31", "--set", "optics.grid=31")
+SIZES = {"alexnet": "64", "noshad": "32", "dimuro": "96"}
+
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Iterator[Path]:
@@ -40,16 +43,18 @@ def workplace(tmp_path_factory) -> Iterator[Path]:
 @pytest.mark.parametrize("name", sorted(builtin_recipes()))
 def test_recipe(name, workplace, monkeypatch):
     monkeypatch.setenv("LEUKOSCOPE_CACHE", str(workplace / "cache"))
-    size = "64" if "alexnet" in name else "32" if "noshad" in name else "16"
+    size = next((size for word, size in SIZES.items() if word in name), "16")
     more = {"almotairi2020-transfer": ("--set", f"network.start={workplace / 'start'}"),
             "almotairi2020-alexnet": ("--set", "network.pretrained=false"),
+            **dict.fromkeys(("dimuro2020", "dimuro2020-sensor"), OPTICS),
             **dict.fromkeys(("noshad2021-cnmc", "noshad2021-allidb", "noshad2021-ablation"), TWO)}.get(name, ())
     out = workplace / name
     answer = leukoscope("train", name, "--data", workplace / "cells.parquet", "-o", out, *SMALL,
                         "--set", f"preprocess.size={size}", *more, "--json")
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)
-    runs = [out / variant for variant in load_recipe(name).variants] or [out]
+    scale = "small" if OPTICS[1] in more else "full"
+    runs = [out / variant for variant in load_recipe(name, scale=scale).variants] or [out]
     for run in runs:
         metrics = json.loads((run / "metrics.json").read_text())
         assert sum(map(sum, metrics["confusion"])) == metrics["cells"] > 0

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from . import __version__, cli_data, console
+from . import __version__, cli_data, cli_optics, console
 from .errors import LeukoscopeError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     epilog="Start with: leukoscope demo",
 )
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_optics.app, name="optics")
 
 Data = Annotated[Path, typer.Option("--data", help="The manifest: cells.parquet or cells.csv.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a key: --set training.epochs=5. Repeatable.")]
@@ -131,12 +132,13 @@ def features(
 
 @app.command(epilog="Example: leukoscope reproduce almotairi2020 --data PBC_dataset_normal_DIB -o repro --scale small")
 def reproduce(
-    paper: Annotated[str, typer.Argument(help="almotairi2020 or noshad2021.")],
+    paper: Annotated[str, typer.Argument(help="almotairi2020, dimuro2020 or noshad2021.")],
     data: Annotated[Path, typer.Option("--data", help="The folder of the data set, or a manifest.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder for all its runs.")],
     scale: Annotated[Literal["small", "full"], typer.Option(help="small fits two cores.")] = "full",
     protocol: Annotated[Literal["clean", "paper", "both"], typer.Option(help="One protocol, or both.")] = "clean",
     transfer: Annotated[Path | None, typer.Option(help="A small data set to transfer to: folder or manifest.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Trainings of each network (dimuro2020: 3).")] = None,
     settings: Set = None,
     resume: Resume = False,
     skip_damaged: SkipDamaged = False,
@@ -146,8 +148,8 @@ def reproduce(
 
     with console.training() as on_event:
         outcome = reproduce_paper(paper, data, out, scale=scale, protocol=protocol, transfer=transfer,
-                                  settings=settings or [], resume=resume, skip_damaged=skip_damaged,
-                                  on_event=on_event)
+                                  settings=settings or [], repeats=repeats, resume=resume,
+                                  skip_damaged=skip_damaged, on_event=on_event)
     console.show_lines(outcome.lines)
 
 
@@ -191,5 +193,7 @@ def _subcommand() -> str:
         if word.startswith("-"):
             break
         words.append(word)
-    known = {"data"} | {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
-    return "".join(f"{w} " for w in words[: 2 if words[:1] == ["data"] else 1] if w in known or words[0] == "data")
+    groups = {group.name for group in app.registered_groups}
+    known = groups | {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    grouped = words[:1] != [] and words[0] in groups
+    return "".join(f"{w} " for w in words[: 2 if grouped else 1] if w in known or grouped)

@@ -15,13 +15,15 @@ import numpy as np
 import polars as pl
 import torch
 
-from .errors import LeukoscopeError, ManifestError, RunError
+from .errors import ManifestError, RunError
 from .evaluate import evaluate
+from .experiments_cells import cell_pixels, example_cell, first_of_each_class
+from .experiments_optics import draw_optics
 from .figures import feature_map_sheet, save_png
 from .figures_pca import components_sheet, reconstruction_sheet, variance_curve
 from .figures_pipeline import pipeline_strip
 from .files import read_json, write_json
-from .images import crop_centre, read_cell, read_image, resize
+from .images import crop_centre, resize
 from .manifest import write_manifest, write_table
 from .predict import feature_maps, input_steps, mean_over_folds, predict_run
 from .recipe import Recipe, expand_variants
@@ -77,9 +79,11 @@ def run_experiment(
 
 def _one_run(recipe: Recipe, manifest: pl.DataFrame, out: Path, **options: Any) -> Outcome:
     run = train(recipe, manifest, out, **options)
-    example = _example_cell(run)
+    example = example_cell(run)
     draw_features(run.folder, example, run.folder / "figures" / "feature_maps", fold=run.folds[0])
     draw_input(run, example, run.folder / "figures" / "input", fold=run.folds[0])
+    if recipe.optics.simulate:
+        draw_optics(run, fold=run.folds[0])
     page = write_report(run.folder)
     metrics = read_json(run.folder / "metrics.json")
     guard = read_json(run.folder / "guard.json")
@@ -149,7 +153,7 @@ def evaluate_run(
 def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0) -> Path:
     """Draw what each unit of a run's network makes of a cell, as one PNG in `out`. `cell` is a cell_id or a file."""
     run = Run(folder)
-    pixels = _pixels_of(run, cell)
+    pixels = cell_pixels(run, cell)
     path = out / f"{_file_name(cell)}.png"
     preprocess = run.recipe.preprocess
     shown = resize(crop_centre(pixels, preprocess.crop), preprocess.size)
@@ -159,7 +163,7 @@ def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0) -> Path:
 
 def draw_input(run: Run, cell: str, out: Path, *, fold: int = 0) -> None:
     """Draw, as PNG files in `out`, what becomes of a cell before the network sees it, and the fold's components."""
-    pixels = _pixels_of(run, cell)
+    pixels = cell_pixels(run, cell)
     if run.recipe.preprocess.input == "edges":
         steps = input_steps(run, fold, pixels)
         save_png(pipeline_strip(steps.cell, steps.grey, steps.responses, steps.latency, steps.steps, steps.stages),
@@ -170,7 +174,8 @@ def draw_input(run: Run, cell: str, out: Path, *, fold: int = 0) -> None:
         save_png(components_sheet(stages.pca, size, channels), out / "2_mean_and_first_components.png")
         save_png(variance_curve(stages.pca), out / "3_variance_kept.png")
         if channels == 1:
-            samples = np.stack([_input_before_components(run, stages, one) for one in _some_cells(run)])
+            some = list(first_of_each_class(run).values())[:3]
+            samples = np.stack([_input_before_components(run, stages, one) for one in some])
             counts = [k for k in REBUILT_FROM if k < len(stages.pca.components)]
             save_png(reconstruction_sheet(stages.pca, samples, (*counts, len(stages.pca.components))),
                      out / "4_rebuilt_from_components.png")
@@ -179,28 +184,8 @@ def draw_input(run: Run, cell: str, out: Path, *, fold: int = 0) -> None:
 def _input_before_components(run: Run, stages: Stages, cell: str) -> np.ndarray:
     """(size, size) input of one cell before it is projected."""
     preprocess = run.recipe.preprocess
-    pixels = resize(crop_centre(_pixels_of(run, cell), preprocess.crop), preprocess.size)
+    pixels = resize(crop_centre(cell_pixels(run, cell), preprocess.crop), preprocess.size)
     return stages.flat(torch.from_numpy(stages.levels(pixels[None]))).view(preprocess.size, preprocess.size).numpy()
-
-
-def _some_cells(run: Run) -> list[str]:
-    """The first tested cell of each of the first three classes."""
-    first = [run.predictions.filter(pl.col("label") == name)["cell_id"].head(1).to_list() for name in run.classes]
-    return [cell for found in first for cell in found][:3]
-
-
-def _pixels_of(run: Run, cell: str) -> np.ndarray:
-    """The pixels of a cell_id of the run, or of a file."""
-    rows = run.manifest.filter(pl.col("cell_id") == cell)
-    if rows.height:
-        row = rows.row(0, named=True)
-        if row.get("copy"):
-            raise LeukoscopeError(f"{cell}: a changed copy, which is in no file", f"name its cell: {row['original']}")
-        return read_cell(row)
-    if Path(cell).is_file():
-        return read_image(Path(cell))
-    raise LeukoscopeError(f"{cell}: neither a cell of {run.folder} nor a file",
-                          f"cells are named in {run.folder / 'manifest.parquet'}, such as {run.manifest['cell_id'][0]}")
 
 
 def _file_name(cell: str) -> str:
@@ -218,8 +203,3 @@ def write_any_report(folder: Path) -> Path:
                        "finish it with: leukoscope train ... --resume")
     return write_report(folder)
 
-
-def _example_cell(run: Run) -> str:
-    """The first cell of the first class in the test part: the same for every run on the same split."""
-    first = run.predictions.filter(pl.col("label") == run.classes[0])
-    return str((first if first.height else run.predictions)["cell_id"][0])

@@ -1,15 +1,16 @@
 """The page of several runs: variants of an ablation, or networks beside each other.
 
 `study.json` in the folder says which: {"title": ..., "runs": ["none", "1", ...], "paper": {"1": {"accuracy": 0.968}}};
-"description", "source" (what the paper's figures are from) and "tables" of text, made elsewhere ([{"title": ...,
-"columns": [...], "rows": [[...]], "note": ...}]), may be added. Each run is a folder below, by relative
+"description", "source" (what the paper's figures are from), "tables" of text, made elsewhere ([{"title": ...,
+"columns": [...], "rows": [[...]], "note": ...}]) and "published" ({name: {pixels: accuracy}}, beside the curves of
+microscopes) may be added. Each run is a folder below, by relative
 path. Without the file, every finished run directly below is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .figures import dots_figure
 from .files import read_json, write_text
 from .pages import percent, plain
 from .report_data import verdict
+from .report_optics import confusion_figures, cost_figures
 from .report_read import Results, read_results
 from .report_words import weakest
 from .stats import Comparison, holm, paired_difference
@@ -29,6 +31,9 @@ from .stats import Comparison, holm, paired_difference
 COLUMNS = ("accuracy", "macro_sensitivity", "macro_ppv", "macro_f1", "macro_auc", "log_loss")
 FIGURES = (("accuracy", "Accuracy"), ("macro_sensitivity", "Sensitivity, mean over classes"),
            ("macro_f1", "F1, mean over classes"), ("macro_auc", "AUC, mean over classes"))
+
+MANY = 16
+"""Of more runs, one figure of dots is enough."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Study:
     runs: Mapping[str, Results]
     paper: Mapping[str, Mapping[str, float]]
     tables: Sequence[Mapping[str, Any]] = ()
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def write_study(folder: Path) -> Path:
@@ -54,6 +60,8 @@ def write_study(folder: Path) -> Path:
     path = folder / "study.html"
     write_text(path, pages.render(
         "study.html", study=study, rows=rows, notes=notes, figures=_figures(study, keys),
+        curves=[pages.svg(figure) for figure in cost_figures(study.runs.values(), study.published)],
+        matrices=[pages.svg(figure) for figure in confusion_figures(study.runs.values())],
         names=[numbers.name_of(key) for key in keys], paper_names=[numbers.name_of(key) for key in paper_keys(study)],
         confidence=percent(metrics[0].get("confidence", 0.95), 0), compared=any(row["against"] for row in rows),
         clustered=subjects_known(next(iter(study.runs.values()))), same_cells=_same_cells(list(study.runs.values())),
@@ -78,7 +86,8 @@ def read_study(folder: Path) -> Study:
     return Study(
         title=str(told.get("title") or folder.resolve().name), description=str(told.get("description") or ""),
         source=str(told.get("source") or ""), runs={name: read_results(folder / name) for name in names},
-        paper=told.get("paper") or {}, tables=_tables(told.get("tables") or [], file))
+        paper=told.get("paper") or {}, tables=_tables(told.get("tables") or [], file),
+        published=told.get("published") or {})
 
 
 def _tables(told: Any, file: Path) -> list[Mapping[str, Any]]:
@@ -122,7 +131,7 @@ def _rows(study: Study, keys: Sequence[str], notes: numbers.Notes) -> list[dict[
 
 def _figures(study: Study, keys: Sequence[str]) -> list[Any]:
     drawn = []
-    for key, title in FIGURES:
+    for key, title in FIGURES[:1] if len(study.runs) > MANY else FIGURES:
         if key not in keys:
             continue
         others = [study.paper.get(name, {}).get(key) for name in study.runs]

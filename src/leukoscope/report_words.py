@@ -10,7 +10,7 @@ from .recipe import Augment, Recipe
 from .report_read import Results
 
 NETWORKS = {"wbcsnet": "WBCsNet", "wbcsnet2": "WBCsNet-2", "lenet5": "LeNet-5", "alexnet": "AlexNet",
-            "resnet31": "The 31-layer residual network"}
+            "resnet31": "The 31-layer residual network", "densenet121": "DenseNet-121"}
 CROSSES = "\u202f×\u202f"
 
 
@@ -126,6 +126,7 @@ def recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
     return [
         ("Network", network_name(recipe) + (f" ({options})" if options else "")),
         ("Input", _input(recipe)),
+        *([("Microscope", _microscope(recipe))] if recipe.optics.simulate else []),
         ("Augmentation", _augmentation(recipe.augment)),
         ("Optimiser", rate + schedule[training.schedule]),
         ("Class balance", balance[training.balance]),
@@ -134,6 +135,25 @@ def recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
         ("Seed", str(recipe.seed)),
         *([("Source", plain(recipe.source))] if recipe.source else []),
     ]
+
+
+def optics_words(recipe: Recipe | None) -> str:
+    """What the microscope could learn and what it cost, in two sentences; empty without one."""
+    if recipe is None or not recipe.optics.simulate:
+        return ""
+    optics = recipe.optics
+    free = optics.transfer == "free"
+    names = {"illumination": "the lamps", "pupil": "the transfer function" if free else "the pupil's mask",
+             "aberration": "the wavefront"}
+    verb = "was" if len(optics.learn) == 1 and optics.learn != ("illumination",) else "were"
+    what = (f"{join([names[name] for name in optics.learn])} {verb} learned" if optics.learn else
+            "nothing was learned: all was held as it began")
+    light = "without noise" if not optics.photons else (
+        f"from {count(optics.photons)} photons a pixel, read with {optics.read_noise:g} electrons of noise")
+    kind = ("The transfer function is free, as in the paper: no lens can build it" if free else
+            f"Light is incoherent, the numerical aperture {optics.numerical_aperture:g}")
+    return (f"{what[:1].upper()}{what[1:]}. {kind}; the sensor's pixels are {optics.pool} times as large as the "
+            f"input's along each axis ({optics.pool * optics.pixel:g} µm), {light}.")
 
 
 def _input(recipe: Recipe) -> str:
@@ -149,6 +169,14 @@ def _input(recipe: Recipe) -> str:
         plural(kept.components, "principal component") if kept.components else
         f"the principal components with {percent(kept.variance, 0)} of the variance") + f" (fitted on {fitted})"
     return f"{crop}{prepare.size}{CROSSES}{prepare.size} px {seen}{blur}, {values}{rebuilt}"
+
+
+def _microscope(recipe: Recipe) -> str:
+    optics = recipe.optics
+    learned = f"learns {join(list(optics.learn))} (rate {optics.learning_rate:g})" if optics.learn else "frozen"
+    seen = recipe.preprocess.size // optics.pool
+    photons = f", {count(optics.photons)} photons a pixel" if optics.photons else ""
+    return f"{optics.transfer} transfer, {learned}, sensor of {seen}{CROSSES}{seen} px (N = {optics.pool}){photons}"
 
 
 def _edges(recipe: Recipe) -> str:

@@ -9,10 +9,13 @@ from typing import Literal
 
 from ..errors import LeukoscopeError
 from ..experiments import OnEvent, Outcome
-from . import almotairi2020, noshad2021
+from . import almotairi2020, dimuro2020, noshad2021
 
 PAPERS: dict[str, Callable[..., Outcome]] = {
-    "almotairi2020": almotairi2020.reproduce, "noshad2021": noshad2021.reproduce}
+    "almotairi2020": almotairi2020.reproduce, "dimuro2020": dimuro2020.reproduce,
+    "noshad2021": noshad2021.reproduce}
+REPEATING = ("dimuro2020",)
+"""Papers whose runs are repeated from other weights."""
 
 
 def reproduce_paper(
@@ -24,6 +27,7 @@ def reproduce_paper(
     protocol: Literal["clean", "paper", "both"] = "clean",
     transfer: Path | None = None,
     settings: Sequence[str] = (),
+    repeats: int | None = None,
     resume: bool = False,
     skip_damaged: bool = False,
     on_event: OnEvent | None = None,
@@ -32,6 +36,9 @@ def reproduce_paper(
     if paper not in PAPERS:
         near = get_close_matches(paper, PAPERS, n=3, cutoff=0.3)
         raise LeukoscopeError(f"{paper}: no such paper", f"choose {' or '.join(near or PAPERS)}")
+    if repeats is not None and paper not in REPEATING:
+        raise LeukoscopeError(f"--repeats: {paper} trains each network once", "leave the option out")
+    more = {"repeats": repeats} if paper in REPEATING else {}
     return PAPERS[paper](data, out, scale=scale, protocols=["clean", "paper"] if protocol == "both" else [protocol],
                          transfer=transfer, settings=settings, resume=resume,
-                         skip_damaged=skip_damaged, on_event=on_event)
+                         skip_damaged=skip_damaged, on_event=on_event, **more)

@@ -1,0 +1,95 @@
+"""Di Muro, "Optimal Blurring and Illumination Patterns for Leukocytes Classification".
+
+The microscope in front of DenseNet-121, for each N frozen and learned, trained several times from other weights; the
+paper's Table 1 beside ours, what learning brings at each N, and whether it makes up for the pixels that were given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from ..datasets import get_dataset
+from ..errors import LeukoscopeError, RecipeError
+from ..experiments import OnEvent, Outcome, run_experiment
+from ..files import write_json
+from ..manifest import read_manifest
+from ..recipe import Protocol, expand_variants, load_recipe
+from ..report import write_study
+from ..runs import fresh_network
+from ..train import check_folder
+from ..train_prepare import select_cells, with_classes
+from .dimuro2020_tables import PUBLISHED_CURVES, answers, table_one, text_table
+from .folders import whole_cells
+
+RECIPE = "dimuro2020"
+SOURCE = "Di Muro, Table 1: validation accuracy, seven of the eight classes"
+REPEATS = 3
+
+
+def reproduce(
+    data: Path,
+    out: Path,
+    *,
+    scale: str,
+    protocols: Sequence[Protocol],
+    transfer: Path | None,
+    settings: Sequence[str],
+    repeats: int | None,
+    resume: bool,
+    skip_damaged: bool,
+    on_event: OnEvent | None,
+) -> Outcome:
+    """Train every microscope of the recipe, `repeats` times (3 if None), each in a folder PROTOCOL/repeat-K/NAME."""
+    if transfer is not None:
+        raise LeukoscopeError("--transfer: dimuro2020 transfers to no other set", "leave the option out")
+    cells, remarks = _read_cells(data, skip_damaged)
+    count = repeats or REPEATS
+    lines, metrics, page = list(remarks), {}, out
+    for protocol in protocols:
+        _check(cells, protocol, scale, settings, [out / protocol / f"repeat-{k}" for k in range(count)], resume)
+    for protocol in protocols:
+        folder, found, names = out / protocol, [], []
+        for repeat in range(count):
+            recipe = load_recipe(RECIPE, protocol=protocol, scale=scale,
+                                 settings=[*settings, f"training.repeat={repeat}"])
+            run_experiment(recipe, cells, folder / f"repeat-{repeat}", resume=resume, skip_damaged=skip_damaged,
+                           on_event=on_event)
+            below = [name for name in expand_variants(recipe) if name]
+            names += [f"repeat-{repeat}/{name}" for name in below] or [f"repeat-{repeat}"]
+        study = {"title": f"The microscope that learns, {protocol} protocol, {scale} scale", "runs": names,
+                 "source": SOURCE, "description": " ".join(remarks), "published": PUBLISHED_CURVES}
+        write_json(folder / "study.json", study)
+        rows = table_one(folder)
+        tables, said = answers(folder, rows)
+        write_json(folder / "study.json", study | {"tables": [*tables], "description": " ".join([*said, *remarks])})
+        page = write_study(folder)
+        found = [line for table in tables for line in ("", table["title"], *text_table(table))]
+        lines += ["", f"protocol {protocol}, {scale} scale, {count} repeats", *found, "", *said, f"report: {page}"]
+        metrics[protocol] = {row.name: {"accuracy": row.accuracy.to_dict(), "repeats": row.repeats,
+                                        "cells": row.cells} for row in rows}
+    return Outcome(out, page, tuple(lines if remarks else lines[1:]), metrics)
+
+
+def _check(cells: pl.DataFrame, protocol: Protocol, scale: str, settings: Sequence[str], folders: Sequence[Path],
+           resume: bool) -> None:
+    """Whatever can be known to fail before the first of many runs is trained."""
+    recipe = load_recipe(RECIPE, protocol=protocol, scale=scale, settings=settings)
+    if recipe.training.repeat:
+        raise RecipeError("training.repeat: reproduce sets it itself", "say how often with --repeats")
+    classes = select_cells(cells, recipe.data, seed=recipe.seed).classes
+    for name, variant in expand_variants(recipe).items():
+        with torch.device("meta"):
+            fresh_network(with_classes(variant, classes))
+        for folder in folders:
+            check_folder(folder / name, resume)
+
+
+def _read_cells(data: Path, skip_damaged: bool) -> tuple[pl.DataFrame, list[str]]:
+    """A manifest from its file, or the eight classes of a folder of PBC and what it lacks."""
+    if not data.is_dir():
+        return read_manifest(data), []
+    return whole_cells(get_dataset("pbc").index(data, "eight"), data, skip_damaged=skip_damaged)
