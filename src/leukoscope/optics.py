@@ -166,11 +166,9 @@ def _channels(images: Tensor, expected: int) -> Tensor:
     return images
 
 
+@lru_cache(maxsize=64)
 def _basis(samples: int, window: int, step: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(window, samples) Fourier matrix from the pupil's grid to pixels; `step` is cut-off times pixel."""
-    return torch.from_numpy(_matrix(samples, window, step)).to(device, dtype)
-
-
-@lru_cache(maxsize=64)
-def _matrix(samples: int, window: int, step: float) -> np.ndarray:
-    return np.exp(2j * np.pi * step * np.outer(grid(window), grid(samples, 2 / samples)))
+    matrix = np.exp(2j * np.pi * step * np.outer(grid(window), grid(samples, 2 / samples)))
+    with torch.inference_mode(False):  # it outlives this call, and training may need it next
+        return torch.from_numpy(matrix).to(device, dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -91,8 +92,7 @@ class Microscope(nn.Module):
         """Optical path difference over the pupil in micrometres; None without aberrations."""
         if "aberration" not in self.optics.learn and not any(getattr(self.optics, name) for name in ABERRATIONS):
             return None
-        modes = torch.stack([self._constant(zernike(name, self.optics.grid)) for name in ABERRATIONS])
-        return torch.einsum("m,myx->yx", self.wavefront, modes)
+        return torch.einsum("m,myx->yx", self.wavefront, _modes(self.optics.grid, self.mask.dtype, self.mask.device))
 
     def psf(self) -> Float[Tensor, "k window window"]:
         """The PSF of each lamp's wavelength, or the one kernel of a free transfer function."""
@@ -125,10 +125,7 @@ class Microscope(nn.Module):
                 "psf_radius": float(sum(w * r for w, r in zip(weights, width, strict=True)))}
 
     def _aperture(self) -> Tensor:
-        return self._constant(aperture(self.optics.grid))
-
-    def _constant(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(self.mask.device, self.mask.dtype)
+        return _disc(self.optics.grid, self.mask.dtype, self.mask.device)
 
 
 class StillMicroscope(nn.Module):
@@ -207,6 +204,20 @@ def psf_radius(psf: np.ndarray, pixel: float) -> Sequence[float]:
     radius2 = along[:, None] ** 2 + along**2
     size = np.abs(psf)
     return np.sqrt((size * radius2).sum((1, 2)) / size.sum((1, 2))).tolist()
+
+
+@lru_cache(maxsize=16)
+def _disc(samples: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(samples, samples) the aperture, where it is needed; made once."""
+    with torch.inference_mode(False):  # it outlives this call, and training may need it next
+        return torch.from_numpy(aperture(samples)).to(device, dtype)
+
+
+@lru_cache(maxsize=16)
+def _modes(samples: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(3, samples, samples) the aberrations, as `_disc`."""
+    with torch.inference_mode(False):
+        return torch.from_numpy(np.stack([zernike(name, samples) for name in ABERRATIONS])).to(device, dtype)
 
 
 def _starting_mask(optics: Optics) -> Tensor:
