@@ -20,6 +20,7 @@ from .figures_common import (
     LINE,
     ORANGE,
     PURPLE,
+    ROW,
     SKY,
     SOFT,
     VERMILLION,
@@ -233,8 +234,9 @@ def cost_curves(curves: Sequence[Curve], *, title: str, xlabel: str,
                 published: Mapping[str, Mapping[float, float]] | None = None) -> Figure:
     """Accuracy against a cost, on a logarithmic axis: a line through the means of repeats, a band from the lowest to
     the highest, a dot a run. published: name -> x -> accuracy of figures from elsewhere, drawn hollow."""
-    figure = Figure(figsize=(5.6, 3.9))
-    axes = axes_at(figure, 0.72, 0.58, 4.7, 2.85)
+    below = ROW * (len(curves) + len(published or {})) + 0.15
+    figure = Figure(figsize=(5.6, 3.95 + below))
+    axes = axes_at(figure, 0.72, 0.58 + below, 4.7, 2.85)
     for i, curve in enumerate(curves):
         colour, dashes, marker = STYLES.get(curve.name, ((GREEN, PURPLE, INK)[i % 3], "-", "o"))
         xs = np.array(sorted(curve.points))
@@ -257,5 +259,5 @@ def cost_curves(curves: Sequence[Curve], *, title: str, xlabel: str,
     axes.set(xlabel=xlabel, ylabel="accuracy")
     axes.set_title(title, loc="left", pad=10)
     axes.grid(True, color=LINE)
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.2), borderaxespad=0)
     return figure

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RunError
-from ..pages import plural
+from ..pages import join, plural
 from ..report_optics import Kind, kinds, pixels_seen
 from ..report_read import Results
 from ..report_study import p_of, points, points_span, read_study
@@ -117,27 +117,31 @@ def _losses(rows: Sequence[Row], clusters: np.ndarray | None) -> dict[Kind, tupl
 
 def _sentences(gains: Mapping[Kind, tuple[Comparison, float | None]],
                losses: Mapping[Kind, tuple[Comparison, int]]) -> list[str]:
-    said = []
+    """One sentence on what learning brings, one on whether it makes up for the pixels given up."""
+    brings: dict[str, list[str]] = {}
     for kind, (comparison, p_value) in gains.items():
-        value = comparison.difference.value or 0.0
-        verdict = "helps" if value > 0 else "harms"
-        told = verdict if p_value is not None and p_value < 0.05 else "makes no difference that these cells can show"
-        said.append(f"{_where(kind)} learning the optics {told}: {_in_points(comparison)} points.")
+        shown = p_value is not None and p_value < 0.05
+        better = (comparison.difference.value or 0.0) > 0
+        told = ("helps" if better else "harms") if shown else "makes no difference that these cells can show"
+        brings.setdefault(told, []).append(_where(kind))
+    offset: dict[str, list[str]] = {}
     for kind, (comparison, reference) in losses.items():
         low, high = comparison.difference.low, comparison.difference.high
-        if low is not None and low > -MARGIN:
-            told = f"makes up for the pixels given up since N = {reference}: yes"
-        elif high is not None and high < 0:
-            told = f"makes up for the pixels given up since N = {reference}: no"
-        else:
-            told = f"makes up for the pixels given up since N = {reference}: these cells cannot tell"
-        said.append(f"{_where(kind)} learning {told} ({_in_points(comparison)} points; yes would be less than "
-                    f"{100 * MARGIN:g} below with confidence).")
-    return said
+        told = ("yes" if low is not None and low > -MARGIN else "no" if high is not None and high < 0 else
+                "these cells cannot tell")
+        offset.setdefault(f"{told} (against frozen optics at N = {reference})", []).append(_where(kind))
+    said = [f"Learning the optics {_listed(brings)}."] if brings else []
+    return said + ([f"Does it make up for the pixels given up, to within {100 * MARGIN:g} point? {_listed(offset)}."]
+                   if offset else [])
+
+
+def _listed(found: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{told} at {join(list(places))}" for told, places in found.items())
 
 
 def _where(kind: Kind) -> str:
-    return f"{'Free' if kind.free else 'Incoherent'}, N = {kind.pool}:"
+    photons = f", {kind.photons:,.0f} photons" if kind.photons else ""
+    return f"N = {kind.pool} ({'free' if kind.free else 'incoherent'}{photons})"
 
 
 def _right(results: Results, first: Results) -> np.ndarray:
