@@ -215,3 +215,18 @@ def test_every_kind_of_damage_is_named_by_audit_and_training_and_never_replaced(
     assert not named & set(pl.read_parquet(tmp_path / "run" / "predictions.parquet")["cell_id"])
     audited = json.loads(leukoscope("data", "audit", manifest, "-o", tmp_path / "audit", "--json").out)
     assert named == {row["cell_id"] for row in audited["damaged"]}
+
+
+@pytest.mark.parametrize(("words", "seen"), [
+    (("optics", "nothing"), "see leukoscope optics --help"), (("data", "index"), "see leukoscope data index --help"),
+    (("nothing",), "see leukoscope --help"), (("train",), "see leukoscope train --help"),
+    (("optics", "export", "--fold", "x"), "see leukoscope optics export --help")])
+def test_a_wrong_word_points_to_the_help_of_the_command_that_there_is(words, seen):
+    assert refusal(*words).endswith(seen)
+
+
+@pytest.mark.parametrize("group", ["data", "optics"])
+def test_a_group_alone_prints_its_help_and_nothing_more(group):
+    answer = leukoscope(group)
+    assert (answer.code, answer.err) == (2, "")
+    assert "Commands" in answer.out

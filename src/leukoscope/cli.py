@@ -169,6 +169,8 @@ def main() -> None:
     except LeukoscopeError as error:
         _fail(str(error))
     except TyperException as error:
+        if not error.format_message():  # a group without a command: its help is printed already
+            sys.exit(2)
         _fail(f"{' '.join(error.format_message().split()).rstrip('.')}; see leukoscope {_subcommand()}--help")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -188,12 +190,14 @@ def _fail(line: str) -> None:
 
 
 def _subcommand() -> str:
-    words = []
+    """The words of the command line that name a command that there is."""
+    words: list[str] = []
     for word in sys.argv[1:]:
-        if word.startswith("-"):
+        groups = {group.name: group.typer_instance for group in app.registered_groups}
+        inside = groups.get(words[0]) if words else app
+        commands = inside.registered_commands if inside is not None else []
+        names = {command.name or command.callback.__name__ for command in commands}  # type: ignore[union-attr]
+        if word not in names and (words or word not in groups):
             break
         words.append(word)
-    groups = {group.name for group in app.registered_groups}
-    known = groups | {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
-    grouped = words[:1] != [] and words[0] in groups
-    return "".join(f"{w} " for w in words[: 2 if grouped else 1] if w in known or grouped)
+    return "".join(f"{word} " for word in words)
