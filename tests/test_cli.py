@@ -55,11 +55,12 @@ def test_help_answers_without_loading_torch():
 
 
 @pytest.mark.parametrize("command", ["", "demo", "recipes", "train", "evaluate", "features", "reproduce", "report",
-                                     "data", "data list", "data info", "data get", "data index", "data audit"])
+                                     "data", "data list", "data info", "data get", "data index", "data audit",
+                                     "optics", "optics export", "optics simulate"])
 def test_every_command_has_help_with_an_example(command):
     answer = leukoscope(*command.split(), "--help")
     assert answer.code == 0
-    if command != "data":
+    if command not in ("data", "optics"):
         assert f"leukoscope {command}".strip() in answer.out.partition("Usage")[2].partition("\n")[2]
 
 
