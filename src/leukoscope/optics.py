@@ -153,7 +153,10 @@ def convolve(images: Float[Tensor, "b c h w"], kernels: Float[Tensor, "k window 
 
 
 def check_weights(weights: Tensor) -> None:
-    """ValueError for weights of lamps that are negative, all zero or not finite."""
+    """ValueError for weights of lamps that are negative, all zero or not finite. Not looked at on a GPU, which the
+    processor would have to wait for."""
+    if weights.device.type != "cpu":
+        return
     if not bool((torch.isfinite(weights) & (weights >= 0)).all()) or not bool((weights > 0).any()):
         raise ValueError(f"weights of the illumination: expected none negative and not all zero, got "
                          f"{', '.join(f'{w:g}' for w in weights.tolist())}")
@@ -166,9 +169,11 @@ def _channels(images: Tensor, expected: int) -> Tensor:
     return images
 
 
-@lru_cache(maxsize=64)
 def _basis(samples: int, window: int, step: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(window, samples) Fourier matrix from the pupil's grid to pixels; `step` is cut-off times pixel."""
-    matrix = np.exp(2j * np.pi * step * np.outer(grid(window), grid(samples, 2 / samples)))
-    with torch.inference_mode(False):  # it outlives this call, and training may need it next
-        return torch.from_numpy(matrix).to(device, dtype)
+    return torch.from_numpy(_matrix(samples, window, step)).to(device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _matrix(samples: int, window: int, step: float) -> np.ndarray:
+    return np.exp(2j * np.pi * step * np.outer(grid(window), grid(samples, 2 / samples)))

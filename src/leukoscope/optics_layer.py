@@ -92,7 +92,7 @@ class Microscope(nn.Module):
         """Optical path difference over the pupil in micrometres; None without aberrations."""
         if "aberration" not in self.optics.learn and not any(getattr(self.optics, name) for name in ABERRATIONS):
             return None
-        return torch.einsum("m,myx->yx", self.wavefront, _modes(self.optics.grid, self.mask.dtype, self.mask.device))
+        return torch.einsum("m,myx->yx", self.wavefront, self._constant(_modes(self.optics.grid)))
 
     def psf(self) -> Float[Tensor, "k window window"]:
         """The PSF of each lamp's wavelength, or the one kernel of a free transfer function."""
@@ -125,7 +125,10 @@ class Microscope(nn.Module):
                 "psf_radius": float(sum(w * r for w, r in zip(weights, width, strict=True)))}
 
     def _aperture(self) -> Tensor:
-        return _disc(self.optics.grid, self.mask.dtype, self.mask.device)
+        return self._constant(_disc(self.optics.grid))
+
+    def _constant(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.mask.device, self.mask.dtype)
 
 
 class StillMicroscope(nn.Module):
@@ -207,17 +210,15 @@ def psf_radius(psf: np.ndarray, pixel: float) -> Sequence[float]:
 
 
 @lru_cache(maxsize=16)
-def _disc(samples: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(samples, samples) the aperture, where it is needed; made once."""
-    with torch.inference_mode(False):  # it outlives this call, and training may need it next
-        return torch.from_numpy(aperture(samples)).to(device, dtype)
+def _disc(samples: int) -> np.ndarray:
+    """(samples, samples) the aperture, made once."""
+    return aperture(samples)
 
 
 @lru_cache(maxsize=16)
-def _modes(samples: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(3, samples, samples) the aberrations, as `_disc`."""
-    with torch.inference_mode(False):
-        return torch.from_numpy(np.stack([zernike(name, samples) for name in ABERRATIONS])).to(device, dtype)
+def _modes(samples: int) -> np.ndarray:
+    """(3, samples, samples) the aberrations, made once."""
+    return np.stack([zernike(name, samples) for name in ABERRATIONS])
 
 
 def _starting_mask(optics: Optics) -> Tensor:
