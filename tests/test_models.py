@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from leukoscope.errors import RecipeError
 from leukoscope.models import build_network, network_names, network_options
 from leukoscope.recipe import Network
 
-SMALLEST = {"wbcsnet": 8, "wbcsnet2": 8, "lenet5": 16, "alexnet": 63, "resnet31": 32}
+SMALLEST = {"wbcsnet": 8, "wbcsnet2": 8, "lenet5": 16, "alexnet": 63, "resnet31": 32, "densenet121": 29}
 
 
 def build(name: str, size: int, *, classes: int = 5, channels: int = 3, **options):
@@ -64,6 +65,83 @@ def test_lenet5_has_the_parameters_of_1998():
 def test_alexnet_has_the_parameters_that_torchvision_publishes():
     with torch.device("meta"):
         assert parameters(build("alexnet", 224, classes=1000)) == 61_100_840
+
+
+def densenet121_parameters(channels: int, classes: int) -> int:
+    """By hand: growth 32, a bottleneck of 128, blocks of 6, 12, 24 and 16 layers, halved by the transitions between.
+    No convolution has a bias; each batch normalisation has two numbers a map."""
+    total, maps = channels * 64 * 49 + 2 * 64, 64
+    for block in (6, 12, 24, 16):
+        for _ in range(block):
+            total += 2 * maps + maps * 128 + 2 * 128 + 128 * 32 * 9
+            maps += 32
+        if block != 16:
+            total += 2 * maps + maps * (maps // 2)
+            maps //= 2
+    assert maps == 1024
+    return total + 2 * maps + (maps + 1) * classes
+
+
+@pytest.mark.parametrize(("channels", "classes", "total"), [
+    (3, 1000, 7_978_856),  # as torchvision publishes
+    (3, 8, 7_978_856 - 1025 * 992),
+    (1, 8, 6_947_584 + 1025 * 8),  # 6,947,584 before the dense layer: 2 x 64 x 49 fewer than for three channels
+])
+def test_densenet121_has_the_parameters_that_torchvision_publishes(channels, classes, total):
+    with torch.device("meta"):
+        network = build("densenet121", 200, classes=classes, channels=channels)
+    assert parameters(network) == densenet121_parameters(channels, classes) == total
+    assert network.units == ("stem", "block1", "block2", "block3", "block4", "last")
+
+
+def test_densenet121_takes_any_side_from_29_px():
+    network = build("densenet121", 29, classes=8, channels=1).eval()
+    with torch.inference_mode():
+        sides = {size: [values.shape[-1] for values in network.unit_maps(torch.zeros(1, 1, size, size)).values()]
+                 for size in (29, 33, 200)}
+        assert network(torch.zeros(2, 1, 33, 33)).shape == (2, 8)
+        with pytest.raises(RuntimeError, match="Output size is too small"):
+            network(torch.zeros(1, 1, 28, 28))
+    assert sides == {29: [8, 4, 2, 1, 1], 33: [9, 4, 2, 1, 1], 200: [50, 25, 12, 6, 6]}
+
+
+@pytest.fixture(scope="module")
+def published() -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    """A DenseNet-121 of torchvision, no number in it left as it starts, and its weights under the names (and without
+    the counters) that the published file has."""
+    import torchvision.models
+
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = torchvision.models.densenet121().eval()
+    for name, value in network.state_dict().items():
+        if name.endswith("running_var"):
+            value.uniform_(0.8, 1.2, generator=generator)
+        elif value.dim() == 1 and value.dtype == torch.float32:
+            value.add_(0.1 * torch.randn(value.shape, generator=generator))
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name): value.clone()
+           for name, value in network.state_dict().items() if "num_batches_tracked" not in name}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    return network, old
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pretrained_densenet121_gives_a_grey_image_what_three_equal_channels_give(channels, published, monkeypatch):
+    reference, old = published
+    monkeypatch.setattr("leukoscope.models.densenet.published_weights", lambda weights: dict(old))
+    network = build_network(Network(name="densenet121", pretrained=True), classes=1000, channels=channels, size=40)
+    network.eval()
+    network.get_submodule("last.2").load_state_dict(reference.get_submodule("classifier").state_dict())
+    grey = torch.randn(2, 1, 40, 40, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        found = network(grey.expand(-1, channels, -1, -1))
+        expected = reference(grey.expand(-1, 3, -1, -1))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    weight = network.state_dict()["stem.0.weight"]
+    kept = old["features.conv0.weight"]
+    torch.testing.assert_close(weight, kept if channels == 3 else
+                               (kept.sum(1, keepdim=True) / channels).expand(-1, channels, -1, -1))
 
 
 @pytest.mark.parametrize("place", ["1", "2", "3"])
@@ -154,13 +232,15 @@ def test_the_unit_may_be_given_as_a_number():
 
 
 def test_pretrained_weights_that_nobody_publishes_are_refused():
-    with pytest.raises(RecipeError, match=r"network\.pretrained: nobody .* wbcsnet2; .* these have some: alexnet"):
+    said = r"network\.pretrained: nobody .* wbcsnet2; .* these have some: alexnet, densenet121"
+    with pytest.raises(RecipeError, match=said):
         build_network(Network(name="wbcsnet2", pretrained=True), classes=5, size=70)
 
 
-def test_offline_pretrained_weights_are_an_error_with_a_mend(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["alexnet", "densenet121"])
+def test_offline_pretrained_weights_are_an_error_with_a_mend(name, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.delenv("no_proxy", raising=False)
     with pytest.raises(RecipeError, match=r"network\.pretrained: https://.* cannot be had .*pretrained = false"):
-        build_network(Network(name="alexnet", pretrained=True), classes=5, size=224)
+        build_network(Network(name=name, pretrained=True), classes=5, size=224)

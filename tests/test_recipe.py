@@ -7,12 +7,13 @@ import math
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from leukoscope.errors import RecipeError
@@ -31,6 +32,7 @@ from leukoscope.recipe import (
     make_recipe,
     parse_setting,
 )
+from leukoscope.runs import fresh_network
 
 PAGE = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
 SMALL: dict[str, Any] = {"name": "small", "network": {"name": "lenet5"}}
@@ -171,11 +173,15 @@ def test_a_recipe_is_frozen():
 def test_built_in_recipes_build_their_networks_at_every_scale(name, protocol):
     import torch
 
+    built = set()  # many variants have the same network, and some take a second to build
     for scale in ("full", *load_recipe(name).scale):
         for variant in expand_variants(load_recipe(name, protocol=protocol, scale=scale)).values():
-            network = variant.network.model_copy(update={"pretrained": False})
-            with torch.device("meta"):
-                build_network(network, classes=len(variant.data.classes), size=variant.preprocess.size)
+            optics = variant.optics
+            what = variant.network.model_dump_json(), variant.preprocess.size, optics.simulate, optics.pool
+            if what not in built:
+                built.add(what)
+                with torch.device("meta"):
+                    fresh_network(variant.model_copy(update={"data": Data(classes=("a", "b"))}))
             assert variant.name.startswith(name)
             assert variant.title
             assert variant.description
@@ -210,6 +216,26 @@ def test_comparators_differ_from_almotairi2020_only_where_they_must(name):
         assert other.preprocess.crop == base.preprocess.crop
 
 
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+def test_dimuro2020_learns_or_freezes_the_same_optics_at_every_size_of_pixel(protocol):
+    recipe = load_recipe("dimuro2020", protocol=protocol)
+    variants = expand_variants(recipe)
+    assert set(variants) == {f"{free}{how}-{pool}" for free in ("", "free-") for how in ("frozen", "learned")
+                             for pool in (1, 2, 4, 5, 6)}
+    for name, variant in variants.items():
+        assert variant.optics == recipe.optics.model_copy(update={
+            "pool": int(name[-1]), "learn": () if "frozen" in name else ("illumination", "pupil"),
+            "transfer": "free" if name.startswith("free-") else "incoherent"})
+    same = {"name": "", "optics": recipe.optics}
+    assert len({variant.model_copy(update=same).model_dump_json() for variant in variants.values()}) == 1
+    assert (recipe.preprocess.crop, recipe.preprocess.size, recipe.augment.rotation) == (200, 200, 25)
+    assert (recipe.augment.flip_horizontal, recipe.augment.flip_vertical) == (True, True)
+    assert (recipe.network.name, recipe.training.optimizer, recipe.training.patience) == ("densenet121", "adam", 10)
+    assert recipe.split.select_on == {"clean": "validation", "paper": "test"}[protocol]
+    small = expand_variants(load_recipe("dimuro2020", protocol=protocol, scale="small"))
+    assert set(small) == {name for name in variants if name[-1] in "46"}
+
+
 # The page
 
 
@@ -239,6 +265,44 @@ def test_the_page_lists_every_key_with_its_default():
         return f"`{json.dumps(default)}`"
 
     assert listed() == {key: shown(default) for key, default in leaves(Recipe).items()}
+
+
+def bounds(field: FieldInfo) -> dict[str, float]:
+    """The bounds of a key by name: ge, gt, le, lt."""
+    return {name: getattr(held, name) for held in field.metadata for name in ("ge", "gt", "le", "lt")
+            if getattr(held, name, None) is not None}
+
+
+def shown_bounds(text: str) -> dict[str, float]:
+    """The same, as the column "value" gives them."""
+    found = re.match(r"(above )?(-?[\d.]+) (?:to (below )?(-?[\d.]+)|or more)", text)
+    assert found, text
+    low = {"gt" if found[1] else "ge": float(found[2])}
+    return low | ({"lt" if found[3] else "le": float(found[4])} if found[4] else {})
+
+
+def fields(model: type[BaseModel], path: str = "") -> dict[str, FieldInfo]:
+    """Dotted key -> field, of every key of a model that is not itself a section."""
+    found = {}
+    for name, field in model.model_fields.items():
+        inner = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        found |= fields(field.annotation, f"{path}{name}.") if inner else {f"{path}{name}": field}  # type: ignore[arg-type]  # a model, as inner says
+    return found
+
+
+def test_the_page_gives_the_range_of_every_number_and_the_words_of_every_choice():
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| (.+?) \| (?:required|`[^`]*`) \| .*\|$", PAGE, re.MULTILINE))
+    checked = []
+    for key, field in fields(Recipe).items():
+        words, held = get_args(field.annotation), bounds(field)
+        if get_origin(field.annotation) is Literal:
+            assert re.findall(r"`([^`]+)`", rows[key]) == list(words), key
+        elif held:
+            if "lt" in held and field.annotation is int:
+                held["le"] = held.pop("lt") - 1
+            assert shown_bounds(rows[key]) == held, key
+            checked.append(key)
+    assert {"seed", "preprocess.crop", "pca.variance", "optics.pool", "optics.window", "training.repeat"} <= {*checked}
 
 
 def test_the_page_lists_every_network_with_its_units_and_options():

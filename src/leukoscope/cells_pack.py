@@ -165,8 +165,8 @@ def _decode(rows: list[dict[str, Any]], numbers: list[int], preprocess: Preproce
 
 
 def _too_small(row: Mapping[str, Any], cell: Pixels, crop: int) -> ImageError:
-    return ImageError(row["image"], f"the cell is {cell.shape[1]} x {cell.shape[0]} px, smaller than the crop of "
-                      f"{crop} px", "set preprocess.crop to less, or leave such cells out with --skip-damaged")
+    return ImageError(row["image"], f"the cell is {cell.shape[1]} x {cell.shape[0]} px, smaller than "
+                      f"preprocess.crop = {crop}")
 
 
 def _damage(row: Mapping[str, Any], error: ImageError) -> Damaged:

@@ -73,8 +73,10 @@ def illuminate(images: Float[Tensor, "b c h w"], weights: Float[Tensor, " lamps"
 
     ValueError for another number of channels, or weights that are negative, all zero or not finite.
     """
-    check_weights(weights)
-    return torch.einsum("bchw,c->bhw", _channels(images, len(weights)), weights)[:, None]
+    if not bool((torch.isfinite(weights) & (weights >= 0)).all()) or not bool((weights > 0).any()):
+        raise ValueError(f"weights of the illumination: expected none negative and not all zero, got "
+                         f"{', '.join(f'{w:g}' for w in weights.tolist())}")
+    return _weighted(images, weights)
 
 
 def image_pupil(amplitude: Float[Tensor, "n n"], path: Float[Tensor, "n n"] | None,
@@ -130,13 +132,12 @@ def convolve(images: Float[Tensor, "b c h w"], kernels: Float[Tensor, "k window 
 
     The images are mirrored outwards by half a window, and the transform is long enough that nothing comes round from
     the opposite edge: it is a linear convolution. With one kernel the channels are summed first, which is the same.
+    Weights are taken as they are: a network that diverges is to come to its own end.
     ValueError where half a window is not smaller than the image, or the channels do not fit.
     """
     images = _channels(images, len(weights))
     if len(kernels) == 1:
-        images, weights = illuminate(images, weights), weights.new_ones(1)
-    else:
-        check_weights(weights)
+        images, weights = _weighted(images, weights), weights.new_ones(1)
     if len(kernels) != len(weights):
         raise ValueError(f"kernels: expected 1 or {len(weights)}, got {len(kernels)}")
     reach = kernels.shape[-1] // 2
@@ -152,14 +153,8 @@ def convolve(images: Float[Tensor, "b c h w"], kernels: Float[Tensor, "k window 
     return whole[..., 2 * reach:2 * reach + height, 2 * reach:2 * reach + width]
 
 
-def check_weights(weights: Tensor) -> None:
-    """ValueError for weights of lamps that are negative, all zero or not finite. Not looked at on a GPU, which the
-    processor would have to wait for."""
-    if weights.device.type != "cpu":
-        return
-    if not bool((torch.isfinite(weights) & (weights >= 0)).all()) or not bool((weights > 0).any()):
-        raise ValueError(f"weights of the illumination: expected none negative and not all zero, got "
-                         f"{', '.join(f'{w:g}' for w in weights.tolist())}")
+def _weighted(images: Tensor, weights: Tensor) -> Tensor:
+    return torch.einsum("bchw,c->bhw", _channels(images, len(weights)), weights)[:, None]
 
 
 def _channels(images: Tensor, expected: int) -> Tensor:

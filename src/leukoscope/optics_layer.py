@@ -160,7 +160,9 @@ class StillMicroscope(nn.Module):
 def with_microscope(network: Units, optics: Optics) -> Units:
     """The microscope, a gain that brings its readings to mean 0 and deviation 1, and the network for one channel."""
     gain = nn.BatchNorm2d(1, affine=False)
-    return Units({"microscope": Microscope(optics), "gain": gain, **dict(network.named_children())})
+    whole = Units({"microscope": Microscope(optics), "gain": gain, **dict(network.named_children())})
+    whole.least_batch = network.least_batch
+    return whole
 
 
 def microscope_of(network: nn.Module) -> Microscope | None:

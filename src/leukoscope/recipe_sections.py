@@ -189,7 +189,7 @@ class Optics(Section):
     @model_validator(mode="after")
     def _can_be_built(self) -> Optics:
         for name, value in (*((f"wavelengths[{i}]", w) for i, w in enumerate(self.wavelengths)), ("pixel", self.pixel)):
-            _check_micrometres(name, value, *((0.2, 2.0) if "wave" in name else (0.001, 50.0)))
+            _check_micrometres(name, value, *((0.2, 2.0) if "wave" in name else (0.001, 10.0)))
         if self.numerical_aperture > self.refractive_index:
             raise ValueError(f"numerical_aperture {self.numerical_aperture:g} is above the refractive index "
                              f"{self.refractive_index:g}: no light leaves a cell at more than 90 degrees; set "
@@ -197,6 +197,11 @@ class Optics(Section):
         for name in ("grid", "window"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(f"{name}: must be odd, so that one sample is the centre (got {getattr(self, name)})")
+        # Pixels for each sample of the grid after which the point spread function repeats, upside down.
+        finer = 1.0 if self.transfer == "free" else 2 * self.numerical_aperture * self.pixel / min(self.wavelengths)
+        if self.window * finer > self.grid * (1 + 1e-9):
+            raise ValueError(f"window = {self.window}: a pupil of {self.grid} samples repeats its point spread "
+                             f"function every {self.grid / finer:.1f} px; take a window of no more, or a finer grid")
         return self
 
     @model_validator(mode="after")

@@ -164,9 +164,11 @@ def fresh_network(recipe: Recipe, *, pretrained: bool = False) -> Units:
         return build_network(network, classes=classes, size=size)
     seen, least = sensor_size(optics, size), smallest_input(network.name)
     if seen < least:
-        raise RecipeError(f"optics.pool = {optics.pool}: leaves {seen} of {size} px a side, and {network.name} needs "
-                          f"{least}", f"set optics.pool to {max(size // least, 1)} or less, or preprocess.size to "
-                          f"{least * optics.pool} or more")
+        mends = [f"optics.pool to {size // least} or less"] if size >= least else []
+        mends += [f"preprocess.size to {least * optics.pool} or more"] if least * optics.pool <= 1024 else []
+        raise RecipeError(
+            f"optics.pool = {optics.pool}: leaves {seen} of {size} px a side, and {network.name} needs {least}",
+            "set " + (", or ".join(mends) or "optics.pool to less, and preprocess.size to more"))
     return with_microscope(build_network(network, classes=classes, channels=1, size=seen), optics)
 
 

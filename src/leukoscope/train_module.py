@@ -133,7 +133,7 @@ class FoldModule(lightning.LightningModule):
             task.learned, training.batch_size // self.trainer.world_size,
             augment=augment if augment.each_epoch else None, shuffle=True,
             weights=1 / share if training.balance == "sampler" else None,
-            rank=self.trainer.global_rank, world_size=self.trainer.world_size)
+            rank=self.trainer.global_rank, world_size=self.trainer.world_size, drop_last=self._drops_last())
         batches.set_epoch(self.progress.epoch)
         return batches
 
@@ -141,6 +141,12 @@ class FoldModule(lightning.LightningModule):
         # Each process takes its own cells of the part, uneven where it must be: nothing is counted twice.
         own = self.task.chosen_by[self.trainer.global_rank::self.trainer.world_size]
         return self._batches(own, self.task.training.batch_size)
+
+    def _drops_last(self) -> bool:
+        """Whether the last batch would hold fewer cells than the network can learn from: they sit out this epoch."""
+        ranks = self.trainer.world_size
+        share, size = -(-len(self.task.learned) // ranks), self.task.training.batch_size // ranks
+        return share > size and 0 < share % size < self.network.least_batch
 
     def _batches(self, rows: np.ndarray, batch_size: int, **options: Any) -> CellBatches:
         task = self.task
@@ -154,7 +160,7 @@ class FoldModule(lightning.LightningModule):
         gradient."""
         ranks = self.trainer.world_size
         # Where cells do not go up among the processes, some get one of the first cells again, as their very last one.
-        extra = len(self.task.learned) % ranks
+        extra = 0 if self._drops_last() else len(self.task.learned) % ranks
         repeated = 0 < extra <= self.trainer.global_rank and batch_idx + 1 == self.trainer.num_training_batches
         losses = self._losses(batch, 0, len(batch.labels) - repeated)
         count = torch.tensor(float(len(losses)), device=losses.device)

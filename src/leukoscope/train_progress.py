@@ -25,7 +25,7 @@ class Event:
     phase: "pack", "fingerprint", "edges", "fit", "batch", "epoch", "fold", "evaluate" or "done". done, total: how far
     the phase is.
     fold, folds: which fold, from 0, of how many. epoch, epochs: which epoch, from 1, of how many.
-    metrics: after an epoch, its row of history.csv; after the last step, the overall figures.
+    metrics: after an epoch, its rows of history.csv and optics.csv; after the last step, the overall figures.
     """
 
     phase: str

@@ -26,8 +26,10 @@ def check_transfer(recipe: Recipe, network: Units) -> None:
             if name not in network.units:
                 raise RecipeError(f"network.{key}: {wanted.name} has no unit '{name}'",
                                   f"its units: {', '.join(network.units)}")
-    if set(wanted.frozen) == set(network.units):
-        raise RecipeError("network.frozen names every unit: nothing is left to train", "leave at least 'last' out")
+    left = [name for name in network.units if name not in wanted.frozen]
+    if not any(p.requires_grad for name in left for p in network.get_submodule(name).parameters()):
+        raise RecipeError(f"network.frozen = {list(wanted.frozen)}: nothing is left to train",
+                          "leave at least 'last' out, or let the optics learn")
     loose = [name for name in wanted.frozen if wanted.start and name not in kept_units(recipe, network)]
     if loose:
         raise RecipeError(f"network.frozen: '{loose[0]}' is not kept from network.start, so random weights would be "
@@ -59,8 +61,9 @@ def check_start_unseen(recipe: Recipe, manifest: pl.DataFrame, splits: pl.DataFr
     if not recipe.network.start:
         return None
     start = _start(recipe)
-    if start.recipe.preprocess.model_dump(exclude={"normalise"}) != recipe.preprocess.model_dump(exclude={"normalise"}):
-        packed = pack_cells(manifest, start.recipe.preprocess)
+    pixels = {"crop", "size"}
+    if start.recipe.preprocess.model_dump(include=pixels) != recipe.preprocess.model_dump(include=pixels):
+        packed = pack_cells(manifest, start.recipe.preprocess.model_copy(update={"smaller": "keep"}))
         prints = fingerprint_pixels(packed.cell_ids, packed.pixels)
     judging = splits.filter(pl.col("part") != "train").select("cell_id").unique()
     cells, prints = (table.join(judging, on="cell_id", how="semi", maintain_order="left")

@@ -44,7 +44,9 @@ def densenet121(*, classes: int, channels: int, size: int, pretrained: bool, opt
         units[f"block{i}"] = nn.Sequential(layers[f"denseblock{i}"], *behind)
     last = nn.Linear(whole.classifier.in_features, classes)
     units["last"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
-    return Units(units)
+    network = Units(units)
+    network.least_batch = 2
+    return network
 
 
 def _for_channels(conv: nn.Module, channels: int, pretrained: bool) -> nn.Conv2d:

@@ -21,8 +21,11 @@ from ..recipe import Network, Section
 class Units(nn.Sequential):
     """A network as named units in order, each a module; the last one gives the logits.
 
-    Units are what transfer keeps or freezes, and what feature maps are named by.
+    Units are what transfer keeps or freezes, and what feature maps are named by. least_batch: cells that a batch of
+    training must hold, 2 where batch normalisation meets maps of one pixel.
     """
+
+    least_batch = 1
 
     def __init__(self, units: dict[str, nn.Module]) -> None:
         super().__init__(OrderedDict(units))
