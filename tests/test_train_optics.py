@@ -374,7 +374,7 @@ def test_the_packed_cells_of_the_two_are_not_shared(one_small, tmp_path):
     assert pack("refuse", 0).path == pack("keep", 0).path  # without a crop there is nothing to refuse
     boxed = one_small.with_columns(*(pl.lit(value, pl.Int32).alias(name) for name, value in
                                      (("x", 2), ("y", 0), ("width", 20), ("height", 24))))
-    with pytest.raises(ImageError, match="the cell is 20 x 24 px, smaller than preprocess.crop = 28"):  # of its box
+    with pytest.raises(ImageError, match=r"the cell is 20 x 24 px, smaller than preprocess\.crop = 28"):  # of its box
         pack_cells(boxed, cropped("refuse").preprocess, cache=tmp_path / "cache")
 
 
@@ -411,7 +411,7 @@ def test_a_start_that_refused_small_cells_can_be_used_for_small_cells(tmp_path):
 
 
 def test_a_cell_smaller_than_the_crop_names_the_key(tmp_path):
-    with pytest.raises(ImageError, match="preprocess.crop = 32"):
+    with pytest.raises(ImageError, match=r"preprocess\.crop = 32"):
         train_on_cpu(tiny_recipe(preprocess={"size": 16, "crop": 32, "smaller": "refuse"}),
                      make_cells(tmp_path / "a", size=24), tmp_path / "run")
 
