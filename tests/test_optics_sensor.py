@@ -58,7 +58,7 @@ def test_gradients_pass_noise_and_rounding():
     record(signal, Camera(bit_depth=4)).sum().backward()
     assert torch.equal(signal.grad, torch.ones_like(signal))  # straight through
     dark = torch.zeros(1, 1, 1, 1, requires_grad=True)
-    record(dark, Camera(100.0, 1.0), torch.ones(1, 2, 1, 1)).sum().backward()
+    record(dark, Camera(100.0, 1.0), -torch.ones(1, 2, 1, 1)).sum().backward()
     assert torch.isfinite(dark.grad).all()
 
 

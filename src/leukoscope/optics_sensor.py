@@ -47,7 +47,8 @@ def pool(images: Float[Tensor, "b 1 h w"], factor: int) -> Float[Tensor, "b 1 i 
 def record(signal: Float[Tensor, "b 1 h w"], camera: Camera,
            draws: Float[Tensor, "b 2 h w"] | None = None) -> Float[Tensor, "b 1 h w"]:
     """What the camera reads, in white fields: E electrons become E + sqrt(E) d1 + read_noise d2 for two standard
-    normal `draws` a pixel, then are cut at the full well and rounded.
+    normal `draws` a pixel, then are cut at the full well and rounded. Without a converter a dark pixel may read less
+    than nothing, as it does once a camera's offset is taken away.
 
     The normal law stands for Poisson's, and is close to it from about ten electrons on. ValueError where noise is
     wanted and no draws are given.
@@ -59,7 +60,6 @@ def record(signal: Float[Tensor, "b 1 h w"], camera: Camera,
         # A tenth of an electron at least: the root's slope is infinite at 0.
         shot = electrons.clamp(min=0.1).sqrt() * draws[:, :1]
         signal = (electrons + shot + camera.read_noise * draws[:, 1:]) / camera.photons
-        signal = signal.clamp(min=0.0)
     if camera.full_well:
         signal = signal.clamp(max=camera.top)
     if camera.bit_depth:
