@@ -31,7 +31,7 @@ from .optics_state import OpticsState
 from .pages import percent, plain, short_names
 
 LAMPS = {"red": VERMILLION, "green": GREEN, "blue": BLUE}
-SIDE, LEFT, BOTTOM, TOP, GAP = 2.1, 0.62, 0.55, 0.62, 1.05
+SIDE, LEFT, BOTTOM, TOP, GAP = 2.1, 0.62, 0.55, 0.62, 1.2
 """Inches: side of a panel, room left of the first and below and above each, between panels."""
 _CELL, _NARROW = 1.12, 0.08
 
@@ -68,7 +68,7 @@ def mask_panel(axes: Axes, state: OpticsState) -> None:
                         vmax=None if state.free else 1, interpolation="nearest")
     _bar(axes, image, "weight" if state.free else "amplitude")
     if state.free:
-        _titled(axes, "Transfer function", "set freely on the spectrum; no pupil makes it")
+        _titled(axes, "Transfer function", "free: no pupil makes it")
         axes.set(xlabel="cycles / µm", ylabel="cycles / µm")
     else:
         _titled(axes, "Pupil mask", f"lets {percent(state.throughput, 0)} of the light through")
