@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,12 @@ from command import leukoscope, refusal
 from leukoscope.manifest import write_manifest
 from leukoscope.optics import aperture
 from leukoscope.optics_layer import Microscope
-from leukoscope.papers.dimuro2020_tables import PAPER, answers, table_one
+from leukoscope.papers.dimuro2020_tables import PAPER, answers, made_up_for, table_one
 from leukoscope.phantom import write_cells
+from leukoscope.report_optics import kinds
+from leukoscope.report_study import read_study
 from leukoscope.runs import Run
+from leukoscope.stats import Comparison, Estimate
 
 LABELS = ("neutrophil", "lymphocyte", "monocyte")
 VARIANTS = ('variants={frozen-1={"optics.pool"=1,"optics.learn"=[]}, '
@@ -125,9 +129,11 @@ def test_export_gives_the_numbers_of_the_weights(workplace, tmp_path):
     assert [row["lamp"] for row in rows] == ["red", "green", "blue"]
     mask = pl.read_csv(tmp_path / "pupil.csv")
     inside = aperture(15) > 0
-    amplitude = microscope.amplitude().detach().numpy()
     assert mask.height == inside.sum()
-    np.testing.assert_allclose(mask["amplitude"].to_numpy(), (amplitude / amplitude.max())[inside], atol=1e-5)
+    made = np.log1p(np.exp(microscope.mask.detach().numpy()))  # the rim is left to the stop
+    made = made / made[inside].max()
+    np.testing.assert_allclose(mask["amplitude"].to_numpy(), made[inside], atol=1e-5)
+    np.testing.assert_allclose(mask["inside"].to_numpy(), aperture(15)[inside], atol=1e-5)
     np.testing.assert_allclose(mask["transmission"], mask["amplitude"] ** 2, atol=1e-5)
     assert mask["x_mm"].max() == pytest.approx(9 * 0.95 * 14 / 15, abs=1e-5)  # the centre of the last sample
     facts = json.loads((tmp_path / "optics.json").read_text())
@@ -136,13 +142,39 @@ def test_export_gives_the_numbers_of_the_weights(workplace, tmp_path):
         dots = picture.size[0] / (2 * facts["mask_radius_mm"] / 25.4)
         assert picture.info["dpi"][0] == pytest.approx(dots, rel=1e-3)
         centre = np.asarray(picture)[picture.size[1] // 2, picture.size[0] // 2]
-    assert centre == round(255 * float((amplitude / amplitude.max())[7, 7]) ** 2)
+    assert centre == round(255 * float(made[7, 7]) ** 2)
     with tifffile.TiffFile(tmp_path / "psf.tif") as tiff:
         np.testing.assert_allclose(tiff.asarray(), microscope.psf().detach().numpy(), atol=1e-6)
         assert tiff.imagej_metadata is not None
         assert tiff.imagej_metadata["unit"] == "um"
     assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF")
     assert f"{2 * 9 * 0.95:.3f} mm across" in answer.out
+
+
+def test_export_answers_programs(workplace, tmp_path):
+    answer = leukoscope("optics", "export", workplace / "repro" / "clean" / "repeat-0" / "learned-2", "-o", tmp_path,
+                        "--json")
+    assert json.loads(answer.out) == json.loads((tmp_path / "optics.json").read_text())
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [
+    (-0.009, 0.02, "yes"), (-0.012, -0.0001, "these cells cannot tell"), (-0.011, 0.03, "these cells cannot tell"),
+    (-0.05, -0.011, "no"), (0.01, 0.02, "yes"), (None, None, "these cells cannot tell")])
+def test_pixels_are_made_up_for_where_the_whole_interval_says_so(low, high, said):
+    middle = 0.0 if low is None else (low + high) / 2
+    assert made_up_for(Comparison(Estimate(middle, low, high, "t"), None, "t")) == said
+
+
+def test_microscopes_that_differ_elsewhere_are_not_taken_for_repeats(workplace):
+    study = workplace / "repro" / "clean"
+    runs = read_study(study).runs
+    one = runs["repeat-0/learned-2"]
+    assert one.recipe is not None
+    lamps = one.recipe.model_copy(update={"name": "x.lamps-only", "optics": one.recipe.optics.model_copy(
+        update={"learn": ("illumination",)})})
+    found = kinds([one, runs["repeat-1/learned-2"], replace(one, recipe=lamps)])
+    assert {kind.name: len(alike) for kind, alike in found.items()} == {
+        "N = 2, learned, learned-2": 2, "N = 2, learned, lamps-only": 1}
 
 
 def test_a_free_transfer_function_is_exported_as_what_it_is(workplace, tmp_path):
@@ -174,14 +206,19 @@ def test_simulation_is_what_the_network_saw(workplace, tmp_path):
 
 def test_what_cannot_be_exported_or_simulated_is_refused_in_a_line(workplace, tmp_path):
     folder = workplace / "repro" / "clean" / "repeat-0" / "learned-2"
-    assert "--focal-length 0" in refusal("optics", "export", folder, "-o", tmp_path / "x", "--focal-length", 0)
+    for length in ("0", "nan", "inf", "1e-7"):
+        assert f"--focal-length {length.replace('e-7', 'e-07')}: expected 0.1 to 1000 millimetres" in refusal(
+            "optics", "export", folder, "-o", tmp_path / "x", "--focal-length", length)
+    for aperture_ in ("1.2", "nan"):
+        assert "above the refractive index 1" in refusal(
+            "optics", "export", folder, "-o", tmp_path / "x", "--numerical-aperture", aperture_)
     line = refusal("optics", "export", folder, "-o", tmp_path / "x", "--numerical-aperture", 0.5)
     assert "learned for 0.95" in line
     assert not (tmp_path / "x").exists()
     Image.new("L", (60, 60), 128).save(tmp_path / "grey.png")
     assert "is grey" in refusal("optics", "simulate", folder, tmp_path / "grey.png", "-o", tmp_path / "y")
     Image.new("RGB", (6, 60), "red").save(tmp_path / "thin.png")
-    assert "smaller than half the point spread function" in refusal(
+    assert "smaller than half the point spread function or a pixel of the sensor" in refusal(
         "optics", "simulate", folder, tmp_path / "thin.png", "-o", tmp_path / "y")
     assert "neither a cell of" in refusal("optics", "simulate", folder, "nothing.png", "-o", tmp_path / "y")
     plain = workplace / "plain"
@@ -197,6 +234,8 @@ def test_reproduction_refuses_before_it_trains(workplace, tmp_path):
     assert "optics.pool = 5: leaves 8 of 40 px" in line
     assert "training.repeat" in refusal("reproduce", "dimuro2020", "--data", data, "-o", tmp_path / "r", *SMALL,
                                         "--set", "training.repeat=1")
+    assert "optics.simulate = false" in refusal("reproduce", "dimuro2020", "--data", data, "-o", tmp_path / "r",
+                                                *SMALL[:-2], "--set", "variants={}", "--set", "optics.simulate=false")
     assert "--repeats" in refusal("reproduce", "noshad2021", "--data", data, "-o", tmp_path / "r", "--repeats", 2)
     assert "--transfer" in refusal("reproduce", "dimuro2020", "--data", data, "-o", tmp_path / "r",
                                    "--transfer", data)

@@ -25,6 +25,7 @@ from leukoscope.optics import (
     linear_light,
     otf,
     pupil_throughput,
+    window_share,
     zernike,
 )
 
@@ -189,6 +190,17 @@ def test_nothing_comes_round_from_the_opposite_edge():
     blurred = convolve(spot, random_psf(63, 4), torch.ones(1).double())
     assert float(blurred[..., 32:].abs().max()) < 1e-12
     assert float(blurred[..., :32].abs().min()) > 0
+
+
+def test_the_light_in_a_window_is_that_of_a_wider_one():
+    pupil = image_pupil(open_pupil(63), None, GREEN)
+    shares = {window: window_share(pupil, numerical_aperture=NA, wavelength=GREEN, pixel=PIXEL, window=window).item()
+              for window in (15, 63, 173)}
+    assert shares[173] == pytest.approx(1, abs=2e-3)  # a whole period of the grid: 174.1 px
+    wide = psf_of(open_pupil(63), window=173)
+    for window, share in shares.items():
+        reach = window // 2
+        assert share == pytest.approx(wide[86 - reach:87 + reach, 86 - reach:87 + reach].sum().item(), abs=2e-3)
 
 
 def test_defocus_of_either_sign_looks_the_same_through_an_even_pupil():

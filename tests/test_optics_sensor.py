@@ -51,6 +51,20 @@ def test_full_wells_and_converters():
     assert len(torch.unique(record(torch.linspace(0, 1, 5000).view(1, 1, 50, 100), Camera(bit_depth=8)))) == 256
 
 
+@pytest.mark.parametrize("signal", [0.0, 0.9, 1.0])
+@pytest.mark.parametrize("photons", [10.0, 100.0])
+def test_a_converter_leaves_room_for_the_noise_of_dark_and_white(signal, photons):
+    camera = Camera(photons, 2.0, bit_depth=12)
+    plain, count = Camera(photons, 2.0), 100_000
+    bright = torch.full((count, 1, 1, 1), signal, dtype=torch.float64)
+    noise = draws(count, 2, 1, 1)
+    read, exact = record(bright, camera, noise), record(bright, plain, noise)
+    assert float(read.mean()) == pytest.approx(float(exact.mean()), abs=1e-3)
+    assert float(read.std()) == pytest.approx(float(exact.std()), rel=5e-3)
+    assert float(read.min()) >= camera.bottom
+    assert float(read.max()) <= camera.top
+
+
 def test_gradients_pass_noise_and_rounding():
     signal = (0.1 + 0.8 * torch.rand(2, 1, 3, 3, dtype=torch.float64)).requires_grad_()
     noise = draws(2, 2, 3, 3)

@@ -45,6 +45,10 @@ def recipe(optics: dict[str, Any] | None = None, **sections: dict[str, Any]) -> 
     *(({"transfer": "free", **aberration}, "aberrations are of a pupil, and transfer = 'free' has none; take 'incohere")
       for aberration in ({"defocus": 0.1}, {"spherical": -0.1}, {"astigmatism": 0.1}, {"learn": ["aberration"]})),
     ({"transfer": "free", **COUNTED}, "photons: transfer = 'free' can make light out of nothing, so light has no"),
+    ({"learn": ["aberration"]}, "learn: aberrations cannot be learned from none, where either sign blurs alike"),
+    ({"bit_depth": 8}, "bit_depth: a converter has a top, and lamps without limit pass it; set constraint"),
+    ({"pixel": 0.2}, r"pixel = 0\.2: cannot carry what a numerical aperture of 0\.95 passes at 0\.46; take pixels of "
+                     r"wavelength / \(4 NA\) = 0\.1211 or less, or numerical_aperture = 0\.575"),
     ({"photons": 1000.0}, "photons: brighter lamps would cost nothing; set constraint to 'sum' or 'power'"),
     ({"read_noise": 2.0}, "read_noise and full_well are in electrons; set photons to what a white field gives"),
     ({"full_well": 2e4, "constraint": "sum"}, "read_noise and full_well are in electrons; set photons"),
@@ -60,10 +64,11 @@ def test_a_microscope_that_cannot_be_built_is_refused_in_its_own_words(optics, s
 
 
 @pytest.mark.parametrize("optics", [
-    {"numerical_aperture": 1.33, "refractive_index": 1.33}, {"wavelengths": [2.0, 0.2, 0.2]}, {"pixel": 0.001},
+    {"numerical_aperture": 1.33, "refractive_index": 1.33, "pixel": 0.08}, {"pixel": 0.001},
+    {"wavelengths": [2.0, 0.2, 0.2], "pixel": 0.05},
     {"pixel": 10.0, "transfer": "free"}, {"grid": 3, "window": 3},
     {**COUNTED, "read_noise": 2.0, "full_well": 900.0, "bit_depth": 8},
-    {"photons": 1e9, "constraint": "power"}, {"bit_depth": 1}, {"transfer": "free", "learn": []},
+    {"photons": 1e9, "constraint": "power"}, {"bit_depth": 1, "constraint": "sum"}, {"transfer": "free", "learn": []},
 ])
 def test_the_ends_of_every_range_are_in_it(optics):
     assert recipe(optics).optics == Optics(simulate=True, **optics)
@@ -144,20 +149,23 @@ def microscopes(draw: st.DrawFn) -> Optics:
     learned = ["illumination", "pupil"] + ["aberration"] * (not free)
     samples, other = sorted((draw(odd), draw(odd)), reverse=True)
     wavelengths, numerical_aperture = draw(st.tuples(*[st.floats(0.2, 2)] * 3)), index * draw(above_zero)
+    learn = draw(st.lists(st.sampled_from(learned), unique=True))
+    constraint = draw(st.sampled_from(["sum", "power"] if counted else ["none", "sum", "power"]))
     repeats = samples * min(wavelengths) / max(2 * numerical_aperture * other, 1e-9)
-    coarsest = 10.0 if free else min(10.0, 0.999 * repeats)
+    carried = min(wavelengths) / max(4 * numerical_aperture, 1e-9)
+    coarsest = 10.0 if free else min(10.0, 0.999 * repeats, 0.999 * carried)
     return Optics.model_validate({
         "simulate": draw(st.booleans()), "pool": draw(st.integers(1, 64)),
-        "learn": draw(st.lists(st.sampled_from(learned), unique=True)), "learning_rate": draw(above_zero),
+        "learn": learn, "learning_rate": draw(above_zero),
         "transfer": "free" if free else "incoherent", "wavelengths": wavelengths,
         "numerical_aperture": numerical_aperture, "refractive_index": index,
         "pixel": draw(st.floats(0.001, coarsest)), "grid": samples, "window": other,
         "start": draw(st.sampled_from(["open", "disc"])), "disc": draw(above_zero), "defocus": draw(aberration),
-        "spherical": draw(aberration), "astigmatism": draw(aberration),
+        "spherical": draw(aberration) or (0.1 if "aberration" in learn else 0.0), "astigmatism": draw(aberration),
         "light": draw(st.sampled_from(["values", "srgb"])),
-        "constraint": draw(st.sampled_from(["sum", "power"] if counted else ["none", "sum", "power"])),
+        "constraint": constraint,
         "photons": 1e9 * draw(above_zero) if counted else 0.0, "read_noise": draw(electrons),
-        "full_well": draw(electrons), "bit_depth": draw(st.integers(0, 16))})
+        "full_well": draw(electrons), "bit_depth": 0 if constraint == "none" else draw(st.integers(0, 16))})
 
 
 @given(microscopes())

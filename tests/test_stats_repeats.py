@@ -100,6 +100,16 @@ def test_perfect_networks_are_no_certainty():
     assert (same.difference.value, same.difference.low, same.p_value) == (0, None, 1)
 
 
+def test_clusters_that_agree_give_no_certainty():
+    right = np.tile([True, False, False], (2, 6))
+    clusters = np.repeat(np.arange(6), 3)
+    rate = repeated_rate(right, clusters)
+    assert rate.low == pytest.approx(wilson(2, 6).low, abs=0.03)  # six subjects are what there is
+    better = np.tile([True, True, False], (2, 6))
+    found = repeated_difference(better, right, clusters)
+    assert (found.difference.low, found.p_value) == (None, None)
+
+
 def test_what_cannot_be_told_is_refused():
     with pytest.raises(LeukoscopeError, match="at least two cells"):
         repeated_rate(np.ones((2, 1), bool))

@@ -22,12 +22,13 @@ def export(
     focal_length: Annotated[float, typer.Option(help="Of the objective, in mm.")] = 4.5,
     numerical_aperture: Annotated[float | None, typer.Option(help="Of the objective, if not the recipe's.")] = None,
     fold: Fold = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
     """Write lamp currents, the pupil mask in mm, point spread functions and a sheet of one page."""
     from .experiments_optics import export_optics
 
-    console.show_lines(export_optics(run, out, focal_length=focal_length, numerical_aperture=numerical_aperture,
-                                     fold=fold))
+    lines, facts = export_optics(run, out, focal_length=focal_length, numerical_aperture=numerical_aperture, fold=fold)
+    console.emit(facts) if as_json else console.show_lines(lines)
 
 
 @app.command(epilog="Example: leukoscope optics simulate runs/learned-4 BA_100102.jpg -o simulated/")

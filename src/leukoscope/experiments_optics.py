@@ -55,12 +55,14 @@ def draw_optics(run: Run, *, fold: int = 0) -> None:
 
 
 def history_of(run: Run, fold: int) -> pl.DataFrame:
-    """optics.csv of a fold, and before it, as epoch 0, where the recipe starts from."""
+    """optics.csv of a fold, and before it, as epoch 0, where the recipe starts from unless it is another run."""
     path = run.fold_folder(fold) / "optics.csv"
     try:
         rows = pl.read_csv(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path}: not a readable table ({str(error).splitlines()[0]})", "train the run anew") from error
+    if run.recipe.network.start:
+        return rows
     start = {"epoch": 0, **Microscope(run.recipe.optics).summary()}
     return pl.concat([pl.DataFrame([start]).cast({"epoch": rows.schema["epoch"]}), rows], how="vertical_relaxed")
 
@@ -81,16 +83,18 @@ def simulate(folder: Path, image: str, out: Path, *, fold: int = 0) -> tuple[str
     """
     run = Run(folder)
     microscope = microscope_in(run, fold)
-    pixels = _at_scale(run, cell_pixels(run, image))
+    pixels = cell_pixels(run, image)
     if (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all():
         raise LeukoscopeError(f"{image}: is grey, one channel three times, and the lamps need three",
                               "give it in colour")
-    least = microscope.optics.window // 2 + 1
-    if min(pixels.shape[:2]) < max(least, microscope.optics.pool):
-        raise LeukoscopeError(f"{image}: {pixels.shape[1]} x {pixels.shape[0]} px at the run's scale, smaller than "
-                              f"half the point spread function ({least} px)", "give a larger image")
+    least = max(microscope.optics.window // 2 + 1, microscope.optics.pool)
+    if min(pixels.shape[:2]) * _scale(run, pixels) < least:
+        raise LeukoscopeError(f"{image}: {pixels.shape[1]} x {pixels.shape[0]} px, smaller than half the point spread "
+                              f"function or a pixel of the sensor ({least} px at the run's scale)",
+                              "give a larger image")
+    pixels = _at_scale(run, pixels)
     seen = see(microscope, pixels)
-    white = microscope.camera.top if microscope.camera.full_well else microscope.illumination().sum().item()
+    white = _white(microscope)
     out.mkdir(parents=True, exist_ok=True)
     side = microscope.optics.pixel * microscope.optics.pool
     _write_tiff(seen.recorded.astype(np.float32), out / "recorded.tif", side)
@@ -99,23 +103,39 @@ def simulate(folder: Path, image: str, out: Path, *, fold: int = 0) -> tuple[str
         Image.fromarray(levels).save(beside, format="PNG")
     save_png(seen_strip([seen]), out / "steps.png")
     height, width = seen.recorded.shape
+    beyond = float((seen.recorded > white).mean())
+    remark = [f"{100 * beyond:.1f} % of them are brighter than a white field, and white in recorded.png"]
     return (f"{image}: {pixels.shape[1]} x {pixels.shape[0]} px become {width} x {height} px of {side:g} um",
+            *(remark if beyond else []),
             f"recorded: {out / 'recorded.png'}, {out / 'recorded.tif'}; steps: {out / 'steps.png'}")
 
 
-def export_optics(folder: Path, out: Path, *, focal_length: float, numerical_aperture: float | None = None,
-                  fold: int = 0) -> tuple[str, ...]:
-    """Write what a workshop needs to build a run's optics: currents of the lamps, the mask with its scale in mm for an
-    objective of this focal length (mm), PSFs, and a sheet of one page. Returns lines to print.
+def _white(microscope: Microscope) -> float:
+    """What the sensor reads of a white field without noise."""
+    with torch.no_grad():
+        total = microscope.psf().sum((1, 2))  # 1 each, but for a free transfer function
+        return float((microscope.illumination() * total).sum())
 
-    numerical_aperture: of the real objective, the recipe's if None; LeukoscopeError where it is smaller than that.
+
+def export_optics(folder: Path, out: Path, *, focal_length: float, numerical_aperture: float | None = None,
+                  fold: int = 0) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Write what a workshop needs to build a run's optics: currents of the lamps, the mask with its scale in mm for an
+    objective of this focal length (mm, 0.1 to 1000), PSFs, and a sheet of one page. Returns lines to print, and what
+    optics.json holds.
+
+    numerical_aperture: of the real objective, the recipe's if None; LeukoscopeError where it is smaller than that, or
+    above the refractive index.
     """
     run = Run(folder)
     state = state_of(microscope_in(run, fold))
-    if focal_length <= 0:
-        raise LeukoscopeError(f"--focal-length {focal_length:g}: expected millimetres above 0", "a 40x objective for a "
-                              "tube lens of 180 mm has 4.5")
+    if not 0.1 <= focal_length <= 1000:
+        raise LeukoscopeError(f"--focal-length {focal_length:g}: expected 0.1 to 1000 millimetres", "a 40x objective "
+                              "for a tube lens of 180 mm has 4.5")
     given = state.optics.numerical_aperture if numerical_aperture is None else numerical_aperture
+    if not given <= state.optics.refractive_index and not state.free:
+        raise LeukoscopeError(f"--numerical-aperture {given:g}: above the refractive index "
+                              f"{state.optics.refractive_index:g} that the mask was learned for",
+                              "take an objective for that medium, or train with optics.refractive_index set to its own")
     if given < state.optics.numerical_aperture and not state.free:
         raise LeukoscopeError(f"--numerical-aperture {given:g}: the mask was learned for "
                               f"{state.optics.numerical_aperture:g}, and a smaller objective cuts it off",
@@ -133,7 +153,7 @@ def export_optics(folder: Path, out: Path, *, focal_length: float, numerical_ape
     lamps = ", ".join(f"{name} {value:.3f}" for name, value in facts["relative_currents"].items())
     what = ("transfer function, which no pupil makes: a free weighting of the image's spectrum" if state.free else
             f"pupil mask {2 * radius:.3f} mm across, lets {100 * state.throughput:.0f} % of the light through")
-    return f"relative lamp currents: {lamps}", what, f"sheet: {out / 'sheet.pdf'}"
+    return (f"relative lamp currents: {lamps}", what, f"sheet: {out / 'sheet.pdf'}"), facts
 
 
 def _facts(run: Run, state: OpticsState, fold: int, focal_length: float, aperture: float,
@@ -159,16 +179,17 @@ def _lamps_csv(state: OpticsState) -> str:
 
 
 def _mask_csv(state: OpticsState, radius: float) -> str:
-    """One row a sample inside the aperture."""
+    """One row a sample inside the aperture; y runs down, as in the picture."""
     along = state.pupil_coordinates.tolist()
     inside = [(y, x) for y in range(len(along)) for x in range(len(along)) if state.aperture[y, x] > 0]
     if state.free:
         reach = state.cutoff(0)
         return _csv(("x_cycles_per_um", "y_cycles_per_um", "weight"), [
             (f"{along[x] * reach:.6f}", f"{along[y] * reach:.6f}", f"{state.mask[y, x]:.6f}") for y, x in inside])
-    return _csv(("x_mm", "y_mm", "x_aperture", "y_aperture", "amplitude", "transmission", "path_um"), [
+    return _csv(("x_mm", "y_mm", "x_aperture", "y_aperture", "inside", "amplitude", "transmission", "path_um"), [
         (f"{along[x] * radius:.6f}", f"{along[y] * radius:.6f}", f"{along[x]:.6f}", f"{along[y]:.6f}",
-         f"{state.mask[y, x]:.6f}", f"{state.mask[y, x] ** 2:.6f}", f"{state.path[y, x]:.6f}") for y, x in inside])
+         f"{state.aperture[y, x]:.6f}", f"{state.clear[y, x]:.6f}", f"{state.clear[y, x] ** 2:.6f}",
+         f"{state.path[y, x]:.6f}") for y, x in inside])
 
 
 def _csv(names: tuple[str, ...], rows: list[Any]) -> str:
@@ -182,7 +203,7 @@ def _csv(names: tuple[str, ...], rows: list[Any]) -> str:
 def _write_mask(state: OpticsState, radius: float, path: Path) -> None:
     """The mask's transmission of intensity in 8 bits, white clear, samples as squares; printed at its resolution it has
     its size. Of a free transfer function, the weights over the largest."""
-    values = state.mask / state.mask.max() if state.free else state.mask**2
+    values = state.mask / state.mask.max() if state.free else state.clear**2
     times = -(-MASK_PIXELS // len(values))
     levels = np.kron(np.rint(255 * values).astype(np.uint8), np.ones((times, times), np.uint8))
     about = PngImagePlugin.PngInfo()
@@ -208,10 +229,15 @@ def _cropped(run: Run, cell: str) -> np.ndarray:
 def _at_scale(run: Run, pixels: np.ndarray) -> np.ndarray:
     """The whole image, its pixels as large as those of the run's input; where cells were not cut out of their images,
     but brought whole to one size, it is brought to that too."""
-    preprocess = run.recipe.preprocess
-    if not preprocess.crop:
-        return resize(pixels, preprocess.size)
-    share = preprocess.size / preprocess.crop
+    if not run.recipe.preprocess.crop:
+        return resize(pixels, run.recipe.preprocess.size)
+    share = _scale(run, pixels)
     if share == 1:
         return pixels
     return cv2.resize(pixels, None, fx=share, fy=share, interpolation=cv2.INTER_AREA if share < 1 else cv2.INTER_LINEAR)
+
+
+def _scale(run: Run, pixels: np.ndarray) -> float:
+    """Pixels of the run's input for one of the image's, along its shorter side."""
+    preprocess = run.recipe.preprocess
+    return preprocess.size / (preprocess.crop or min(pixels.shape[:2]))

@@ -63,7 +63,7 @@ def lamps_panel(axes: Axes, state: OpticsState) -> None:
 
 def mask_panel(axes: Axes, state: OpticsState) -> None:
     reach = state.cutoff(0) if state.free else 1.0
-    shown = np.where(state.aperture > 0, state.mask, np.nan)
+    shown = np.where(state.aperture > 0, state.mask if state.free else state.clear, np.nan)
     image = axes.imshow(shown, extent=(-reach, reach, reach, -reach), cmap="viridis", vmin=0,
                         vmax=None if state.free else 1, interpolation="nearest")
     _bar(axes, image, "weight" if state.free else "amplitude")

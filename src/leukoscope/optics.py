@@ -22,7 +22,8 @@ from torch.nn import functional
 
 __all__ = [
     "ABERRATIONS", "aperture", "convolve", "free_psf", "grid", "illuminate", "image_pupil", "incoherent_psf",
-    "linear_light", "otf", "pupil_throughput", "zernike",
+    "linear_light", "otf", "pupil_throughput", "window_share",
+    "zernike",
 ]
 
 ABERRATIONS = ("defocus", "spherical", "astigmatism")
@@ -95,10 +96,24 @@ def incoherent_psf(
     The pupil has radius NA / wavelength in spatial frequency, so the OTF ends at 2 NA / wavelength. Its samples repeat
     the PSF every n wavelength / (2 NA); choose n so that the window is not larger. Goodman, equations 6-36 and 6-41.
     """
-    basis = _basis(len(pupil), window, numerical_aperture / wavelength * pixel, pupil.dtype, pupil.device)
-    field = basis @ pupil @ basis.T
-    spread = field.real**2 + field.imag**2
+    spread = _spread(pupil, numerical_aperture / wavelength * pixel, window)
     return spread / spread.sum()
+
+
+def window_share(
+    pupil: Complex[Tensor, "n n"], *, numerical_aperture: float, wavelength: float, pixel: float, window: int,
+) -> Float[Tensor, ""]:
+    """The share of the light behind the pupil that falls into the PSF's window, in (0, 1], by Parseval's theorem."""
+    step = numerical_aperture / wavelength * pixel
+    whole = (pupil.real**2 + pupil.imag**2).sum()
+    return _spread(pupil, step, window).sum() * (2 * step / len(pupil)) ** 2 / whole
+
+
+def _spread(pupil: Tensor, step: float, window: int) -> Tensor:
+    """(window, window) |FT(pupil)|^2; `step` is cut-off times pixel."""
+    basis = _basis(len(pupil), window, step, pupil.dtype, pupil.device)
+    field = basis @ pupil @ basis.T
+    return field.real**2 + field.imag**2
 
 
 def free_psf(weights: Float[Tensor, "n n"], *, cutoff: float, pixel: float, window: int) -> Float[

@@ -7,7 +7,7 @@ weights holds nothing but what is learned.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +28,7 @@ from .optics import (
     incoherent_psf,
     linear_light,
     pupil_throughput,
+    window_share,
     zernike,
 )
 from .optics_sensor import Camera, draws_of, image_numbers, pool, record
@@ -66,7 +67,7 @@ class Microscope(nn.Module):
         signal = pool(self.blurred(images), self.optics.pool)
         if not self.camera.photons:
             return record(signal, self.camera)
-        signal = signal * self.throughput()
+        signal = signal * self.gathered()
         size = (len(signal), 2, *signal.shape[2:])
         draws = torch.randn(size, dtype=signal.dtype, device=signal.device) if self.training else draws_of(
             image_numbers(images), *signal.shape[2:]).to(signal.dtype)
@@ -82,34 +83,49 @@ class Microscope(nn.Module):
         weights = functional.softplus(self.lamps)
         if self.optics.constraint == "sum":
             return weights / weights.sum()
-        return weights / weights.norm() if self.optics.constraint == "power" else weights
+        return weights / (math.sqrt(3) * weights.norm()) if self.optics.constraint == "power" else weights
 
     def amplitude(self) -> Float[Tensor, "n n"]:
         """Of the pupil, or of the free transfer function: what the mask lets through, 0 outside the aperture."""
         return functional.softplus(self.mask) * self._aperture()
 
-    def path(self) -> Float[Tensor, "n n"] | None:
-        """Optical path difference over the pupil in micrometres; None without aberrations."""
-        if "aberration" not in self.optics.learn and not any(getattr(self.optics, name) for name in ABERRATIONS):
-            return None
+    def path(self) -> Float[Tensor, "n n"]:
+        """Optical path difference over the pupil in micrometres."""
         return torch.einsum("m,myx->yx", self.wavefront, self._constant(_modes(self.optics.grid)))
 
     def psf(self) -> Float[Tensor, "k window window"]:
         """The PSF of each lamp's wavelength, or the one kernel of a free transfer function."""
-        optics, amplitude = self.optics, self.amplitude()
+        optics = self.optics
         if optics.transfer == "free":
-            return free_psf(amplitude, cutoff=1 / (2 * optics.pixel), pixel=optics.pixel, window=optics.window)[None]
-        path = self.path()
-        return torch.stack([incoherent_psf(
+            return free_psf(self.amplitude(), cutoff=1 / (2 * optics.pixel), pixel=optics.pixel,
+                            window=optics.window)[None]
+        return self._of_each_lamp(incoherent_psf)
+
+    def gathered(self) -> Float[Tensor, ""]:
+        """The share of the light that comes through the mask and into the PSF's window; what a fine mask scatters
+        further is lost as stray light. Relative to an open pupil without aberrations."""
+        weights, inside = self.illumination(), self._of_each_lamp(window_share)
+        return self.throughput() * ((weights * inside).sum() / (weights * self._open_share()).sum()).clamp(max=1)
+
+    def _of_each_lamp(self, function: Callable[..., Tensor]) -> Tensor:
+        amplitude, path, optics = self.amplitude(), self.path(), self.optics
+        return torch.stack([function(
             image_pupil(amplitude, path, wavelength), numerical_aperture=optics.numerical_aperture,
             wavelength=wavelength, pixel=optics.pixel, window=optics.window) for wavelength in optics.wavelengths])
+
+    def _open_share(self) -> Float[Tensor, " 3"]:
+        with torch.no_grad():
+            plain, optics = self._aperture(), self.optics
+            return torch.stack([window_share(
+                image_pupil(plain, None, wavelength), numerical_aperture=optics.numerical_aperture,
+                wavelength=wavelength, pixel=optics.pixel, window=optics.window) for wavelength in optics.wavelengths])
 
     def throughput(self) -> Float[Tensor, ""]:
         """The share of the light that the pupil's mask lets through."""
         return pupil_throughput(self.amplitude(), self._aperture())
 
     def summary(self) -> dict[str, float]:
-        """Where the optics stand, in a few numbers: lamps as shares, mean amplitude in rings (clearest place 1), width
+        """Where the optics stand, in a few numbers: lamps as shares, mean amplitude in rings (clearest ring 1), width
         of the PSF (root mean square radius in micrometres, weighted by the lamps)."""
         with torch.no_grad():
             lamps = self.illumination().double()
@@ -136,7 +152,7 @@ class StillMicroscope(nn.Module):
     export, where Fourier transforms and complex numbers cannot go. The same within rounding."""
 
     kernel: Tensor
-    throughput: Tensor
+    gathered: Tensor
 
     def __init__(self, microscope: Microscope) -> None:
         super().__init__()
@@ -144,7 +160,7 @@ class StillMicroscope(nn.Module):
         with torch.no_grad():
             kernel = (microscope.illumination()[:, None, None] * microscope.psf()).flip(-2, -1)[None]
             self.register_buffer("kernel", kernel.contiguous())
-            self.register_buffer("throughput", microscope.throughput())
+            self.register_buffer("gathered", microscope.gathered() if self.camera.photons else kernel.new_ones(()))
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 i j"]:
         light = linear_light(images) if self.optics.light == "srgb" else images
@@ -154,7 +170,7 @@ class StillMicroscope(nn.Module):
         if not self.camera.photons:
             return record(signal, self.camera)
         draws = draws_of(image_numbers(images), *signal.shape[2:])
-        return record(signal * self.throughput, self.camera, draws)
+        return record(signal * self.gathered, self.camera, draws)
 
 
 def with_microscope(network: Units, optics: Optics) -> Units:

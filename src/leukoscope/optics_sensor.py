@@ -7,6 +7,7 @@ pupil. Knows nothing of lamps and pupils.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,13 +21,15 @@ __all__ = ["Camera", "draws_of", "image_numbers", "pool", "record"]
 
 TABLE = 1_000_003
 """Draws that still images take theirs from, each from a place of its own; a prime, so that the places spread."""
+_ROOM = 5.0
+"""Standard deviations of noise that the converter leaves room for."""
 
 
 @dataclass(frozen=True)
 class Camera:
     """photons: electrons that a pixel gathers from a white field; 0 for noiseless light. read_noise: electrons (root
-    mean square). full_well: electrons that a pixel can hold; 0 for no limit. bit_depth: of the converter, whose top is
-    the full well (a white field where there is none); 0 for none."""
+    mean square). full_well: electrons that a pixel can hold; 0 for no limit. bit_depth: of the converter, which spans
+    `bottom` to `top`; 0 for none."""
 
     photons: float = 0.0
     read_noise: float = 0.0
@@ -35,8 +38,16 @@ class Camera:
 
     @property
     def top(self) -> float:
-        """The largest signal that is told apart, in white fields."""
-        return self.full_well / self.photons if self.full_well else 1.0
+        """The largest signal that is told apart, in white fields: the full well, or else a white field and five
+        standard deviations of its noise."""
+        if self.full_well:
+            return self.full_well / self.photons
+        return 1 + _ROOM * math.sqrt(self.photons + self.read_noise**2) / self.photons if self.photons else 1.0
+
+    @property
+    def bottom(self) -> float:
+        """The least one: five standard deviations of reading below darkness, as a camera's offset leaves."""
+        return -_ROOM * self.read_noise / self.photons if self.photons else 0.0
 
 
 def pool(images: Float[Tensor, "b 1 h w"], factor: int) -> Float[Tensor, "b 1 i j"]:
@@ -47,8 +58,8 @@ def pool(images: Float[Tensor, "b 1 h w"], factor: int) -> Float[Tensor, "b 1 i 
 def record(signal: Float[Tensor, "b 1 h w"], camera: Camera,
            draws: Float[Tensor, "b 2 h w"] | None = None) -> Float[Tensor, "b 1 h w"]:
     """What the camera reads, in white fields: E electrons become E + sqrt(E) d1 + read_noise d2 for two standard
-    normal `draws` a pixel, then are cut at the full well and rounded. Without a converter a dark pixel may read less
-    than nothing, as it does once a camera's offset is taken away.
+    normal `draws` a pixel, then are cut at the full well and rounded. A dark pixel may read less than nothing, as it
+    does once a camera's offset is taken away.
 
     The normal law stands for Poisson's, and is close to it from about ten electrons on. ValueError where noise is
     wanted and no draws are given.
@@ -63,8 +74,8 @@ def record(signal: Float[Tensor, "b 1 h w"], camera: Camera,
     if camera.full_well:
         signal = signal.clamp(max=camera.top)
     if camera.bit_depth:
-        steps = (2**camera.bit_depth - 1) / camera.top
-        rounded = (signal.clamp(0, camera.top) * steps).round() / steps
+        steps = (2**camera.bit_depth - 1) / (camera.top - camera.bottom)
+        rounded = ((signal.clamp(camera.bottom, camera.top) - camera.bottom) * steps).round() / steps + camera.bottom
         signal = signal + (rounded - signal).detach()
     return signal
 

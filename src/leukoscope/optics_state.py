@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float64
+from torch.nn import functional
 
 from .optics import aperture, grid, otf
 from .optics_layer import COLOURS, Microscope
@@ -21,16 +22,18 @@ class OpticsState:
     """A microscope's settings in float64.
 
     lamps: weights of the red, green and blue lamp. mask: amplitude over the pupil's grid, the clearest place 1 (of a
-    free transfer function the weights themselves). aperture: share of each sample inside. path: optical path
-    difference in micrometres, 0 without aberrations. psf: of each wavelength, or the one kernel of a free transfer
-    function. otf: its transform's size at `frequencies` (cycles per micrometre, the middle one 0). throughput: share
-    of the light that the mask lets through.
+    free transfer function the weights themselves), 0 outside and less at the rim, where samples lie half inside.
+    aperture: the share of each that does. clear: the mask as it is made, the rim left to the stop. path: optical path
+    difference in micrometres. psf: of each wavelength, or the one kernel of a free transfer function. otf: its
+    transform's size at `frequencies` (cycles per micrometre, the middle one 0). throughput: share of the light that the
+    mask lets through.
     """
 
     optics: Optics
     lamps: Float64[np.ndarray, " 3"]
     mask: Float64[np.ndarray, "n n"]
     aperture: Float64[np.ndarray, "n n"]
+    clear: Float64[np.ndarray, "n n"]
     path: Float64[np.ndarray, "n n"]
     psf: Float64[np.ndarray, "k window window"]
     otf: Float64[np.ndarray, "k m m"]
@@ -83,10 +86,11 @@ def state_of(microscope: Microscope) -> OpticsState:
     with torch.no_grad():
         still = Microscope(microscope.optics).double()
         still.load_state_dict(microscope.state_dict())
-        mask, psf, path = still.amplitude().cpu().numpy(), still.psf(), still.path()
+        mask, psf, disc = still.amplitude().cpu().numpy(), still.psf(), aperture(still.optics.grid)
+        clear = np.where(disc > 0, functional.softplus(still.mask).cpu().numpy(), 0.0)
         transfer = np.stack([otf(one, max(OTF_SAMPLES, len(one))).abs().cpu().numpy() for one in psf])
         free = still.optics.transfer == "free"
         return OpticsState(
             still.optics, still.illumination().cpu().numpy(), mask if free else mask / mask.max(),
-            aperture(still.optics.grid), np.zeros_like(mask) if path is None else path.cpu().numpy(),
-            psf.cpu().numpy(), transfer, float(still.throughput()))
+            disc, clear / clear.max(), still.path().cpu().numpy(), psf.cpu().numpy(), transfer,
+            float(still.throughput()))

@@ -158,7 +158,8 @@ class Optics(Section):
     start: pupil to start from: "open", or "disc", whose radius is `disc` apertures.
     defocus, spherical, astigmatism: aberrations to start from, root mean square path difference.
     light: "values" takes pixel values as light, as the paper does; "srgb" undoes the gamma of sRGB first.
-    constraint: of the lamps: "sum" or "power" (sum of squares) of the weights is 1, or "none".
+    constraint: of the lamps: the "sum" of the weights is 1, or their "power" (the sum of squares) that of three equal
+        ones which share 1; or "none".
     photons: electrons that a sensor pixel gathers from a white field behind an open pupil; 0 for no noise at all.
     read_noise, full_well: in electrons. bit_depth: of the converter. 0 for none.
     """
@@ -197,6 +198,12 @@ class Optics(Section):
         for name in ("grid", "window"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(f"{name}: must be odd, so that one sample is the centre (got {getattr(self, name)})")
+        coarsest = min(self.wavelengths) / (4 * self.numerical_aperture)
+        if self.transfer == "incoherent" and self.pixel > coarsest * (1 + 1e-9):
+            raise ValueError(f"pixel = {self.pixel:g}: cannot carry what a numerical aperture of "
+                             f"{self.numerical_aperture:g} passes at {min(self.wavelengths):g}; take pixels of "
+                             f"wavelength / (4 NA) = {coarsest:.4g} or less, or numerical_aperture = "
+                             f"{min(self.wavelengths) / (4 * self.pixel):.4g}")
         # Pixels for each sample of the grid after which the point spread function repeats, upside down.
         finer = 1.0 if self.transfer == "free" else 2 * self.numerical_aperture * self.pixel / min(self.wavelengths)
         if self.window * finer > self.grid * (1 + 1e-9):
@@ -209,9 +216,15 @@ class Optics(Section):
         aberrated = self.defocus or self.spherical or self.astigmatism or "aberration" in self.learn
         if self.transfer == "free" and aberrated:
             raise ValueError("aberrations are of a pupil, and transfer = 'free' has none; take 'incoherent'")
+        if "aberration" in self.learn and not (self.defocus or self.spherical or self.astigmatism):
+            raise ValueError("learn: aberrations cannot be learned from none, where either sign blurs alike and there "
+                             "is no slope; set defocus, spherical or astigmatism to a start such as 0.05")
         if self.photons and self.transfer == "free":
             raise ValueError("photons: transfer = 'free' can make light out of nothing, so light has no price; take "
                              "'incoherent'")
+        if self.bit_depth and self.constraint == "none":
+            raise ValueError("bit_depth: a converter has a top, and lamps without limit pass it; set constraint to "
+                             "'sum' or 'power'")
         if self.photons and self.constraint == "none":
             raise ValueError("photons: brighter lamps would cost nothing; set constraint to 'sum' or 'power'")
         if not self.photons and (self.read_noise or self.full_well):

@@ -6,7 +6,7 @@ Runs that differ in nothing but `training.repeat` are one microscope.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,17 +20,28 @@ from .report_read import Results
 
 @dataclass(frozen=True, order=True)
 class Kind:
-    """A microscope: whether its transfer function is free, N, photons a pixel, and whether anything was learned."""
+    """A microscope: whether its transfer function is free, N, photons a pixel, whether anything was learned; and the
+    name of its recipe where these do not tell it from another."""
 
     free: bool
     pool: int
     photons: float
     learned: bool
+    told_by: str = ""
 
     @property
     def line(self) -> str:
         """The curve that it is a point of."""
-        return ("learned" if self.learned else "frozen") + (", free" if self.free else "")
+        return ("learned" if self.learned else "frozen") + (", free" if self.free else "") + self.also
+
+    @property
+    def also(self) -> str:
+        return f", {self.told_by}" if self.told_by else ""
+
+    @property
+    def frozen(self) -> Kind:
+        """What it is compared with: the same, held as it begins."""
+        return replace(self, learned=False, told_by="")
 
     @property
     def name(self) -> str:
@@ -44,12 +55,25 @@ def kind_of(recipe: Recipe) -> Kind:
 
 
 def kinds(runs: Iterable[Results]) -> dict[Kind, list[Results]]:
-    """The runs that have a microscope, by it, in order."""
-    found: dict[Kind, list[Results]] = {}
+    """The runs that have a microscope, by it, in order. Kinds that several recipes share are told apart by a name."""
+    recipes: dict[Kind, dict[str, list[Results]]] = {}
     for run in runs:
         if run.recipe is not None and run.recipe.optics.simulate:
-            found.setdefault(kind_of(run.recipe), []).append(run)
+            recipes.setdefault(kind_of(run.recipe), {}).setdefault(_without_repeat(run.recipe), []).append(run)
+    found: dict[Kind, list[Results]] = {}
+    for kind, by_recipe in recipes.items():
+        for number, alike in enumerate(by_recipe.values(), start=1):
+            assert alike[0].recipe is not None
+            name = alike[0].recipe.name.rpartition(".")[2] if len(by_recipe) > 1 else ""
+            own = replace(kind, told_by=name)
+            found[own if own not in found else replace(kind, told_by=f"{name} {number}")] = alike
     return dict(sorted(found.items()))
+
+
+def _without_repeat(recipe: Recipe) -> str:
+    """What two runs have in common that differ in nothing but the repeat."""
+    same = recipe.model_copy(update={"training": recipe.training.model_copy(update={"repeat": 0})})
+    return same.model_dump_json(exclude={"name", "title", "description", "source"})
 
 
 def pixels_seen(recipe: Recipe) -> int:

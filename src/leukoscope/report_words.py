@@ -141,12 +141,13 @@ def optics_words(recipe: Recipe | None) -> str:
     """What the microscope could learn and what it cost, in two sentences; empty without one."""
     if recipe is None or not recipe.optics.simulate:
         return ""
-    optics = recipe.optics
+    optics, held = recipe.optics, "microscope" in recipe.network.frozen
     free = optics.transfer == "free"
     names = {"illumination": "the lamps", "pupil": "the transfer function" if free else "the pupil's mask",
              "aberration": "the wavefront"}
-    verb = "was" if len(optics.learn) == 1 and optics.learn != ("illumination",) else "were"
-    what = (f"{join([names[name] for name in optics.learn])} {verb} learned" if optics.learn else
+    learn = () if held else optics.learn
+    verb = "was" if len(learn) == 1 and learn != ("illumination",) else "were"
+    what = (f"{join([names[name] for name in learn])} {verb} learned" if learn else
             "nothing was learned: all was held as it began")
     light = "without noise" if not optics.photons else (
         f"from {count(optics.photons)} photons a pixel, read with {optics.read_noise:g} electrons of noise")

@@ -17,6 +17,7 @@ from ..errors import LeukoscopeError, RecipeError
 from ..experiments import OnEvent, Outcome, run_experiment
 from ..files import write_json
 from ..manifest import read_manifest
+from ..pages import plural
 from ..recipe import Protocol, expand_variants, load_recipe
 from ..report import write_study
 from ..runs import fresh_network
@@ -68,7 +69,8 @@ def reproduce(
         write_json(folder / "study.json", study | {"tables": [*tables], "description": " ".join([*said, *remarks])})
         page = write_study(folder)
         found = [line for table in tables for line in ("", table["title"], *text_table(table))]
-        lines += ["", f"protocol {protocol}, {scale} scale, {count} repeats", *found, "", *said, f"report: {page}"]
+        heading = f"protocol {protocol}, {scale} scale, {plural(count, 'repeat')}"
+        lines += ["", heading, *found, "", *said, f"report: {page}"]
         metrics[protocol] = {row.name: {"accuracy": row.accuracy.to_dict(), "repeats": row.repeats,
                                         "cells": row.cells} for row in rows}
     return Outcome(out, page, tuple(lines if remarks else lines[1:]), metrics)
@@ -82,6 +84,9 @@ def _check(cells: pl.DataFrame, protocol: Protocol, scale: str, settings: Sequen
         raise RecipeError("training.repeat: reproduce sets it itself", "say how often with --repeats")
     classes = select_cells(cells, recipe.data, seed=recipe.seed).classes
     for name, variant in expand_variants(recipe).items():
+        if not variant.optics.simulate:
+            raise RecipeError(f"optics.simulate = false{f' in variants.{name}' if name else ''}: dimuro2020 compares "
+                              "microscopes", "leave it as it is, or use leukoscope train")
         with torch.device("meta"):
             fresh_network(with_classes(variant, classes))
         for folder in folders:

@@ -16,6 +16,9 @@ from ..errors import LeukoscopeError
 from .estimate import Comparison, Estimate, check_confidence, check_same_length, no_estimate, number_clusters
 from .rates import wilson_bounds
 
+_ROUNDING = 1e-24
+"""Variances below it are those of rounding: the clusters do not vary."""
+
 
 def repeated_rate(right: Bool[np.ndarray, "repeats n"], clusters: Shaped[np.ndarray, " n"] | None = None,
                   confidence: float = 0.95) -> Estimate:
@@ -48,8 +51,8 @@ def repeated_difference(first: Bool[np.ndarray, "repeats n"], second: Bool[np.nd
     value = float(change.mean())
     error2, freedom = _added([_over_cells(change, clusters), _between(first), _between(second)])
     if error2 == 0:
-        return Comparison(no_estimate("no interval: no cell was judged differently", value), 1.0 if value == 0 else
-                          None, method)
+        none = no_estimate("no interval: nothing varies over cells and trainings", value)
+        return Comparison(none, 1.0 if value == 0 else None, method)
     error = math.sqrt(error2)
     reach = -float(student.ppf(half, freedom)) * error
     return Comparison(Estimate(value, max(value - reach, -1.0), min(value + reach, 1.0), method),
@@ -69,13 +72,15 @@ def _over_cells(values: np.ndarray, clusters: np.ndarray | None) -> tuple[float,
         raise LeukoscopeError("repeats: every cell is of one subject, so nothing can be said of others",
                               "test on several subjects")
     sums = np.bincount(numbers, values - values.mean(), count)
-    return count / (count - 1) * float((sums**2).sum()) / values.size**2, count - 1.0
+    variance = count / (count - 1) * float((sums**2).sum()) / values.size**2
+    return variance if variance > _ROUNDING else 0.0, count - 1.0
 
 
 def _between(right: np.ndarray) -> tuple[float, float]:
     """(variance of the mean over repeats, degrees of freedom); nothing with one repeat."""
     repeats = len(right)
-    return (0.0, 1.0) if repeats == 1 else (float(right.mean(1).var(ddof=1)) / repeats, repeats - 1.0)
+    variance = 0.0 if repeats == 1 else float(right.mean(1).var(ddof=1)) / repeats
+    return variance if variance > _ROUNDING else 0.0, max(repeats - 1.0, 1.0)
 
 
 def _added(parts: list[tuple[float, float]]) -> tuple[float, float]:
