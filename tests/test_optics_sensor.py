@@ -70,9 +70,11 @@ def test_gradients_pass_noise_and_rounding():
     noise = draws(2, 2, 3, 3)
     assert torch.autograd.gradcheck(lambda s: record(s, Camera(300.0, 2.0, 900.0), noise), (signal,))
     record(signal, Camera(bit_depth=4)).sum().backward()
+    assert signal.grad is not None
     assert torch.equal(signal.grad, torch.ones_like(signal))  # straight through
     dark = torch.zeros(1, 1, 1, 1, requires_grad=True)
     record(dark, Camera(100.0, 1.0), -torch.ones(1, 2, 1, 1)).sum().backward()
+    assert dark.grad is not None
     assert torch.isfinite(dark.grad).all()
 
 
