@@ -67,7 +67,7 @@ def history_of(run: Run, fold: int) -> pl.DataFrame:
     return pl.concat([pl.DataFrame([start]).cast({"epoch": rows.schema["epoch"]}), rows], how="vertical_relaxed")
 
 
-def see(microscope: Microscope, pixels: np.ndarray, label: str = "") -> Seen:
+def see(microscope: Microscope, pixels: np.ndarray, label: str) -> Seen:
     """An image, uint8 (h, w, 3), through a microscope."""
     images = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))[None].float() / 255
     with torch.inference_mode():
@@ -93,7 +93,7 @@ def simulate(folder: Path, image: str, out: Path, *, fold: int = 0) -> tuple[str
                               f"function or a pixel of the sensor ({least} px at the run's scale)",
                               "give a larger image")
     pixels = _at_scale(run, pixels)
-    seen = see(microscope, pixels)
+    seen = see(microscope, pixels, Path(image).name)
     white = _white(microscope)
     out.mkdir(parents=True, exist_ok=True)
     side = microscope.optics.pixel * microscope.optics.pool

@@ -201,7 +201,7 @@ def seen_strip(cells: Sequence[Seen]) -> Figure:
     names = short_names([cell.label for cell in cells], 16)
     left, head = 1.15, 0.3
     figure = Figure(figsize=(left + len(cells) * (_CELL + _NARROW), head + 3 * (_CELL + _NARROW)))
-    rows = (("The cell", lambda c: c.cell), ("After the optics", lambda c: c.blurred),
+    rows = (("As it\nwas taken", lambda c: c.cell), ("After the optics", lambda c: c.blurred),
             ("What the\nnetwork sees", lambda c: c.recorded))
     for r, (title, picture) in enumerate(rows):
         bottom = (2 - r) * (_CELL + _NARROW) + _NARROW

@@ -92,5 +92,5 @@ def state_of(microscope: Microscope) -> OpticsState:
         free = still.optics.transfer == "free"
         return OpticsState(
             still.optics, still.illumination().cpu().numpy(), mask if free else mask / mask.max(),
-            disc, clear / clear.max(), still.path().cpu().numpy(), psf.cpu().numpy(), transfer,
+            disc, np.minimum(clear / mask.max(), 1.0), still.path().cpu().numpy(), psf.cpu().numpy(), transfer,
             float(still.throughput()))
