@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit
 from scipy.stats import ttest_1samp
 
 from leukoscope.errors import LeukoscopeError
@@ -74,11 +75,19 @@ def test_intervals_of_a_difference_hold_the_truth_often_enough(repeats):
     assert rejected / rounds <= 0.06
 
 
-def test_intervals_of_a_rate_hold_the_truth_often_enough():
+@pytest.mark.parametrize(("repeats", "cells", "spread"), [
+    (2, 3400, 0.1), (2, 3400, 0.3), (3, 3400, 0.3), (3, 3400, 0.6), (5, 3400, 0.3), (2, 400, 0.6), (3, 400, 0.6)])
+def test_intervals_of_a_rate_hold_the_truth_often_enough(repeats, cells, spread):
+    """Cells of several difficulties, trainings that differ by `spread` in the logit."""
     rng = np.random.default_rng(4)
-    truth = float(simulated(rng, 2000, 1000).mean())
-    found = [repeated_rate(simulated(rng, 3, 300)) for _ in range(300)]
-    assert np.mean([e.low <= truth <= e.high for e in found if e.low is not None and e.high is not None]) >= 0.93
+    ease, level = rng.normal(3.4, 1.6, 4000)[:, None], spread * rng.standard_normal(500)
+    truth = float(expit(ease + level).mean())
+    held = 0
+    for _ in range(400):
+        logits = rng.normal(3.4, 1.6, cells) + spread * rng.standard_normal((repeats, 1))
+        found = repeated_rate(rng.random((repeats, cells)) < expit(logits))
+        held += found.low is not None and found.high is not None and found.low <= truth <= found.high
+    assert held / 400 >= 0.93  # 0.95 less twice the chance of so many rounds
 
 
 @given(st.integers(1, 4), st.integers(2, 30), st.integers(0, 2**31))

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 from jaxtyping import Bool, Shaped
+from scipy.special import ndtri
 from scipy.stats import t as student
 
 from ..errors import LeukoscopeError
@@ -24,24 +25,26 @@ def repeated_rate(right: Bool[np.ndarray, "repeats n"], clusters: Shaped[np.ndar
                   confidence: float = 0.95) -> Estimate:
     """The mean rate of `repeats` networks on the same n cells, in [0, 1].
 
-    The interval is Wilson's at the number of independent cells that gives the same standard error: cluster-robust over
-    cells (clusters: the subject of each), plus the variance between repeats over their number, with Student's t
-    (Satterthwaite's degrees of freedom). With one repeat, how training went is not counted.
+    Two reaches are squared and added, each with Student's t at its own degrees of freedom: over cells (cluster-robust;
+    clusters: the subject of each) and over repeats. The interval is Wilson's at the number of independent cells that
+    reaches as far. With one repeat, how training went is not counted.
     """
     half = check_confidence(confidence)
     _check(right)
     cells, freedom = _over_cells(right.mean(0), clusters)
     value = float(right.mean())
-    error2, freedom = _added([(cells, freedom), _between(right)])
-    independent = _independent(value, error2, freedom, right.shape[1])
-    low, high = wilson_bounds(value, independent, -float(student.ppf(half, freedom)))
+    # Not one t at Satterthwaite's freedom: the spread of two or three repeats is often found far too small.
+    reach2 = sum(variance * float(student.ppf(half, own)) ** 2 for variance, own in ((cells, freedom), _between(right)))
+    z = -float(ndtri(half))
+    low, high = wilson_bounds(value, _independent(value, reach2 / z**2, freedom, right.shape[1]), z)
     return Estimate(value, low, high, _method(right, "wilson over cells"))
 
 
 def repeated_difference(first: Bool[np.ndarray, "repeats n"], second: Bool[np.ndarray, "others n"],
                         clusters: Shaped[np.ndarray, " n"] | None = None, confidence: float = 0.95) -> Comparison:
     """Mean rate of the first kind of network minus that of the second, on the same n cells, in [-1, 1], and a test
-    against none. Paired by cell; standard error as in `repeated_rate`, over the differences."""
+    against none. Paired by cell: the variance of the differences over cells, and that between the repeats of each kind
+    over their number, are added; Student's t has Satterthwaite's degrees of freedom."""
     half = check_confidence(confidence)
     _check(first)
     _check(second)
