@@ -47,7 +47,8 @@ def test_full_wells_and_converters():
     held = record(signal, Camera(photons=100.0, full_well=50.0), still)
     assert held.flatten().tolist() == pytest.approx([0, 0.2, 0.49, 0.5, 0.5])
     two_bits = record(signal, Camera(photons=100.0, full_well=150.0, bit_depth=2), still)
-    assert two_bits.flatten().tolist() == pytest.approx([0, 0, 0.5, 0.5, 1.5])
+    step = (1.5 + 0.05) / 3  # from five electrons below darkness
+    assert two_bits.flatten().tolist() == pytest.approx([-0.05, -0.05, -0.05 + step, -0.05 + step, 1.5])
     assert len(torch.unique(record(torch.linspace(0, 1, 5000).view(1, 1, 50, 100), Camera(bit_depth=8)))) == 256
 
 
@@ -63,6 +64,21 @@ def test_a_converter_leaves_room_for_the_noise_of_dark_and_white(signal, photons
     assert float(read.std()) == pytest.approx(float(exact.std()), rel=5e-3)
     assert float(read.min()) >= camera.bottom
     assert float(read.max()) <= camera.top
+
+
+@pytest.mark.parametrize("electrons", [0.0, 1.0, 2.0])
+def test_a_dim_pixel_reads_true_without_reading_noise_and_darkness_is_dark(electrons):
+    bright, noise = torch.full((100_000, 1, 1, 1), electrons / 10, dtype=torch.float64), draws(100_000, 2, 1, 1)
+    read = record(bright, Camera(10.0, bit_depth=12), noise) * 10
+    assert float(read.mean()) == pytest.approx(electrons, abs=0.02)
+    assert float(read.std()) == pytest.approx(electrons**0.5, abs=0.05)
+
+
+def test_a_full_pixel_still_shows_the_noise_of_reading():
+    read = record(torch.full((50_000, 1, 1, 1), 5.0, dtype=torch.float64), Camera(100.0, 20.0, 50.0, 12),
+                  draws(50_000, 2, 1, 1)) * 100
+    assert float(read.mean()) == pytest.approx(50, abs=0.5)
+    assert float(read.std()) == pytest.approx(20, rel=0.02)
 
 
 def test_gradients_pass_noise_and_rounding():

@@ -132,7 +132,10 @@ def export_optics(folder: Path, out: Path, *, focal_length: float, numerical_ape
         raise LeukoscopeError(f"--focal-length {focal_length:g}: expected 0.1 to 1000 millimetres", "a 40x objective "
                               "for a tube lens of 180 mm has 4.5")
     given = state.optics.numerical_aperture if numerical_aperture is None else numerical_aperture
-    if not given <= state.optics.refractive_index and not state.free:
+    if not given > 0:
+        raise LeukoscopeError(f"--numerical-aperture {given:g}: expected a number above 0", "it is engraved on the "
+                              "objective")
+    if given > state.optics.refractive_index and not state.free:
         raise LeukoscopeError(f"--numerical-aperture {given:g}: above the refractive index "
                               f"{state.optics.refractive_index:g} that the mask was learned for",
                               "take an objective for that medium, or train with optics.refractive_index set to its own")

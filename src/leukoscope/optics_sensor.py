@@ -23,6 +23,8 @@ TABLE = 1_000_003
 """Draws that still images take theirs from, each from a place of its own; a prime, so that the places spread."""
 _ROOM = 5.0
 """Standard deviations of noise that the converter leaves room for."""
+_SLOPE = 1e-3
+"""Electrons that bound the slope of shot noise at darkness."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,19 @@ class Camera:
 
     @property
     def top(self) -> float:
-        """The largest signal that is told apart, in white fields: the full well, or else a white field and five
-        standard deviations of its noise."""
+        """The largest signal that is told apart, in white fields: the full well, or else a white field, and five
+        standard deviations of the noise."""
+        if not self.photons:
+            return 1.0
         if self.full_well:
-            return self.full_well / self.photons
-        return 1 + _ROOM * math.sqrt(self.photons + self.read_noise**2) / self.photons if self.photons else 1.0
+            return (self.full_well + _ROOM * self.read_noise) / self.photons
+        return 1 + _ROOM * math.sqrt(self.photons + self.read_noise**2) / self.photons
 
     @property
     def bottom(self) -> float:
-        """The least one: five standard deviations of reading below darkness, as a camera's offset leaves."""
-        return -_ROOM * self.read_noise / self.photons if self.photons else 0.0
+        """The least one: below darkness, as a camera's offset leaves, by five standard deviations of reading or, where
+        that is less, of one electron's shot noise."""
+        return -_ROOM * max(self.read_noise, 1.0) / self.photons if self.photons else 0.0
 
 
 def pool(images: Float[Tensor, "b 1 h w"], factor: int) -> Float[Tensor, "b 1 i j"]:
@@ -58,8 +63,8 @@ def pool(images: Float[Tensor, "b 1 h w"], factor: int) -> Float[Tensor, "b 1 i 
 def record(signal: Float[Tensor, "b 1 h w"], camera: Camera,
            draws: Float[Tensor, "b 2 h w"] | None = None) -> Float[Tensor, "b 1 h w"]:
     """What the camera reads, in white fields: E electrons become E + sqrt(E) d1 + read_noise d2 for two standard
-    normal `draws` a pixel, then are cut at the full well and rounded. A dark pixel may read less than nothing, as it
-    does once a camera's offset is taken away.
+    normal `draws` a pixel, cut at the full well before they are read, and rounded. A dark pixel may read less than
+    nothing, as it does once a camera's offset is taken away.
 
     The normal law stands for Poisson's, and is close to it from about ten electrons on. ValueError where noise is
     wanted and no draws are given.
@@ -68,11 +73,11 @@ def record(signal: Float[Tensor, "b 1 h w"], camera: Camera,
         if draws is None:
             raise ValueError("draws: expected two standard normal numbers a pixel, got none")
         electrons = signal * camera.photons
-        # A tenth of an electron at least: the root's slope is infinite at 0.
-        shot = electrons.clamp(min=0.1).sqrt() * draws[:, :1]
-        signal = (electrons + shot + camera.read_noise * draws[:, 1:]) / camera.photons
-    if camera.full_well:
-        signal = signal.clamp(max=camera.top)
+        # Darkness has no shot noise; the small term keeps the root's slope finite there.
+        gathered = electrons + ((electrons.clamp(min=0) + _SLOPE).sqrt() - math.sqrt(_SLOPE)) * draws[:, :1]
+        if camera.full_well:
+            gathered = gathered.clamp(max=camera.full_well)  # a pixel is full before it is read
+        signal = (gathered + camera.read_noise * draws[:, 1:]) / camera.photons
     if camera.bit_depth:
         steps = (2**camera.bit_depth - 1) / (camera.top - camera.bottom)
         rounded = ((signal.clamp(camera.bottom, camera.top) - camera.bottom) * steps).round() / steps + camera.bottom
