@@ -11,9 +11,13 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
+import numpy as np
 import polars as pl
+from jaxtyping import Bool
 
 from ..errors import DatasetError
+from ..images import read_image
 from ..manifest import make_manifest
 from .base import (
     Dataset,
@@ -43,6 +47,7 @@ VIEWS = {
     "boxes": "every box: leukocytes, erythrocytes, platelets",
     "five": "leukocytes cut out beforehand, in a folder a type (Basophil, Eosinophil, ...)",
 }
+_NUCLEUS, _CELL = 206, 78  # half-way between the levels of the published masks: 0, 155 or 161, 255
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -70,6 +75,14 @@ def index(root: Path, view: str = "cells", **options: str) -> Index:
     if cells.is_empty():
         raise DatasetError(f"{base}: no field has a leukocyte", "use --view boxes for the other boxes")
     return Index(cells, counts, tuple(found.missing), tuple(found.damaged), tuple(found.notes))
+
+
+def read_outlines(path: Path | str) -> tuple[Bool[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
+    """(nucleus, whole cell) of all leukocytes of a field, from one of the published masks: white is nucleus, a grey of
+    155 or 161 is cytoplasm. (`images.read_mask` takes that grey for white.) Raises ImageError as `read_image` does.
+    """
+    grey = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2GRAY)
+    return grey >= _NUCLEUS, grey >= _CELL
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,23 @@
+"""Fields of a blood smear: leukocytes found, outlined and measured.
+
+    find.py       the whole way, tile by tile
+    field.py      what is found: data only
+    survey.py     a first look: white point, scale, is it a smear
+    scale.py      the scale, from the red cells
+    stain.py      white point and optical density
+    grid.py       the working grid and its tiles
+    network.py    which pixels are nucleus and cell; fit.py trains it
+    outline.py    which pixels are one cell
+    measure.py    morphometry
+    source.py     fields of any size
+    evaluate.py   found against true
+
+Knows no types of cells. docs/smear.md says how well it works, and what was tried.
+"""
+
+from .field import FoundCell, FoundField, Morphometry, Scale
+from .find import find_leukocytes
+from .source import ArrayField, FieldSource, open_field
+
+__all__ = ["ArrayField", "FieldSource", "FoundCell", "FoundField", "Morphometry", "Scale", "find_leukocytes",
+           "open_field"]

@@ -1,0 +1,105 @@
+"""What is found in a field: leukocytes, the scale, and remarks. Data only; nothing here looks at pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Morphometry:
+    """Sizes and colours of one leukocyte. Lengths and areas in px, and in um where the scale is known, else None.
+
+    nucleus_share: area of the nucleus over that of the cell (0..1); the N:C ratio of haematology is
+        nucleus_to_cytoplasm, nucleus over cytoplasm, infinite where no cytoplasm is seen.
+    roundness: 4 pi area / perimeter^2, 1 for a circle. solidity: area over that of the convex hull.
+    lobes: of the nucleus, parted by necks; 1 for a round, kidney-shaped or band nucleus.
+    nucleus_colour, cytoplasm_colour: mean RGB over the white point of the field (1 is no stain); None without pixels.
+    A cell that the field cuts off is measured as far as it is seen.
+    """
+
+    cell_area: float
+    nucleus_area: float
+    cell_diameter: float
+    nucleus_diameter: float
+    nucleus_share: float
+    nucleus_to_cytoplasm: float
+    cell_roundness: float
+    nucleus_roundness: float
+    cell_solidity: float
+    nucleus_solidity: float
+    lobes: int
+    nucleus_colour: tuple[float, float, float] | None
+    cytoplasm_colour: tuple[float, float, float] | None
+    cell_area_um2: float | None
+    nucleus_area_um2: float | None
+    cell_diameter_um: float | None
+    nucleus_diameter_um: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class FoundCell:
+    """A leukocyte, or another nucleated cell. Box in px of the field: columns x .. x + width - 1, rows likewise.
+
+    cell, nucleus: bool (height, width), cropped to the box; the nucleus lies within the cell.
+    centre: (x, y) in px, the middle of mass of the cell; 0 is the middle of the first pixel.
+    cut: the cell touches the edge of the field. score: how sure the outline is, 0 to 1; no probability.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    centre: tuple[float, float]
+    cell: Bool[np.ndarray, "height width"]
+    nucleus: Bool[np.ndarray, "height width"]
+    cut: bool
+    score: float
+    morphometry: Morphometry
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(x, y, width, height)"""
+        return self.x, self.y, self.width, self.height
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Micrometres a pixel, or None with the reason. source: "given", "red cells" or "none".
+
+    red_cells: how many were measured; red_cell_diameter: their median in px, None where there were too few.
+    """
+
+    micrometres_per_pixel: float | None
+    source: str
+    reason: str
+    red_cells: int
+    red_cell_diameter: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class FoundField:
+    """All that was found in a field of `width` x `height` px.
+
+    cells: by row of their boxes, then column. white: RGB of a place without cells. remarks: one line each, for a
+    person; empty where there is nothing to say. is_smear: False where the field looks like something else.
+    """
+
+    width: int
+    height: int
+    cells: tuple[FoundCell, ...]
+    scale: Scale
+    white: tuple[float, float, float]
+    is_smear: bool
+    remarks: tuple[str, ...]
+
+    def labels(self, part: str = "cell") -> NDArray[np.int32]:
+        """int32 (height, width): i + 1 where cells[i], or with part "nucleus" its nucleus, lies; 0 elsewhere."""
+        image = np.zeros((self.height, self.width), np.int32)
+        for number, found in enumerate(self.cells, start=1):
+            mask = found.nucleus if part == "nucleus" else found.cell
+            image[found.y:found.y + found.height, found.x:found.x + found.width][mask] = number
+        return image

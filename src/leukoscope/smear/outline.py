@@ -1,0 +1,137 @@
+"""From what the network says of each pixel to leukocytes: which pixels are one cell, and how sure that is.
+
+Knows one window at a time, at the working scale, and nothing of fields, tiles or red cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float32
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .network import STRIDE, outliner
+
+NUCLEUS, CELL, CORE = range(3)
+SMALLEST_NUCLEUS = 12.0
+"""um2: a nucleus below has 3.9 um across, as platelets have."""
+SMALLEST_CELL = 38.0
+"""um2: 7 um across."""
+LEAST_CUT = 0.4
+"""Share of those areas that will do for a cell at the edge of the field."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """One cell of a window: its place (top, left), and the probabilities of cell and nucleus there, with a margin of
+    one pixel; 0 where something else lies. centre: (x, y) in px of the window.
+    """
+
+    top: int
+    left: int
+    cell: Float32[np.ndarray, "height width"]
+    nucleus: Float32[np.ndarray, "height width"]
+    centre: tuple[float, float]
+    score: float
+
+
+def predict_maps(density: Float32[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "3 height width"]:
+    """Probabilities of nucleus, cell and core of each pixel. What lies beyond the window counts as empty."""
+    height, width = density.shape[:2]
+    padded = np.pad(density, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)))
+    with torch.inference_mode():
+        batch = torch.from_numpy(padded).permute(2, 0, 1)[None]
+        maps = outliner()(batch.contiguous(memory_format=torch.channels_last)).sigmoid_()
+    return np.ascontiguousarray(maps[0, :, :height, :width].numpy())
+
+
+def outline_cells(maps: Float32[np.ndarray, "3 height width"], scale: float,
+                  edges: tuple[bool, bool, bool, bool] = (True, True, True, True)) -> list[Outline]:
+    """The cells of a window at `scale` um a pixel. edges: whether its top, left, bottom, right are those of the field:
+    of a cell that these cut off, less has to be seen.
+    """
+    maps = maps.copy()
+    np.maximum(maps[CELL], maps[NUCLEUS], out=maps[CELL])
+    labels = separate(maps, SMALLEST_NUCLEUS / scale**2)
+    found = []
+    for number, place in enumerate(ndimage.find_objects(labels), start=1):
+        if place is not None:
+            outline = _outline(maps, labels, number, place, scale, edges)
+            found += [outline] if outline is not None else []
+    return found
+
+
+def separate(maps: Float32[np.ndarray, "3 height width"], least: float) -> NDArray[np.int32]:
+    """Number the cells, 1 .. n: int32 (height, width). Cells that touch part half-way between their cores; a core
+    whose part would have a nucleus of fewer than `least` px is none.
+    """
+    body = maps[CELL] > 0.5
+    count, pieces = _pieces(body, 4)
+    count_cores, cores = _pieces((maps[CORE] > 0.5) & body, 8)
+    labels = _part(body, pieces, cores, count, count_cores)
+    nuclei = np.bincount(labels[maps[NUCLEUS] > 0.5], minlength=count + count_cores)
+    weak = nuclei[count:] < least
+    weak[0] = False
+    if weak.any() and (labels >= count).any():
+        labels = _part(body, pieces, np.where(weak[cores], 0, cores), count, count_cores)
+    return labels
+
+
+def _pieces(mask: NDArray[np.bool_], connectivity: int) -> tuple[int, NDArray[np.int32]]:
+    """One more than the number of connected pieces, and each pixel's: int32 (height, width), 0 outside."""
+    count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
+    return count, np.asarray(pieces, np.int32)
+
+
+def _part(body: NDArray[np.bool_], pieces: NDArray[np.int32], cores: NDArray[np.int32], count: int,
+          count_cores: int) -> NDArray[np.int32]:
+    """`pieces`, but those with two cores and more are parted by the nearest core i into count + i."""
+    core = cores > 0
+    piece_of = np.zeros(count_cores, np.int64)
+    piece_of[cores[core]] = pieces[core]
+    owners = np.bincount(piece_of[piece_of > 0], minlength=count)
+    shared = (owners > 1)[pieces] & body
+    labels = np.where(body, pieces, 0).astype(np.int32)
+    if shared.any():
+        _, nearest = cv2.distanceTransformWithLabels((~core).astype(np.uint8), cv2.DIST_L2, 5,
+                                                     labelType=cv2.DIST_LABEL_PIXEL)
+        nearest = np.asarray(nearest, np.int32)
+        name = np.zeros(int(nearest.max()) + 1, np.int32)
+        name[nearest[core]] = cores[core]
+        labels[shared] = count + name[nearest[shared]]
+    return labels
+
+
+def _outline(maps: NDArray[np.float32], labels: NDArray[np.int32], number: int, place: tuple[slice, ...],
+             scale: float, edges: tuple[bool, bool, bool, bool]) -> Outline | None:
+    """The cell with that number, or None where it is too small."""
+    rows, columns = place
+    height, width = labels.shape
+    at_edge = any(edge and end for edge, end in zip(edges, (
+        rows.start == 0, columns.start == 0, rows.stop == height, columns.stop == width), strict=True))
+    least = (LEAST_CUT if at_edge else 1.0) / scale**2
+    top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
+    window = np.s_[top:rows.stop + 1, left:columns.stop + 1]
+    region = _whole(labels[window] == number)
+    nucleus = maps[NUCLEUS][window] * region
+    inside = nucleus > 0.5
+    if region.sum() < SMALLEST_CELL * least or inside.sum() < SMALLEST_NUCLEUS * least:
+        return None
+    cell = maps[CELL][window]
+    score = float(np.sqrt(cell[region].mean() * nucleus[inside].mean()))
+    # Holes are filled; beside the cell the probabilities fall below one half, but those of other cells do not.
+    cell = np.where(region, np.maximum(cell, np.float32(0.5 + 1e-3)), np.where(cell > 0.5, 0, cell))
+    y, x = (float(np.mean(axis)) for axis in np.nonzero(region))
+    return Outline(top, left, cell.astype(np.float32), nucleus.astype(np.float32), (left + x, top + y), score)
+
+
+def _whole(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest piece of a mask, its holes filled."""
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros(mask.shape, np.uint8)
+    cv2.drawContours(filled, [max(outlines, key=lambda line: (cv2.contourArea(line), len(line)))], -1, 1, cv2.FILLED)
+    return filled > 0

@@ -1,0 +1,143 @@
+"""The scale of a field, from its red cells: 7.5 um across in the median, however large they are in pixels.
+
+Red cells overlap, and a field may show none that lies alone. So it is not outlines that are measured but the largest
+circles that fit into what is covered. Knows nothing of leukocytes, except that chromatin is no haemoglobin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float64, UInt8
+from numpy.typing import NDArray
+
+from .stain import optical_density
+
+RED_CELL = 7.5
+"""um: the median diameter of a red cell in a dried smear."""
+FEWEST = 4
+"""Red cells below which no scale is given."""
+
+_FIT = 0.86
+"""Diameter of the largest circle within a red cell as found here, over that of the red cell. It is below 1 because red
+cells are not round, are blurred, and overlap; on phantom fields (docs/smear.md) it was 0.83 to 0.88."""
+_SIDE = 400  # px: windows are shrunk to about this first
+_RADIUS = 8.0  # px: where circles are smaller, the window is shrunk less
+_BLUR = 1.5  # px
+
+
+@dataclass(frozen=True)
+class RedCells:
+    """What a field's red cells say.
+
+    diameters: px of the field, one a red cell that fits the others in size. cover: share of the field under cells of
+    any kind. redness: red over green density where cells lie, in the median: below 1 of stained cells, 1 of grey.
+    """
+
+    diameters: Float64[np.ndarray, " cells"]
+    cover: float
+    redness: float
+
+    @property
+    def scale(self) -> float | None:
+        """Micrometres a pixel, or None where there are too few red cells."""
+        return RED_CELL / float(np.median(self.diameters)) if len(self.diameters) >= FEWEST else None
+
+
+def measure_red_cells(windows: Sequence[UInt8[np.ndarray, "height width 3"]],
+                      white: Float64[np.ndarray, " 3"]) -> RedCells:
+    """Red cells of all windows together."""
+    diameters: list[NDArray[np.float64]] = []
+    cover, ratios = [], []
+    for window in windows:
+        reduce = float(max(1, round(max(window.shape[:2]) / _SIDE)))
+        radii, density, mask = _circles(_reduced(window, reduce), white)
+        while len(radii) and _usual(radii) < _RADIUS and reduce > 0.5:
+            reduce = max(reduce / 2, 0.5) if reduce <= 2 else float(round(reduce / 2))
+            radii, density, mask = _circles(_reduced(window, reduce), white)
+        diameters.append(radii * (2 * reduce / _FIT))
+        cover.append(float(mask.mean()))
+        ratios.append(density[mask][:, 0] / np.maximum(density[mask][:, 1], 0.01))
+    ratio = np.concatenate(ratios)
+    return RedCells(_of_one_size(np.concatenate(diameters)), float(np.mean(cover)),
+                    float(np.median(ratio)) if len(ratio) else 1.0)
+
+
+def foreground(density: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where cells of any kind lie: half the density (green; height, width) that is usual within them, which is where
+    the outline of a blurred cell stands. Noise is known from the pixels that are brighter than white.
+    """
+    smooth = cv2.medianBlur(density, 3)
+    noise = float(np.sqrt(np.mean(np.square(smooth[smooth < 0])))) if (smooth < 0).any() else 0.0
+    least = max(3 * noise, 0.02)
+    above = smooth[smooth > least]
+    return smooth > max(0.5 * float(np.median(above)), least) if len(above) else smooth > least
+
+
+def is_chromatin(density: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where (..., 3) much less blue is absorbed than green: chromatin and platelets. Haemoglobin absorbs both."""
+    return (density[..., 2] < 0.4 * density[..., 1]) & (density[..., 1] > 0.05)
+
+
+def _reduced(window: NDArray[np.uint8], reduce: float) -> NDArray[np.uint8]:
+    size = (max(1, round(window.shape[1] / reduce)), max(1, round(window.shape[0] / reduce)))
+    method = cv2.INTER_AREA if reduce >= 1 else cv2.INTER_LINEAR
+    return window if reduce == 1 else cv2.resize(window, size, interpolation=method).astype(np.uint8)
+
+
+def _circles(pixels: NDArray[np.uint8], white: NDArray[np.float64]
+             ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
+    """Radii (px) of the largest circles within red cells, none within another; density, and where cells lie."""
+    density = optical_density(pixels, white)
+    mask = foreground(density[..., 1])
+    # What lies beyond the edge of the field is unknown, so it bounds no circle; those that would reach it are left out.
+    around = np.pad(_without_pallor(mask), 1, constant_values=1)
+    depth = cv2.GaussianBlur(cv2.distanceTransform(around, cv2.DIST_L2, 5)[1:-1, 1:-1], (0, 0), _BLUR)
+    rows, columns = np.nonzero((depth == cv2.dilate(depth, np.ones((9, 9)))) & (depth > 3))
+    radii = depth[rows, columns].astype(np.float64)
+    room = np.min([rows, columns, depth.shape[0] - 1 - rows, depth.shape[1] - 1 - columns], axis=0) - radii
+    purple = np.asarray(cv2.integral(is_chromatin(density).astype(np.uint8)), np.int64)
+    chosen: list[int] = []
+    for i in np.argsort(-radii, kind="stable"):
+        apart = np.hypot(rows[chosen] - rows[i], columns[chosen] - columns[i])
+        if room[i] > 2 and np.all(apart > 0.6 * (radii[chosen] + radii[i])) and _share(
+                purple, int(rows[i]), int(columns[i]), int(0.7 * radii[i])) < 0.3:
+            chosen.append(int(i))
+    return radii[chosen], density, mask
+
+
+def _without_pallor(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Fill the holes that are convex: pale middles. Those between cells that touch are not."""
+    filled = mask.astype(np.uint8)
+    outlines, tree = cv2.findContours(filled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    for outline, links in zip(outlines, tree[0] if len(outlines) else [], strict=True):
+        if links[3] >= 0:
+            hull = cv2.contourArea(cv2.convexHull(outline))
+            if hull <= 30 or cv2.contourArea(outline) > 0.85 * hull:
+                cv2.drawContours(filled, [outline], -1, 1, cv2.FILLED)
+    return filled
+
+
+def _share(total: NDArray[np.int64], row: int, column: int, reach: int) -> float:
+    """Of the pixels within `reach` of a place, by an integral image."""
+    top, left = max(row - reach, 0), max(column - reach, 0)
+    bottom, right = min(row + reach + 1, total.shape[0] - 1), min(column + reach + 1, total.shape[1] - 1)
+    inside = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+    return float(inside) / ((bottom - top) * (right - left))
+
+
+def _usual(sizes: NDArray[np.float64]) -> float:
+    """The size in the middle of the area that all cover, so that specks and platelets do not count."""
+    order = np.sort(sizes)
+    weight = np.cumsum(order**2)
+    return float(order[np.searchsorted(weight, weight[-1] / 2)])
+
+
+def _of_one_size(diameters: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not len(diameters):
+        return diameters
+    usual = _usual(diameters)
+    return diameters[(diameters > 0.65 * usual) & (diameters < 1.5 * usual)]

@@ -1,0 +1,49 @@
+"""Light to stain: the field's own white point, and how much of each colour the smear takes away.
+
+Knows nothing of cells. Works on pixels as they come from the camera; a camera's curve (gamma) is not undone, so that
+densities compare within a field and between fields of one camera, and are no amounts of dye.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+from numpy.typing import NDArray
+
+DARKEST = 1.0
+"""Lowest grey level that is told apart from none: it bounds the optical density."""
+
+
+def white_point(pixels: UInt8[np.ndarray, "height width 3"]) -> Float64[np.ndarray, " 3"]:
+    """RGB of a place without cells: of each channel the commonest level among the pixels brighter than Otsu's threshold
+    on green (Otsu 1979), which cells absorb most. A field without any free place gives its brightest common colour.
+    """
+    green = np.bincount(pixels[..., 1].ravel(), minlength=256)
+    bright = pixels[pixels[..., 1] > otsu(green)]
+    if not len(bright):
+        bright = pixels.reshape(-1, 3)
+    return np.array([_commonest(np.bincount(bright[:, channel], minlength=256)) for channel in range(3)])
+
+
+def optical_density(pixels: NDArray[np.uint8],
+                    white: Float64[np.ndarray, " 3"]) -> Float32[np.ndarray, "*shape 3"]:
+    """-log10(pixel / white) of each channel: 0 where there is no cell, below 0 where it is brighter than white."""
+    levels = np.maximum(np.asarray(pixels, np.float32), np.float32(DARKEST))
+    np.log10(levels, out=levels)
+    return np.subtract(np.log10(np.maximum(white, DARKEST)).astype(np.float32), levels, out=levels)
+
+
+def otsu(counts: NDArray[np.integer]) -> int:
+    """The last level of the darker of two classes, chosen so that the variance between them is largest (Otsu 1979)."""
+    weight = np.cumsum(counts, dtype=np.float64)
+    total, moment = weight[-1], np.cumsum(counts * np.arange(len(counts)), dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = (moment[-1] * weight - moment * total) ** 2 / (weight * (total - weight))
+    between[~np.isfinite(between)] = 0
+    best = np.flatnonzero(between == between.max())
+    return int(best[len(best) // 2])  # between two classes with nothing in the middle: the middle
+
+
+def _commonest(counts: NDArray[np.integer]) -> float:
+    smooth = np.convolve(counts, [1, 2, 3, 2, 1], mode="same")
+    return float(max(np.argmax(smooth), 1))
