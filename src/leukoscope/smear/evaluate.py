@@ -18,6 +18,7 @@ from ..errors import LeukoscopeError
 from ..stats import (
     Estimate,
     bootstrap_method,
+    bootstrap_rate,
     cluster_bootstrap,
     cluster_rate,
     no_estimate,
@@ -137,7 +138,7 @@ def summarise(scores: Sequence[FieldScore], *, confidence: float = 0.95, seed: i
         wilson(int(matched.sum()), int(true.sum()), confidence),
         wilson(int(matched.sum()), int(found.sum()), confidence),
         cluster_rate(inside, true, confidence, "field"), cluster_rate(inside, found, confidence, "field"),
-        _ratio(2 * matched, true + found, confidence, seed),
+        bootstrap_rate(2 * matched, true + found, confidence, seed=seed, unit="field"),
         _mean([score.nucleus_dice for score in scores], confidence, seed),
         _mean([score.cell_dice for score in scores], confidence, seed))
 
@@ -164,21 +165,6 @@ def _dice_of(found: NDArray[np.bool_], true: NDArray[np.bool_] | None, name: str
     if true.shape != found.shape:
         raise LeukoscopeError(f"{name}: the mask has {true.shape} px, the field {found.shape}", "give its own mask")
     return dice(found, true)
-
-
-def _ratio(counts: NDArray[np.int64], totals: NDArray[np.int64], confidence: float, seed: int) -> Estimate:
-    """sum(counts) / sum(totals), fields drawn with replacement."""
-    if totals.sum() == 0:
-        return no_estimate("undefined: no cells")
-    value = float(counts.sum() / totals.sum())
-    used = totals > 0
-    counts, totals = counts[used], totals[used]
-    if len(counts) == 1:
-        return no_estimate("no interval: one field only", value)
-    drawn = cluster_bootstrap({"sums": lambda weights, _: np.stack([counts @ weights, totals @ weights])}, len(counts),
-                              seed=seed)["sums"]
-    low, high = percentile_interval(drawn[0] / drawn[1], value, len(counts), confidence)
-    return Estimate(value, low, high, bootstrap_method("field", len(counts)))
 
 
 def _mean(values: Sequence[float | None], confidence: float, seed: int) -> Estimate:

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from .field import Morphometry
 
-NECK = 0.75
-"""A lobe ends where the nucleus is this much narrower than on both sides of the neck, or more."""
-SMALLEST_LOBE = 0.06
+NECK = 0.5
+"""Two parts of a nucleus are two lobes where the neck between them has at most this share of the width of the slimmer.
+Of PBC's cells (docs/smear.md), nuclei of bands, lymphocytes and monocytes then have one lobe."""
+SMALLEST_LOBE = 0.1
 """Share of the nucleus: what is smaller is an appendage."""
+
+_LOBE_SIDE = 48.0  # px: root of the area at which lobes are counted, so that the count does not depend on the scale
 
 
 def measure(pixels: UInt8[np.ndarray, "height width 3"], cell: Bool[np.ndarray, "height width"],
@@ -26,15 +29,13 @@ def measure(pixels: UInt8[np.ndarray, "height width 3"], cell: Bool[np.ndarray, 
     cell_diameter, nucleus_diameter = (2 * sqrt(area / pi) for area in (cell_area, nucleus_area))
     cell_roundness, cell_solidity = shape(cell)
     nucleus_roundness, nucleus_solidity = shape(nucleus)
-    um = scale if scale is not None else None
     return Morphometry(
         cell_area, nucleus_area, cell_diameter, nucleus_diameter,
         nucleus_area / cell_area, nucleus_area / cytoplasm if cytoplasm else inf,
         cell_roundness, nucleus_roundness, cell_solidity, nucleus_solidity, count_lobes(nucleus),
         _colour(pixels, nucleus, white), _colour(pixels, cell & ~nucleus, white),
-        *(None if um is None else value for value in (
-            cell_area * (um or 0) ** 2, nucleus_area * (um or 0) ** 2, cell_diameter * (um or 0),
-            nucleus_diameter * (um or 0))))
+        *(None if scale is None else size * scale**power for size, power in (
+            (cell_area, 2), (nucleus_area, 2), (cell_diameter, 1), (nucleus_diameter, 1))))
 
 
 def shape(mask: Bool[np.ndarray, "height width"]) -> tuple[float, float]:
@@ -59,42 +60,36 @@ def shape(mask: Bool[np.ndarray, "height width"]) -> tuple[float, float]:
 
 
 def count_lobes(nucleus: Bool[np.ndarray, "height width"]) -> int:
-    """Lobes: pieces of a nucleus, parted where it is narrow. Each has a widest place; two that are joined are one lobe
-    where the join is wider than NECK times the narrower of them.
+    """Lobes of a nucleus, by how deep its pixels lie: each lobe has a deepest place, and two of them are parted by a
+    neck (NECK). Pieces of a nucleus are lobes. 0 without a nucleus.
     """
     if not nucleus.any():
         return 0
-    depth = cv2.distanceTransform(np.pad(nucleus, 1).astype(np.uint8), cv2.DIST_L2, 5)
-    depth = np.asarray(cv2.GaussianBlur(depth, (0, 0), max(0.03 * sqrt(float(nucleus.sum())), 0.5)), np.float32)
-    least = SMALLEST_LOBE * float(nucleus.sum())
-    return max(_joined(depth, least), 1)
+    zoom = _LOBE_SIDE / sqrt(float(nucleus.sum()))
+    method = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+    mask = cv2.resize(np.pad(nucleus, 2).astype(np.float32), None, fx=zoom, fy=zoom, interpolation=method) > 0.5
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)
+    return max(_parted(np.asarray(cv2.GaussianBlur(depth, (0, 0), 1.0), np.float32), SMALLEST_LOBE * mask.sum()), 1)
 
 
-def _joined(depth: NDArray[np.float32], least: float) -> int:
-    """Lobes by flooding: levels fall, pieces appear and meet. A piece that meets another stays a lobe where it stood
-    high enough above the meeting and was large enough."""
-    levels = np.linspace(float(depth.max()) * 0.98, float(depth.max()) * 0.08, 32)
+def _parted(depth: NDArray[np.float32], least: float) -> int:
+    """Lobes by flooding downwards: pieces appear at their deepest place, grow, and meet. What meets a deeper piece
+    stays a lobe where it had become large enough and the depth has fallen below NECK of its own.
+    """
     before = np.zeros(depth.shape, np.int32)
-    peaks: list[float] = [0.0]
-    lobes: list[int] = [0]
-    for level in levels:
+    deepest, lobes, sizes = [0.0], [0], np.zeros(1)
+    for level in np.linspace(float(depth.max()) * 0.98, float(depth.max()) * 0.08, 32):
         count, pieces = cv2.connectedComponents((depth > level).astype(np.uint8), connectivity=8)
-        new_peaks, new_lobes = [0.0] * count, [0] * count
+        now, kept = [0.0] * count, [0] * count
         for piece in range(1, count):
             inside = pieces == piece
-            met = [int(n) for n in np.unique(before[inside]) if n]
-            tall = sorted((n for n in met), key=lambda n: -peaks[n])
-            if not tall:
-                new_peaks[piece], new_lobes[piece] = float(depth[inside].max()), 1
-                continue
-            extra = sum(lobes[n] for n in tall[1:] if level < NECK * peaks[n] and _size(before, n) >= least * 0.5)
-            new_peaks[piece], new_lobes[piece] = peaks[tall[0]], lobes[tall[0]] + extra
-        before, peaks, lobes = pieces, new_peaks, new_lobes
-    return sum(lobes[n] for n in range(1, len(lobes)) if _size(before, n) >= least)
-
-
-def _size(pieces: NDArray[np.int32], number: int) -> int:
-    return int(np.count_nonzero(pieces == number))
+            met = sorted((int(n) for n in np.unique(before[inside]) if n), key=lambda n: -deepest[n])
+            now[piece] = deepest[met[0]] if met else float(depth[inside].max())
+            kept[piece] = lobes[met[0]] if met else 1
+            kept[piece] += sum(lobes[n] for n in met[1:] if level < NECK * deepest[n] and sizes[n] >= least / 2)
+        before, deepest, lobes = np.asarray(pieces, np.int32), now, kept
+        sizes = np.bincount(before.ravel(), minlength=count)
+    return sum(lobes[n] for n in range(1, len(lobes)) if sizes[n] >= least)
 
 
 def _smoothed(points: NDArray[np.float64]) -> NDArray[np.float64]:

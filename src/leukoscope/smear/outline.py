@@ -17,12 +17,15 @@ from scipy import ndimage
 from .network import STRIDE, outliner
 
 NUCLEUS, CELL, CORE = range(3)
-SMALLEST_NUCLEUS = 12.0
-"""um2: a nucleus below has 3.9 um across, as platelets have."""
-SMALLEST_CELL = 38.0
-"""um2: 7 um across."""
-LEAST_CUT = 0.4
-"""Share of those areas that will do for a cell at the edge of the field."""
+SMALLEST_NUCLEUS = 18.0
+"""um2: 4.8 um across, smaller than that of a lymphocyte by so much that a scale by few red cells may be a fifth off.
+What is taken for the nucleus of a platelet is smaller still."""
+SMALLEST_CELL = 22.0
+"""um2: 5.3 um across."""
+LEAST_CUT = 0.5
+"""Share of those areas that will do for a cell at the edge of the field, if its box has a side of LONGEST at least."""
+LONGEST = 6.5
+"""um: platelets are shorter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +116,8 @@ def _outline(maps: NDArray[np.float32], labels: NDArray[np.int32], number: int, 
     height, width = labels.shape
     at_edge = any(edge and end for edge, end in zip(edges, (
         rows.start == 0, columns.start == 0, rows.stop == height, columns.stop == width), strict=True))
+    if at_edge and max(rows.stop - rows.start, columns.stop - columns.start) * scale < LONGEST:
+        return None
     least = (LEAST_CUT if at_edge else 1.0) / scale**2
     top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
     window = np.s_[top:rows.stop + 1, left:columns.stop + 1]

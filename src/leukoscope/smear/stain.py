@@ -13,16 +13,24 @@ from numpy.typing import NDArray
 DARKEST = 1.0
 """Lowest grey level that is told apart from none: it bounds the optical density."""
 
+_PEAK = 0.3
+_NEAR = 3  # grey levels
+
 
 def white_point(pixels: UInt8[np.ndarray, "height width 3"]) -> Float64[np.ndarray, " 3"]:
-    """RGB of a place without cells: of each channel the commonest level among the pixels brighter than Otsu's threshold
-    on green (Otsu 1979), which cells absorb most. A field without any free place gives its brightest common colour.
+    """RGB of a place without cells: the median of the pixels near the brightest peak of green, which cells absorb most.
+
+    A level is of a peak where it is at least _PEAK times as common as the commonest of those brighter than Otsu's
+    threshold (Otsu 1979). A field without any free place gives its brightest common colour.
     """
     green = np.bincount(pixels[..., 1].ravel(), minlength=256)
-    bright = pixels[pixels[..., 1] > otsu(green)]
-    if not len(bright):
-        bright = pixels.reshape(-1, 3)
-    return np.array([_commonest(np.bincount(bright[:, channel], minlength=256)) for channel in range(3)])
+    bright = np.where(np.arange(256) > otsu(green), green, 0)
+    smooth = np.convolve(bright if bright.any() else green, np.ones(5), mode="same")
+    common = np.flatnonzero(smooth >= _PEAK * smooth.max())
+    run = np.split(common, np.flatnonzero(np.diff(common) > 1) + 1)[-1]
+    level = int(run[np.argmax(smooth[run])])
+    near = pixels[np.abs(pixels[..., 1].astype(np.int16) - level) <= _NEAR]
+    return np.maximum(np.median(near, axis=0), DARKEST).astype(np.float64)
 
 
 def optical_density(pixels: NDArray[np.uint8],
@@ -42,8 +50,3 @@ def otsu(counts: NDArray[np.integer]) -> int:
     between[~np.isfinite(between)] = 0
     best = np.flatnonzero(between == between.max())
     return int(best[len(best) // 2])  # between two classes with nothing in the middle: the middle
-
-
-def _commonest(counts: NDArray[np.integer]) -> float:
-    smooth = np.convolve(counts, [1, 2, 3, 2, 1], mode="same")
-    return float(max(np.argmax(smooth), 1))

@@ -22,6 +22,8 @@ NUCLEUS = 8.5
 
 _WINDOW = 1200  # px
 _UNSTAINED = 0.93  # red over green density, above which nothing looks stained; grey things have 1
+_COLOURS = 0.4  # interquartile range of that ratio, above which there are too many colours; BCCD's fields reach 0.27
+_DARK = 100.0  # grey level of the background; smears are photographed on a bright one, BCCD's at 178 to 203
 _DIFFERS = 1.25  # a stated scale is remarked upon where the red cells say another by this factor
 
 
@@ -60,6 +62,10 @@ class Survey:
             return "nothing stands out from its background"
         if self.red_cells.redness > _UNSTAINED:
             return "what stands out is not stained: it is as grey or as blue as its background"
+        if self.red_cells.colours > _COLOURS:
+            return "it has more colours than stained blood"
+        if self.white.mean() < _DARK:
+            return "its background is dark"
         if len(self.red_cells.diameters) < FEWEST and not cells and not self.refused:
             return f"{len(self.red_cells.diameters)} red cells and no leukocyte were found"
         return ""

@@ -1,0 +1,39 @@
+"""Finding leukocytes in fields: seconds for 640 x 480 and 2592 x 1944 px, for ten times the area, and peak memory.
+
+Fields are phantoms at a tenth of a micrometre a pixel, already in memory; the network is loaded before.
+"""
+
+from __future__ import annotations
+
+import resource
+
+import numpy as np
+
+from leukoscope.phantom import Subject, render_field
+from leukoscope.smear import find_leukocytes
+from peers import machine, times_in_turn
+
+AIMS = {(640, 480): 0.4, (2592, 1944): 3.0}
+"""Seconds on two cores."""
+
+
+def main() -> None:
+    """Print the times."""
+    fields = {size: render_field(*size, seed=1, subject=Subject()).pixels for size in AIMS}
+    large = fields[2592, 1944]
+    fields[5184, 3888] = np.tile(large, (2, 2, 1))
+    print(f"leukocytes in fields: phantoms of 0.1 um a pixel; {machine()}", flush=True)
+    seconds = times_in_turn({str(size): lambda field=field: find_leukocytes(field) for size, field in fields.items()},
+                            rounds=5)
+    for size, field in fields.items():
+        took, found = seconds[str(size)], len(find_leukocytes(field).cells)
+        verdict = f" (under {AIMS[size]:g}: {'ok' if took < AIMS[size] else 'above'})" if size in AIMS else ""
+        print(f"{size[0]} x {size[1]} px, {found} cells: {took:.2f} s{verdict}", flush=True)
+    ratio = seconds[str((5184, 3888))] / seconds[str((2592, 1944))]
+    print(f"four times the area: {ratio:.1f} times the time (at most 4.4: {'ok' if ratio <= 4.4 else 'above'})")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory, imports and fields included: {peak:.1f} GB")
+
+
+if __name__ == "__main__":
+    main()

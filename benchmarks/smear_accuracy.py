@@ -1,0 +1,133 @@
+"""How well leukocytes are found in BCCD's fields, beside a way without training: docs/smear.md shows what it prints.
+
+The official list to evaluate is the argument, and the default: python benchmarks/smear_accuracy.py validation
+Beside the network stands thresholding in stain space, distance transform and nearest core, with the same scale, the
+same grid and the same drawing of outlines; its two constants were chosen on the training and validation lists.
+--weights FILE takes other weights, as `python -m leukoscope.smear.fit` writes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+import cv2
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from scipy import ndimage
+
+from leukoscope.datasets import bccd
+from leukoscope.images import read_image
+from leukoscope.phantom import render_field
+from leukoscope.smear import find_leukocytes
+from leukoscope.smear.evaluate import FieldScore, Truth, score_field, summarise
+from leukoscope.smear.network import Outliner
+from leukoscope.smear.stain import otsu
+
+STAINED = 0.06
+"""Red + green - 2 x blue density above which a place is stained as leukocytes are."""
+REACH = 3.0
+"""um: how far cytoplasm reaches beyond the nucleus, at most."""
+PIXEL = 0.25
+"""um a pixel of the grid, nearly, which the way without training is not told."""
+
+Field = tuple[NDArray[np.uint8], Truth]
+
+
+def thresholded(density: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the network is to say, without one: maps (3, h, w) of nucleus, cell and core."""
+    index = cv2.GaussianBlur(density @ np.array([1, 1, -2], np.float32), (0, 0), 0.3 / PIXEL)
+    stained = index > STAINED
+    levels = np.clip(index * 200, 0, 255).astype(int)
+    limit = otsu(np.bincount(levels[stained], minlength=256)) / 200 if stained.any() else 1.0
+    nucleus = cv2.morphologyEx((index > limit).astype(np.uint8), cv2.MORPH_OPEN, disc(0.4))
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(nucleus, cv2.MORPH_CLOSE, disc(1.0)))
+    large, pieces = np.zeros(count, bool), np.asarray(pieces, np.int32)
+    large[1:] = stats[1:, cv2.CC_STAT_AREA] * PIXEL**2 > 8
+    joined = large[pieces]  # lobes that lie close together are one nucleus
+    nucleus = (nucleus > 0) & joined
+    near = np.asarray(ndimage.distance_transform_edt(~joined)) * PIXEL < REACH if joined.any() else joined
+    cell = cv2.morphologyEx((((index > STAINED / 2) & near) | joined).astype(np.uint8), cv2.MORPH_CLOSE, disc(0.8))
+    cell = np.asarray(ndimage.binary_fill_holes(cv2.morphologyEx(cell, cv2.MORPH_OPEN, disc(0.8)) > 0)) | nucleus
+    depth = cv2.GaussianBlur(cv2.distanceTransform(cell.astype(np.uint8), cv2.DIST_L2, 5), (0, 0), 0.5 / PIXEL)
+    core = (depth > 0.75 * cv2.dilate(depth, disc(4.0))) & cell
+    return np.stack([nucleus, cell, core]).astype(np.float32)
+
+
+def disc(radius: float) -> NDArray[np.uint8]:
+    """A structuring element of `radius` um."""
+    reach = max(round(radius / PIXEL), 1)
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)), np.uint8)
+
+
+def bccd_fields(data: Path, split: str) -> list[Field]:
+    """The fields of an official list, those without leukocytes included."""
+    found = []
+    boxes = bccd.index(data, "boxes").manifest.filter(pl.col("split") == split)
+    for _, rows in boxes.group_by("field", maintain_order=True):
+        leukocytes = rows.filter(pl.col("label") == "leukocyte").select("x", "y", "width", "height").to_numpy()
+        truth = Truth(rows["field"][0], leukocytes, *bccd.read_outlines(rows["mask"][0]))
+        found.append((read_image(rows["image"][0]), truth))
+    return found
+
+
+def phantom_fields(white_cells: float, count: int = 16) -> list[Field]:
+    """Rendered fields of 90 x 67 um, none of them trained on; the more leukocytes, the more touch."""
+    found = []
+    for seed in range(count):
+        field = render_field(900, 675, seed=(5, seed), white_cells=white_cells)
+        kept = [n for n, cell in enumerate(field.cells) if cell.type != "platelet"]
+        boxes = [(field.cells[n].x, field.cells[n].y, field.cells[n].width, field.cells[n].height) for n in kept]
+        wanted = np.isin(field.cell_labels, np.array(kept, int) + 1)
+        found.append((field.pixels, Truth(f"phantom {seed}", np.array(boxes, np.int64).reshape(-1, 4),
+                                          field.nucleus_labels > 0, wanted)))
+    return found
+
+
+def evaluate(name: str, fields: list[Field], ways: dict[str, Callable | None]) -> None:
+    """Print the table of each way, and the fields where boxes lack a partner."""
+    for way, maps in ways.items():
+        if maps is None:
+            scores = [score_field(find_leukocytes(pixels), truth) for pixels, truth in fields]
+        else:
+            with patch("leukoscope.smear.find.predict_maps", maps):
+                scores = [score_field(find_leukocytes(pixels), truth) for pixels, truth in fields]
+        print(f"-- {name}, {way}: {summarise(scores).table()}", flush=True)
+        print("\n".join(map(faults, filter(faults, scores))), flush=True)
+
+
+def faults(score: FieldScore) -> str:
+    """Which boxes have no partner, or nothing."""
+    parts = [f"{what} {', '.join(map(str, numbers))}" for what, numbers in (
+        ("true boxes missed:", score.missed), ("found without a box:", score.extra)) if numbers]
+    return f"   {score.name}: {'; '.join(parts)}" if parts else ""
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("split", nargs="?", choices=["train", "validation", "test"], default="validation")
+    parser.add_argument("--weights", type=Path)
+    chosen = parser.parse_args()
+    ways: dict[str, Callable | None] = {"network": None, "thresholds": thresholded}
+    if chosen.weights:
+        network = Outliner().eval()
+        network.load_state_dict(load_file(chosen.weights))
+        patch("leukoscope.smear.outline.outliner", lambda: network).start()
+    given = os.environ.get("LEUKOSCOPE_DATA")
+    data = (Path(given) if given else Path(__file__).parents[2] / "shared" / "data") / "bccd"
+    if data.is_dir():
+        evaluate(f"BCCD, {chosen.split}", bccd_fields(data, chosen.split), ways)
+    else:
+        print(f"no real fields: {data} is not there (set LEUKOSCOPE_DATA)")
+    for white_cells in (0.5, 2.0):
+        evaluate(f"phantoms, {white_cells:g} leukocytes per 1,000 um2", phantom_fields(white_cells), ways)
+
+
+if __name__ == "__main__":
+    main()
