@@ -128,6 +128,14 @@ def test_the_scale_is_that_of_the_red_cells(scale: float):
         assert survey(ArrayField(field.pixels), None).scale.micrometres_per_pixel == pytest.approx(expected, rel=0.06)
 
 
+def test_the_scale_holds_where_leukocytes_cover_more_than_red_cells():
+    field = render_field(900, 675, seed=(5, 12), white_cells=2.0)
+    assert field.subject.state == "leukemia"
+    found = find_leukocytes(field.pixels)
+    assert found.scale.micrometres_per_pixel == pytest.approx(7.5 / np.median(field.red_cells[:, 2]), rel=0.06)
+    assert score_field(found, truth_of(field)).inside >= 18
+
+
 def test_a_stated_scale_is_used_and_doubted_where_the_red_cells_say_another():
     pixels = phantom().pixels
     told = find_leukocytes(pixels, pixel=0.1)

@@ -69,13 +69,13 @@ def measure_red_cells(windows: Sequence[UInt8[np.ndarray, "height width 3"]],
 
 
 def foreground(density: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where cells of any kind lie: half the density (green; height, width) that is usual within them, which is where
-    the outline of a blurred cell stands. Noise is known from the pixels that are brighter than white.
+    """Where cells of any kind lie: half the green density that is usual within red cells, which is where the outline of
+    a blurred cell stands. density: (height, width, 3). Noise is known from the pixels that are brighter than white.
     """
-    smooth = cv2.medianBlur(density, 3)
+    smooth = cv2.medianBlur(np.ascontiguousarray(density[..., 1]), 3)
     noise = float(np.sqrt(np.mean(np.square(smooth[smooth < 0])))) if (smooth < 0).any() else 0.0
     least = max(3 * noise, 0.02)
-    above = smooth[smooth > least]
+    above = smooth[(smooth > least) & ~is_chromatin(density)]
     return smooth > max(0.5 * float(np.median(above)), least) if len(above) else smooth > least
 
 
@@ -94,7 +94,7 @@ def _circles(pixels: NDArray[np.uint8], white: NDArray[np.float64]
              ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
     """Radii (px) of the largest circles within red cells, none within another; density, and where cells lie."""
     density = optical_density(pixels, white)
-    mask = foreground(density[..., 1])
+    mask = foreground(density)
     # What lies beyond the edge of the field is unknown, so it bounds no circle; those that would reach it are left out.
     around = np.pad(_without_pallor(mask), 1, constant_values=1)
     depth = cv2.GaussianBlur(cv2.distanceTransform(around, cv2.DIST_L2, 5)[1:-1, 1:-1], (0, 0), _BLUR)

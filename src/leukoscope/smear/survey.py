@@ -22,7 +22,7 @@ NUCLEUS = 8.5
 
 _WINDOW = 1200  # px
 _UNSTAINED = 0.93  # red over green density, above which nothing looks stained; grey things have 1
-_COLOURS = 0.4  # interquartile range of that ratio, above which there are too many colours; BCCD's fields reach 0.27
+_COLOURS = 0.62  # interquartile range of that ratio, above which there are too many colours; BCCD's fields reach 0.48
 _DARK = 100.0  # grey level of the background; smears are photographed on a bright one, BCCD's at 178 to 203
 _DIFFERS = 1.25  # a stated scale is remarked upon where the red cells say another by this factor
 
