@@ -89,6 +89,25 @@ def phantom_fields(white_cells: float, count: int = 16) -> list[Field]:
     return found
 
 
+def single_cells(folder: Path, each: int = 24) -> None:
+    """Print of PBC's images, which show one cell in their middle and were never trained on: how many are found, and the
+    median of their sizes at 0.098 um a pixel, which is what the red cells say.
+    """
+    kinds = {kind: f"{kind}/*" for kind in ("eosinophil", "basophil", "lymphocyte", "monocyte", "ig", "erythroblast",
+                                            "platelet")}
+    for kind, pattern in {"segmented neutrophil": "neutrophil/SNE*", "band": "neutrophil/BNE*", **kinds}.items():
+        files = sorted(folder.glob(pattern))
+        files = [files[n] for n in np.linspace(0, len(files) - 1, each).astype(int)]
+        found = [[cell for cell in find_leukocytes(read_image(file), pixel=0.098).cells
+                  if np.hypot(cell.centre[0] - 180, cell.centre[1] - 181) < 45] for file in files]
+        sizes = [cells[0].morphometry for cells in found if cells]
+        diameter, share = (np.median([getattr(one, name) for one in sizes] or [np.nan])
+                           for name in ("cell_diameter_um", "nucleus_share"))
+        lobes = np.bincount([min(one.lobes, 4) for one in sizes], minlength=5)[1:]
+        print(f"PBC, {kind}: {len(sizes)} of {each} found; {diameter:.1f} um, nucleus {share:.2f} of the cell; "
+              f"one, two, three, more lobes: {', '.join(map(str, lobes))}", flush=True)
+
+
 def evaluate(name: str, fields: list[Field], ways: dict[str, Callable | None]) -> None:
     """Print the table of each way, and the fields where boxes lack a partner."""
     for way, maps in ways.items():
@@ -123,6 +142,7 @@ def main() -> None:
     data = (Path(given) if given else Path(__file__).parents[2] / "shared" / "data") / "bccd"
     if data.is_dir():
         evaluate(f"BCCD, {chosen.split}", bccd_fields(data, chosen.split), ways)
+        single_cells(data.parent / "pbc" / "PBC_dataset_normal_DIB")
     else:
         print(f"no real fields: {data} is not there (set LEUKOSCOPE_DATA)")
     for white_cells in (0.5, 2.0):

@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 CHECKED = ["augment", "models", "stats", "optics", "optics_sensor", "optics_layer", "spikes", "spikes_banks",
-           "spikes_stages", "pca"]
+           "spikes_stages", "pca", "smear"]
 install_import_hook([f"leukoscope.{name}" for name in CHECKED], "beartype.beartype")
 
 

@@ -132,7 +132,7 @@ def maps_of(*cells: tuple[float, float, float, float], size: int = 160) -> np.nd
 
 
 def test_cells_that_touch_part_half_way_between_their_cores():
-    labels = separate(maps_of((50, 80, 30, 20), (106, 80, 30, 20)), 50)
+    labels = separate(maps_of((50, 80, 30, 20), (106, 80, 30, 20)), 50.0)
     left, right = labels[80, 50], labels[80, 106]
     assert left != right
     assert (labels[80, 21:77] == left).all()

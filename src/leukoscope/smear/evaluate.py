@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
@@ -38,7 +38,7 @@ class Truth:
     """
 
     name: str
-    boxes: NDArray[np.int64]
+    boxes: Int[np.ndarray, "n 4"]
     nucleus: Bool[np.ndarray, "height width"] | None = None
     cell: Bool[np.ndarray, "height width"] | None = None
 

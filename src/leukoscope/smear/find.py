@@ -23,7 +23,7 @@ _SAME = 0.5  # overlap of two boxes above which they are one cell, found from bo
 _SLACK = 2  # px of the grid: a cell whose middle lies this near to a seam is looked for from both sides
 
 
-def find_leukocytes(field: NDArray[np.uint8] | FieldSource, *, pixel: float | None = None,
+def find_leukocytes(field: np.ndarray | FieldSource, *, pixel: float | None = None,
                     tile: int = LARGEST_TILE) -> FoundField:
     """The leukocytes of a field: uint8 RGB (height, width, 3), or a source that is read a window at a time.
 

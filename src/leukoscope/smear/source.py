@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import tifffile
@@ -22,6 +22,7 @@ SMALLEST = 32
 """px: the shortest."""
 
 
+@runtime_checkable
 class FieldSource(Protocol):
     """What a field is read from. `read` gives the window uint8 (height, width, 3), which lies within the field."""
 
@@ -70,7 +71,7 @@ def open_field(path: Path | str, *, page: int = 0) -> ArrayField:
         raise ImageError(path, error.what, mend) from error
 
 
-def field_source(field: NDArray[np.uint8] | FieldSource) -> FieldSource:
+def field_source(field: np.ndarray | FieldSource) -> FieldSource:
     """An array as a source; sources as they are. Raises LeukoscopeError for another shape, type or size."""
     source = _checked(field) if isinstance(field, np.ndarray) else field
     if min(source.width, source.height) < SMALLEST or max(source.width, source.height) > LARGEST:
