@@ -55,6 +55,7 @@ def test_optical_density_is_the_logarithm_of_what_is_left():
     np.testing.assert_allclose(density[0, 1], [-np.log10(1.25), np.log10(200), 0], atol=1e-6)
 
 
+@settings(deadline=None)
 @given(arrays(np.int64, 64, elements=st.integers(0, 50)))
 def test_otsu_parts_as_well_as_another_implementation(counts: np.ndarray):
     counts[[3, 40]] += 1
@@ -94,6 +95,7 @@ def test_no_scale_is_given_by_fewer_than_four_red_cells():
 
 # ------------------------------------------------------------------------------------------------ grid
 
+@settings(deadline=None)
 @given(st.floats(0.02, 0.75))
 def test_the_working_grid_is_near_a_quarter_micrometre(scale: float):
     grid = grid_of(scale)
@@ -104,7 +106,7 @@ def test_the_working_grid_is_near_a_quarter_micrometre(scale: float):
 
 @given(width=st.integers(32, 3000), height=st.integers(32, 3000), scale=st.sampled_from([0.05, 0.1, 0.3, 0.7]),
        largest=st.integers(96, 900))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_cores_cover_the_field_once_and_windows_hold_their_cores(width: int, height: int, scale: float, largest: int):
     grid = grid_of(scale)
     source = ArrayField(np.broadcast_to(np.uint8(0), (height, width, 3)))
@@ -224,6 +226,7 @@ def test_a_cell_is_measured_in_pixels_and_micrometres():
 BOXES = st.lists(st.tuples(*[st.integers(0, 30)] * 2, *[st.integers(1, 20)] * 2), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(BOXES, BOXES)
 def test_overlap_is_counted_pixel_by_pixel_and_pairs_are_as_many_as_can_be(first: list, second: list):
     likeness = overlaps(np.array(first, float), np.array(second, float))
