@@ -64,7 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         runs = [made_up_run(folder / name, name, share, i) for i, (name, share) in enumerate(NETWORKS.items())]
-        seconds = []
+        seconds, lines = [], [""]
         for turn in range(3):
             start = time.perf_counter()
             lines, _ = compare_runs(runs, folder / f"out{turn}", rounds=ROUNDS)

@@ -278,7 +278,15 @@ def test_before_the_split_copies_are_parted_as_cells_of_their_own():
 
 def test_copies_before_the_split_are_refused_under_the_clean_protocol():
     with pytest.raises(RecipeError, match=r"split\.copies = 'before': leaks, which protocol = 'clean' does not allow"):
-        make_recipe({"name": "r", "network": {"name": "lenet5"}, "split": {"copies": "before"}})
+        make_recipe({"name": "r", "network": {"name": "lenet5"}, "split": {"copies": "before"},
+                     "augment": {"rotation": 9, "copies": {"a": 9}}})
+
+
+@pytest.mark.parametrize("augment", [{}, {"rotation": 9, "copies": {"a": 9}, "anew": True}])
+def test_copies_before_the_split_need_copies(augment):
+    with pytest.raises(RecipeError, match=r"split\.copies = 'before': there are no copies to part; set"):
+        make_recipe({"name": "r", "protocol": "paper", "network": {"name": "lenet5"}, "augment": augment,
+                     "split": {"copies": "before", "by": "image"}})
 
 
 def test_a_run_whose_copies_are_tested_goes_on_and_names_what_was_done_to_each(tmp_path: Path, monkeypatch):

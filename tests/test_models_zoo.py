@@ -146,6 +146,8 @@ def test_a_transformers_places_are_fitted_to_the_size(published):
     ("inception_v3", 70, "inception_v3 needs an input of 75 to 1024 px", "to 75"),
     ("vit_b_16", 100, "vit_b_16 needs an input of a multiple of 16 from 16 to 1024 px", "to 96"),
     ("vit_tiny_patch16_224", 90, "a multiple of 16 from 16 to 1024 px", "to 96"),
+    ("inception_v4", 50, "inception_v4 needs an input of 75 to 1024 px", "to 75"),
+    ("dla34", 50, "dla34 needs an input of a multiple of 32 from 32 to 1024 px", "to 64"),
     ("maxvit_t", 96, "a multiple of 224 from 224 to 896 px", "to 224"),
 ])
 def test_sizes_that_a_network_does_not_take_are_refused_with_those_that_it_does(name, size, said, mend):

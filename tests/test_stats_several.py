@@ -17,7 +17,6 @@ from leukoscope.stats import (
     agreement,
     area_difference,
     area_influence,
-    bootstrap_p,
     delong_covariance,
     delong_test,
     mean_area,
@@ -157,12 +156,7 @@ def test_kappa_is_sklearns_and_shared_errors_are_counted(first, seed):
     assert math.isnan(found["shared_errors"]) if not either else found["shared_errors"] == both / either
 
 
-def test_bootstrap_p_and_intervals_over_trainings():
-    replicates = np.linspace(-0.1, 0.9, 999)
-    assert bootstrap_p(replicates) == pytest.approx(2 * (100 + 1) / 1000)
-    assert bootstrap_p(np.zeros(99)) == 1.0
-    assert bootstrap_p(np.full(99, 0.3)) == pytest.approx(0.02)
-    assert bootstrap_p(np.full(5, np.nan)) is None
+def test_intervals_over_trainings():
     assert with_trainings(0.9, 0.88, 0.93, np.array([0.9])) == (0.88, 0.93)
     low, high = with_trainings(0.9, 0.88, 0.93, np.array([0.89, 0.9, 0.91]))
     between = 4.302653 * 0.01 / math.sqrt(3)

@@ -15,14 +15,21 @@ import numpy as np
 from scipy.stats import rankdata
 from scipy.stats import t as student
 
-from .evaluate_confusion import class_figures, classes_used, confusion_matrix, counts_by_cluster, overall_figures
+from .evaluate_confusion import (
+    class_figures,
+    classes_used,
+    confusion_matrix,
+    confusion_units,
+    counts_by_cluster,
+    overall_figures,
+)
 from .evaluate_table import Cells
 from .stats import (
     Comparison,
     Estimate,
     agreement,
     area_difference,
-    bootstrap_p,
+    between_kinds,
     cluster_bootstrap,
     holm,
     no_estimate,
@@ -48,11 +55,12 @@ AREAS = ("auc", "macro_auc")
 @dataclass(frozen=True)
 class Kind:
     """One kind of network. cells: what each of its trainings said of the same cells in the same order; metrics: what
-    `evaluate` made of each."""
+    `evaluate` made of each; trainings: the seed and the number of each."""
 
     name: str
     cells: tuple[Cells, ...]
     metrics: tuple[Mapping[str, Any], ...]
+    trainings: tuple[tuple[int, int], ...]
 
     @property
     def right(self) -> np.ndarray:
@@ -74,7 +82,9 @@ def compare(kinds: Sequence[Kind], *, positive: str = "", confidence: float = 0.
     cells = kinds[0].cells[0]
     replicates = _replicates(kinds, positive, rounds, seed)
     names = figures_of(positive)
-    estimates = [{name: _estimate(kind, name, positive, replicates[i].get(name), confidence) for name in names}
+    several = [_replicates([kind], positive, rounds, seed, doubt=True)[0] if len(kind.cells) > 1 else {}
+               for kind in kinds]
+    estimates = [{name: _estimate(kind, name, positive, several[i].get(name), confidence) for name in names}
                  for i, kind in enumerate(kinds)]
     pairs = _pairs(kinds, positive, replicates, confidence)
     order = sorted(range(len(kinds)), key=lambda i: -(estimates[i]["accuracy"].value or 0.0))
@@ -86,19 +96,28 @@ def compare(kinds: Sequence[Kind], *, positive: str = "", confidence: float = 0.
                    "figures": {name: found.to_dict() for name, found in estimates[i].items()}}
                   for i, kind in enumerate(kinds)],
         "order": [kinds[i].name for i in order], "pairs": pairs, "blocks": _blocks(kinds, confidence),
-        "answer": answer([kinds[i].name for i in order], pairs),
+        "answer": answer([kinds[i].name for i in order], [estimates[i]["accuracy"].value or 0.0 for i in order], pairs),
     }
 
 
 def trained_once(found: Mapping[str, Any]) -> str:
-    """What has to be said where each kind was trained once, else ""."""
-    if any(kind["trainings"] > 1 for kind in found["kinds"]):
+    """What has to be said where kinds were trained once, else ""."""
+    once = [kind["name"] for kind in found["kinds"] if kind["trainings"] == 1]
+    if not once:
         return ""
-    return "Each was trained once, so how its training happened to go is in no interval and no test."
+    if len(once) == len(found["kinds"]):
+        return "Each was trained once, so how its training happened to go is in no interval and no test."
+    return (f"{_and(once)} {'was' if len(once) == 1 else 'were'} trained once: how that happened to go is in no "
+            "interval, and tests against kinds that were trained several times take it to vary as theirs does.")
 
 
-def answer(order: Sequence[str], pairs: Sequence[Mapping[str, Any]]) -> str:
-    """Who is right most often, and from whom the data can tell it apart: one or two sentences."""
+def answer(order: Sequence[str], accuracy: Sequence[float], pairs: Sequence[Mapping[str, Any]]) -> str:
+    """Who is right most often, and from whom the data can tell it apart: one or two sentences. order: names by falling
+    accuracy."""
+    first = [name for name, value in zip(order, accuracy, strict=True) if value == accuracy[0]]
+    if len(first) > 1:
+        more = "" if len(first) == len(order) else ", and more often than the others, as far as these cells go"
+        return f"{_and(first)} are right equally often{more}."
     best = order[0]
     apart, like = [], []
     for other in order[1:]:
@@ -134,8 +153,10 @@ def _from_matrix(matrix: np.ndarray, names: Sequence[str], used: dict[str, np.nd
     return found
 
 
-def _replicates(kinds: Sequence[Kind], positive: str, rounds: int, seed: int) -> list[dict[str, np.ndarray]]:
-    """Of each kind, figure -> (rounds,): the mean over its trainings, all kinds on the same draws of clusters."""
+def _replicates(kinds: Sequence[Kind], positive: str, rounds: int, seed: int, *,
+                doubt: bool = False) -> list[dict[str, np.ndarray]]:
+    """Of each kind, figure -> (rounds,): the mean over its trainings, all kinds on the same draws of clusters. doubt:
+    with the pseudo-units that keep a class without mistakes from being certain, as `evaluate` has them."""
     cells, names = kinds[0].cells[0], figures_of(positive)
     size, place = len(cells.classes), cells.classes.index(positive) if positive else None
     statistics = {}
@@ -143,9 +164,13 @@ def _replicates(kinds: Sequence[Kind], positive: str, rounds: int, seed: int) ->
     for i, kind in enumerate(kinds):
         for j, one in enumerate(kind.cells):
             counts, used = counts_by_cluster(one), classes_used(confusion_matrix(one))
+            units = (confusion_units(one, confusion_matrix(one), rounds, np.random.default_rng((seed, 1))) if doubt
+                     else np.zeros((size, size, rounds)))
 
-            def statistic(weights: np.ndarray, part: slice, counts: Any = counts, used: Any = used) -> np.ndarray:
-                found = _from_matrix((counts @ weights).reshape(size, size, -1), names, used, place)
+            def statistic(weights: np.ndarray, part: slice, counts: Any = counts, used: Any = used,
+                          units: Any = units) -> np.ndarray:
+                drawn = (counts @ weights).reshape(size, size, -1) + units[:, :, part]
+                found = _from_matrix(drawn, names, used, place)
                 return np.stack([found[key] for key in keys])
 
             statistics[f"{i} {j}"] = statistic
@@ -169,8 +194,11 @@ def _estimate(kind: Kind, name: str, positive: str, replicates: np.ndarray | Non
     if not np.isfinite(values).all():
         return no_estimate(f"undefined in one of {len(values)} trainings")
     value, cells = float(values.mean()), kind.cells[0]
-    if name == "accuracy":
-        return repeated_rate(kind.right, _clusters(cells), confidence)
+    own = _own_cells(cells, name, positive) if name in RATES else np.ones(len(cells.labels), bool)
+    if len(np.unique(cells.clusters[own])) < 2:
+        return no_estimate(f"no interval: one {cells.unit} only", value)
+    if name in RATES:
+        return repeated_rate(kind.right[:, own], None if cells.independent else cells.clusters[own], confidence)
     if replicates is not None:
         low, high = percentile_interval(replicates, value, cells.count, confidence)
     else:  # what is no share of a confusion matrix: the mean of the trainings' own intervals
@@ -210,9 +238,7 @@ def _test(first: Kind, second: Kind, name: str, positive: str, ours: dict[str, n
     cells = first.cells[0]
     clusters = _clusters(cells)
     if name in RATES:
-        own = np.ones(len(cells.labels), bool)
-        if name != "accuracy":
-            own = (cells.labels == cells.classes.index(positive)) == (name == "sensitivity")
+        own = _own_cells(cells, name, positive)
         return _test_rates(first.right[:, own], second.right[:, own], None if clusters is None else clusters[own],
                            confidence)
     if name in AREAS:
@@ -221,8 +247,18 @@ def _test(first: Kind, second: Kind, name: str, positive: str, ours: dict[str, n
     return _bootstrapped(values[0], values[1], ours[name] - theirs[name], cells, confidence)
 
 
+def _own_cells(cells: Cells, name: str, positive: str) -> np.ndarray:
+    """(n,) bool: the cells that a rate is of: all, those of the positive class, or the others."""
+    if name == "accuracy":
+        return np.ones(len(cells.labels), bool)
+    return (cells.labels == cells.classes.index(positive)) == (name == "sensitivity")
+
+
 def _test_rates(first: np.ndarray, second: np.ndarray, clusters: np.ndarray | None, confidence: float) -> Comparison:
     """first, second: (trainings, n) whether each cell was judged rightly."""
+    if clusters is not None and len(np.unique(clusters)) < 2:
+        value = float(first.mean() - second.mean()) if first.size else None
+        return Comparison(no_estimate("no interval: one cluster only", value), None, "none")
     if len(first) + len(second) > 2 and first.shape[1] > 1:
         return repeated_difference(first, second, clusters, confidence)
     return paired_difference(first[0], second[0], clusters, confidence)
@@ -242,24 +278,25 @@ def _test_areas(first: Kind, second: Kind, positive: str, clusters: np.ndarray |
 
 def _bootstrapped(first: np.ndarray, second: np.ndarray, replicates: np.ndarray, cells: Cells,
                   confidence: float) -> Comparison:
-    """The difference of two figures by the bootstrap over clusters; of several trainings, their variance is added."""
-    test = f"bootstrap by {cells.unit}"
+    """The difference of two figures, with the variance that the bootstrap over clusters finds and, of several
+    trainings, that between them added, and Student's t."""
+    test = f"t, bootstrap by {cells.unit}"
     value = float(first.mean() - second.mean())
     known = replicates[np.isfinite(replicates)]
     if not np.isfinite(value) or not known.size:
         return Comparison(no_estimate("undefined: nothing to divide by"), None, test)
-    between = [(float(one.var(ddof=1)) / len(one), len(one) - 1.0) for one in (first, second) if len(one) > 1]
-    if cells.count < 2 or not (known.any() or any(variance for variance, _ in between)):
-        return Comparison(no_estimate("no interval: nothing varies", value), 1.0 if value == 0 else None, test)
-    if not between:
-        low, high = percentile_interval(known, value, cells.count, confidence, (-1.0, 1.0))
-        return Comparison(Estimate(value, low, high, test), bootstrap_p(known), test)
-    parts = [(float(known.var(ddof=1)) * cells.count / (cells.count - 1), cells.count - 1.0), *between]
+    if cells.count < 2:
+        return Comparison(no_estimate(f"no interval: one {cells.unit} only", value), None, test)
+    test += " and trainings" if len(first) + len(second) > 2 else ""
+    parts = [(float(known.var(ddof=1)) * cells.count / (cells.count - 1), cells.count - 1.0),
+             *between_kinds(first, second)]
     total = sum(variance for variance, _ in parts)
+    if total < 1e-24:
+        return Comparison(no_estimate("no interval: nothing varies", value), 1.0 if value == 0 else None, test)
     freedom = total**2 / sum(variance**2 / own for variance, own in parts)
-    reach = float(student.ppf((1 + confidence) / 2, freedom)) * np.sqrt(total)
-    return Comparison(Estimate(value, max(value - reach, -1.0), min(value + reach, 1.0), f"{test} and trainings"),
-                      2 * float(student.sf(abs(value) / np.sqrt(total), freedom)), f"{test} and trainings")
+    reach = float(student.ppf((1 + confidence) / 2, freedom)) * float(np.sqrt(total))
+    return Comparison(Estimate(value, max(value - reach, -1.0), min(value + reach, 1.0), test),
+                      2 * float(student.sf(abs(value) / np.sqrt(total), freedom)), test)
 
 
 def _agreement(first: Kind, second: Kind, labels: np.ndarray) -> dict[str, float | None]:
@@ -293,13 +330,15 @@ def _ranks(kinds: Sequence[Kind], rounds: int, seed: int) -> list[dict[str, Any]
 
 
 def _blocks(kinds: Sequence[Kind], confidence: float) -> dict[str, Any] | None:
-    """Ranks over folds and trainings, where all kinds have the same; None where one block is all."""
-    rows = []
-    for kind in kinds:
-        own = [float((one.labels == one.predicted)[one.folds == fold].mean())
-               for one in kind.cells for fold in np.unique(one.folds)]
-        rows.append(own)
-    if len({len(own) for own in rows}) > 1 or len(rows[0]) < 2:
+    """Ranks over folds and trainings; None where one block is all, or the kinds have not the same folds of the same
+    cells in trainings of the same numbers."""
+    rows = [{(training, int(fold)): one.folds == fold for training, one in zip(kind.trainings, kind.cells, strict=True)
+             for fold in np.unique(one.folds)} for kind in kinds]
+    blocks = sorted(rows[0])
+    if len(blocks) < 2 or any(sorted(own) != blocks for own in rows):
         return None
-    scores = np.array(rows).T
+    if any(not np.array_equal(own[block], rows[0][block]) for own in rows[1:] for block in blocks):
+        return None
+    right = [dict(zip(kind.trainings, kind.right, strict=True)) for kind in kinds]
+    scores = np.array([[own[training][rows[0][training, fold]].mean() for own in right] for training, fold in blocks])
     return rank_over_blocks(scores, confidence).to_dict() | {"accuracy": scores.tolist()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ class Opened:
     predictions: pl.DataFrame
     metrics: dict[str, Any]
     elsewhere: bool
+
+    @property
+    def training(self) -> tuple[int, int]:
+        """The seed and the number of the training."""
+        return self.run.recipe.seed, self.run.recipe.training.repeat
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,11 @@ def read_kinds(folders: Sequence[Path]) -> Matched:
     groups: dict[str, list[Opened]] = {}
     for one in opened:
         groups.setdefault(_key(one), []).append(one)
+    for own in groups.values():
+        for one, other in combinations(own, 2):
+            if one.training == other.training:
+                raise RunError(f"{one.folder} and {other.folder} are one training twice (the same recipe, seed and "
+                               "training.repeat)", "name one of them, or train with another training.repeat")
     if len(groups) < 2:
         what = "one run" if len(opened) == 1 else f"{len(opened)} trainings of one recipe"
         raise RunError(f"{what}: nothing to compare with", "name runs of at least two recipes")
@@ -61,23 +72,40 @@ def read_kinds(folders: Sequence[Path]) -> Matched:
     names = _names(runs)
     classes, positive = opened[0].run.classes, opened[0].run.recipe.data.positive
     kinds = tuple(Kind(name, tuple(read_cells(one.predictions, classes, str(one.folder)) for one in own),
-                       tuple(one.metrics for one in own)) for name, own in zip(names, runs, strict=True))
+                       tuple(one.metrics for one in own), tuple(one.training for one in own))
+                  for name, own in zip(names, runs, strict=True))
     return Matched(kinds, runs, positive if len(classes) == 2 else "", tuple(_remarks(opened)))
 
 
 def open_run(folder: Path) -> Opened:
     """A finished run, or the evaluation of one; RunError where it is neither."""
     elsewhere = (folder / "evaluation.json").is_file()
-    run = Run(Path(read_json(folder / "evaluation.json")["run"])) if elsewhere else Run(folder)
+    run = _trained(folder) if elsewhere else Run(folder)
     if not elsewhere:
         check_finished(run)
-        return Opened(folder, run, run.predictions, run.metrics, elsewhere)
+    mend = "evaluate the run anew" if elsewhere else "train the run anew"
     try:
-        predictions = pl.read_parquet(folder / "predictions.parquet")
+        predictions, metrics = pl.read_parquet(folder / "predictions.parquet"), read_json(folder / "metrics.json")
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{folder}: predictions.parquet cannot be read ({str(error).splitlines()[0]})",
-                       "evaluate the run anew") from error
-    return Opened(folder, run, predictions, read_json(folder / "metrics.json"), elsewhere)
+        raise RunError(f"{folder}: predictions.parquet cannot be read ({str(error).splitlines()[0]})", mend) from error
+    missing = [name for name in ("cell_id", *SAME) if name not in predictions.columns]
+    if missing:
+        raise RunError(f"{folder}: predictions.parquet has no column '{missing[0]}'", mend)
+    if not isinstance(metrics, dict) or not {"overall", "per_class"} <= metrics.keys():
+        raise RunError(f"{folder}: metrics.json is not what an evaluation leaves", mend)
+    return Opened(folder, run, predictions, metrics, elsewhere)
+
+
+def _trained(folder: Path) -> Run:
+    """The run that an evaluation is of: where it was, or where it lies beside the evaluation."""
+    told = read_json(folder / "evaluation.json")
+    where = Path(str(told.get("run", ""))) if isinstance(told, dict) else Path()
+    beside = folder.resolve().parent / where.name
+    try:
+        return Run(where if (where / "recipe.toml").is_file() else beside)
+    except RunError as error:
+        raise RunError(f"{folder}: the evaluation of {where}, which is not there any more",
+                       f"put the run back, or beside it as {beside}") from error
 
 
 def check_match(first: Opened, other: Opened) -> None:
@@ -89,7 +117,7 @@ def check_match(first: Opened, other: Opened) -> None:
         raise RunError(f"{first.folder} looks for '{first.run.recipe.data.positive}', {other.folder} for "
                        f"'{other.run.recipe.data.positive}'", "compare runs with the same data.positive")
     mend = "train or evaluate both on the same cells: the same data, seed, [split] and protocol"
-    ours, theirs = (one.predictions.select("cell_id", *SAME) for one in (first, other))
+    ours, theirs = (_told_apart(one.predictions) for one in (first, other))
     for one, table in ((first, ours), (other, theirs)):
         if table["cell_id"].is_duplicated().any():
             raise RunError(f"{one.folder}: a cell is judged more than once", "compare runs that test each cell once")
@@ -105,6 +133,14 @@ def check_match(first: Opened, other: Opened) -> None:
             row = apart.row(0, named=True)
             raise RunError(f"cell '{row['cell_id']}' has {name} {row[name]!r} in {first.folder} and "
                            f"{row[f'{name}_other']!r} in {other.folder}", mend)
+
+
+def _told_apart(predictions: pl.DataFrame) -> pl.DataFrame:
+    """`cell_id` and what has to be alike. A cell that is a group alone, by its own id, is as one without a group: so
+    are the cells that changed copies were made of."""
+    alone = (pl.col("group") == pl.col("cell_id")) & (pl.len().over("group") == 1)
+    return predictions.select("cell_id", *SAME).with_columns(
+        group=pl.when(alone).then(None).otherwise("group"))
 
 
 def _key(opened: Opened) -> str:
@@ -135,7 +171,8 @@ def _remarks(opened: Sequence[Opened]) -> list[str]:
         remarks.append("All runs keep to a paper's protocol: what leaks into training makes each figure too good.")
     splits = [one.run.splits.sort("fold", "cell_id") for one in opened]
     if any(not split.equals(splits[0]) for split in splits[1:]):
-        remarks.append("The runs did not learn from the same cells: their splits differ outside the tested part.")
+        remarks.append("The runs did not learn from the same cells: their folds, or the parts outside the tested one, "
+                       "differ.")
     devices = {str(_environment(one).get("device")) for one in opened}
     if len(devices) > 1:
         remarks.append(f"The runs were trained on different devices ({', '.join(sorted(devices))}): their times do not "

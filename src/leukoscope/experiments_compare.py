@@ -11,7 +11,7 @@ import polars as pl
 from .compare import ROUNDS, compare
 from .compare_costs import costs
 from .compare_read import Matched, read_kinds
-from .errors import LeukoscopeError
+from .errors import LeukoscopeError, RunError
 from .figures_compare import mean_curve
 from .files import read_json, write_json
 from .manifest import write_table
@@ -31,11 +31,14 @@ def compare_runs(folders: Sequence[Path], out: Path, *, rounds: int = ROUNDS, ti
     page shows of it beyond: "title", "description", "tables" as in study.json. Raises RunError where the runs do not
     match, LeukoscopeError where `out` is one of them.
     """
-    if (out / "recipe.toml").is_file() or out.is_file():
-        raise LeukoscopeError(f"{out}: {'a file' if out.is_file() else 'holds a run'}", "name another folder")
+    held = {"recipe.toml": "a run", "evaluation.json": "an evaluation", "study.json": "a study"}
+    what = next((f"holds {what}" for name, what in held.items() if (out / name).is_file()), "")
+    if what or out.is_file():
+        raise LeukoscopeError(f"{out}: {what or 'is a file'}", "name another folder")
     if rounds < 100:
         raise LeukoscopeError(f"rounds is {rounds}, expected 100 or more", f"{ROUNDS} is usual")
     matched = read_kinds(folders)
+    out.mkdir(parents=True, exist_ok=True)  # before the work: it may not be allowed
     found = compare(matched.kinds, positive=matched.positive, rounds=rounds, seed=seed)
     for kind, own, table in zip(found["kinds"], matched.runs, costs(matched.runs, timed=timed), strict=True):
         kind |= {"cost": table, "runs": [str(one.folder) for one in own]}
@@ -48,8 +51,12 @@ def compare_runs(folders: Sequence[Path], out: Path, *, rounds: int = ROUNDS, ti
 
 
 def draw_comparison(folder: Path) -> Path:
-    """The page of a comparison, drawn anew from its folder."""
-    return write_comparison(read_json(folder / RESULT), folder)
+    """The page of a comparison, drawn anew from its folder; RunError where compare.json is not what it was."""
+    found = read_json(folder / RESULT)
+    try:
+        return write_comparison(found, folder)
+    except (KeyError, TypeError, IndexError, StopIteration, AttributeError) as error:
+        raise RunError(f"{folder / RESULT}: is not what leukoscope compare leaves", "compare the runs anew") from error
 
 
 def pairs_table(found: Mapping[str, Any]) -> pl.DataFrame:

@@ -168,7 +168,7 @@ def ranks_figure(names: Sequence[str], ranks: Sequence[Mapping[str, float]]) -> 
         axes.annotate(text, (1, y), (10, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
                       va="center", fontsize=8.5, color=INK, annotation_clip=False)
     axes.set(xlim=(0.9, len(labels) + 0.1), ylim=(len(labels) - 0.5, -0.5), xlabel="rank by accuracy (1 is best)")
-    axes.set_title("Ranks, when cells and trainings are drawn again", loc="left", x=-left / 3.0)
+    axes.set_title("Ranks, when all is drawn again", loc="left", x=-left / 3.0)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xticks(range(1, len(labels) + 1))
     axes.tick_params(axis="y", length=0, labelcolor=INK)

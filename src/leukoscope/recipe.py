@@ -72,6 +72,13 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _copies_are_kept(self) -> Recipe:
+        if self.split.copies == "before" and (self.augment.anew or not self.augment.copies):
+            raise ValueError("split.copies = 'before': there are no copies to part; set augment.copies, and "
+                             "augment.anew = false")
+        return self
+
+    @model_validator(mode="after")
     def _optics_see_light(self) -> Recipe:
         if not self.optics.simulate:
             return self

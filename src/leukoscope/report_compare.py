@@ -41,6 +41,7 @@ def write_comparison(found: Compared, folder: Path) -> Path:
         "compare.html", found=found, figures=drawn, notes=notes, rows=kind_rows(found, notes, folder),
         pairs=pair_rows(found), names=[title_of(name) for name in shown_figures(found)],
         tested=[title_of(name) for name in tested(found)], once=trained_once(found),
+        several=any(kind["trainings"] > 1 for kind in found["kinds"]),
         confidence=pages.percent(found["confidence"], 0)))
     return path
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 from ..recipe import Section
-from .units import Entry, Sizes, Units
+from .units import LARGEST, Entry, Sizes, Units
 from .weights import for_channels, published_weights
 
 MOST_PARTS = 16
@@ -27,8 +27,8 @@ _AUXILIARY = {"googlenet", "inception_v3"}
 _SIZES = {"inception_v3": Sizes(75), "alexnet": Sizes(63), "maxvit_t": Sizes(224, 224)}
 _TIMM = "timm."
 """In front of a name, says that timm's network is meant where torchvision has one of the same name."""
-_PROBED = (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 384, 448, 512)
-"""Sides in px that such a network of timm is tried at."""
+_PROBED = (32, 50, 64, 72, 75, 80, 96, 100, 128, 224, 225, 256, 384)
+"""Sides in px that a network of timm is tried at, to state what it takes: multiples of powers of two, and others."""
 
 
 def torchvision_names() -> tuple[str, ...]:
@@ -68,18 +68,17 @@ def timm_entry(name: str) -> Entry | None:
 
 
 class _Tried(Sizes):
-    """Sides that a network of timm takes where only trying tells, as with windows of attention."""
+    """Sides that a network of timm takes. Only trying tells: some need maps of even sides, or windows that fit."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
         object.__setattr__(self, "name", name)
 
     def takes(self, size: int) -> bool:
-        return _runs(self.name, size)  # type: ignore[attr-defined]  # set above
+        return size <= LARGEST and _runs(self.name, size)  # type: ignore[attr-defined]  # set above
 
     def _tried(self) -> Sizes:
-        taken = tuple(size for size in _PROBED if self.takes(size))
-        return Sizes(only=taken) if len(taken) < len(_PROBED) else Sizes()
+        return _summed_up(tuple(size for size in _PROBED if self.takes(size)))
 
     def __str__(self) -> str:
         return str(self._tried())
@@ -88,18 +87,26 @@ class _Tried(Sizes):
         return self._tried().near(size)
 
 
+def _summed_up(taken: tuple[int, ...]) -> Sizes:
+    """Sides that were taken in a trial, as a rule where they follow one: all from some side on, or multiples of it."""
+    for step in (1, 2, 4, 8, 16, 32):
+        smallest = min(taken, default=LARGEST)
+        if taken == tuple(size for size in _PROBED if size >= smallest and size % step == 0):
+            return Sizes(smallest, step)
+    return Sizes(only=taken)
+
+
 def _timm_sizes(name: str) -> Sizes:
-    """Convolutional networks take what five halvings leave a pixel of, transformers without windows whole patches."""
+    """Transformers without windows take whole patches; of all others, what trying finds."""
     import timm
 
     config = timm.get_pretrained_cfg(name)
-    if config is not None and not config.fixed_input_size:
-        return Sizes()
-    with torch.device("meta"):
-        network = timm.create_model(name)
-    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
-    if isinstance(network, timm.models.VisionTransformer) and patch and patch[0] == patch[1]:
-        return Sizes(patch[0], patch[0])
+    if config is not None and config.fixed_input_size:
+        with torch.device("meta"):
+            network = timm.create_model(name)
+        patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
+        if type(network) is timm.models.VisionTransformer and patch and patch[0] == patch[1]:
+            return Sizes(patch[0], patch[0])
     return _Tried(name)
 
 
@@ -110,7 +117,7 @@ def _runs(name: str, size: int) -> bool:
         with torch.device("meta"), torch.no_grad():
             network = _timm(name, classes=2, channels=3, size=size, pretrained=False).eval()
             return tuple(network(torch.zeros(1, 3, size, size)).shape) == (1, 2)
-    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError, ZeroDivisionError):
+    except Exception:  # a network says in many ways that an input is too small for it
         return False
 
 

@@ -28,13 +28,12 @@ from .estimate import Comparison, Estimate, check_confidence, no_estimate, numbe
 from .paired import holm, mcnemar, mcnemar_p, paired_difference
 from .ranking import PseudoUnits, Ranking, rank_cells, ranking_units, weighted_areas
 from .rates import cluster_rate, design_effect, difference, exact, wilson
-from .repeats import repeated_difference, repeated_rate
+from .repeats import between_kinds, repeated_difference, repeated_rate
 from .several import (
     Ranks,
     agreement,
     area_difference,
     area_influence,
-    bootstrap_p,
     mean_area,
     rank_over_blocks,
     with_trainings,
@@ -53,8 +52,8 @@ __all__ = [
     "area_difference",
     "area_influence",
     "auc",
+    "between_kinds",
     "bootstrap_method",
-    "bootstrap_p",
     "bootstrap_rate",
     "check_confidence",
     "cluster_bootstrap",

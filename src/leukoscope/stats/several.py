@@ -15,18 +15,21 @@ from scipy.stats import t as student
 from ..errors import LeukoscopeError
 from .areas import placements
 from .estimate import Comparison, Estimate, check_confidence, check_finite, no_estimate, number_clusters
+from .repeats import between_kinds
 
 FEWEST_BLOCKS = 3
 _ROUNDING = 1e-18
 """Variances below it are those of rounding."""
 
 
-def area_influence(labels: Bool[np.ndarray, "c n"], scores: Float[np.ndarray, "c n"]) -> Float[np.ndarray, " n"]:
+def area_influence(labels: Bool[np.ndarray, "c n"], scores: Float[np.ndarray, "c n"], *,
+                   independent: bool = True) -> Float[np.ndarray, " n"]:
     """How far each cell moves the mean area under the ROC curve of c classes, each against the rest: (n,), mean area
     left out, in areas.
 
-    The sum of their squares is DeLong's variance (1988; of one class, exactly), summed within subjects first it is
-    Obuchowski's (1997). Raises LeukoscopeError for NaN, or a class without cells or with all of them.
+    The sum of their squares is DeLong's variance (1988; of one class, exactly) where cells are `independent`; else,
+    summed within subjects first, and times K / (K - 1) of K subjects, Obuchowski's (1997). Raises LeukoscopeError for
+    NaN, or a class without cells or with all of them.
     """
     check_finite("scores", scores)
     influence = np.zeros(labels.shape[1])
@@ -36,7 +39,8 @@ def area_influence(labels: Bool[np.ndarray, "c n"], scores: Float[np.ndarray, "c
                                   "give cells of both")
         for part, shares in zip((own, ~own), placements(own, score), strict=True):
             count = max(int(part.sum()), 1)
-            influence[part] += (shares - shares.mean()) / math.sqrt(count * max(count - 1, 1))
+            scale = math.sqrt(count * max(count - 1, 1)) if independent else count
+            influence[part] += (shares - shares.mean()) / scale
     return influence / len(labels)
 
 
@@ -57,7 +61,7 @@ def area_difference(labels: Bool[np.ndarray, "c n"], first: Float[np.ndarray, "r
     half = check_confidence(confidence)
     areas = [[mean_area(labels, one) for one in kind] for kind in (first, second)]
     value = float(np.mean(areas[0]) - np.mean(areas[1]))
-    moved = sum(sign * np.mean([area_influence(labels, one) for one in kind], axis=0)
+    moved = sum(sign * np.mean([area_influence(labels, one, independent=clusters is None) for one in kind], axis=0)
                 for sign, kind in ((1, first), (-1, second)))
     numbers, count = number_clusters(clusters) if clusters is not None else (np.arange(labels.shape[1]),
                                                                              labels.shape[1])
@@ -67,8 +71,7 @@ def area_difference(labels: Bool[np.ndarray, "c n"], first: Float[np.ndarray, "r
         return Comparison(no_estimate("no interval: one cluster only", value), None, method)
     sums = np.bincount(numbers, moved, count)
     over_cells = float((sums**2).sum()) * (count / (count - 1) if clusters is not None else 1.0)
-    parts = [(over_cells, count - 1.0), *((float(np.var(own, ddof=1)) / len(own), len(own) - 1.0)
-                                          for own in areas if len(own) > 1)]
+    parts = [(over_cells, count - 1.0), *between_kinds(*(np.array(own) for own in areas))]
     total = sum(variance for variance, _ in parts)
     if total <= _ROUNDING:
         return Comparison(no_estimate("no interval: the difference does not vary", value),
@@ -88,16 +91,6 @@ def with_trainings(value: float, low: float, high: float, values: Float[np.ndarr
     half = check_confidence(confidence)
     between = -float(student.ppf(half, len(values) - 1)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
     return value - math.hypot(value - low, between), value + math.hypot(high - value, between)
-
-
-def bootstrap_p(replicates: Float[np.ndarray, " r"]) -> float | None:
-    """Two-sided p value of a difference from its bootstrap replicates: twice the smaller share on one side of zero,
-    those at zero on both; never below 1 / (r + 1). None where no replicate is a number."""
-    known = replicates[np.isfinite(replicates)]
-    if not known.size:
-        return None
-    below, above = int((known <= 0).sum()), int((known >= 0).sum())
-    return min(1.0, 2 * (min(below, above) + 1) / (known.size + 1))
 
 
 @dataclass(frozen=True)
