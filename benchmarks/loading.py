@@ -20,7 +20,7 @@ from torchvision.datasets import ImageFolder
 
 from leukoscope.cells import CellBatches, PackedCells, pack_cells
 from leukoscope.manifest import make_manifest
-from leukoscope.recipe import Augment, Edges, Preprocess
+from leukoscope.recipe import Augment, Edges, Preprocess, load_recipe
 from leukoscope.stages import Stages
 from peers import cell_files, class_folders, machine, report, times_in_turn
 
@@ -28,6 +28,8 @@ CELLS, SIZE, BATCH = 600, 224, 64
 MEAN, STD = (0.87, 0.75, 0.72), (0.16, 0.19, 0.08)
 STAGES = Stages(Preprocess(), Edges(), np.array(MEAN), np.array(STD))
 AFFINE = Augment(rotation=180, shear=10, shift=0.1, zoom=0.2)
+RECIPE = load_recipe("shalini2022").augment.model_copy(update={"copies": {}})
+"""The changes of that recipe, drawn anew instead of once."""
 
 
 def peer_loader(root: Path, augment: Augment | None) -> DataLoader:
@@ -37,6 +39,7 @@ def peer_loader(root: Path, augment: Augment | None) -> DataLoader:
         steps.append(transforms.RandomAffine(
             augment.rotation, translate=(augment.shift, augment.shift), scale=(1 - augment.zoom, 1 + augment.zoom),
             shear=augment.shear, interpolation=transforms.InterpolationMode.BILINEAR))
+        steps += [transforms.RandomHorizontalFlip()] if augment.flip_horizontal else []
     steps += [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     return DataLoader(ImageFolder(str(root), transforms.Compose(steps)), BATCH, shuffle=True, num_workers=2,
                       persistent_workers=True)
@@ -62,7 +65,8 @@ def main() -> None:
         manifest = make_manifest([{"cell_id": str(n), "image": str(file)} for n, file in enumerate(files)])
         packed = pack_cells(manifest, Preprocess(size=SIZE), cache=folder)
         root = class_folders(folder, files)
-        for name, augment, target in (("no augmentation", None, 10.0), ("affine augmentation", AFFINE, 4.0)):
+        for name, augment, target in (("no augmentation", None, 10.0), ("affine augmentation", AFFINE, 4.0),
+                                          ("changes of shalini2022", RECIPE, 4.0)):
             seconds = times_in_turn({"ours": partial(run_epoch, our_batches(packed, augment)),
                                      "peer": partial(run_epoch, peer_loader(root, augment))})
             report(f"epoch, {name}, against ImageFolder", CELLS, seconds["ours"], seconds["peer"], target)

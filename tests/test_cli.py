@@ -54,7 +54,8 @@ def test_help_answers_without_loading_torch():
     assert "train" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["", "demo", "recipes", "train", "evaluate", "features", "reproduce", "report",
+@pytest.mark.parametrize("command", ["", "demo", "recipes", "models", "train", "evaluate", "compare", "explain",
+                                     "features", "reproduce", "report",
                                      "data", "data list", "data info", "data get", "data index", "data audit",
                                      "optics", "optics export", "optics simulate"])
 def test_every_command_has_help_with_an_example(command):

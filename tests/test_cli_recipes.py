@@ -21,7 +21,8 @@ TWO = ("--set", 'data.classes=["neutrophil", "lymphocyte"]', "--set", "data.posi
        "--set", "pca.variance=0")
 
 OPTICS = ("--scale", "small", "--set", "network.name=lenet5", "--set", "optics.window=31", "--set", "optics.grid=31")
-SIZES = {"alexnet": "64", "noshad": "32", "dimuro": "96"}
+MANY = ("--scale", "small", *TWO[:6])
+SIZES = {"alexnet": "64", "noshad": "32", "dimuro": "96", "shalini": "32"}
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +47,14 @@ def test_recipe(name, workplace, monkeypatch):
     size = next((size for word, size in SIZES.items() if word in name), "16")
     more = {"almotairi2020-transfer": ("--set", f"network.start={workplace / 'start'}"),
             "almotairi2020-alexnet": ("--set", "network.pretrained=false"),
-            **dict.fromkeys(("dimuro2020", "dimuro2020-sensor"), OPTICS),
+            **dict.fromkeys(("dimuro2020", "dimuro2020-sensor"), OPTICS), "shalini2022": MANY,
             **dict.fromkeys(("noshad2021-cnmc", "noshad2021-allidb", "noshad2021-ablation"), TWO)}.get(name, ())
     out = workplace / name
     answer = leukoscope("train", name, "--data", workplace / "cells.parquet", "-o", out, *SMALL,
                         "--set", f"preprocess.size={size}", *more, "--json")
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)
-    scale = "small" if OPTICS[1] in more else "full"
+    scale = "small" if "small" in more else "full"
     runs = [out / variant for variant in load_recipe(name, scale=scale).variants] or [out]
     for run in runs:
         metrics = json.loads((run / "metrics.json").read_text())

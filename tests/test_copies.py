@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leukoscope.augment import changed_pixels, sample_changes
-from leukoscope.cells import pack_cells
+from leukoscope.augment import changed_pixels, geometry, sample_changes
+from leukoscope.cells import CellBatches, pack_cells
 from leukoscope.copies import pack_copies, plan_copies, split_copies, with_copies, without_copies
 from leukoscope.errors import ManifestError, RecipeError, RunError
 from leukoscope.leaks import check_leaks
@@ -226,3 +227,95 @@ def test_cells_that_are_changed_anew_are_as_few_as_with_copies(tmp_path: Path, m
         assert run.manifest.height == (24 if anew else 32)
         assert run.predictions["cell_id"].to_list() == made[0].predictions["cell_id"].to_list()
         assert 0 < run.fold(0)["mean"][0] < 1  # of the levels, in [0, 1]
+
+
+def test_an_epoch_shows_as_many_as_with_copies_and_none_of_them_alike(tmp_path: Path, monkeypatch):
+    """`anew`: the training cells of each class come so often that they make up its number, never twice the same."""
+    monkeypatch.setenv("LEUKOSCOPE_CACHE", str(tmp_path / "cache"))
+    cells = make_cells(tmp_path / "images", counts={"a": 16, "b": 12}, size=24)
+    shown = []
+    inside = CellBatches.__iter__
+
+    def watch(self: CellBatches):
+        for batch in inside(self):
+            if self.shuffle:
+                shown.append(batch)
+            yield batch
+
+    monkeypatch.setattr(CellBatches, "__iter__", watch)
+    chosen = tiny_recipe(preprocess={"size": 20}, training__epochs=1,
+                         augment={"rotation": 30, "copies": {"a": 30, "b": 40}, "anew": True})
+    run = train_on_cpu(chosen, cells, tmp_path / "run")
+    learned = run.part(0, "train")
+    rows = torch.cat([batch.rows for batch in shown]).tolist()
+    labels = [run.manifest["label"][row] for row in rows]
+    left = {label: run.manifest.filter((pl.col("label") == label) & ~pl.col("cell_id").is_in(learned.implode())).height
+            for label in ("a", "b")}
+    assert {label: labels.count(label) + left[label] for label in ("a", "b")} == {"a": 30, "b": 40}
+    assert {run.manifest["cell_id"][row] for row in rows} == set(learned)
+    images = torch.cat([batch.images for batch in shown]).flatten(1)
+    assert len(torch.unique(images, dim=0)) == len(rows)
+
+
+def test_before_the_split_copies_are_parted_as_cells_of_their_own():
+    """108 fields brought to 1,235 a class, 260 of them tested: nearly all are copies of fields that are trained on."""
+    cells = manifest({"healthy": 59, "leukemic": 49})
+    plan = plan_copies(cells, None, {"healthy": 1235, "leukemic": 1235}, seed=0)
+    assert set(plan["original"]) == set(cells["cell_id"])
+    whole = with_copies(cells, plan)
+    split = Split(kind="holdout", by="image", copies="before", test=0.10527, validation=0.1)
+    splits = make_splits(whole, split, seed=0)
+    tested = whole.filter(pl.col("cell_id").is_in(splits.filter(pl.col("part") == "test")["cell_id"].implode()))
+    assert dict(tested.group_by("label").len().iter_rows()) == {"healthy": 130, "leukemic": 130}
+    learned = whole.filter(pl.col("cell_id").is_in(splits.filter(pl.col("part") == "train")["cell_id"].implode()))
+    known = set(learned["original"].fill_null(learned["cell_id"]))
+    assert sum(origin in known for origin in tested["original"].fill_null(tested["cell_id"])) >= 255
+    verdict = check_leaks(whole, splits, make_recipe({
+        "name": "r", "protocol": "paper", "network": {"name": "lenet5"}, "split": split.model_dump(),
+        "augment": {"rotation": 30, "copies": {"healthy": 1235, "leukemic": 1235}}}))
+    assert "copy" in {leak.kind for leak in verdict.leaks}
+
+
+def test_copies_before_the_split_are_refused_under_the_clean_protocol():
+    with pytest.raises(RecipeError, match=r"split\.copies = 'before': leaks, which protocol = 'clean' does not allow"):
+        make_recipe({"name": "r", "network": {"name": "lenet5"}, "split": {"copies": "before"},
+                     "augment": {"rotation": 9, "copies": {"a": 9}}})
+
+
+@pytest.mark.parametrize("augment", [{}, {"rotation": 9, "copies": {"a": 9}, "anew": True}])
+def test_copies_before_the_split_need_copies(augment):
+    with pytest.raises(RecipeError, match=r"split\.copies = 'before': there are no copies to part; set"):
+        make_recipe({"name": "r", "protocol": "paper", "network": {"name": "lenet5"}, "augment": augment,
+                     "split": {"copies": "before", "by": "image"}})
+
+
+def test_a_run_whose_copies_are_tested_goes_on_and_names_what_was_done_to_each(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("LEUKOSCOPE_CACHE", str(tmp_path / "cache"))
+    cells = make_cells(tmp_path / "images", counts={"a": 16, "b": 12}, size=24)
+    chosen = tiny_recipe(
+        protocol="paper", preprocess={"size": 20}, training__epochs=1,
+        augment={"rotation": 30, "zoom": 0.2, "copies": {"a": 24, "b": 24}},
+        split={"kind": "holdout", "test": 0.3, "validation": 0.2, "by": "image", "copies": "before"})
+    run = train_on_cpu(chosen, cells, tmp_path / "run")
+    copies = run.manifest.filter(pl.col("copy") > 0)
+    assert run.predictions["cell_id"].is_in(copies["cell_id"].implode()).any()
+    first = run.predictions
+    (run.folder / "metrics.json").unlink()
+    shutil.rmtree(run.fold_folder(0))
+    assert train_on_cpu(chosen, cells, tmp_path / "run", resume=True).predictions.equals(first)
+    done = pl.read_csv(run.folder / "copies.csv")
+    assert done["cell_id"].to_list() == copies["cell_id"].to_list()
+    assert done["original"].to_list() == copies["original"].to_list()
+    assert done["rotation"].abs().max() <= 30  # type: ignore[operator]  # polars: any literal
+    assert done["zoom"].is_between(0.8, 1.2).all()
+    assert (done["shear"] == 0).all()
+    # The parameters alone give the pixels.
+    row = done.row(0, named=True)
+    packed = pack_cells(cells, chosen.preprocess)
+    original = packed.cell_ids.index(row["original"])
+    matrices = geometry(20, **{name: np.array([row[name]]) for name in (
+        "rotation", "shear", "shift_x", "shift_y", "zoom", "flip_horizontal", "flip_vertical")})
+    unchanged = sample_changes(None, seed=0, epoch=0, cells=np.array([0]), size=20)
+    again = changed_pixels(packed.pixels[original:original + 1], replace(unchanged, matrices=matrices, moves=True))
+    kept = pack_copies(packed, copies, chosen.augment, seed=chosen.seed)
+    assert np.array_equal(again[0], kept.pixels[28])

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import numpy as np
+import onnxruntime as runtime
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from leukoscope.errors import RecipeError
-from leukoscope.models import build_network, network_names, network_options
+from leukoscope.models import build_network, input_sizes, network_names, network_options
+from leukoscope.models.listing import WORTH_KNOWING
 from leukoscope.recipe import Network
 
 SMALLEST = {"wbcsnet": 8, "wbcsnet2": 8, "lenet5": 16, "alexnet": 63, "resnet31": 32, "densenet121": 29}
@@ -181,10 +184,15 @@ def test_feature_maps_are_64_256_and_512(name):
     assert shapes == {"unit1": (1, 64, 10, 10), "unit2": (1, 256, 5, 5), "unit3": (1, 512, 5, 5)}
 
 
-@pytest.mark.parametrize("name", network_names())
+EVERY = sorted({*network_names(), *WORTH_KNOWING})
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_every_network_keeps_its_promises(name, tmp_path):
+    """Of the least input: it builds, has the right shape, learns with every parameter, repeats itself, tells its units,
+    and is saved, loaded and exported to ONNX without a change."""
     torch.manual_seed(0)
-    size = SMALLEST[name]
+    size = input_sizes(name).smallest
     network = build(name, size, classes=4, **narrow(name))
     images = torch.randn(3, 3, size, size)
     logits = network(images)
@@ -192,16 +200,31 @@ def test_every_network_keeps_its_promises(name, tmp_path):
     functional.cross_entropy(logits, torch.tensor([0, 1, 3])).backward()
     silent = [key for key, value in network.named_parameters() if value.grad is None or not value.grad.any()]
     assert silent == []
+    units = [network.get_submodule(unit) for unit in network.units]
+    of_units = {id(p) for unit in units for p in unit.parameters()}
+    assert of_units == {id(p) for p in network.parameters()}
+    network.zero_grad()
     network.eval()
     with torch.inference_mode():
         once, twice = network(images), network(images)
         assert torch.equal(once, twice)
-        last = list(network.unit_maps(images).values())[-1]
-        assert last.dim() == 4
+        maps = network.unit_maps(images)
+        assert all(values.dim() == 4 for values in maps.values())
+        assert maps or "vit" in name  # tokens are no maps
         save_file(network.state_dict(), tmp_path / "weights.safetensors")
         other = build(name, size, classes=4, **narrow(name)).eval()
         other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
         assert torch.equal(other(images), once)
+    (tmp_path / "weights.safetensors").unlink()
+    del other
+    file = str(tmp_path / "network.onnx")
+    with warnings.catch_warnings():  # the exporter's own
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, (images[:2],), file, dynamo=True, verbose=False,
+                          dynamic_shapes=({0: torch.export.Dim("batch")},))
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (there,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(there), once, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", network_names())

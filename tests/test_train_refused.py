@@ -48,6 +48,16 @@ def test_a_refused_experiment_leaves_nothing(overrides, error, said, cells, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_published_weights_that_cannot_be_had_are_missed_before_anything_is_written(cells, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.delenv("no_proxy", raising=False)
+    chosen = tiny_recipe(network={"name": "resnet18", "pretrained": True}, preprocess__size=32)
+    with pytest.raises(RecipeError, match=r"network\.pretrained: https://.*cannot be had .*pretrained = false"):
+        train_on_cpu(chosen, cells, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_leak_is_refused_before_anything_is_written(cells, tmp_path):
     parts = cells.with_columns(split=pl.Series(["train", "validation", "test"] * 12))
     copy = parts.with_columns(pl.when(pl.col("cell_id") == "a002").then(pl.lit(cells["image"][0]))

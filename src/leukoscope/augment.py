@@ -49,30 +49,37 @@ def sample_changes(
 ) -> Changes:
     """Draw the changes of `cells` (any whole numbers that name them) for images of `size` px. None changes nothing."""
     augment = augment or Augment()
-    draw = dict(zip(_DRAWS, _uniform(seed, epoch, cells, len(_DRAWS)), strict=True))
-    spread = {name: 2 * value - 1 for name, value in draw.items()}
-    matrices = geometry(
-        size,
-        rotation=augment.rotation * spread["rotation"],
-        shear=augment.shear * spread["shear"],
-        shift_x=augment.shift * spread["shift_x"],
-        shift_y=augment.shift * spread["shift_y"],
-        zoom=1 + augment.zoom * spread["zoom"],
-        flip_horizontal=augment.flip_horizontal & (draw["flip_horizontal"] < 0.5),
-        flip_vertical=augment.flip_vertical & (draw["flip_vertical"] < 0.5),
-    )
-    colours, pivots = colour(
-        brightness=1 + augment.brightness * spread["brightness"],
-        contrast=1 + augment.contrast * spread["contrast"],
-        saturation=1 + augment.saturation * spread["saturation"],
-        hue=augment.hue * spread["hue"],
-    )
+    drawn = draw_changes(augment, seed=seed, epoch=epoch, cells=cells)
+    matrices = geometry(size, **{name: drawn[name] for name in _DRAWS[:7]})
+    colours, pivots = colour(**{name: drawn[name] for name in _DRAWS[7:]})
     steps = augment.model_dump()
     return Changes(
         matrices=matrices, colours=colours, pivots=pivots,
         moves=any(steps[name] for name in ("rotation", "shear", "shift", "zoom", "flip_horizontal", "flip_vertical")),
         recolours=any(steps[name] for name in ("brightness", "contrast", "saturation", "hue")),
     )
+
+
+def draw_changes(augment: Augment, *, seed: int, epoch: int,
+                 cells: Integer[np.ndarray, " cells"]) -> dict[str, np.ndarray]:
+    """What is drawn for each cell, by name: angles in degrees, shifts as shares of the side, factors of zoom,
+    brightness, contrast and saturation, hue as a share of the circle, whether it is flipped. `geometry` and `colour`
+    take them."""
+    draw = dict(zip(_DRAWS, _uniform(seed, epoch, cells, len(_DRAWS)), strict=True))
+    spread = {name: 2 * value - 1 for name, value in draw.items()}
+    return {
+        "rotation": augment.rotation * spread["rotation"],
+        "shear": augment.shear * spread["shear"],
+        "shift_x": augment.shift * spread["shift_x"],
+        "shift_y": augment.shift * spread["shift_y"],
+        "zoom": 1 + augment.zoom * spread["zoom"],
+        "flip_horizontal": augment.flip_horizontal & (draw["flip_horizontal"] < 0.5),
+        "flip_vertical": augment.flip_vertical & (draw["flip_vertical"] < 0.5),
+        "brightness": 1 + augment.brightness * spread["brightness"],
+        "contrast": 1 + augment.contrast * spread["contrast"],
+        "saturation": 1 + augment.saturation * spread["saturation"],
+        "hue": augment.hue * spread["hue"],
+    }
 
 
 def geometry(

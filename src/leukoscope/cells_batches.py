@@ -36,7 +36,8 @@ class Batch(NamedTuple):
 class CellBatches:
     """An iterable of batches, of known length, made by threads that run ahead.
 
-    rows: which cells of `packed`; labels: their class indices; weights: their odds of being drawn with replacement
+    rows: which cells of `packed`, some perhaps several times, each time changed in another way; labels: their class
+    indices; weights: their odds of being drawn with replacement
     (then an epoch has as many draws as rows). shuffle: a new order each epoch. Of `world_size` ranks, each gets every
     `world_size`-th cell and equally many batches; the first cells come again where the number does not go up (none do
     with `drop_last`, which also leaves out an incomplete last batch). `packed` holds RGB, or the levels that `stages`
@@ -111,7 +112,7 @@ class CellBatches:
         elif self.shuffle:
             order = generator.permutation(count)
         # A cell that is drawn again in the same epoch is to look different, so its turn is a part of the number.
-        cells = self.rows[order] + (_turns(order) << 40)
+        cells = self.rows[order] + (_turns(self.rows[order]) << 40)
         wanted = np.arange(self.rank, self._share() * self.world_size, self.world_size) % max(count, 1)
         return order[wanted], cells[wanted]
 

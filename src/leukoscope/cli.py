@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from . import __version__, cli_data, cli_optics, console
+from . import __version__, cli_data, cli_explain, cli_optics, cli_predict, console
 from .errors import LeukoscopeError
 
 app = typer.Typer(
@@ -74,6 +74,20 @@ def recipes(
         console.show_table(["recipe", "what"], [list(item) for item in builtin_recipes().items()])
 
 
+@app.command(epilog="Example: leukoscope models resnet50 convnext_tiny --size 96")
+def models(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of ours, of torchvision or timm.")] = None,
+    size: Annotated[int, typer.Option(min=0, max=1024, help="Side of the input in px; 0 for the usual 224.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """List networks worth knowing, or tell of some: parameters, operations, memory, input, licence of weights."""
+    from .models.listing import list_networks
+
+    with console.progress("working out costs", quiet=as_json) as on_progress:
+        facts = list_networks(names or [], size, on_progress=on_progress)
+    console.show_networks(facts, as_json=as_json)
+
+
 @app.command(epilog="Example: leukoscope train almotairi2020 --data cells.parquet -o runs/wbc --scale small")
 def train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or a name of `leukoscope recipes`.")],
@@ -117,6 +131,21 @@ def evaluate(
     console.emit(outcome.to_dict()) if as_json else console.show_lines(outcome.lines)
 
 
+@app.command(epilog="Example: leukoscope compare runs/resnet50 runs/vgg16 runs/googlenet -o comparison/")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or evaluations of runs, on the same cells.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write to.")],
+    rounds: Annotated[int, typer.Option(help="Rounds of the bootstrap by subject.")] = 2000,
+    timed: Annotated[bool, typer.Option("--time/--no-time", help="Measure prediction times on this machine.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Say which of several runs is right most often, which differences are real, and what each costs."""
+    from .experiments_compare import compare_runs
+
+    lines, found = compare_runs(runs, out, rounds=rounds, timed=timed)
+    console.emit(found) if as_json else console.show_lines(lines)
+
+
 @app.command(epilog="Example: leukoscope features runs/wbc BA_100102.jpg -o features/")
 def features(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
@@ -130,15 +159,20 @@ def features(
     console.say(str(draw_features(run, cell, out, fold=fold)))
 
 
+cli_explain.register(app)
+cli_predict.register(app)
+
+
 @app.command(epilog="Example: leukoscope reproduce almotairi2020 --data PBC_dataset_normal_DIB -o repro --scale small")
 def reproduce(
-    paper: Annotated[str, typer.Argument(help="almotairi2020, dimuro2020 or noshad2021.")],
+    paper: Annotated[str, typer.Argument(help="almotairi2020, dimuro2020, noshad2021 or shalini2022.")],
     data: Annotated[Path, typer.Option("--data", help="The folder of the data set, or a manifest.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder for all its runs.")],
     scale: Annotated[Literal["small", "full"], typer.Option(help="small fits two cores.")] = "full",
     protocol: Annotated[Literal["clean", "paper", "both"], typer.Option(help="One protocol, or both.")] = "clean",
     transfer: Annotated[Path | None, typer.Option(help="A small data set to transfer to: folder or manifest.")] = None,
-    repeats: Annotated[int | None, typer.Option(min=1, help="Trainings of each network (dimuro2020: 3).")] = None,
+    repeats: Annotated[int | None, typer.Option(
+        min=1, help="Trainings of each network (dimuro2020: 3, shalini2022: 1).")] = None,
     settings: Set = None,
     resume: Resume = False,
     skip_damaged: SkipDamaged = False,
@@ -154,8 +188,8 @@ def reproduce(
 
 
 @app.command(epilog="Example: leukoscope report runs/wbc")
-def report(run: Annotated[Path, typer.Argument(help="A run folder, or a folder of runs.")]) -> None:
-    """Draw the report of a run (or of several) anew, from its folder alone."""
+def report(run: Annotated[Path, typer.Argument(help="A run folder, a folder of runs, or a comparison.")]) -> None:
+    """Draw the report of a run, of several, or of a comparison anew, from its folder alone."""
     from .experiments import write_any_report
 
     console.say(str(write_any_report(run)))

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,8 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 OnProgress = Callable[[int, int], None]
+WIDE = 150
+"""Columns of a terminal from which a list gives reasons too."""
 
 
 def _bar(quiet: bool) -> Progress:
@@ -112,3 +115,20 @@ def show_lines(lines: Sequence[str]) -> None:
     """Print the lines of an answer."""
     for line in lines:
         say(line)
+
+
+def show_networks(facts: Sequence[Any], *, as_json: bool = False) -> None:
+    """Print what `models.listing.list_networks` gives, costs for one image."""
+    if as_json:
+        emit([asdict(one) for one in facts])
+        return
+    wide = out.width >= WIDE
+    columns = ["network", "from", "input, px", "at", "parameters", "operations", "weights", "maps", "licence"]
+    show_table(
+        [*columns, *(["why"] if wide else [])],
+        [[one.name, one.origin, one.sizes.removesuffix(" px"), str(one.cost.size),
+          f"{one.cost.parameters / 1e6:.1f} M", f"{one.cost.operations / 1e9:.2f} G",
+          f"{one.cost.weights / 1e6:.0f} MB", f"{one.cost.maps / 1e6:.0f} MB", one.licence,
+          *([one.why] if wide else [])] for one in facts])
+    say("operations: multiplications with an addition, for one image; maps: what all layers hand on, which training "
+        "keeps of an image; licence: of the published weights")

@@ -1,19 +1,20 @@
 """Changed copies of cells, made once and for all: which there are, where they stand in the folds, their pixels.
 
-A copy is a row of its own, `original` names its cell. It is never tested, and never stands in a fold that tests its
-original. Under `split.by = "group"` copies serve training alone; under "image", as papers do, they also fall into the
-validation part, whatever their original does: the leak guard names that.
+A copy is a row of its own, `original` names its cell. Under `split.copies = "after"` it is never tested, and never
+stands in a fold that tests its original. Under `split.by = "group"` copies then serve training alone; under "image", as
+papers do, they also fall into the validation part, whatever their original does: the leak guard names that. Under
+"before" they are parted, and tested, as cells of their own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 
-from .augment import changed_pixels, sample_changes
+from .augment import changed_pixels, draw_changes, sample_changes
 from .cells import PackedCells, derived_cells
 from .errors import ManifestError, RecipeError
 from .recipe import Augment, Split
@@ -23,19 +24,20 @@ MARK = "~"
 BLOCK = 256
 
 
-def plan_copies(cells: pl.DataFrame, splits: pl.DataFrame, copies: dict[str, int], *, seed: int) -> pl.DataFrame:
+def plan_copies(cells: pl.DataFrame, splits: pl.DataFrame | None, copies: dict[str, int], *,
+                seed: int) -> pl.DataFrame:
     """The rows of the copies that bring each class to its number of cells, in a fixed order; none for a class that has
     enough. Column `copy` is the number among the copies of one cell, from 1.
 
     cells, splits: the originals and their parts. Copies go round the cells of the class that are trained on in some
-    fold, in an order drawn by the seed. Raises RecipeError for a label that no cell has.
+    fold (without splits: round all), in an order drawn by the seed. Raises RecipeError for a label that no cell has.
     """
     for label in copies:
         if not (cells["label"] == label).any():
             known = ", ".join(cells["label"].unique().sort().to_list())
             raise RecipeError(f"augment.copies: no cell has the label '{label}' (labels there: {known})",
                               "name labels of the experiment, after data.merge")
-    learned = splits.filter(pl.col("part") == "train")["cell_id"].unique()
+    learned = cells["cell_id"] if splits is None else splits.filter(pl.col("part") == "train")["cell_id"].unique()
     planned: list[tuple[str, int]] = []
     for number, (label, wanted) in enumerate(sorted(copies.items())):
         own = cells.filter(pl.col("label") == label)["cell_id"]
@@ -107,14 +109,31 @@ def _part_by_image(parts: pl.DataFrame, splits: pl.DataFrame, ids: pl.Series, sp
         part=pl.when(validated).then(pl.lit("validation")).otherwise(pl.lit("train")))
 
 
+def copy_numbers(cell_ids: Sequence[str], copies: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """((n,) row of each copy's original among `cell_ids`, (n,) the number that names its draw to the augmentation)."""
+    numbers = dict(zip(cell_ids, range(len(cell_ids)), strict=True))
+    rows = np.array([numbers[original] for original in copies["original"]], np.int64)
+    return rows, rows + (copies["copy"].to_numpy().astype(np.int64) << 40)
+
+
+def copies_table(cells: pl.DataFrame, augment: Augment, *, seed: int) -> pl.DataFrame:
+    """What was done to each copy: `cell_id, original, copy, label`, then each draw by name (see `draw_changes`).
+
+    cells: the manifest of originals and copies, as `with_copies` gives it.
+    """
+    copies = cells.filter(pl.col("copy") > 0)
+    _, numbers = copy_numbers(cells.filter(pl.col("copy") == 0)["cell_id"].to_list(), copies)
+    drawn = draw_changes(augment, seed=seed, epoch=0, cells=numbers)
+    return copies.select("cell_id", "original", "copy", "label").with_columns(
+        **{name: pl.Series(values) for name, values in drawn.items()})
+
+
 def pack_copies(packed: PackedCells, copies: pl.DataFrame, augment: Augment, *, seed: int) -> PackedCells:
     """The packed originals, then the pixels of the copies: each the original, changed by a draw that depends on the
     seed, the original's place and the copy's number."""
     if copies.is_empty():
         return packed
-    numbers = dict(zip(packed.cell_ids, range(len(packed.cell_ids)), strict=True))
-    rows = np.array([numbers[original] for original in copies["original"]], np.int64)
-    turns = copies["copy"].to_numpy().astype(np.int64)
+    rows, numbers = copy_numbers(packed.cell_ids, copies)
 
     def blocks() -> Iterator[np.ndarray]:
         for start in range(0, len(packed.pixels), BLOCK):
@@ -122,8 +141,7 @@ def pack_copies(packed: PackedCells, copies: pl.DataFrame, augment: Augment, *, 
         for start in range(0, len(rows), BLOCK):
             part = slice(start, start + BLOCK)
             pixels = np.ascontiguousarray(packed.pixels[rows[part]])
-            changes = sample_changes(augment, seed=seed, epoch=0, cells=rows[part] + (turns[part] << 40),
-                                     size=pixels.shape[1])
+            changes = sample_changes(augment, seed=seed, epoch=0, cells=numbers[part], size=pixels.shape[1])
             yield changed_pixels(pixels, changes)
 
     what = f"copies 1 {seed} {json.dumps(augment.model_dump(exclude={'copies'}), sort_keys=True)}"

@@ -17,7 +17,9 @@ import torch
 
 from .errors import ManifestError, RunError
 from .evaluate import evaluate
-from .experiments_cells import cell_pixels, example_cell, first_of_each_class
+from .experiments_cells import cell_pixels, draw_copies, example_cell, first_of_each_class
+from .experiments_compare import draw_comparison
+from .experiments_explain import draw_explanations
 from .experiments_optics import draw_optics
 from .figures import feature_map_sheet, save_png
 from .figures_pca import components_sheet, reconstruction_sheet, variance_curve
@@ -82,6 +84,8 @@ def _one_run(recipe: Recipe, manifest: pl.DataFrame, out: Path, **options: Any) 
     example = example_cell(run)
     draw_features(run.folder, example, run.folder / "figures" / "feature_maps", fold=run.folds[0])
     draw_input(run, example, run.folder / "figures" / "input", fold=run.folds[0])
+    draw_copies(run)
+    draw_explanations(run)
     if recipe.optics.simulate:
         draw_optics(run, fold=run.folds[0])
     page = write_report(run.folder)
@@ -193,7 +197,9 @@ def _file_name(cell: str) -> str:
 
 
 def write_any_report(folder: Path) -> Path:
-    """The page of a run, an evaluation or a study, drawn anew from its folder."""
+    """The page of a run, an evaluation, a study or a comparison, drawn anew from its folder."""
+    if (folder / "compare.json").is_file():
+        return draw_comparison(folder)
     if (folder / "study.json").is_file():
         for name in read_json(folder / "study.json")["runs"]:
             write_report(folder / name)

@@ -129,7 +129,7 @@ def roc_figure(metrics: Mapping[str, Any]) -> Figure:
         zoom.tick_params(labelsize=7.5, length=2)
         zoom.xaxis.set_major_locator(MultipleLocator(0.05))
         zoom.yaxis.set_major_locator(MultipleLocator(0.05))
-        _percent_axis(zoom, zoom, digits=0)
+        percent_axis(zoom, zoom, digits=0)
     return figure
 
 
@@ -152,7 +152,7 @@ def _curves_figure(
     classes = shown_classes(metrics)
     names = short_names(classes, NAME_LIMIT)
     styles = [line_style(i) for i in range(len(classes))]
-    rows = [(name, _with_interval(metrics["per_class"][c][key]), style)
+    rows = [(name, with_interval(metrics["per_class"][c][key]), style)
             for name, c, style in zip(names, classes, styles, strict=True)]
     below = ROW * (len(rows) + 1) + 0.08
     side = WIDTH - 0.65 - MARGIN
@@ -160,7 +160,7 @@ def _curves_figure(
     axes = axes_at(figure, 0.65, below + 0.55, side, side)
     axes.set(xlim=(-0.005, 1.005), ylim=(-0.005, 1.01))
     axes.grid(True)
-    _percent_axis(axes, axes, digits=0)
+    percent_axis(axes, axes, digits=0)
     confidence = percent(metrics.get("confidence", 0.95), 0)
     legend_rows(figure, rows, head=f"{head} ({confidence} interval)", left=0.65, top=below, width=side)
     return figure, axes, [(c, s) for c, s in zip(classes, styles, strict=True) if metrics["curves"].get(c)]
@@ -188,7 +188,7 @@ def reliability_figure(calibration: Mapping[str, Any], probabilities: np.ndarray
     axes.grid(True)
     axes.legend(loc="upper left")
     axes.tick_params(labelbottom=False)
-    _percent_axis(axes, axes, digits=0)
+    percent_axis(axes, axes, digits=0)
     cells, edges = np.histogram(probabilities, bins=10, range=(0, 1))
     tallest = max(int(cells.max(initial=0)), 1)
     below.bar(edges[:-1] + 0.05, cells, width=0.086, color="#9cc3dd")
@@ -198,7 +198,7 @@ def reliability_figure(calibration: Mapping[str, Any], probabilities: np.ndarray
     below.set(xlim=(0, 1), ylim=(0, 1.3 * tallest), xlabel="probability of the predicted class", ylabel="cells")
     below.set_yticks([])
     below.spines["left"].set_visible(False)
-    _percent_axis(below, None, digits=0)
+    percent_axis(below, None, digits=0)
     return figure
 
 
@@ -212,7 +212,7 @@ def dots_figure(names: Sequence[str], estimates: Sequence[Estimate], *, title: s
     """
     form = (lambda v: percent(v, unit=False)) if share else number
     labels = short_names(tuple(names), NAME_LIMIT)
-    texts = [_with_interval(e, form) for e in estimates]
+    texts = [with_interval(e, form) for e in estimates]
     left, right = text_width(labels, 8.5) + 0.22, text_width(texts, 8.5) + 0.26
     width = max(WIDTH, left + right + 1.7)
     row, top, bottom = 0.28, 0.42 + (0.22 if others_label else 0), 0.58
@@ -232,7 +232,7 @@ def dots_figure(names: Sequence[str], estimates: Sequence[Estimate], *, title: s
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, handletextpad=0.2)
     if reference is not None:
         axes.axvline(reference, color=SOFT, linewidth=0.9, linestyle=(0, (2, 2)), zorder=0)
-    axes.set_xlim(*_span(estimates, [*others, reference], share))
+    axes.set_xlim(*span_of(estimates, [*others, reference], share))
     axes.set(ylim=(len(labels) - 0.5, -0.5), xlabel=xlabel)
     axes.set_title(title, loc="left", x=-left / (width - left - right),
                    y=1 + (0.22 if others_label else 0) / (row * len(labels)))
@@ -243,11 +243,11 @@ def dots_figure(names: Sequence[str], estimates: Sequence[Estimate], *, title: s
     ticks = max(2, min(5, int((width - left - right) / 0.55)))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10]))
     if share:
-        _percent_axis(axes, None)
+        percent_axis(axes, None)
     return figure
 
 
-def _span(estimates: Sequence[Estimate], more: Sequence[float | None], share: bool) -> tuple[float, float]:
+def span_of(estimates: Sequence[Estimate], more: Sequence[float | None], share: bool) -> tuple[float, float]:
     """Limits of the axis: all dots and intervals, with a little room; shares end at 100 %."""
     ends = [v for e in estimates for v in (e["value"], e["low"], e["high"]) if v is not None]
     ends += [v for v in more if v is not None]
@@ -261,7 +261,7 @@ def _span(estimates: Sequence[Estimate], more: Sequence[float | None], share: bo
     return max(0.0, math.floor((low - room) * step) / step), 1.0 if high > 0.9 else min(1.0, high + room)
 
 
-def _percent_axis(x: Axes | None, y: Axes | None, *, digits: int | None = None) -> None:
+def percent_axis(x: Axes | None, y: Axes | None, *, digits: int | None = None) -> None:
     """Tick labels in percent, with as many digits as the ticks need."""
     def label(value: float, _: Any) -> str:
         return f"{100 * value:.{digits}f} %" if digits is not None else f"{round(100 * value, 6):g} %"
@@ -272,7 +272,7 @@ def _percent_axis(x: Axes | None, y: Axes | None, *, digits: int | None = None) 
         y.yaxis.set_major_formatter(FuncFormatter(label))
 
 
-def _with_interval(estimate: Estimate, form: Any = number) -> str:
+def with_interval(estimate: Estimate, form: Any = number) -> str:
     if estimate["value"] is None:
         return form(None)
     if estimate["low"] is None:

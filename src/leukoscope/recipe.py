@@ -63,11 +63,19 @@ class Recipe(Section):
     def _clean_is_clean(self) -> Recipe:
         split = self.split
         leaks = [f"split.{key} = '{value}'" for key, value, clean in (
-            ("by", split.by, "group"), ("fit_on", split.fit_on, "train"), ("select_on", split.select_on, "validation"))
+            ("by", split.by, "group"), ("copies", split.copies, "after"), ("fit_on", split.fit_on, "train"),
+            ("select_on", split.select_on, "validation"))
             if value != clean]
         if self.protocol == "clean" and leaks:
             raise ValueError(f"{', '.join(leaks)}: leaks, which protocol = 'clean' does not allow; put the keys into "
                              "[paper] and run with --protocol paper")
+        return self
+
+    @model_validator(mode="after")
+    def _copies_are_kept(self) -> Recipe:
+        if self.split.copies == "before" and (self.augment.anew or not self.augment.copies):
+            raise ValueError("split.copies = 'before': there are no copies to part; set augment.copies, and "
+                             "augment.anew = false")
         return self
 
     @model_validator(mode="after")

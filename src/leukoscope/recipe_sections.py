@@ -105,9 +105,9 @@ class Augment(Section):
     (uniform in +-), zoom as a share (scale uniform in 1 +- zoom), flips with probability one half each.
     Colour: brightness, contrast, saturation as shares (factor uniform in 1 +- value), hue as a share of the circle.
     copies: label -> cells of the class after changed copies are added to its cells once and for all (or cells left
-        out, drawn by the seed); then nothing is changed anew. Copies are made of cells that are not tested, and never
-        tested themselves. Under `split.by = "group"` they serve training alone.
-    anew: true makes no copies, but changes the cells anew all the same; `copies` then only says which are left out.
+        out, drawn by the seed); then nothing is changed anew. `split.copies` says where they may stand.
+    anew: true keeps no copies: an epoch shows each cell as often as itself and its copies would, changed anew each
+        time.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -240,7 +240,7 @@ def _check_micrometres(name: str, value: float, low: float, high: float) -> None
 
 
 class Network(Section):
-    """A network of the registry and its options, such as `residual_unit = "1"` for WBCsNet-2.
+    """A network by name (ours, torchvision's, timm's) and its options, such as `residual_unit = "1"` for WBCsNet-2.
 
     start: a run folder whose weights are the start (transfer); empty for none.
     keep: units whose weights are taken from `start`; empty takes all but the last layer.
@@ -301,6 +301,8 @@ class Split(Section):
     folds, test, validation: number of folds; share of all cells for the test part (hold-out); share of the rest for
         the validation part, 0 for none (then the weights of the last epoch are taken).
     by: "group" keeps subjects, groups and duplicates in one part; "image" parts cell by cell, as papers do.
+    copies: "after" makes changed copies of cells that are not tested, and tests none; under `by = "group"` they serve
+        training alone. "before" makes them of all cells and parts them as cells of their own, as papers do.
     fit_on: what fitted steps (normalisation, PCA) may see. select_on: what may choose weights and the epoch.
     """
 
@@ -309,5 +311,6 @@ class Split(Section):
     test: Fraction = 0.2
     validation: Fraction = 0.1
     by: Literal["group", "image"] = "group"
+    copies: Literal["after", "before"] = "after"
     fit_on: Literal["train", "all"] = "train"
     select_on: Literal["validation", "test"] = "validation"

@@ -107,7 +107,8 @@ def _context(results: Results, figures: Mapping[str, Markup]) -> dict[str, Any]:
         "wrong": sum(sum(row) for row in metrics["confusion"])
         - sum(row[i] for i, row in enumerate(metrics["confusion"])),
         "maps": pictures(results.folder, "feature_maps"), "inputs": pictures(results.folder, "input"),
-        "optics": pictures(results.folder, "optics"),
+        "copies": pictures(results.folder, "copies"), "optics": pictures(results.folder, "optics"),
+        "explanations": pictures(results.folder, "explanations"),
         "optics_words": report_words.optics_words(results.recipe),
         "environment": results.environment,
         "recipe_text": dump_recipe(results.recipe) if results.recipe else "",

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from .errors import RecipeError, RunError
 from .files import read_json
 from .manifest import read_manifest
-from .models import Units, build_network, smallest_input
+from .models import Units, build_network, input_sizes
 from .optics_layer import check_microscope, microscope_of, sensor_size, with_microscope
 from .pca import PCA, load_pca
 from .recipe import Recipe, load_recipe
@@ -162,7 +162,7 @@ def fresh_network(recipe: Recipe, *, pretrained: bool = False) -> Units:
     classes, size, optics = len(recipe.data.classes), recipe.preprocess.size, recipe.optics
     if not optics.simulate:
         return build_network(network, classes=classes, size=size)
-    seen, least = sensor_size(optics, size), smallest_input(network.name)
+    seen, least = sensor_size(optics, size), input_sizes(network.name).smallest
     if seen < least:
         mends = [f"optics.pool to {size // least} or less"] if size >= least else []
         mends += [f"preprocess.size to {least * optics.pool} or more"] if least * optics.pool <= 1024 else []

@@ -82,6 +82,7 @@ def train(
                 _check_same_start(recipe, out)
                 prepared = prepare_again(recipe, manifest, out, on_event=tell)
                 return _finish(prepared, out, hardware, tell, started)
+        _fetch_weights(recipe)
         prepared = prepare(recipe, manifest, out, skip_damaged=skip_damaged, on_event=tell,
                            environment=_environment(recipe, hardware), guard=_look_at_start,
                            claim=lambda: _claimed(out, resume))
@@ -130,6 +131,7 @@ def _one_fold(prepared: Prepared, run: Run, fold: int, hardware: Hardware, tell:
     recipe, packed = prepared.recipe, prepared.inputs
     learned, validated, tested = (prepared.rows(fold, part) for part in ("train", "validation", "test"))
     seen = np.arange(len(packed.pixels)) if recipe.split.fit_on == "all" else learned
+    learned = prepared.shown(fold)
     stages = fit_stages(recipe, packed, seen,
                         on_progress=lambda done, total: tell(Event("fit", done, total, fold, len(run.all_folds))))
     chosen_by = tested if recipe.split.select_on == "test" else validated
@@ -166,6 +168,13 @@ def _check(recipe: Recipe, hardware: Hardware) -> Hardware:
     return hardware
 
 
+def _fetch_weights(recipe: Recipe) -> None:
+    """RecipeError, before anything is written, where published weights are wanted and cannot be had."""
+    if recipe.network.pretrained:
+        with torch.random.fork_rng():
+            fresh_network(recipe, pretrained=True)
+
+
 def check_folder(out: Path, resume: bool) -> bool:
     """Whether an earlier run goes on. Raises RunError where `out` may not be written to."""
     if out.exists() and not out.is_dir():
@@ -184,7 +193,7 @@ def check_folder(out: Path, resume: bool) -> bool:
 def _is_begun(held: list[Path]) -> bool:
     """Whether these are only what a run killed while it was being prepared leaves: then it is prepared anew."""
     known = {"recipe.toml", "guard.json", "left_out.json", "environment.json", "fingerprints.parquet",
-             "manifest.parquet"}
+             "manifest.parquet", "copies.csv"}
     return all(path.name in known or ".partial" in path.name for path in held)
 
 

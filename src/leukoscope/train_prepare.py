@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from .cells import PackedCells, pack_cells
-from .copies import pack_copies, plan_copies, split_copies, with_copies
+from .copies import copies_table, pack_copies, plan_copies, split_copies, with_copies
 from .duplicates import duplicate_pairs, fingerprint_pixels
 from .errors import ManifestError, RecipeError, RunError
 from .files import read_json, write_json, write_text
@@ -44,13 +44,22 @@ class Selection:
 @dataclass(frozen=True)
 class Prepared:
     """What the folds are trained from: originals, then copies. labels: (n,) class index of each cell, in the manifest's
-    order. inputs: what batches are made of: RGB, or where it need not be augmented any more the levels of it."""
+    order. inputs: what batches are made of: RGB, or where it need not be augmented any more the levels of it.
+    shown_again: originals of copies that are not kept but shown, changed anew; a cell stands there once for each."""
 
     recipe: Recipe
     manifest: pl.DataFrame
     inputs: PackedCells
     labels: np.ndarray
     splits: pl.DataFrame
+    shown_again: pl.Series
+
+    def shown(self, fold: int) -> np.ndarray:
+        """Row numbers of what an epoch of a fold shows: its training cells, and again those that are shown again."""
+        own = self.rows(fold, "train")
+        numbers = dict(zip(self.manifest["cell_id"], range(self.manifest.height), strict=True))
+        again = np.array([numbers[cell] for cell in self.shown_again], np.int64)
+        return np.concatenate([own, again[np.isin(again, own)]])
 
     def rows(self, fold: int, *parts: str) -> np.ndarray:
         """Row numbers of a fold's cells in these parts, ascending."""
@@ -118,8 +127,8 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
     prints = fingerprint_pixels(packed.cell_ids, packed.pixels,
                                 on_progress=lambda done, total: on_event(Event("fingerprint", done, total)))
     pairs = duplicate_pairs(prints)
-    splits = make_splits(originals, recipe.split, seed=recipe.seed, pairs=pairs)
-    cells, splits, copies = _add_copies(originals, splits, recipe)
+    cells, splits, copies = _parted(
+        originals, recipe, lambda cells: make_splits(cells, recipe.split, seed=recipe.seed, pairs=pairs))
     verdict = check_leaks(cells, splits, recipe, pairs=pairs)
     verdict.enforce()
     _check_components(recipe, splits, cells.height)
@@ -136,19 +145,26 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
         write_json(out / "environment.json", environment | {"pixels": digest})
         write_table(prints, out / "fingerprints.parquet")
         write_manifest(cells, out / "manifest.parquet")
+        if "copy" in cells.columns:
+            write_table(copies_table(cells, recipe.augment, seed=recipe.seed), out / "copies.csv")
         write_table(splits, out / "splits.parquet")
     return prepared
 
 
-def _add_copies(cells: pl.DataFrame, splits: pl.DataFrame,
-                recipe: Recipe) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """The manifest and splits with the copies that the recipe asks for, and the copies alone."""
-    wanted = {} if recipe.augment.anew else recipe.augment.copies
-    copies = plan_copies(cells, splits, wanted, seed=recipe.seed)
-    if not wanted:
-        return cells, splits, copies
-    splits = split_copies(splits, copies, recipe.split, seed=recipe.seed)
-    return with_copies(cells, copies), splits, copies
+def _parted(originals: pl.DataFrame, recipe: Recipe,
+            split: Callable[[pl.DataFrame], pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The manifest and splits with the copies that the recipe keeps, and all the copies that it asks for, kept or only
+    shown. `split` parts the cells that it is given."""
+    wanted, kept = recipe.augment.copies, bool(recipe.augment.copies) and not recipe.augment.anew
+    if kept and recipe.split.copies == "before":
+        copies = plan_copies(originals, None, wanted, seed=recipe.seed)
+        cells = with_copies(originals, copies)
+        return cells, split(cells), copies
+    splits = split(originals)
+    copies = plan_copies(originals, splits, wanted, seed=recipe.seed)
+    if not kept:
+        return originals, splits, copies
+    return with_copies(originals, copies), split_copies(splits, copies, recipe.split, seed=recipe.seed), copies
 
 
 def _check_components(recipe: Recipe, splits: pl.DataFrame, cells: int) -> None:
@@ -173,10 +189,11 @@ def _check_colours(recipe: Recipe, packed: PackedCells) -> None:
 
 def _prepared(recipe: Recipe, cells: pl.DataFrame, splits: pl.DataFrame, copies: pl.DataFrame, packed: PackedCells,
               on_event: OnEvent) -> Prepared:
-    inputs = pack_copies(packed, copies, recipe.augment, seed=recipe.seed)
+    shown_again = copies["original"] if recipe.augment.anew else pl.Series("original", [], pl.String)
+    inputs = packed if recipe.augment.anew else pack_copies(packed, copies, recipe.augment, seed=recipe.seed)
     if not recipe.augment.each_epoch:
         inputs = level_cells(inputs, recipe, on_progress=lambda done, total: on_event(Event("edges", done, total)))
-    return Prepared(recipe, cells, inputs, class_numbers(cells, recipe.data.classes), splits)
+    return Prepared(recipe, cells, inputs, class_numbers(cells, recipe.data.classes), splits, shown_again)
 
 
 def is_prepared(out: Path) -> bool:
@@ -192,8 +209,8 @@ def prepare_again(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, on_event
     _check_same_recipe(recipe, run)
     damaged = [row["cell_id"] for row in read_json(out / "left_out.json")["damaged"]]
     originals = selection.cells.filter(~pl.col("cell_id").is_in(damaged))
-    parted = run.splits.filter(pl.col("cell_id").is_in(originals["cell_id"].implode()))
-    cells, splits, copies = _add_copies(originals, parted, recipe)
+    cells, splits, copies = _parted(
+        originals, recipe, lambda cells: run.splits.filter(pl.col("cell_id").is_in(cells["cell_id"].implode())))
     _check_same_cells(cells, run)
     packed = pack_cells(originals, recipe.preprocess,
                         on_progress=lambda done, total: on_event(Event("pack", done, total)))

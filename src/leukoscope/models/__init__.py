@@ -1,7 +1,8 @@
 """The networks, by name: importing this package fills the registry, one file a family."""
 
 from . import alexnet, densenet, lenet, resnet31, wbcsnet
-from .registry import Units, build_network, network_names, network_options, smallest_input
+from .registry import build_network, check_size, input_sizes, network_options
+from .units import Sizes, Units, network_names
 
-__all__ = ["Units", "alexnet", "build_network", "densenet", "lenet", "network_names", "network_options", "resnet31",
-           "smallest_input", "wbcsnet"]
+__all__ = ["Sizes", "Units", "alexnet", "build_network", "check_size", "densenet", "input_sizes", "lenet",
+           "network_names", "network_options", "resnet31", "wbcsnet"]

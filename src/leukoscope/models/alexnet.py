@@ -7,10 +7,9 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import nn
 
-from ..errors import RecipeError
 from ..recipe import Section
-from .registry import Units, register
-from .weights import published_weights
+from .units import Units, register
+from .weights import for_channels, published_weights
 
 SMALLEST = 63  # leaves one pixel after the last pooling
 STARTS = (0, 3, 6, 8, 10, 13)  # where each convolutional unit begins in torchvision's list of layers
@@ -30,15 +29,12 @@ def alexnet(*, classes: int, channels: int, size: int, pretrained: bool, options
     """
     import torchvision.models  # here: it takes a second, and only this network needs it
 
-    if pretrained and channels != 3:
-        raise RecipeError(f"network.pretrained: ImageNet weights are for 3 channels, not {channels}",
-                          "set network.pretrained = false")
     whole = torchvision.models.alexnet(dropout=options.dropout)
     if pretrained:
         whole.load_state_dict(published_weights(torchvision.models.AlexNet_Weights.IMAGENET1K_V1))
     layers, head = list(whole.features), list(whole.classifier)
     if channels != 3:
-        layers[0] = nn.Conv2d(channels, 64, 11, stride=4, padding=2)
+        layers[0] = for_channels(layers[0], channels, pretrained)
     units: dict[str, nn.Module] = {
         f"unit{i + 1}": nn.Sequential(*layers[STARTS[i]:STARTS[i + 1]]) for i in range(len(STARTS) - 1)}
     units["hidden1"] = nn.Sequential(whole.avgpool, nn.Flatten(), *head[:3])

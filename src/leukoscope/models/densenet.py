@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..recipe import Section
-from .registry import Units, register
-from .weights import published_weights
+from .units import Units, register
+from .weights import for_channels, published_weights
 
 SMALLEST = 29  # leaves one pixel after the last of five halvings
 BLOCKS = 4
@@ -36,7 +36,7 @@ def densenet121(*, classes: int, channels: int, size: int, pretrained: bool, opt
         whole.load_state_dict(_renamed(published_weights(torchvision.models.DenseNet121_Weights.IMAGENET1K_V1)))
     layers = dict(whole.features.named_children())
     if channels != 3:
-        layers["conv0"] = _for_channels(layers["conv0"], channels, pretrained)
+        layers["conv0"] = for_channels(layers["conv0"], channels, pretrained)
     units: dict[str, nn.Module] = {
         "stem": nn.Sequential(*(layers[f"{name}0"] for name in ("conv", "norm", "relu", "pool")))}
     for i in range(1, BLOCKS + 1):
@@ -47,16 +47,6 @@ def densenet121(*, classes: int, channels: int, size: int, pretrained: bool, opt
     network = Units(units)
     network.least_batch = 2
     return network
-
-
-def _for_channels(conv: nn.Module, channels: int, pretrained: bool) -> nn.Conv2d:
-    assert isinstance(conv, nn.Conv2d)
-    fresh = nn.Conv2d(channels, conv.out_channels, 7, stride=2, padding=3, bias=False)
-    if pretrained:
-        fresh.weight.data.copy_(conv.weight.data.sum(1, keepdim=True).expand_as(fresh.weight) / channels)
-    else:
-        nn.init.kaiming_normal_(fresh.weight)
-    return fresh
 
 
 def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:

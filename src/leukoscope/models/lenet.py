@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from .registry import Units, register
+from .units import Units, register
 
 SMALLEST = 16  # leaves one pixel before the first layer
 

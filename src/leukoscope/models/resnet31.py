@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .registry import Units, register
+from .units import Units, register
 
 STAGES = (("stage2", (32, 32, 64), 1), ("stage3", (64, 64, 128), 2), ("stage4", (64, 64, 256), 2))
 """Unit, filters of a block's three convolutions, stride of the stage's first block."""

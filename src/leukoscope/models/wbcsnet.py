@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from ..recipe import Section
-from .registry import Units, register
+from .units import Units, register
 
 FILTERS = (64, 256, 512)
 KERNELS = (5, 5, 3)

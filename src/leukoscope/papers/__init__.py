@@ -9,12 +9,13 @@ from typing import Literal
 
 from ..errors import LeukoscopeError
 from ..experiments import OnEvent, Outcome
-from . import almotairi2020, dimuro2020, noshad2021
+from . import almotairi2020, dimuro2020, noshad2021, shalini2022
+from .request import Request
 
-PAPERS: dict[str, Callable[..., Outcome]] = {
+PAPERS: dict[str, Callable[[Request], Outcome]] = {
     "almotairi2020": almotairi2020.reproduce, "dimuro2020": dimuro2020.reproduce,
-    "noshad2021": noshad2021.reproduce}
-REPEATING = ("dimuro2020",)
+    "noshad2021": noshad2021.reproduce, "shalini2022": shalini2022.reproduce}
+REPEATING = ("dimuro2020", "shalini2022")
 """Papers whose runs are repeated from other weights."""
 
 
@@ -38,7 +39,6 @@ def reproduce_paper(
         raise LeukoscopeError(f"{paper}: no such paper", f"choose {' or '.join(near or PAPERS)}")
     if repeats is not None and paper not in REPEATING:
         raise LeukoscopeError(f"--repeats: {paper} trains each network once", "leave the option out")
-    more = {"repeats": repeats} if paper in REPEATING else {}
-    return PAPERS[paper](data, out, scale=scale, protocols=["clean", "paper"] if protocol == "both" else [protocol],
-                         transfer=transfer, settings=settings, resume=resume,
-                         skip_damaged=skip_damaged, on_event=on_event, **more)
+    return PAPERS[paper](Request(
+        data, out, scale, ["clean", "paper"] if protocol == "both" else [protocol], settings, transfer, repeats, resume,
+        skip_damaged, on_event))

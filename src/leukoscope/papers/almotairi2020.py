@@ -5,7 +5,7 @@ WBCsNet-2 against its plain predecessor, LeNet-5 and AlexNet; the place of the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import polars as pl
 
 from ..datasets import get_dataset
 from ..errors import RecipeError
-from ..experiments import OnEvent, Outcome, interval, run_experiment
+from ..experiments import Outcome, interval, run_experiment
 from ..files import write_json
 from ..manifest import read_manifest
 from ..models import build_network
@@ -21,6 +21,7 @@ from ..recipe import Protocol, Recipe, load_recipe
 from ..report import write_study
 from ..runs import Run
 from .folders import whole_cells
+from .request import Request
 
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
     "almotairi2020": {"accuracy": 0.968, "macro_sensitivity": 0.9263},
@@ -35,26 +36,16 @@ ABLATION = "almotairi2020-ablation"
 TRANSFER = "almotairi2020-transfer"
 
 
-def reproduce(
-    data: Path,
-    out: Path,
-    *,
-    scale: str,
-    protocols: Sequence[Protocol],
-    transfer: Path | None,
-    settings: Sequence[str],
-    resume: bool,
-    skip_damaged: bool,
-    on_event: OnEvent | None,
-) -> Outcome:
+def reproduce(request: Request) -> Outcome:
     """Experiment 1 (four networks, then the place of the residual unit) and, where a small set is given, transfer."""
-    cells, remarks = read_cells(data, "pbc", skip_damaged)
-    small, more = read_cells(transfer, "bccd", skip_damaged) if transfer else (None, [])
+    out, scale = request.out, request.scale
+    cells, remarks = read_cells(request.data, "pbc", request.skip_damaged)
+    small, more = read_cells(request.transfer, "bccd", request.skip_damaged) if request.transfer else (None, [])
     tables = [*remarks, *more]
     metrics: dict[str, Any] = {}
     page = out
-    for protocol in protocols:
-        found = _one_protocol(cells, small, out / protocol, protocol, scale, settings, resume, skip_damaged, on_event)
+    for protocol in request.protocols:
+        found = _one_protocol(cells, small, protocol, request)
         remark = _remark(out / protocol / FINE_TUNED)
         study = {"title": f"WBCsNet-2 and its peers, {protocol} protocol, {scale} scale", "runs": list(found),
                  "description": remark, "paper": {name: dict(PUBLISHED[name]) for name in found if name in PUBLISHED}}
@@ -87,16 +78,15 @@ def without_missing_weights(recipe: Recipe) -> tuple[str, ...]:
     return ()
 
 
-def _one_protocol(
-    cells: pl.DataFrame, small: pl.DataFrame | None, out: Path, protocol: Protocol, scale: str,
-    settings: Sequence[str], resume: bool, skip_damaged: bool, on_event: OnEvent | None,
-) -> dict[str, Mapping[str, Any]]:
+def _one_protocol(cells: pl.DataFrame, small: pl.DataFrame | None, protocol: Protocol,
+                  request: Request) -> dict[str, Mapping[str, Any]]:
     """Metrics a run folder, in the order of the table."""
+    out, scale, settings = request.out / protocol, request.scale, request.settings
 
     def run(name: str, manifest: pl.DataFrame, *more: str) -> Outcome:
         recipe = load_recipe(name, protocol=protocol, scale=scale, settings=[*settings, *more])
-        return run_experiment(recipe, manifest, out / name, resume=resume, skip_damaged=skip_damaged,
-                              on_event=on_event)
+        return run_experiment(recipe, manifest, out / name, resume=request.resume, skip_damaged=request.skip_damaged,
+                              on_event=request.on_event)
 
     found: dict[str, Mapping[str, Any]] = {name: run(name, cells).metrics for name in FROM_SCRATCH}
     fine_tuned = load_recipe(FINE_TUNED, protocol=protocol, scale=scale, settings=settings)

@@ -13,8 +13,8 @@ import polars as pl
 import torch
 
 from ..datasets import get_dataset
-from ..errors import LeukoscopeError, RecipeError
-from ..experiments import OnEvent, Outcome, run_experiment
+from ..errors import RecipeError
+from ..experiments import Outcome, run_experiment
 from ..files import write_json
 from ..manifest import read_manifest
 from ..pages import plural
@@ -25,40 +25,29 @@ from ..train import check_folder
 from ..train_prepare import select_cells, with_classes
 from .dimuro2020_tables import PUBLISHED_CURVES, answers, table_one, text_table
 from .folders import whole_cells
+from .request import Request
 
 RECIPE = "dimuro2020"
 SOURCE = "Di Muro, Table 1: validation accuracy, seven of the eight classes"
 REPEATS = 3
 
 
-def reproduce(
-    data: Path,
-    out: Path,
-    *,
-    scale: str,
-    protocols: Sequence[Protocol],
-    transfer: Path | None,
-    settings: Sequence[str],
-    repeats: int | None,
-    resume: bool,
-    skip_damaged: bool,
-    on_event: OnEvent | None,
-) -> Outcome:
+def reproduce(request: Request) -> Outcome:
     """Train every microscope of the recipe, `repeats` times (3 if None), each in a folder PROTOCOL/repeat-K/NAME."""
-    if transfer is not None:
-        raise LeukoscopeError("--transfer: dimuro2020 transfers to no other set", "leave the option out")
-    cells, remarks = _read_cells(data, skip_damaged)
-    count = repeats or REPEATS
+    request.refuse_transfer(RECIPE)
+    out, scale, settings = request.out, request.scale, request.settings
+    cells, remarks = _read_cells(request.data, request.skip_damaged)
+    count = request.repeats or REPEATS
     lines, metrics, page = list(remarks), {}, out
-    for protocol in protocols:
-        _check(cells, protocol, scale, settings, [out / protocol / f"repeat-{k}" for k in range(count)], resume)
-    for protocol in protocols:
+    for protocol in request.protocols:
+        _check(cells, protocol, [out / protocol / f"repeat-{k}" for k in range(count)], request)
+    for protocol in request.protocols:
         folder, found, names = out / protocol, [], []
         for repeat in range(count):
             recipe = load_recipe(RECIPE, protocol=protocol, scale=scale,
                                  settings=[*settings, f"training.repeat={repeat}"])
-            run_experiment(recipe, cells, folder / f"repeat-{repeat}", resume=resume, skip_damaged=skip_damaged,
-                           on_event=on_event)
+            run_experiment(recipe, cells, folder / f"repeat-{repeat}", resume=request.resume,
+                           skip_damaged=request.skip_damaged, on_event=request.on_event)
             below = [name for name in expand_variants(recipe) if name]
             names += [f"repeat-{repeat}/{name}" for name in below] or [f"repeat-{repeat}"]
         study = {"title": f"The microscope that learns, {protocol} protocol, {scale} scale", "runs": names,
@@ -76,10 +65,9 @@ def reproduce(
     return Outcome(out, page, tuple(lines if remarks else lines[1:]), metrics)
 
 
-def _check(cells: pl.DataFrame, protocol: Protocol, scale: str, settings: Sequence[str], folders: Sequence[Path],
-           resume: bool) -> None:
+def _check(cells: pl.DataFrame, protocol: Protocol, folders: Sequence[Path], request: Request) -> None:
     """Whatever can be known to fail before the first of many runs is trained."""
-    recipe = load_recipe(RECIPE, protocol=protocol, scale=scale, settings=settings)
+    recipe = load_recipe(RECIPE, protocol=protocol, scale=request.scale, settings=request.settings)
     if recipe.training.repeat:
         raise RecipeError("training.repeat: reproduce sets it itself", "say how often with --repeats")
     classes = select_cells(cells, recipe.data, seed=recipe.seed).classes
@@ -90,7 +78,7 @@ def _check(cells: pl.DataFrame, protocol: Protocol, scale: str, settings: Sequen
         with torch.device("meta"):
             fresh_network(with_classes(variant, classes))
         for folder in folders:
-            check_folder(folder / name, resume)
+            check_folder(folder / name, request.resume)
 
 
 def _read_cells(data: Path, skip_damaged: bool) -> tuple[pl.DataFrame, list[str]]:

@@ -1,4 +1,4 @@
-"""The folder of a data set as cells to reproduce a paper on; nothing damaged or missing goes unsaid."""
+"""The folder of a data set, or a manifest, as cells to reproduce a paper on; nothing damaged or missing goes unsaid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from ..datasets import Index
-from ..errors import DatasetError
+from ..errors import DatasetError, ManifestError
+from ..recipe import Data
 
 
 def whole_cells(index: Index, data: Path, *, skip_damaged: bool) -> tuple[pl.DataFrame, list[str]]:
@@ -19,3 +20,18 @@ def whole_cells(index: Index, data: Path, *, skip_damaged: bool) -> tuple[pl.Dat
                            "mend the files, or leave them out with --skip-damaged")
     remarks = [f"Damaged and left out: {path} ({reason})." for path, reason in index.damaged]
     return index.manifest, remarks + ([f"Not there: {'; '.join(index.missing)}."] if index.missing else [])
+
+
+def two_classes(cells: pl.DataFrame, told: Data, paper: str) -> tuple[str, str]:
+    """(negative, positive) of a manifest for a paper that tells two classes apart; `told` may name them. ManifestError
+    where there are more, or which one is looked for is not said."""
+    found = cells["label"].replace(told.merge).drop_nulls().unique().sort().to_list()
+    classes = tuple(told.classes) or tuple(found)
+    if len(classes) != 2:
+        raise ManifestError(f"labels there: {', '.join(found) or 'none'}; {paper} tells two classes apart",
+                            "choose two with --set 'data.classes=[\"...\", \"...\"]', or join labels with data.merge")
+    positive = told.positive or ("leukemic" if "leukemic" in classes else "")
+    if positive not in classes:
+        raise ManifestError(f"which of {classes[0]} and {classes[1]} is looked for is not said",
+                            f"name the positive class: --set data.positive={classes[1]}")
+    return next(name for name in classes if name != positive), positive

@@ -15,17 +15,18 @@ from typing import Any
 import polars as pl
 
 from ..datasets import get_dataset
-from ..errors import DatasetError, LeakError, LeukoscopeError, ManifestError
+from ..errors import DatasetError, LeakError
 from ..evaluate import evaluate
-from ..experiments import OnEvent, Outcome, evaluate_run, run_experiment
+from ..experiments import Outcome, evaluate_run, run_experiment
 from ..files import write_json
 from ..manifest import read_manifest
 from ..recipe import Protocol, load_recipe
 from ..report import write_study
 from ..runs import Run, read_fold_tables
 from ..train import check_folder
-from .folders import whole_cells
+from .folders import two_classes, whole_cells
 from .noshad2021_tables import comparison, study_tables, text_lines
+from .request import Request
 
 SOURCE = "Noshad and Fallahi 2021, Tables 4 and 5"
 RECIPES = {"allidb1": "noshad2021-allidb", "cnmc": "noshad2021-cnmc"}
@@ -50,37 +51,27 @@ class Task:
     of_paper: bool
 
 
-def reproduce(
-    data: Path,
-    out: Path,
-    *,
-    scale: str,
-    protocols: Sequence[Protocol],
-    transfer: Path | None,
-    settings: Sequence[str],
-    resume: bool,
-    skip_damaged: bool,
-    on_event: OnEvent | None,
-) -> Outcome:
+def reproduce(request: Request) -> Outcome:
     """Run each protocol in a folder of its own, test on the preliminary set of C-NMC where it is there, and compare."""
-    if transfer is not None:
-        raise LeukoscopeError("--transfer: noshad2021 transfers to no other set", "leave the option out")
-    task = read_task(data, settings, protocols, skip_damaged=skip_damaged)
+    request.refuse_transfer("noshad2021")
+    out, scale, protocols, settings = request.out, request.scale, request.protocols, request.settings
+    task = read_task(request.data, settings, protocols, skip_damaged=request.skip_damaged)
     recipes = {protocol: load_recipe(task.recipe, protocol=protocol, scale=scale, settings=[*task.settings, *settings])
                for protocol in protocols}
     for protocol in protocols:
-        check_folder(out / protocol, resume)
+        check_folder(out / protocol, request.resume)
     parts: dict[str, dict[str, Mapping[str, Any]]] = {}
     remarks = list(task.remarks)
     for protocol, recipe in recipes.items():
-        run_experiment(recipe, task.cells, out / protocol, resume=resume, skip_damaged=skip_damaged, on_event=on_event)
+        run_experiment(recipe, task.cells, out / protocol, resume=request.resume, skip_damaged=request.skip_damaged,
+                       on_event=request.on_event)
         run = Run(out / protocol)
         found = {"test": _of_one_network(run, "predictions.parquet"),
                  "validation": _of_one_network(run, "validation.parquet")}
         if task.external is not None:
             try:
                 found["preliminary"] = evaluate_run(run.folder, task.external, out / f"{protocol}-{EXTERNAL}",
-                                                    skip_damaged=skip_damaged).metrics
+                                                    skip_damaged=request.skip_damaged).metrics
             except LeakError as error:
                 remarks.append(f"The preliminary test set was not used under protocol {protocol}: {error.what}.")
         parts[protocol] = {part: metrics for part, metrics in found.items() if metrics is not None}
@@ -138,20 +129,10 @@ def _preliminary(data: Path, skip_damaged: bool) -> tuple[pl.DataFrame | None, l
 def _from_manifest(cells: pl.DataFrame, settings: Sequence[str], protocols: Sequence[Protocol]) -> Task:
     """Any two classes, as single cells: with the recipe for C-NMC."""
     told = load_recipe("noshad2021-cnmc", settings=["data.classes=[]", "data.positive=", *settings]).data
-    labels = cells["label"].replace(told.merge)
-    found = labels.drop_nulls().unique().sort().to_list()
-    classes = tuple(told.classes) or tuple(found)
-    if len(classes) != 2:
-        raise ManifestError(f"labels there: {', '.join(found) or 'none'}; noshad2021 tells two classes apart",
-                            "choose two with --set 'data.classes=[\"...\", \"...\"]', or join labels with data.merge")
-    positive = told.positive or ("leukemic" if "leukemic" in classes else "")
-    if positive not in classes:
-        raise ManifestError(f"which of {classes[0]} and {classes[1]} is looked for is not said",
-                            f"name the positive class: --set data.positive={classes[1]}")
-    negative = next(name for name in classes if name != positive)
+    classes = two_classes(cells, told, "noshad2021")
     cnmc = (cells["source"] == "cnmc").all() and set(classes) == {"healthy", "leukemic"}
-    return _sized("noshad2021-cnmc", cells, (negative, positive), protocols, None, [], of_paper=bool(cnmc),
-                  used=int(labels.is_in(classes).sum()))
+    used = int(cells["label"].replace(told.merge).is_in(classes).sum())
+    return _sized("noshad2021-cnmc", cells, classes, protocols, None, [], of_paper=bool(cnmc), used=used)
 
 
 def _sized(recipe: str, cells: pl.DataFrame, classes: tuple[str, str], protocols: Sequence[Protocol],

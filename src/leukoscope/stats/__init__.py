@@ -28,7 +28,16 @@ from .estimate import Comparison, Estimate, check_confidence, no_estimate, numbe
 from .paired import holm, mcnemar, mcnemar_p, paired_difference
 from .ranking import PseudoUnits, Ranking, rank_cells, ranking_units, weighted_areas
 from .rates import cluster_rate, design_effect, difference, exact, wilson
-from .repeats import repeated_difference, repeated_rate
+from .repeats import between_kinds, repeated_difference, repeated_rate
+from .several import (
+    Ranks,
+    agreement,
+    area_difference,
+    area_influence,
+    mean_area,
+    rank_over_blocks,
+    with_trainings,
+)
 
 __all__ = [
     "DELONG",
@@ -38,7 +47,12 @@ __all__ = [
     "Estimate",
     "PseudoUnits",
     "Ranking",
+    "Ranks",
+    "agreement",
+    "area_difference",
+    "area_influence",
     "auc",
+    "between_kinds",
     "bootstrap_method",
     "bootstrap_rate",
     "check_confidence",
@@ -57,6 +71,7 @@ __all__ = [
     "jeffreys_units",
     "mcnemar",
     "mcnemar_p",
+    "mean_area",
     "newcombe_auc",
     "no_estimate",
     "number_clusters",
@@ -64,9 +79,11 @@ __all__ = [
     "percentile_interval",
     "placements",
     "rank_cells",
+    "rank_over_blocks",
     "ranking_units",
     "repeated_difference",
     "repeated_rate",
     "weighted_areas",
     "wilson",
+    "with_trainings",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Float, Shaped
 from scipy.special import ndtri
 from scipy.stats import t as student
 
@@ -44,15 +44,15 @@ def repeated_difference(first: Bool[np.ndarray, "repeats n"], second: Bool[np.nd
                         clusters: Shaped[np.ndarray, " n"] | None = None, confidence: float = 0.95) -> Comparison:
     """Mean rate of the first kind of network minus that of the second, on the same n cells, in [-1, 1], and a test
     against none. Paired by cell: the variance of the differences over cells, and that between the repeats of each kind
-    over their number, are added; Student's t has Satterthwaite's degrees of freedom."""
+    over their number (see `between_kinds`), are added; Student's t has Satterthwaite's degrees of freedom."""
     half = check_confidence(confidence)
     _check(first)
     _check(second)
     check_same_length(first=first, second=second)
-    method = _method(first if len(first) < len(second) else second, "paired t over cells")
+    method = _method(first if len(first) > len(second) else second, "paired t over cells")
     change = first.mean(0) - second.mean(0)
     value = float(change.mean())
-    error2, freedom = _added([_over_cells(change, clusters), _between(first), _between(second)])
+    error2, freedom = _added([_over_cells(change, clusters), *between_kinds(first.mean(1), second.mean(1))])
     if error2 == 0:
         none = no_estimate("no interval: nothing varies over cells and trainings", value)
         return Comparison(none, 1.0 if value == 0 else None, method)
@@ -60,6 +60,23 @@ def repeated_difference(first: Bool[np.ndarray, "repeats n"], second: Bool[np.nd
     reach = -float(student.ppf(half, freedom)) * error
     return Comparison(Estimate(value, max(value - reach, -1.0), min(value + reach, 1.0), method),
                       2 * float(student.sf(abs(value) / error, freedom)), method)
+
+
+def between_kinds(first: Float[np.ndarray, " r"], second: Float[np.ndarray, " s"]) -> list[tuple[float, float]]:
+    """(variance, degrees of freedom) that the luck of training adds to the difference of two kinds' mean figures.
+
+    first, second: the figure of each training. A kind that was trained once is taken to vary as the other does; where
+    both were, nothing is known, and nothing is added.
+    """
+    several = [one for one in (first, second) if len(one) > 1]
+    if not several:
+        return [(0.0, 1.0)]
+    found = [(variance if variance > _ROUNDING else 0.0, len(one)) for one in several
+             for variance in [float(np.var(one, ddof=1))]]
+    if len(several) == 2:
+        return [(variance / count, count - 1.0) for variance, count in found]
+    variance, count = found[0]
+    return [(variance * (1 + 1 / count), count - 1.0)]
 
 
 def _check(right: np.ndarray) -> None:
