@@ -10,9 +10,12 @@
     outline.py    which pixels are one cell
     measure.py    morphometry
     source.py     fields of any size
+    cut.py        cells cut out as a model wants them
+    count.py      the differential
+    export.py     tables, GeoJSON, COCO
     evaluate.py   found against true
 
-Knows no types of cells. docs/smear.md says how well it works, and what was tried.
+What type a cell has only a model can tell (../model.py). docs/smear.md says how well it works, and what was tried.
 """
 
 from .field import FoundCell, FoundField, Morphometry, Scale

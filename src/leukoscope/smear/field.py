@@ -68,7 +68,7 @@ class FoundCell:
 
 @dataclass(frozen=True)
 class Scale:
-    """Micrometres a pixel, or None with the reason. source: "given", "red cells" or "none".
+    """Micrometres a pixel, or None with the reason. source: "given", "red cells", "other fields" or "none".
 
     red_cells: how many were measured; red_cell_diameter: their median in px, None where there were too few.
     """

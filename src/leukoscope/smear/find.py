@@ -24,11 +24,12 @@ _SLACK = 2  # px of the grid: a cell whose middle lies this near to a seam is lo
 
 
 def find_leukocytes(field: np.ndarray | FieldSource, *, pixel: float | None = None,
-                    tile: int = LARGEST_TILE) -> FoundField:
+                    tile: int = LARGEST_TILE, origin: str = "given") -> FoundField:
     """The leukocytes of a field: uint8 RGB (height, width, 3), or a source that is read a window at a time.
 
     pixel: um a pixel where it is known; else the red cells tell. tile: px of the working grid that are worked on at
         once, which sets the memory needed (about 0.4 kB each) and hardly changes what is found.
+    origin: where `pixel` comes from, for the scale's source and the remarks: "given" or "other fields".
     Raises LeukoscopeError for a field of another shape or size, or a `pixel` outside 0.01 to 5 um.
     """
     source = field_source(field)
@@ -36,7 +37,7 @@ def find_leukocytes(field: np.ndarray | FieldSource, *, pixel: float | None = No
         raise LeukoscopeError(f"pixel: expected micrometres in [0.01, 5], got {pixel}", "leave it out if unknown")
     if tile < 96:
         raise LeukoscopeError(f"tile: expected at least 96 px, got {tile}", "leave it out")
-    seen = survey(source, pixel)
+    seen = survey(source, pixel, origin=origin)
     cells: list[FoundCell] = []
     if seen.working is not None:
         grid = grid_of(seen.working)

@@ -46,9 +46,10 @@ class Survey:
         estimate = self.red_cells.scale
         if self.scale.micrometres_per_pixel is None:
             remarks.append(f"no scale: {self.scale.reason}; sizes are in pixels only")
-        elif self.scale.source == "given" and estimate is not None and not (
+        elif self.scale.source != "red cells" and estimate is not None and not (
                 1 / _DIFFERS < self.scale.micrometres_per_pixel / estimate < _DIFFERS):
-            remarks.append(f"the scale was given as {self.scale.micrometres_per_pixel:.3g} um a pixel, but the red "
+            came = "given as" if self.scale.source == "given" else f"taken from {self.scale.source} as"
+            remarks.append(f"the scale was {came} {self.scale.micrometres_per_pixel:.3g} um a pixel, but the red "
                            f"cells, at {RED_CELL:g} um, say {estimate:.3g}")
         if self.red_cells.cover > 0.85:
             remarks.append("cells cover nearly all of the field: the smear is thick here, and outlines are doubtful")
@@ -71,12 +72,12 @@ class Survey:
         return ""
 
 
-def survey(source: FieldSource, pixel: float | None) -> Survey:
-    """Look at a field. pixel: um a pixel where it is known."""
+def survey(source: FieldSource, pixel: float | None, *, origin: str = "given") -> Survey:
+    """Look at a field. pixel: um a pixel where it is known; origin: from where."""
     windows = list(_windows(source))
     white = white_point(np.concatenate([window[::2, ::2].reshape(1, -1, 3) for window in windows], axis=1))
     red_cells = measure_red_cells(windows, white)
-    scale = _scale(red_cells, pixel)
+    scale = _scale(red_cells, pixel, origin)
     working = scale.micrometres_per_pixel or _by_nuclei(windows, white)
     refused = ""
     if working is not None and working > COARSEST:
@@ -86,11 +87,11 @@ def survey(source: FieldSource, pixel: float | None) -> Survey:
     return Survey(white, red_cells, scale, working, refused)
 
 
-def _scale(red_cells: RedCells, pixel: float | None) -> Scale:
+def _scale(red_cells: RedCells, pixel: float | None, origin: str) -> Scale:
     count = len(red_cells.diameters)
     diameter = float(np.median(red_cells.diameters)) if count >= FEWEST else None
     if pixel is not None:
-        return Scale(pixel, "given", "", count, diameter)
+        return Scale(pixel, origin, "", count, diameter)
     if red_cells.scale is None:
         return Scale(None, "none", f"{count} red cells could be measured, at least {FEWEST} are needed", count, None)
     return Scale(red_cells.scale, "red cells", "", count, diameter)
