@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,9 @@ RAGGED = 0.85
 """Solidity of the outline below which a cell is called damaged: smudged, torn, or not one cell. docs/smear.md says how
 often that is."""
 ZERO = 3.0
-"""Poisson: where none was seen, more than this many are to be expected in as much smear with 5 % at most."""
+"""Where none was seen, fewer than this are to be expected in as much, with 95 % confidence (Poisson, -ln 0.05)."""
+FEW = 100
+"""Leukocytes below which a differential is remarked upon."""
 
 _APART = ("erythroblast", "normoblast", "platelet", "thrombocyte", "smudge", "artefact", "artifact", "debris",
           "stain", "red_cell", "erythrocyte", "background")
@@ -84,16 +86,20 @@ def differential(cells: pl.DataFrame, classes: Sequence[str]) -> Differential:
                         tuple(types))
 
 
-def meaning(found: Differential, mm2: float | None) -> str:
-    """What a count says in words; what none in `mm2` square millimetres (None: unknown) means."""
+def meaning(found: Differential, mm2: float | None, fields: int) -> str:
+    """What a count says in words. mm2: area of all fields in square millimetres, None where it is not known."""
+    if found.found == 0:
+        if not fields:
+            return "No field looks like a blood smear, so there is nothing to count."
+        where = f"{fields} field{'s' if fields != 1 else ''}" + (f" ({mm2:.3g} mm²)" if mm2 else "")
+        bound = f": fewer than {ZERO / mm2:,.0f} per mm²" if mm2 else ""
+        return (f"No leukocyte was found in {where}, so there is no differential. With 95 % confidence fewer than "
+                f"{ZERO:g} are to be expected in as much smear{bound}.")
     if found.total == 0:
-        where = f" of {mm2:.3g} mm² of smear" if mm2 else ""
-        bound = "" if found.found else (f": fewer than {ZERO / mm2:,.0f} per mm² are to be expected (95 %)" if mm2 else
-                                        f": up to {ZERO:g} in as much smear are compatible with that (95 %)")
-        return f"No leukocyte could be counted{where}, so there is no differential{bound}."
-    if found.total < 100 and found.types:
-        return (f"{found.total} leukocytes are few: a differential is usually of 100 or 200, and the intervals show "
-                "what this one cannot tell.")
+        return "No leukocyte could be counted: all cells are cut by a border, damaged, or no leukocytes."
+    if found.total < FEW and found.types:
+        few = f"{found.total} leukocyte{'s are' if found.total != 1 else ' is'} few"
+        return f"{few}: a differential is usually of 100 or 200, and the intervals show what this one leaves open."
     return ""
 
 
@@ -106,8 +112,3 @@ def _doubts(cells: pl.DataFrame, told: pl.DataFrame) -> tuple[int | None, int | 
     unsure = None if told["unsure"].null_count() == told.height else int(cells["unsure"].sum() or 0)
     unknown = None if told["known"].null_count() == told.height else cells.filter(~pl.col("known")).height
     return unsure, unknown
-
-
-def counts_of(found: Differential) -> Mapping[str, int]:
-    """Class -> cells."""
-    return {one.name: one.cells for one in found.types}

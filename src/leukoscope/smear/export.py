@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 from typing import Any
 
@@ -56,12 +57,10 @@ def outlines(mask: NDArray[np.bool_], left: float, top: float) -> list[list[NDAr
     (n, 2) points x, y without the repeated last. Largest first. They run between the pixels in and outside, so that
     they have the area of the mask, less what corners lose."""
     around = np.pad(mask, 1).astype(np.float64)
-    points, offsets = contourpy.contour_generator(z=around, fill_type=contourpy.FillType.OuterOffset).filled(0.5, 2)
+    filled: Any = contourpy.contour_generator(z=around, fill_type=contourpy.FillType.OuterOffset).filled(0.5, 2)
     found = []
-    for own, parts in zip(points, offsets, strict=True):
-        assert own is not None
-        assert parts is not None
-        rings = [_simplified(own[first:last - 1]) for first, last in zip(parts[:-1], parts[1:], strict=True)]
+    for own, parts in zip(*filled, strict=True):  # points of a polygon, and where each of its rings begins
+        rings = [_simplified(own[first:last - 1]) for first, last in pairwise(parts)]
         found.append([ring - 0.5 + (left, top) for ring in rings if len(ring) >= 3])
     return sorted((rings for rings in found if rings), key=lambda rings: -_area(rings[0]))
 

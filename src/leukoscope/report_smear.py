@@ -1,0 +1,173 @@
+"""The page of a smear, and its lines for a terminal: from what was found and counted. Computes no share itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from markupsafe import Markup, escape
+
+from . import pages
+from .figures_smear import differential_figure
+from .smear.export import UNTYPED, NamedField, outlines
+
+GALLERY = 24
+"""Cells of a type that the page shows, the most doubtful first."""
+THUMBS = 4_000_000  # characters: pictures of cells in the page
+MOST = 10
+"""Remarks that a terminal is shown."""
+MEASURES = (("cell_diameter", "cell, diameter", 1), ("nucleus_diameter", "nucleus, diameter", 1),
+            ("cell_area", "cell, area", 0), ("nucleus_to_cytoplasm", "N:C ratio", 2),
+            ("cell_roundness", "cell, roundness", 2), ("nucleus_roundness", "nucleus, roundness", 2),
+            ("lobes", "lobes", 0))
+
+Summary = Mapping[str, Any]
+
+
+def smear_page(summary: Summary, table: pl.DataFrame, fields: Sequence[tuple[NamedField, str]],
+               thumbs: Sequence[str], colours: Mapping[str, str]) -> str:
+    """The page's text. fields: with their pictures, "" for none; thumbs: a data URI a row of the table."""
+    table = table.with_row_index("place").with_columns(
+        pl.col("predicted").fill_null(UNTYPED).alias("type"), (_doubt(table)).alias("doubt"))
+    count = summary["differential"]
+    shown = [one for one in count["types"] if one["share"] and one["share"]["value"] is not None]
+    types = [name for name in ([one["name"] for one in count["types"]] or [UNTYPED]) if (table["type"] == name).any()]
+    return pages.render(
+        "smear.html", summary=summary, count=count, typed=bool(count["types"]), colours=colours,
+        figure=pages.svg(differential_figure(shown, colours)) if shown else "",
+        rows=[_counted(one) for one in count["types"]], types=[
+            {"name": name, "class": f"t{i}", "cells": int((table["type"] == name).sum())}
+            for i, name in enumerate(types)],
+        fields=[_drawn(field, picture, facts, table.filter(pl.col("field") == field.name), colours, types)
+                for (field, picture), facts in zip(fields, summary["fields"], strict=True)],
+        gallery=_gallery(table, thumbs, types), **_morphometry(table, types), remarks=_remarks(summary))
+
+
+def _doubt(table: pl.DataFrame) -> pl.Expr:
+    """How doubtful a type is: cells unlike those of training first, then by what is left for other types; without
+    types, by the outline's score."""
+    probabilities = [name for name in table.columns if name.startswith("p_")]
+    if not probabilities:
+        return 1 - pl.col("score")
+    return 1 - pl.max_horizontal(probabilities) + (~pl.col("known")).fill_null(False).cast(pl.Float64)
+
+
+def _counted(one: Mapping[str, Any]) -> dict[str, Any]:
+    share = one["share"] or {"value": None, "low": None, "high": None}
+    span = "" if share["low"] is None else (f"{pages.percent(share['low'], unit=False)} to "
+                                            f"{pages.percent(share['high'])}")
+    return {**one, "apart": one["share"] is None, "percent": pages.percent(share["value"]), "interval": span}
+
+
+def _drawn(field: NamedField, picture: str, facts: Mapping[str, Any], own: pl.DataFrame, colours: Mapping[str, str],
+           types: Sequence[str]) -> dict[str, Any]:
+    """A field's picture with its outlines as SVG, or a line that says where the picture is."""
+    if not picture:
+        return {"facts": facts, "svg": ""}
+    width, height = field.found.width, field.found.height
+    line, letter = max(width, height) / 260, max(width, height) / 45
+    shapes = []
+    for cell, row in zip(field.found.cells, own.iter_rows(named=True), strict=True):
+        path = "".join(f"M{' '.join(f'{x:.1f},{y:.1f}' for x, y in ring)}Z"
+                       for rings in outlines(cell.cell, cell.x, cell.y) for ring in rings)
+        dashes = Markup(' stroke-dasharray="{0:.1f}"').format(3 * line) if row["cut"] or row["damaged"] else ""
+        shapes.append(Markup(
+            '<g class="t{}"><title>{}</title><path class="halo" d="{}" stroke-width="{:.2f}"/>'
+            '<path d="{}" stroke="{}" stroke-width="{:.2f}"{}/><text x="{:.1f}" y="{:.1f}" font-size="{:.1f}" '
+            'stroke-width="{:.2f}">{}</text></g>').format(
+                types.index(row["type"]), _told(row), path, 1.8 * line, path, colours[row["type"]], line, dashes,
+                cell.centre[0] + 0.5, cell.centre[1] + 0.5, letter, letter / 5, row["number"]))
+    label = escape(f"{pages.plural(len(shapes), 'cell')} in {field.name}")
+    return {"facts": facts, "svg": Markup(
+        '<svg class="field" viewBox="0 0 {} {}" role="img" aria-label="{}"><image href="{}" width="{}" height="{}"/>{}'
+        "</svg>").format(width, height, label, picture, width, height, Markup("").join(shapes))}
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """A cell in one line: number, type, how sure, size."""
+    size = (f"{row['cell_diameter_um']:.1f} µm" if row["cell_diameter_um"] is not None else
+            f"{row['cell_diameter_px']:.0f} px")
+    sure = row.get(f"p_{row['type']}")
+    answer = pages.plain(row["type"]) + (f" {pages.percent(sure, 0)}" if sure is not None else "")
+    return ", ".join([f"{row['number']}: {answer}", size, *_flags(row)])
+
+
+def _flags(row: Mapping[str, Any]) -> list[str]:
+    return [word for word, is_so in (("cut by the border", row["cut"]), ("damaged", row["damaged"]),
+                                     ("unsure", row["unsure"]), ("unlike training", row["known"] is False)) if is_so]
+
+
+def _gallery(table: pl.DataFrame, thumbs: Sequence[str], types: Sequence[str]) -> list[dict[str, Any]]:
+    """Of each type the most doubtful cells, as many as the page has room for."""
+    room, shown = THUMBS, []
+    for name in types:
+        own = table.filter(pl.col("type") == name).sort("doubt", "place", descending=[True, False])
+        cells = []
+        for row in own.head(GALLERY).iter_rows(named=True):
+            room -= len(thumbs[row["place"]])
+            if room > 0:
+                cells.append({"picture": thumbs[row["place"]], "field": row["field"], "number": row["number"],
+                              "sure": row.get(f"p_{name}"), "flags": _flags(row)})
+        shown.append({"name": name, "cells": cells, "all": own.height})
+    return shown
+
+
+def _morphometry(table: pl.DataFrame, types: Sequence[str]) -> dict[str, Any]:
+    """Median and quartiles of whole cells, type by type; in um where every cell has a scale."""
+    whole = table.filter(~pl.col("cut") & ~pl.col("damaged"))
+    unit = "um" if whole.height and whole["cell_area_um"].null_count() == 0 else "px"
+    rows = []
+    for name in types:
+        own = whole.filter(pl.col("type") == name)
+        rows.append({"name": name, "cells": own.height, "values": [
+            _quartiles(own[key if key in own.columns else f"{key}_{unit}"].drop_nulls().to_numpy(), digits)
+            for key, _, digits in MEASURES]})
+    said = {"um": "µm", "px": "px"}[unit]
+    heads = [f"{title}, {said}{'²' if 'area' in key else ''}" if f"{key}_{unit}" in whole.columns else title
+             for key, title, _ in MEASURES]
+    return {"measured": rows, "measures": heads}
+
+
+def _quartiles(values: np.ndarray, digits: int) -> tuple[str, str]:
+    if not len(values):
+        return pages.NO_ESTIMATE, ""
+    low, middle, high = (f"{value:,.{digits}f}" for value in np.percentile(values, [25, 50, 75]))
+    return middle, f"{low} to {high}" if len(values) >= 4 else ""
+
+
+def _remarks(summary: Summary) -> list[dict[str, Any]]:
+    """Each remark once, with the fields that it is of."""
+    found: dict[str, list[str]] = {}
+    for field in summary["fields"]:
+        for remark in field["remarks"]:
+            found.setdefault(remark, []).append(field["name"])
+    return [{"text": text, "fields": names} for text, names in found.items()]
+
+
+def smear_lines(summary: Summary) -> list[str]:
+    """The count and what is to be said of it, for a terminal."""
+    count = summary["differential"]
+    width = max((len(one["name"]) for one in count["types"]), default=0)
+    lines = [f"{pages.plain(one['name']):<{width}}  {one['cells']:>5,}  {_share(one['share'])}"
+             for one in count["types"]]
+    fields = summary["fields"]
+    said = [f"{pages.plural(count['found'], 'cell')} in {pages.plural(len(fields), 'field')}",
+            f"{count['total']:,} counted", f"{count['cut']:,} cut by a border", f"{count['damaged']:,} damaged"]
+    said += [f"{count[key]:,} {what}" for key, what in (("unsure", "unsure"), ("unknown", "unlike those of training"))
+             if count[key] is not None]
+    lines += [", ".join(said), *([summary["meaning"]] if summary["meaning"] else []), *summary["remarks"]]
+    remarks = [f"{field['name']}: {remark}" for field in fields for remark in field["remarks"]]
+    lines += [f"{one['image']}: left out, {one['reason']}" for one in summary["unreadable"]]
+    more = [f"and {len(remarks) - MOST} more remarks, in the page"] if len(remarks) > MOST else []
+    return [*lines, *remarks[:MOST], *more]
+
+
+def _share(share: Mapping[str, Any] | None) -> str:
+    if share is None:
+        return "no leukocyte; counted apart"
+    if share["value"] is None:
+        return str(share["method"])
+    return (f"{pages.percent(share['value'])} ({pages.percent(share['low'], unit=False)} to "
+            f"{pages.percent(share['high'])})")
