@@ -101,7 +101,7 @@ def _begin(out: Path, overwrite: bool) -> None:
     """An empty folder, or one from which what an earlier call has left is removed."""
     if out.is_file():
         raise LeukoscopeError(f"{out}: is a file", "name a folder")
-    held = next((name for name in ("recipe.toml", "evaluation.json", "bundle.json", "study.json", "compare.json")
+    held = next((name for name in ("bundle.json", "recipe.toml", "evaluation.json", "study.json", "compare.json")
                  if (out / name).is_file()), "")
     if held:
         raise LeukoscopeError(f"{out}: holds {held}, which is of something else", "name another folder")

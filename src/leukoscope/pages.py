@@ -120,7 +120,11 @@ def image_uri(pixels: np.ndarray, *, lossless: bool = False, side: int = 0) -> s
     if lossless:
         image.save(buffer, format="PNG", optimize=True)
     else:
-        image.save(buffer, format="JPEG", quality=88, subsampling=0, optimize=True)
+        try:
+            image.save(buffer, format="JPEG", quality=88, subsampling=0, optimize=True)
+        except OSError:  # Pillow's buffer for optimized tables is too small for a picture that is all noise
+            buffer = io.BytesIO()
+            image.save(buffer, format="JPEG", quality=88, subsampling=0)
     kind = "png" if lossless else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 

@@ -52,7 +52,7 @@ def cells_table(fields: Sequence[NamedField], answers: pl.DataFrame | None, subj
     return table.with_columns(answers.get_columns())
 
 
-def outlines(mask: NDArray[np.bool_], left: float, top: float) -> list[list[NDArray[np.float64]]]:
+def outlines(mask: NDArray[np.bool_], left: int, top: int) -> list[list[NDArray[np.float64]]]:
     """Polygons of a mask whose first pixel's corner lies at (left, top): of each its outer ring, then its holes, as
     (n, 2) points x, y without the repeated last. Largest first. They run between the pixels in and outside, so that
     they have the area of the mask, less what corners lose."""
