@@ -163,7 +163,7 @@ def wilson_by_hand(count: int, total: int) -> tuple[float, float]:
     """Both solutions p of (share - p)^2 = z^2 p (1 - p) / n."""
     z2 = norm.ppf(0.975)**2
     share = count / total
-    low, high = sorted(np.roots([1 + z2 / total, -2 * share - z2 / total, share**2]).real)
+    low, high = sorted(np.roots(np.array([1 + z2 / total, -2 * share - z2 / total, share**2])).real)
     return float(low), float(high)
 
 

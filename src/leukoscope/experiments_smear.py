@@ -25,12 +25,15 @@ from .smear import FieldSource, FoundField, find_leukocytes, open_field
 from .smear.count import Differential, differential, meaning
 from .smear.cut import cut_cells, cut_square, square_about
 from .smear.export import NamedField, cells_table, coco, geojson
+from .smear.scale import RedCells
 from .smear.source import field_source
 from .smear.survey import COARSEST, survey
 
 SUMMARY = "summary.json"
 OTHER_CAMERA = 2.5
-"""A field whose red cells say a scale this many times that of the others, or one of this many, keeps its own."""
+"""A field of which MANY red cells say a scale this many times that of all fields, or as many times less, keeps it."""
+MANY = 10
+"""Few red cells err: four of BCCD's field 390 say 0.208 um a pixel, the camera's fields 0.083."""
 ENLARGED = 1.5
 """Cells that are enlarged more than this for a bundle are remarked upon."""
 LARGE = 50_000_000  # px: above it a TIFF stays on disk where it can
@@ -126,9 +129,9 @@ def _read(source: Source) -> FieldSource:
     return field_source(read_image(path, page=source.page))
 
 
-def _scales(sources: Sequence[Source], given: float | None) -> tuple[dict[str, float | None], dict[str, str]]:
-    """(field -> um a pixel that its red cells say, of those that look like smears; file -> why it cannot be read)."""
-    scales: dict[str, float | None] = {}
+def _scales(sources: Sequence[Source], given: float | None) -> tuple[dict[str, RedCells | None], dict[str, str]]:
+    """(field -> its red cells, where no scale is given and it looks like a smear; file -> why it cannot be read)."""
+    scales: dict[str, RedCells | None] = {}
     unreadable: dict[str, str] = {}
     for source in sources:
         try:
@@ -136,7 +139,7 @@ def _scales(sources: Sequence[Source], given: float | None) -> tuple[dict[str, f
         except LeukoscopeError as error:
             unreadable[source.name] = getattr(error, "reason", error.what)
             continue
-        scales[source.name] = seen.red_cells.scale if given is None and seen.judge(())[0] else None
+        scales[source.name] = seen.red_cells if given is None and seen.judge(())[0] else None
     return scales, unreadable
 
 
@@ -146,13 +149,15 @@ def common_scale(scales: Sequence[float | None]) -> float | None:
     return float(np.median(known)) if known else None
 
 
-def _find(field: FieldSource, own: float | None, given: float | None, scales: Sequence[float | None]) -> FoundField:
+def _find(field: FieldSource, cells: RedCells | None, given: float | None,
+          others: Sequence[RedCells | None]) -> FoundField:
     """By the scale that was given, else by that of all fields unless this one is clearly of another magnification."""
     if given is not None:
         return find_leukocytes(field, pixel=given)
-    common = common_scale(scales)
+    common = common_scale([one.scale if one else None for one in others])
+    own = cells.scale if cells and len(cells.diameters) >= MANY else None
     other = common is not None and own is not None and not 1 / OTHER_CAMERA < own / common < OTHER_CAMERA
-    if common is None or len(scales) == 1 or other:
+    if common is None or len(others) == 1 or other:
         found = find_leukocytes(field)
         if other and found.is_smear:
             assert own is not None
@@ -163,7 +168,7 @@ def _find(field: FieldSource, own: float | None, given: float | None, scales: Se
     return find_leukocytes(field, pixel=common, origin="other fields")
 
 
-def _work(source: Source, name: str, model: Model | None, given: float | None, scales: dict[str, float | None],
+def _work(source: Source, name: str, model: Model | None, given: float | None, scales: dict[str, RedCells | None],
           room: int) -> SeenField:
     field = _read(source)
     found = _find(field, scales[source.name], given, list(scales.values()))
