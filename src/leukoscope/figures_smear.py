@@ -61,8 +61,9 @@ def annotated(field: FieldSource, found: FoundField, rows: Sequence[Mapping[str,
         for rings in outlines(cell.cell, cell.x, cell.y):
             ring = [(float(x) * zoom, float(y) * zoom) for x, y in rings[0]]
             ring.append(ring[0])
-            draw.line(ring, fill="white", width=line + 2, joint="curve")
-            draw.line(ring, fill=colour, width=1 if cell.cut else line, joint="curve")
+            width = max(line // 2, 1) if cell.cut else line
+            draw.line(ring, fill="white", width=width + 2, joint="curve")
+            draw.line(ring, fill=colour, width=width, joint="curve")
         draw.text(((cell.centre[0] + 0.5) * zoom, (cell.centre[1] + 0.5) * zoom), str(row["number"]), fill="black",
                   font=font, anchor="mm", stroke_width=2, stroke_fill="white")
     return picture
