@@ -12,7 +12,7 @@ LAYERS = {
     0: {"errors", "files", "recipe", "manifest", "images", "stats"},
     1: {"datasets", "phantom", "duplicates", "splits", "leaks", "audit", "cells", "augment", "models", "runs",
         "spikes", "pca", "stages", "copies", "optics"},
-    2: {"train", "predict", "evaluate", "explain", "compare"},
+    2: {"train", "predict", "evaluate", "explain", "compare", "bundle", "model"},
     3: {"figures", "pages", "report", "audit_page", "audit_figures", "experiments", "demo", "papers", "console", "cli"},
 }
 """Modules by layer; a module named `x_part` or a file in a folder `x/` belongs to the layer of `x`."""

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from . import __version__, cli_data, cli_explain, cli_optics, console
+from . import __version__, cli_data, cli_explain, cli_optics, cli_predict, console
 from .errors import LeukoscopeError
 
 app = typer.Typer(
@@ -160,6 +160,7 @@ def features(
 
 
 cli_explain.register(app)
+cli_predict.register(app)
 
 
 @app.command(epilog="Example: leukoscope reproduce almotairi2020 --data PBC_dataset_normal_DIB -o repro --scale small")

@@ -52,3 +52,7 @@ class LeakError(LeukoscopeError):
 
 class RunError(LeukoscopeError):
     """A run folder is missing, damaged, unfinished or made by another recipe."""
+
+
+class BundleError(LeukoscopeError):
+    """A bundle is missing, damaged, of a newer format, or not what it says."""

@@ -1,0 +1,62 @@
+"""What a validation part says of a model's probabilities: temperature, conformal radius, least energy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, logsumexp
+
+REJECTED = 0.01
+"""Share of the validation cells whose energy lies below the threshold."""
+_LIMITS = (-3.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """temperature: what logits are divided by. radius: the conformal set is the classes of a probability of at least
+    1 - radius; least_energy: below it a cell is unlike those of training. None where nothing was validated."""
+
+    temperature: float
+    radius: float | None
+    least_energy: float | None
+
+
+def calibrate(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"], coverage: float) -> Calibration:
+    """From the logits of validation cells and their class indices."""
+    if not len(labels):
+        return Calibration(1.0, None, None)
+    temperature = fit_temperature(logits, labels)
+    probabilities = np.exp(log_softmax(logits / temperature, axis=1))
+    return Calibration(temperature, conformal_radius(probabilities, labels, coverage),
+                       float(np.quantile(logsumexp(logits, axis=1), REJECTED)))
+
+
+def fit_temperature(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]) -> float:
+    """The temperature of the least log loss (Guo et al. 2017), from e^-3 to e^3."""
+
+    def loss(log_temperature: float) -> float:
+        scaled = log_softmax(logits / math.exp(log_temperature), axis=1)
+        return -float(scaled[np.arange(len(labels)), labels].mean())
+
+    return math.exp(float(minimize_scalar(loss, bounds=_LIMITS, method="bounded").x))
+
+
+def conformal_radius(probabilities: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"],
+                     coverage: float) -> float:
+    """The radius with which sets hold the true class of new cells, exchangeable with these, at least so often on the
+    average (split conformal, Sadinle, Lei and Wasserman 2019): the (n + 1) coverage-th smallest of 1 - p(true), and 1
+    (every class) where n is too small to promise anything."""
+    scores = np.sort(1 - probabilities[np.arange(len(labels)), labels])
+    rank = math.ceil((len(labels) + 1) * coverage)
+    return float(scores[rank - 1]) if rank <= len(labels) else 1.0
+
+
+def conformal_sets(probabilities: Float[np.ndarray, "n classes"], radius: float) -> np.ndarray:
+    """(n, classes) bool: the classes in each cell's set; the most probable one always is."""
+    inside = probabilities >= 1 - radius
+    inside[np.arange(len(inside)), probabilities.argmax(1)] = True
+    return inside

@@ -1,0 +1,154 @@
+"""A finished run's fold to a bundle: its graph, calibrated on its validation cells, with the figures of its test cells."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from scipy.special import softmax
+
+from . import __version__
+from .bundle import write_bundle
+from .bundle_calibration import REJECTED, Calibration, calibrate
+from .bundle_card import model_card
+from .bundle_graph import CellGraph, export_graph
+from .cells import pack_cells
+from .errors import BundleError, RunError
+from .evaluate import evaluate
+from .evaluate_operating import choose_threshold
+from .files import sha256
+from .predict import predictions_table
+from .runs import Run, check_finished, load_network
+
+GOLDEN = 4
+"""Cells of the golden pair. They are made up: a bundle carries no image of anyone."""
+BLOCK = 64
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Cells of one part of a fold: their manifest rows, class indices and logits."""
+
+    cells: pl.DataFrame
+    labels: np.ndarray
+    logits: np.ndarray
+
+
+def export_run(run: Run, out: Path, *, fold: int = 0, coverage: float = 0.95, micrometres: float | None = None,
+               licence: str = "not stated", on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """Write one fold of a run as a bundle (see `bundle.write_bundle`); gives what the command prints.
+
+    coverage: of the conformal sets; micrometres: side of a pixel of the run's images, where it is known; licence: of
+    the weights. The fold's validation and test cells are read once more. Raises BundleError, and RunError where the run
+    is not finished; ImageError where its images are gone.
+    """
+    check_finished(run)
+    _check(out, coverage, micrometres)
+    network, stages = load_network(run, fold)
+    size, preprocess = run.recipe.preprocess.size, run.recipe.preprocess
+    plain = CellGraph(network, stages, 1.0)
+    validated = _judge(run, plain, fold, "validation", on_progress)
+    found = calibrate(validated.logits, validated.labels, coverage)
+    graph = CellGraph(network, stages, found.temperature)
+    tested = _judge(run, plain, fold, "test", on_progress)
+    metrics = _metrics(run, tested, found.temperature)
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "model.onnx"
+        export_graph(graph, size, file)
+        content = file.read_bytes()
+    description = {
+        "leukoscope": __version__, "name": run.recipe.name, "title": run.recipe.title, "classes": run.classes,
+        "positive": run.recipe.data.positive, "crop": preprocess.crop, "size": size, "smaller": preprocess.smaller,
+        "micrometres": micrometres, "temperature": found.temperature,
+        "coverage": None if found.radius is None else coverage, "radius": found.radius,
+        "least_energy": found.least_energy, "rejected": None if found.least_energy is None else REJECTED,
+        "threshold": _threshold(run, validated, found), "licence": licence, "trained": _trained(run, fold, validated),
+        "metrics": metrics}
+    write_bundle(out, description, {
+        "model.onnx": content, "weights.safetensors": (run.fold_folder(fold) / "weights.safetensors").read_bytes(),
+        "recipe.toml": (run.folder / "recipe.toml").read_bytes(), "golden.npz": _golden(graph, size),
+        "MODEL_CARD.md": model_card(description).encode()})
+    return description
+
+
+def _check(out: Path, coverage: float, micrometres: float | None) -> None:
+    if out.exists():
+        raise BundleError(f"{out}: is there already", "name another bundle, or remove that one")
+    if not 0 < coverage < 1:
+        raise BundleError(f"coverage is {coverage:g}, expected a number between 0 and 1", "for example 0.95")
+    if micrometres is not None and not 0.001 <= micrometres <= 10:
+        raise BundleError(f"{micrometres:g} micrometres a pixel: expected 0.001 to 10", "give the side of one pixel")
+
+
+def _judge(run: Run, graph: CellGraph, fold: int, part: str, on_progress: OnProgress | None) -> Judged:
+    """The logits of one part's cells (copies left out: their pixels are in no file)."""
+    cells = run.manifest.filter(pl.col("cell_id").is_in(run.part(fold, part).implode()))
+    if "copy" in cells.columns:
+        cells = cells.filter(pl.col("copy") == 0)
+    labels = cells["label"].replace_strict(run.classes, range(len(run.classes)), return_dtype=pl.Int64).to_numpy()
+    if cells.is_empty():
+        return Judged(cells, labels, np.empty((0, len(run.classes))))
+    packed = pack_cells(cells, run.recipe.preprocess)
+    logits = []
+    with torch.inference_mode():
+        for start in range(0, len(packed.pixels), BLOCK):
+            block = torch.from_numpy(np.array(packed.pixels[start:start + BLOCK]))  # a copy: the file is read-only
+            probabilities, energy = graph(block)
+            # Logits from both: log p = logit - energy, at a temperature of 1.
+            logits.append((torch.log(probabilities.double().clamp(min=1e-300)) + energy.double()[:, None]).numpy())
+            if on_progress is not None:
+                on_progress(min(start + BLOCK, len(packed.pixels)), len(packed.pixels))
+    return Judged(cells, labels, np.concatenate(logits))
+
+
+def _metrics(run: Run, tested: Judged, temperature: float) -> dict[str, Any]:
+    """Figures of the fold's test cells at the temperature, with intervals."""
+    if not len(tested.labels):
+        raise RunError(f"{run.folder}: the fold tested copies alone, so there is nothing to state",
+                       "export a run whose test part holds cells")
+    table = predictions_table(tested.cells, softmax(tested.logits / temperature, axis=1), run.classes, fold=0)
+    found = evaluate(table, run.classes, positive=run.recipe.data.positive, seed=run.recipe.seed).to_dict()
+    keys = ("accuracy", "macro_sensitivity", "macro_f1", "macro_auc", "log_loss")
+    return {"cells": found["cells"], "protocol": run.recipe.protocol, "confusion": found["confusion"],
+            "overall": {key: found["overall"][key] for key in keys if key in found["overall"]},
+            "sensitivity": {name: one["sensitivity"] for name, one in found["per_class"].items()},
+            "calibration_error": (found["calibration"] or {}).get("expected_calibration_error")}
+
+
+def _threshold(run: Run, validated: Judged, found: Calibration) -> float | None:
+    positive = run.recipe.data.positive
+    if not positive or not len(validated.labels):
+        return None
+    k = run.classes.index(positive)
+    return choose_threshold(validated.labels == k, softmax(validated.logits / found.temperature, axis=1)[:, k])
+
+
+def _trained(run: Run, fold: int, validated: Judged) -> dict[str, Any]:
+    """Facts of the training: which cells of which sources, how many, whose."""
+    learned = run.manifest.filter(pl.col("cell_id").is_in(run.part(fold, "train").implode()))
+    return {"network": run.recipe.network.name, "fold": fold, "cells": learned.height,
+            "validation_cells": len(validated.labels), "sources": sorted(set(learned["source"].drop_nulls())),
+            "subjects": sorted(set(learned["subject"].drop_nulls())),
+            "manifest_sha256": sha256(run.folder / "manifest.parquet"), "protocol": run.recipe.protocol,
+            "counts": dict(learned.group_by("label").len().sort("label").iter_rows())}
+
+
+def _golden(graph: CellGraph, size: int) -> bytes:
+    """Made-up cells, smooth as a stain is, and what the graph makes of them in torch."""
+    rng = np.random.default_rng(0)
+    coarse = torch.from_numpy(rng.integers(40, 256, (GOLDEN, 3, 6, 6)).astype(np.float32))
+    smooth = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=False)
+    cells = smooth.round().to(torch.uint8).movedim(1, -1).contiguous()
+    with torch.inference_mode():
+        probabilities, energy = graph(cells)
+    file = io.BytesIO()
+    np.savez_compressed(file, cells=cells.numpy(), probabilities=probabilities.numpy(), energy=energy.numpy())
+    return file.getvalue()

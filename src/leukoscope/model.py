@@ -1,0 +1,73 @@
+"""A model for Python: `load(path)`, then `predict(images)` on files, arrays or Pillow images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from .bundle import Bundle, Description, open_bundle
+from .errors import LeukoscopeError
+from .images import read_image
+from .predict_stream import BATCH, prepared, verdicts
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Model:
+    """An opened bundle that predicts. Nothing is cached between calls but the graph."""
+
+    bundle: Bundle
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of the probabilities."""
+        return self.bundle.classes
+
+    @property
+    def description(self) -> Description:
+        """What the bundle says of itself."""
+        return self.bundle.description
+
+    def predict(self, images: Iterable[str | Path | np.ndarray | Image] | str | Path | np.ndarray | Image) -> pl.DataFrame:
+        """One row an image: predicted, unsure, set, known, energy, p_<class> (see `leukoscope predict`).
+
+        images: files, uint8 arrays (h, w, 3) of RGB, or Pillow images; one alone will do. Any sizes. Raises ImageError
+        for a file that cannot be read, LeukoscopeError for an array that is no image.
+        """
+        single = isinstance(images, str | Path) or hasattr(images, "__array_interface__") and np.ndim(images) == 3  # type: ignore[arg-type]  # an image or an array
+        cells: list[np.ndarray] = []
+        found: list[tuple[np.ndarray, np.ndarray]] = []
+        for image in [images] if single else images:  # type: ignore[list-item, union-attr]  # told apart above
+            cells.append(prepared(_pixels(image), self.description))
+            if len(cells) == BATCH:
+                found.append(self.bundle.probabilities(np.stack(cells)))
+                cells = []
+        if cells:
+            found.append(self.bundle.probabilities(np.stack(cells)))
+        if not found:
+            found = [(np.empty((0, len(self.classes)), np.float32), np.empty(0, np.float32))]
+        probabilities, energy = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return verdicts(self.description, probabilities, energy)
+
+
+def load(path: str | Path) -> Model:
+    """The model of a bundle (a folder or a ZIP file), verified; BundleError says what is wrong with it."""
+    return Model(open_bundle(path))
+
+
+def _pixels(image: Any) -> np.ndarray:
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    if not isinstance(image, np.ndarray):
+        image = np.asarray(image.convert("RGB"))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise LeukoscopeError(f"an array of {image.dtype} {image.shape} is no image",
+                              "give uint8 of (height, width, 3), red, green and blue")
+    return image

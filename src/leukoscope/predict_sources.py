@@ -1,0 +1,99 @@
+"""What is to be predicted: files, folders, globs, manifests, pages of a TIFF; listed once, in a fixed order.
+
+Reads no pixels but to count the pages of a TIFF.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from .errors import LeukoscopeError
+from .datasets.base import IMAGE_SUFFIXES
+from .images import read_cell, read_image
+from .manifest import read_manifest
+
+TIFF = {".tif", ".tiff"}
+TABLES = {".parquet", ".csv"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One cell to be predicted: `name` in the answer, the image file, the page of a TIFF of several (from 0), or the
+    row of a manifest."""
+
+    name: str
+    image: str
+    page: int | None = None
+    row: tuple[tuple[str, Any], ...] = ()
+
+    def read(self) -> np.ndarray:
+        """uint8 (h, w, 3). Raises ImageError."""
+        if self.row:
+            return read_cell(dict(self.row))
+        return read_image(Path(self.image), page=self.page)
+
+
+def list_sources(inputs: Sequence[str | Path]) -> list[Source]:
+    """Every cell of the inputs, in their order; within folders and globs by name, each file once.
+
+    Files are images, or manifests (.parquet, .csv) with a row a cell. Raises LeukoscopeError for an input that is not
+    there, or that holds no image.
+    """
+    found: dict[tuple[str, int | None, tuple[Any, ...]], Source] = {}
+    for given in inputs:
+        before = len(found)
+        for source in _listed(str(given)):
+            found.setdefault((source.image, source.page, source.row), source)
+        if len(found) == before and not any(True for _ in _listed(str(given))):
+            raise LeukoscopeError(f"{given}: holds no image", f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return list(found.values())
+
+
+def digest_of(sources: Sequence[Source]) -> str:
+    """A digest of what is to be predicted, in its order: to know it again when a stopped run goes on."""
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(f"{source.name}\0{source.image}\0{source.page}\0{source.row}\n".encode())
+    return digest.hexdigest()
+
+
+def _listed(given: str) -> Iterator[Source]:
+    path = Path(given)
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
+                           and not any(part.startswith(".") for part in p.relative_to(path).parts)):
+            yield from _pages(file)
+    elif path.is_file() and path.suffix.lower() in TABLES:
+        for row in read_manifest(path).iter_rows(named=True):
+            kept = {name: row.get(name) for name in ("cell_id", "image", "x", "y", "width", "height")}
+            yield Source(str(row["cell_id"]), str(row["image"]), None, tuple(kept.items()))
+    elif path.is_file():
+        yield from _pages(path)
+    elif has_magic(given):
+        for file in sorted(glob(given, recursive=True)):
+            if Path(file).is_file() and Path(file).suffix.lower() in IMAGE_SUFFIXES:
+                yield from _pages(Path(file))
+    else:
+        raise LeukoscopeError(f"{given}: no such file or folder", "name images, folders, patterns or a manifest")
+
+
+def _pages(file: Path) -> Iterator[Source]:
+    """The file, or each page of a TIFF that has several. A damaged one is left for reading to name."""
+    if file.suffix.lower() in TIFF:
+        try:
+            with tifffile.TiffFile(file) as tiff:
+                pages = len(tiff.pages)
+        except Exception:  # of many classes; reading says what is wrong
+            pages = 1
+        if pages > 1:
+            yield from (Source(f"{file}#{page}", str(file), page) for page in range(pages))
+            return
+    yield Source(str(file), str(file))
