@@ -35,10 +35,11 @@ class Description(BaseModel):
     """What bundle.json says.
 
     crop, size, smaller: how a cell is cut and resized before the graph (px; see recipes.md). micrometres: side of a
-    pixel of the images it was trained on, or None. temperature: as in the graph. coverage, radius: of the conformal set,
-    classes of at least 1 - radius; least_energy: below it a cell is unlike those of training, which `rejected` of the
-    validation cells are. None where there were no validation cells. threshold: probability from which the positive
-    class is called, at the sensitivity that the run aimed at. trained: facts of the training; metrics: of its test part.
+    pixel of the images it was trained on, or None. temperature: as in the graph. coverage, radius: of the conformal
+    set, classes of at least 1 - radius; least_energy: below it a cell is unlike those of training, which `rejected` of
+    the validation cells are. None where there were no validation cells. threshold: probability from which the positive
+    class is called, at the sensitivity that the run aimed at. trained: facts of the training; metrics: of its test
+    part.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,7 +106,8 @@ def write_bundle(out: Path, description: Mapping[str, Any], parts: Mapping[str, 
         raise BundleError(f"{out}: is there already", "name another bundle, or remove that one")
     told = Description.model_validate({**description, "format": FORMAT, "files": {
         name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}})
-    whole = {DESCRIPTION: json.dumps(told.model_dump(), indent=2, ensure_ascii=False, allow_nan=False).encode(), **parts}
+    text = json.dumps(told.model_dump(), indent=2, ensure_ascii=False, allow_nan=False)
+    whole = {DESCRIPTION: text.encode(), **parts}
     if out.suffix == ".zip":
         with atomic_path(out) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
             for name, content in whole.items():
@@ -135,6 +137,8 @@ def open_bundle(path: Path | str, *, check: bool = True) -> Bundle:
 
 
 def _read_folder(path: Path) -> dict[str, bytes]:
+    if (path / "metrics.json").is_file() and not (path / DESCRIPTION).is_file():
+        raise BundleError(f"{path}: a run, not a bundle", f"make one: leukoscope export {path} -o BUNDLE")
     if not (path / DESCRIPTION).is_file():
         what = f"holds no {DESCRIPTION}" if path.is_dir() else "no such file or folder"
         raise BundleError(f"{path}: not a bundle ({what})", "name one that leukoscope export has made")
@@ -149,7 +153,8 @@ def _read_zip(path: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}
             if DESCRIPTION not in sizes:
-                raise BundleError(f"{path}: not a bundle (holds no {DESCRIPTION})", "name one that leukoscope export made")
+                raise BundleError(f"{path}: not a bundle (holds no {DESCRIPTION})",
+                                  "name one that leukoscope export has made")
             if sum(sizes.values()) > MOST_BYTES:
                 raise BundleError(f"{path}: says that it unpacks to {sum(sizes.values()):,} bytes", _AGAIN)
             return {name: archive.read(name) for name in (DESCRIPTION, *FILES) if name in sizes}
@@ -172,7 +177,8 @@ def _described(path: Path, parts: Mapping[str, bytes]) -> Description:
         described = Description.model_validate(told)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BundleError(f"{path}: {DESCRIPTION}: {'.'.join(map(str, first['loc']))}: {first['msg']}", _AGAIN) from error
+        key = ".".join(map(str, first["loc"]))
+        raise BundleError(f"{path}: {DESCRIPTION}: {key}: {first['msg']}", _AGAIN) from error
     missing = [name for name in FILES if name not in described.files]
     if missing:
         raise BundleError(f"{path}: {DESCRIPTION} names no {missing[0]}", _AGAIN)
@@ -201,8 +207,8 @@ def _check_golden(bundle: Bundle) -> None:
         raise BundleError(f"{path}: golden.npz cannot be read ({_line(error)})", _AGAIN) from error
     given = bundle.session.get_inputs()[0]
     if given.type != "tensor(uint8)" or list(given.shape[1:]) != [told.size, told.size, 3]:
-        raise BundleError(f"{path}: the graph takes {given.type} of {given.shape}, and {DESCRIPTION} says uint8 cells of "
-                          f"{told.size} px", _AGAIN)
+        raise BundleError(f"{path}: the graph takes {given.type} of {given.shape}, and {DESCRIPTION} says uint8 cells "
+                          f"of {told.size} px", _AGAIN)
     found, _ = bundle.probabilities(cells)
     if found.shape[1] != len(told.classes):
         raise BundleError(f"{path}: the graph tells {found.shape[1]} classes apart, the class map names "

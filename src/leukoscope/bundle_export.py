@@ -1,4 +1,4 @@
-"""A finished run's fold to a bundle: its graph, calibrated on its validation cells, with the figures of its test cells."""
+"""A finished run's fold to a bundle: its graph, calibrated on validation cells, with the figures of its test cells."""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ from .predict_stream import BATCH, prepared, verdicts
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    Picture = str | Path | np.ndarray | Image
+
 
 @dataclass(frozen=True)
 class Model:
@@ -35,16 +37,15 @@ class Model:
         """What the bundle says of itself."""
         return self.bundle.description
 
-    def predict(self, images: Iterable[str | Path | np.ndarray | Image] | str | Path | np.ndarray | Image) -> pl.DataFrame:
+    def predict(self, images: Picture | Iterable[Picture]) -> pl.DataFrame:
         """One row an image: predicted, unsure, set, known, energy, p_<class> (see `leukoscope predict`).
 
         images: files, uint8 arrays (h, w, 3) of RGB, or Pillow images; one alone will do. Any sizes. Raises ImageError
         for a file that cannot be read, LeukoscopeError for an array that is no image.
         """
-        single = isinstance(images, str | Path) or hasattr(images, "__array_interface__") and np.ndim(images) == 3  # type: ignore[arg-type]  # an image or an array
         cells: list[np.ndarray] = []
         found: list[tuple[np.ndarray, np.ndarray]] = []
-        for image in [images] if single else images:  # type: ignore[list-item, union-attr]  # told apart above
+        for image in _each(images):
             cells.append(prepared(_pixels(image), self.description))
             if len(cells) == BATCH:
                 found.append(self.bundle.probabilities(np.stack(cells)))
@@ -60,6 +61,13 @@ class Model:
 def load(path: str | Path) -> Model:
     """The model of a bundle (a folder or a ZIP file), verified; BundleError says what is wrong with it."""
     return Model(open_bundle(path))
+
+
+def _each(images: Any) -> Iterable[Any]:
+    """One picture alone, or each of many."""
+    alone = isinstance(images, str | Path) or hasattr(images, "convert") or (
+        isinstance(images, np.ndarray) and images.ndim != 4)
+    return [images] if alone else images
 
 
 def _pixels(image: Any) -> np.ndarray:

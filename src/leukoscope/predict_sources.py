@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from .errors import LeukoscopeError
 from .datasets.base import IMAGE_SUFFIXES
+from .errors import LeukoscopeError
 from .images import read_cell, read_image
 from .manifest import read_manifest
 

@@ -71,8 +71,9 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
         return _join(bundle, parts, out)
 
 
-def predict_sources(bundle: Bundle, sources: Sequence[Source], *, on_progress: OnProgress | None = None) -> pl.DataFrame:
-    """The table of some cells, in their order: cell, image, page, error, predicted, unsure, set, known, energy, p_..."""
+def predict_sources(bundle: Bundle, sources: Sequence[Source], *,
+                    on_progress: OnProgress | None = None) -> pl.DataFrame:
+    """The table of some cells, in their order: cell, image, page, error, predicted, unsure, set, known, energy, p_."""
     told, size = bundle.description, bundle.description.size
     probabilities = np.full((len(sources), len(told.classes)), np.nan, np.float32)
     energy, errors = np.full(len(sources), np.nan, np.float32), [None] * len(sources)
@@ -210,7 +211,8 @@ def _join(bundle: Bundle, parts: Path, out: Path) -> Streamed:
     summed = rows.select(
         pl.len().alias("cells"), pl.col("error").is_not_null().sum().alias("damaged"),
         pl.col("unsure").sum().alias("unsure"), (~pl.col("known")).sum().alias("unknown"),
-        *((pl.col("predicted") == name).sum().alias(f"is {name}") for name in told.classes)).collect().row(0, named=True)
+        *((pl.col("predicted") == name).sum().alias(f"is {name}") for name in told.classes)
+    ).collect().row(0, named=True)
     shutil.rmtree(parts)
     return Streamed(out, summed["cells"], summed["damaged"], summed["unsure"] if told.radius is not None else None,
                     summed["unknown"] if told.least_energy is not None else None,
