@@ -13,6 +13,7 @@ import onnx
 import polars as pl
 import pytest
 import torch
+from onnx.external_data_helper import set_external_data
 from scipy.special import log_softmax, softmax
 
 from command import leukoscope, refusal
@@ -70,7 +71,7 @@ def test_onnx_says_what_torch_says_of_500_real_cells(data_folder, tmp_path):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    found = np.concatenate([session.run(None, {"cells": np.array(packed.pixels[i:i + 77])})[0]
+    found = np.concatenate([np.asarray(session.run(None, {"cells": np.array(packed.pixels[i:i + 77])})[0])
                             for i in range(0, 500, 77)])
     assert np.abs(found - expected).max() < 1e-4
     assert expected.max() - expected.min() > 0.02  # not all alike
@@ -97,7 +98,7 @@ def test_the_steps_of_a_recipe_are_inside_the_graph(given, spikes, tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     for batch in (cells, cells[:1]):
         there = session.run(None, {"cells": batch.numpy()})
-        np.testing.assert_allclose(there[0], graph(batch)[0].detach(), atol=1e-5)
+        np.testing.assert_allclose(np.asarray(there[0]), graph(batch)[0].detach().numpy(), atol=1e-5)
 
 
 # Calibration
@@ -280,7 +281,7 @@ def test_pickled_arrays_are_not_opened(copy):
 
 def test_a_graph_that_reaches_for_other_files_is_refused(copy):
     model = onnx.load_model_from_string((copy / "model.onnx").read_bytes())
-    onnx.external_data_helper.set_external_data(model.graph.initializer[0], location="../../etc/passwd")
+    set_external_data(model.graph.initializer[0], location="../../etc/passwd")
     replace_file(copy, "model.onnx", model.SerializeToString())
     with pytest.raises(BundleError, match="keeps its weights in another file; do not use this bundle"):
         open_bundle(copy)

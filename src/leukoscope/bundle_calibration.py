@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -42,7 +43,8 @@ def fit_temperature(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarr
         scaled = log_softmax(logits / math.exp(log_temperature), axis=1)
         return -float(scaled[np.arange(len(labels)), labels].mean())
 
-    return math.exp(float(minimize_scalar(loss, bounds=_LIMITS, method="bounded").x))
+    found: Any = minimize_scalar(loss, bounds=_LIMITS, method="bounded")
+    return math.exp(float(found.x))
 
 
 def conformal_radius(probabilities: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"],

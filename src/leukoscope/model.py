@@ -65,9 +65,9 @@ def load(path: str | Path) -> Model:
 
 def _each(images: Any) -> Iterable[Any]:
     """One picture alone, or each of many."""
-    alone = isinstance(images, str | Path) or hasattr(images, "convert") or (
-        isinstance(images, np.ndarray) and images.ndim != 4)
-    return [images] if alone else images
+    if isinstance(images, str | Path) or hasattr(images, "convert"):
+        return [images]
+    return [images] if isinstance(images, np.ndarray) and images.ndim != 4 else images
 
 
 def _pixels(image: Any) -> np.ndarray:
