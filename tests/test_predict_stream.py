@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_a_folder_gives_a_row_an_image_in_the_order_of_their_names(bundle, cells
     assert told.radius is not None
     for row in table.iter_rows(named=True):
         inside = {name for name in bundle.classes if row[f"p_{name}"] >= 1 - told.radius} | {row["predicted"]}
-        assert set(row["set"].split("|")) == inside
+        assert set(json.loads(row["set"])) == inside
         assert row["unsure"] == (len(inside) != 1)
         assert row["known"] == (row["energy"] >= told.least_energy)
     assert found.unsure == table["unsure"].sum()
@@ -123,6 +124,17 @@ def test_what_cannot_be_read_is_a_row_with_its_reason(bundle, cells, tmp_path):
     assert table.filter(pl.col("error").is_null())["predicted"].null_count() == 0
 
 
+def test_names_that_are_no_text_links_and_pictures_that_stand_otherwise(bundle, cells, tmp_path):
+    (cells / "away.png").symlink_to(tmp_path / "gone.png")
+    odd = os.fsencode(cells) + b"/caf\xe9.png"
+    Path(os.fsdecode(odd)).write_bytes((cells / "a000.png").read_bytes())
+    found = predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    table = pl.read_parquet(found.table)
+    assert (found.cells, found.damaged) == (13, 1)
+    assert table.filter(pl.col("error").is_not_null())["image"].to_list() == [str(cells / "away.png")]
+    assert any(name.endswith("caf\\udce9.png") for name in table["cell"])
+
+
 def test_json_lines_hold_the_same_rows(bundle, cells, tmp_path):
     predict_stream(bundle, [cells], tmp_path / "p.jsonl")
     predict_stream(bundle, [cells], tmp_path / "p.parquet")
@@ -151,11 +163,27 @@ def test_a_stopped_prediction_goes_on_without_doing_work_twice_or_losing_a_row(b
         predict_stream(bundle, [cells], tmp_path / "p.parquet")
     with pytest.raises(LeukoscopeError, match="a stopped run of other images or of another bundle"):
         predict_stream(bundle, [cells / "a000.png"], tmp_path / "p.parquet", resume=True)
+    moved = cells / "b000.png"
+    kept = moved.read_bytes(), moved.stat()
+    moved.write_bytes((cells / "a000.png").read_bytes())
+    with pytest.raises(LeukoscopeError, match="a stopped run of other images"):
+        predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True)
     stop = False
+    predict_stream(bundle, [cells], tmp_path / "other.parquet")
+    assert kept[0] != moved.read_bytes()
+    read.clear()
+    stop = True
+    shutil.rmtree(tmp_path / ".p.parquet.parts")
+    with pytest.raises(KeyboardInterrupt):
+        predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    stop = False
+    whole = pl.read_parquet(tmp_path / "other.parquet")
     found = predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True)
     assert [len(names) for names in read] == [4, 4, 3]
     assert sorted(name for names in read for name in names) == sorted(whole["cell"])
     assert pl.read_parquet(found.table).equals(whole)
+    assert predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True) == found  # done: nothing to go on with
+    assert len(read) == 3
 
 
 def test_the_batch_that_a_cell_comes_in_does_not_matter(bundle, cells, monkeypatch):
@@ -190,6 +218,24 @@ def test_python_takes_paths_arrays_and_pictures(folder, cells):
     assert model.predict(np.stack(arrays)).equals(by_file)
     assert model.predict([]).columns == by_file.columns
     assert model.classes == ("a", "b", "c")
+
+
+def test_python_and_files_agree_on_pictures_that_are_not_plain(folder, cells, tmp_path):
+    model = load(folder)
+    picture = Image.open(cells / "a000.png")
+    alpha = picture.copy()
+    alpha.putalpha(Image.fromarray(np.tile(np.linspace(0, 255, 20), (20, 1)).astype(np.uint8)))
+    alpha.save(tmp_path / "alpha.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    Image.fromarray(np.array(picture.convert("L")).astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    for file in (tmp_path / "alpha.png", tmp_path / "turned.jpg", tmp_path / "deep.png"):
+        by_file, by_picture = model.predict(file), model.predict(Image.open(file))
+        np.testing.assert_allclose(by_file["p_a"], by_picture["p_a"], atol=1e-6)
+    for wrong in (None, b"bytes", 3):
+        with pytest.raises(LeukoscopeError, match="is no image"):
+            model.predict([wrong])  # type: ignore[list-item]  # on purpose
 
 
 def test_python_refuses_what_is_no_image(folder, tmp_path):

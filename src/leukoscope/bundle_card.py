@@ -24,7 +24,7 @@ def model_card(description: Mapping[str, Any]) -> str:
         f"{trained['protocol']}.",
         f"- Licence of the weights: {description['licence']}.", "",
         "## How often it is right",
-        f"On {metrics['cells']:,} cells of the same source that were not trained on, with 95 % intervals:", "",
+        _tested(metrics), "",
         "| figure | value |", "|---|---|"]
     lines += [f"| {key.replace('_', ' ')} | {_shown(key, estimate)} |" for key, estimate in metrics["overall"].items()]
     lines += [f"| sensitivity for {name} | {_shown('', estimate)} |"
@@ -36,15 +36,23 @@ def model_card(description: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _tested(metrics: Mapping[str, Any]) -> str:
+    if metrics["protocol"] == "paper":
+        return (f"On {metrics['cells']:,} cells that the protocol of a paper calls tested: what leaks from training "
+                "into them makes these figures too good. With 95 % intervals:")
+    return f"On {metrics['cells']:,} cells of the same source that were not trained on, with 95 % intervals:"
+
+
 def _doubts(description: Mapping[str, Any]) -> list[str]:
     if description["radius"] is None:
         return ["- No cells were validated on: its probabilities are not calibrated, and it marks no cell as unsure."]
     cells = description["trained"]["validation_cells"]
     return [f"- Probabilities are divided by a temperature of {description['temperature']:.3g}, fitted on {cells:,} "
-            "validation cells, which also chose the epoch.",
+            "validation cells, which also chose the epoch; so did the sets below.",
             f"- `unsure`: the conformal set for a coverage of {100 * description['coverage']:g} % does not hold "
-            "exactly one class. The promise holds on the average over cells like those, not for each class or "
-            "laboratory.",
+            "exactly one class. The promise holds about, and on the average over cells like those, not for each class, "
+            "subject or laboratory." + ("" if description["radius"] < 1 else " There were too few to promise "
+            "anything, so every cell is unsure."),
             f"- `known` is false where the energy is below that of {100 * description['rejected']:g} % of the "
             "validation cells: the cell is unlike those of training."]
 

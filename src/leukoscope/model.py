@@ -12,7 +12,7 @@ import polars as pl
 
 from .bundle import Bundle, Description, open_bundle
 from .errors import LeukoscopeError
-from .images import read_image
+from .images import picture_pixels, read_image
 from .predict_stream import BATCH, prepared, verdicts
 
 if TYPE_CHECKING:
@@ -73,8 +73,10 @@ def _each(images: Any) -> Iterable[Any]:
 def _pixels(image: Any) -> np.ndarray:
     if isinstance(image, str | Path):
         return read_image(Path(image))
+    if hasattr(image, "convert") and hasattr(image, "getexif"):
+        return picture_pixels(image)
     if not isinstance(image, np.ndarray):
-        image = np.asarray(image.convert("RGB"))
+        raise LeukoscopeError(f"{type(image).__name__} is no image", "give paths, uint8 arrays or Pillow images")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise LeukoscopeError(f"an array of {image.dtype} {image.shape} is no image",
                               "give uint8 of (height, width, 3), red, green and blue")
