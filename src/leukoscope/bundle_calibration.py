@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -36,13 +37,16 @@ def calibrate(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " 
 
 
 def fit_temperature(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]) -> float:
-    """The temperature of the least log loss (Guo et al. 2017), from e^-3 to e^3."""
+    """The temperature of the least log loss (Guo et al. 2017), from e^-3 to e^3, as if one cell more were in equal
+    parts of every class: else, where no cell is judged wrongly, nothing would keep it from zero."""
+    doubt = 1 / (len(labels) + 1)
 
     def loss(log_temperature: float) -> float:
         scaled = log_softmax(logits / math.exp(log_temperature), axis=1)
-        return -float(scaled[np.arange(len(labels)), labels].mean())
+        return -float((1 - doubt) * scaled[np.arange(len(labels)), labels].mean() + doubt * scaled.mean())
 
-    return math.exp(float(minimize_scalar(loss, bounds=_LIMITS, method="bounded").x))
+    found: Any = minimize_scalar(loss, bounds=_LIMITS, method="bounded")
+    return math.exp(float(found.x))
 
 
 def conformal_radius(probabilities: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"],
@@ -51,7 +55,7 @@ def conformal_radius(probabilities: Float[np.ndarray, "n classes"], labels: Int[
     average (split conformal, Sadinle, Lei and Wasserman 2019): the (n + 1) coverage-th smallest of 1 - p(true), and 1
     (every class) where n is too small to promise anything."""
     scores = np.sort(1 - probabilities[np.arange(len(labels)), labels])
-    rank = math.ceil((len(labels) + 1) * coverage)
+    rank = math.ceil((len(labels) + 1) * coverage - 1e-9)
     return float(scores[rank - 1]) if rank <= len(labels) else 1.0
 
 

@@ -20,10 +20,11 @@ def model_card(description: Mapping[str, Any]) -> str:
         f"- Tells apart: {', '.join(description['classes'])}. Whatever else it is shown, it will call one of these.",
         f"- Network: {trained['network']}, on cells of {description['size']} px"
         + (f" cut to {description['crop']} px before" if description["crop"] else "") + f"; pixel: {scale}.",
-        f"- Trained on {trained['cells']:,} cells ({counts}) of {sources}, of {people}; protocol {trained['protocol']}.",
+        f"- Trained on {trained['cells']:,} cells ({counts}) of {sources}, of {people}; protocol "
+        f"{trained['protocol']}.",
         f"- Licence of the weights: {description['licence']}.", "",
         "## How often it is right",
-        f"On {metrics['cells']:,} cells of the same source that were not trained on, with 95 % intervals:", "",
+        _tested(metrics), "",
         "| figure | value |", "|---|---|"]
     lines += [f"| {key.replace('_', ' ')} | {_shown(key, estimate)} |" for key, estimate in metrics["overall"].items()]
     lines += [f"| sensitivity for {name} | {_shown('', estimate)} |"
@@ -35,16 +36,25 @@ def model_card(description: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _tested(metrics: Mapping[str, Any]) -> str:
+    if metrics["protocol"] == "paper":
+        return (f"On {metrics['cells']:,} cells that the protocol of a paper calls tested: what leaks from training "
+                "into them makes these figures too good. With 95 % intervals:")
+    return f"On {metrics['cells']:,} cells of the same source that were not trained on, with 95 % intervals:"
+
+
 def _doubts(description: Mapping[str, Any]) -> list[str]:
     if description["radius"] is None:
         return ["- No cells were validated on: its probabilities are not calibrated, and it marks no cell as unsure."]
     cells = description["trained"]["validation_cells"]
     return [f"- Probabilities are divided by a temperature of {description['temperature']:.3g}, fitted on {cells:,} "
-            "validation cells, which also chose the epoch.",
-            f"- `unsure`: the conformal set for a coverage of {100 * description['coverage']:g} % does not hold exactly "
-            "one class. The promise holds on the average over cells like those, not for each class or laboratory.",
-            f"- `known` is false where the energy is below that of {100 * description['rejected']:g} % of the validation "
-            "cells: the cell is unlike those of training."]
+            "validation cells, which also chose the epoch; so did the sets below.",
+            f"- `unsure`: the conformal set for a coverage of {100 * description['coverage']:g} % does not hold "
+            "exactly one class. The promise holds about, and on the average over cells like those, not for each class, "
+            "subject or laboratory." + ("" if description["radius"] < 1 else " There were too few to promise "
+            "anything, so every cell is unsure."),
+            f"- `known` is false where the energy is below that of {100 * description['rejected']:g} % of the "
+            "validation cells: the cell is unlike those of training."]
 
 
 def _shown(key: str, estimate: Mapping[str, Any]) -> str:

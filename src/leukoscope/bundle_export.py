@@ -1,4 +1,4 @@
-"""A finished run's fold to a bundle: its graph, calibrated on its validation cells, with the figures of its test cells."""
+"""A finished run's fold to a bundle: its graph, calibrated on validation cells, with the figures of its test cells."""
 
 from __future__ import annotations
 
@@ -101,9 +101,7 @@ def _judge(run: Run, graph: CellGraph, fold: int, part: str, on_progress: OnProg
     with torch.inference_mode():
         for start in range(0, len(packed.pixels), BLOCK):
             block = torch.from_numpy(np.array(packed.pixels[start:start + BLOCK]))  # a copy: the file is read-only
-            probabilities, energy = graph(block)
-            # Logits from both: log p = logit - energy, at a temperature of 1.
-            logits.append((torch.log(probabilities.double().clamp(min=1e-300)) + energy.double()[:, None]).numpy())
+            logits.append(graph.logits(block).double().numpy())
             if on_progress is not None:
                 on_progress(min(start + BLOCK, len(packed.pixels)), len(packed.pixels))
     return Judged(cells, labels, np.concatenate(logits))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
+from .bundle import INPUT, OUTPUTS
+from .errors import BundleError
 from .models import Units
+from .optics_layer import StillMicroscope, microscope_of
 from .recipe import Edges
 from .spikes import edge_responses, first_spike, gabor_bank
 from .stages import Stages
-
-INPUT, OUTPUTS = "cells", ("probabilities", "energy")
 
 
 class CellGraph(nn.Module):
@@ -30,14 +32,18 @@ class CellGraph(nn.Module):
 
     def __init__(self, network: Units, stages: Stages, temperature: float) -> None:
         super().__init__()
-        self.network = network.eval()
+        self.network = _still(network).eval()
         self.stages = stages
         self.temperature = temperature
 
     def forward(self, cells: UInt8[Tensor, "b size size 3"]) \
             -> tuple[Float32[Tensor, "b classes"], Float32[Tensor, " b"]]:
-        logits = self.network(self.stages.encode(self._levels(cells)))
+        logits = self.logits(cells)
         return torch.softmax(logits / self.temperature, 1), torch.logsumexp(logits, 1)
+
+    def logits(self, cells: UInt8[Tensor, "b size size 3"]) -> Float32[Tensor, "b classes"]:
+        """What the network itself gives, before temperature and softmax."""
+        return self.network(self.stages.encode(self._levels(cells)))
 
     def _levels(self, cells: Tensor) -> Tensor:
         """As `Stages.levels`, in torch: the same whole numbers."""
@@ -46,6 +52,16 @@ class CellGraph(nn.Module):
             return cells
         grey = _grey(cells)
         return grey[..., None] if steps.input == "grey" else _edges(grey, self.stages.edges)[..., None]
+
+
+def _still(network: Units) -> Units:
+    """The network; a microscope in front of it as the fixed optics that it has learned, without complex numbers."""
+    microscope = microscope_of(network)
+    if microscope is None:
+        return network
+    fixed = deepcopy(network)
+    fixed._modules["microscope"] = StillMicroscope(microscope)
+    return fixed
 
 
 def _grey(cells: UInt8[Tensor, "b size size 3"]) -> UInt8[Tensor, "b size size"]:
@@ -65,7 +81,8 @@ def _edges(grey: UInt8[Tensor, "b size size"], edges: Edges) -> UInt8[Tensor, "b
 
 
 def export_graph(graph: CellGraph, size: int, path: Path) -> None:
-    """Write the graph as ONNX, for any number of cells at once; weights inside the file."""
+    """Write the graph as ONNX, for any number of cells at once; weights inside the file. BundleError where ONNX has
+    no such operations."""
     example = (torch.zeros(2, size, size, 3, dtype=torch.uint8),)
     quiet: Any = logging.getLogger("torch.onnx")
     level = quiet.level
@@ -75,5 +92,8 @@ def export_graph(graph: CellGraph, size: int, path: Path) -> None:
         try:
             torch.onnx.export(graph, example, str(path), input_names=[INPUT], output_names=list(OUTPUTS), dynamo=True,
                               dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False, verbose=False)
+        except Exception as error:  # the exporter's, of many classes
+            raise BundleError(f"this network cannot be written as ONNX ({str(error).strip().splitlines()[0][:160]})",
+                              "predict with the run itself, or take another network") from error
         finally:
             quiet.setLevel(level)

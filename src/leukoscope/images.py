@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float32, UInt8
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
-from .errors import ImageError
+from .errors import ImageError, LeukoscopeError
 from .images_headers import PNG_MAGIC, check_pieces, check_png, check_tiff, jpeg_header, orientation
 
 MAX_PIXELS = 100_000_000
@@ -277,7 +277,18 @@ def _samples_to_rgb(values: UInt8[np.ndarray, "height width channels"], photomet
     return ((rgb * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
 
 
-def _to_rgb(picture: ImageFile) -> Pixels:
+def picture_pixels(picture: Image.Image) -> Pixels:
+    """The pixels of an opened Pillow image, as `read_image` gives those of its file: turned as its EXIF says, on white
+    where it is transparent. Raises LeukoscopeError for 32-bit values."""
+    orientation = int(picture.getexif().get(0x0112, 1) or 1)
+    try:
+        return np.ascontiguousarray(_turned(_to_rgb(picture), orientation))
+    except (ValueError, OSError) as error:
+        raise LeukoscopeError(f"a Pillow image of mode {picture.mode} is no image to predict: {error}",
+                              "convert it to 8 bits a channel") from error
+
+
+def _to_rgb(picture: Image.Image) -> Pixels:
     picture.load()
     if picture.mode.startswith("I;16"):
         high = (np.asarray(picture) >> 8).astype(np.uint8)

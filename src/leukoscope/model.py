@@ -12,11 +12,13 @@ import polars as pl
 
 from .bundle import Bundle, Description, open_bundle
 from .errors import LeukoscopeError
-from .images import read_image
+from .images import picture_pixels, read_image
 from .predict_stream import BATCH, prepared, verdicts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    Picture = str | Path | np.ndarray | Image
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,15 @@ class Model:
         """What the bundle says of itself."""
         return self.bundle.description
 
-    def predict(self, images: Iterable[str | Path | np.ndarray | Image] | str | Path | np.ndarray | Image) -> pl.DataFrame:
+    def predict(self, images: Picture | Iterable[Picture]) -> pl.DataFrame:
         """One row an image: predicted, unsure, set, known, energy, p_<class> (see `leukoscope predict`).
 
         images: files, uint8 arrays (h, w, 3) of RGB, or Pillow images; one alone will do. Any sizes. Raises ImageError
         for a file that cannot be read, LeukoscopeError for an array that is no image.
         """
-        single = isinstance(images, str | Path) or hasattr(images, "__array_interface__") and np.ndim(images) == 3  # type: ignore[arg-type]  # an image or an array
         cells: list[np.ndarray] = []
         found: list[tuple[np.ndarray, np.ndarray]] = []
-        for image in [images] if single else images:  # type: ignore[list-item, union-attr]  # told apart above
+        for image in _each(images):
             cells.append(prepared(_pixels(image), self.description))
             if len(cells) == BATCH:
                 found.append(self.bundle.probabilities(np.stack(cells)))
@@ -62,11 +63,20 @@ def load(path: str | Path) -> Model:
     return Model(open_bundle(path))
 
 
+def _each(images: Any) -> Iterable[Any]:
+    """One picture alone, or each of many."""
+    if isinstance(images, str | Path) or hasattr(images, "convert"):
+        return [images]
+    return [images] if isinstance(images, np.ndarray) and images.ndim != 4 else images
+
+
 def _pixels(image: Any) -> np.ndarray:
     if isinstance(image, str | Path):
         return read_image(Path(image))
+    if hasattr(image, "convert") and hasattr(image, "getexif"):
+        return picture_pixels(image)
     if not isinstance(image, np.ndarray):
-        image = np.asarray(image.convert("RGB"))
+        raise LeukoscopeError(f"{type(image).__name__} is no image", "give paths, uint8 arrays or Pillow images")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise LeukoscopeError(f"an array of {image.dtype} {image.shape} is no image",
                               "give uint8 of (height, width, 3), red, green and blue")

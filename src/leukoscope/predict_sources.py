@@ -6,6 +6,7 @@ Reads no pixels but to count the pages of a TIFF.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -15,8 +16,8 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from .errors import LeukoscopeError
 from .datasets.base import IMAGE_SUFFIXES
+from .errors import LeukoscopeError
 from .images import read_cell, read_image
 from .manifest import read_manifest
 
@@ -58,18 +59,29 @@ def list_sources(inputs: Sequence[str | Path]) -> list[Source]:
 
 
 def digest_of(sources: Sequence[Source]) -> str:
-    """A digest of what is to be predicted, in its order: to know it again when a stopped run goes on."""
+    """A digest of what is to be predicted, in its order, and of the state of the files: to know it again when a stopped
+    run goes on."""
     digest = hashlib.sha256()
+    states: dict[str, str] = {}
     for source in sources:
-        digest.update(f"{source.name}\0{source.image}\0{source.page}\0{source.row}\n".encode())
+        if source.image not in states:
+            states[source.image] = _state(source.image)
+        digest.update(os.fsencode(f"{source.name}\0{source.page}\0{source.row}\0{states[source.image]}\n"))
     return digest.hexdigest()
+
+
+def _state(image: str) -> str:
+    try:
+        found = os.stat(image)
+    except (OSError, ValueError):
+        return os.path.abspath(image)
+    return f"{os.path.abspath(image)}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}"
 
 
 def _listed(given: str) -> Iterator[Source]:
     path = Path(given)
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
-                           and not any(part.startswith(".") for part in p.relative_to(path).parts)):
+        for file in _below(path):
             yield from _pages(file)
     elif path.is_file() and path.suffix.lower() in TABLES:
         for row in read_manifest(path).iter_rows(named=True):
@@ -79,10 +91,29 @@ def _listed(given: str) -> Iterator[Source]:
         yield from _pages(path)
     elif has_magic(given):
         for file in sorted(glob(given, recursive=True)):
-            if Path(file).is_file() and Path(file).suffix.lower() in IMAGE_SUFFIXES:
+            if not Path(file).is_dir() and Path(file).suffix.lower() in IMAGE_SUFFIXES:
                 yield from _pages(Path(file))
     else:
         raise LeukoscopeError(f"{given}: no such file or folder", "name images, folders, patterns or a manifest")
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Images of a folder and those below, by name, broken links among them (reading names them); hidden ones are left
+    out. LeukoscopeError for a folder that may not be read."""
+    def refuse(error: OSError) -> None:
+        raise LeukoscopeError(f"{error.filename}: the folder cannot be read ({error.strerror})",
+                              "give it to be read, or name the folders that can be")
+
+    seen = set()
+    for where, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(where, name) for name in sorted(files)
+                    if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _pages(file: Path) -> Iterator[Source]:

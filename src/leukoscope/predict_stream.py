@@ -58,11 +58,18 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
     out = Path(out)
     if out.suffix not in KINDS:
         raise LeukoscopeError(f"{out}: predictions are written as {', '.join(KINDS)}", "name a file that ends so")
-    if out.exists() and not overwrite:
-        raise LeukoscopeError(f"{out}: is there already", "name another file, or take --overwrite")
-    sources = list_sources(inputs)
+    if out.is_dir():
+        raise LeukoscopeError(f"{out}: is a folder", "name another file")
     parts = out.with_name(f".{out.name}.parts")
+    sources = list_sources(inputs)
     with _held(parts):
+        if out.exists() and resume and not parts.exists():
+            return _summary(bundle, out, pl.read_parquet(out).lazy() if out.suffix == ".parquet" else (
+                pl.scan_csv(out) if out.suffix == ".csv" else pl.scan_ndjson(out)))
+        if out.exists() and not overwrite:
+            raise LeukoscopeError(f"{out}: is there already", "name another file, or take --overwrite")
+        if overwrite and not resume:
+            shutil.rmtree(parts, ignore_errors=True)
         start = _begin(parts, {"cells": digest_of(sources), "bundle": bundle.description.files, "part": PART}, resume)
         for first in range(start * PART, len(sources), PART):
             some = sources[first:first + PART]
@@ -71,8 +78,9 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
         return _join(bundle, parts, out)
 
 
-def predict_sources(bundle: Bundle, sources: Sequence[Source], *, on_progress: OnProgress | None = None) -> pl.DataFrame:
-    """The table of some cells, in their order: cell, image, page, error, predicted, unsure, set, known, energy, p_..."""
+def predict_sources(bundle: Bundle, sources: Sequence[Source], *,
+                    on_progress: OnProgress | None = None) -> pl.DataFrame:
+    """The table of some cells, in their order: cell, image, page, error, predicted, unsure, set, known, energy, p_."""
     told, size = bundle.description, bundle.description.size
     probabilities = np.full((len(sources), len(told.classes)), np.nan, np.float32)
     energy, errors = np.full(len(sources), np.nan, np.float32), [None] * len(sources)
@@ -80,12 +88,15 @@ def predict_sources(bundle: Bundle, sources: Sequence[Source], *, on_progress: O
         if places:
             assert cells.shape[1:] == (size, size, 3)
             probabilities[places], energy[places] = bundle.probabilities(cells)
+        for place in places:
+            if not (np.isfinite(energy[place]) and np.isfinite(probabilities[place]).all()):
+                failed[place], energy[place] = "the network gives no number for it", np.nan
         for place, reason in failed.items():
             errors[place] = reason  # type: ignore[call-overload]  # a list of text or None
         if on_progress is not None:
             on_progress(max([*places, *failed]) + 1, len(sources))
     where = pl.DataFrame({
-        "cell": [source.name for source in sources], "image": [source.image for source in sources],
+        "cell": [_text(source.name) for source in sources], "image": [_text(source.image) for source in sources],
         "page": pl.Series([source.page for source in sources], dtype=pl.Int32),
         "error": pl.Series(errors, dtype=pl.String)})
     return where.with_columns(verdicts(told, probabilities, energy).get_columns())
@@ -102,7 +113,8 @@ def verdicts(told: Description, probabilities: np.ndarray, energy: np.ndarray) -
     if told.radius is not None:
         inside = conformal_sets(np.nan_to_num(probabilities), told.radius)
         columns["unsure"] = pl.Series(inside.sum(1) != 1)
-        columns["set"] = pl.Series(["|".join(names[row]) for row in inside], dtype=pl.String)
+        columns["set"] = pl.Series([json.dumps(names[row].tolist(), ensure_ascii=False) for row in inside],
+                                   dtype=pl.String)
     else:
         columns |= {"unsure": pl.Series([None] * len(energy), dtype=pl.Boolean),
                     "set": pl.Series([None] * len(energy), dtype=pl.String)}
@@ -113,6 +125,11 @@ def verdicts(told: Description, probabilities: np.ndarray, energy: np.ndarray) -
     table = pl.DataFrame(columns)
     return table.select(pl.when(pl.Series(answered)).then(pl.col(name)).otherwise(None).alias(name)
                         for name in table.columns)
+
+
+def _text(name: str) -> str:
+    """A name as a table can hold it: bytes that are no UTF-8 written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def prepared(pixels: np.ndarray, told: Description) -> np.ndarray:
@@ -170,9 +187,9 @@ def _held(parts: Path) -> Iterator[None]:
     try:
         with lock:
             yield
+            Path(lock.lock_file).unlink(missing_ok=True)
     except filelock.Timeout as error:
         raise LeukoscopeError(f"{parts}: another process is writing this table", "wait for it") from error
-    Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _begin(parts: Path, plan: dict[str, Any], resume: bool) -> int:
@@ -187,9 +204,16 @@ def _begin(parts: Path, plan: dict[str, Any], resume: bool) -> int:
     if read_json(parts / "plan.json") != json.loads(json.dumps(plan)):
         raise LeukoscopeError(f"{parts}: a stopped run of other images or of another bundle", "remove that folder")
     done = 0
-    while (parts / f"{done:06d}.parquet").is_file():
+    while _whole(parts / f"{done:06d}.parquet"):
         done += 1
     return done
+
+
+def _whole(part: Path) -> bool:
+    try:
+        return part.is_file() and pl.read_parquet_schema(part) is not None
+    except (OSError, pl.exceptions.PolarsError):
+        return False
 
 
 def _join(bundle: Bundle, parts: Path, out: Path) -> Streamed:
@@ -206,12 +230,18 @@ def _join(bundle: Bundle, parts: Path, out: Path) -> Streamed:
             rows.sink_csv(beside)
         else:
             rows.sink_ndjson(beside)
+    found = _summary(bundle, out, rows)
+    shutil.rmtree(parts)
+    return found
+
+
+def _summary(bundle: Bundle, out: Path, rows: pl.LazyFrame) -> Streamed:
     told = bundle.description
     summed = rows.select(
         pl.len().alias("cells"), pl.col("error").is_not_null().sum().alias("damaged"),
         pl.col("unsure").sum().alias("unsure"), (~pl.col("known")).sum().alias("unknown"),
-        *((pl.col("predicted") == name).sum().alias(f"is {name}") for name in told.classes)).collect().row(0, named=True)
-    shutil.rmtree(parts)
+        *((pl.col("predicted") == name).sum().alias(f"is {name}") for name in told.classes)
+    ).collect().row(0, named=True)
     return Streamed(out, summed["cells"], summed["damaged"], summed["unsure"] if told.radius is not None else None,
                     summed["unknown"] if told.least_energy is not None else None,
                     {name: summed[f"is {name}"] for name in told.classes})

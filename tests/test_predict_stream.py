@@ -1,0 +1,275 @@
+"""Prediction by a bundle: streams, what cannot be read, stopping and going on, Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+from PIL import Image
+
+import leukoscope as package
+from command import leukoscope, refusal
+from leukoscope import predict_stream as streaming
+from leukoscope.bundle import Bundle, open_bundle
+from leukoscope.bundle_export import export_run
+from leukoscope.errors import ImageError, LeukoscopeError
+from leukoscope.images import read_image
+from leukoscope.manifest import make_manifest, write_manifest
+from leukoscope.model import load
+from leukoscope.predict_sources import list_sources
+from leukoscope.predict_stream import predict_stream
+from leukoscope.runs import Run
+from tiny import make_cells, tiny_recipe, train_on_cpu
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("run")
+    cells = make_cells(folder / "images", counts={"a": 40, "b": 40, "c": 40})
+    chosen = tiny_recipe(preprocess={"size": 16}, split={"kind": "holdout", "test": 0.3, "validation": 0.4})
+    return train_on_cpu(chosen, cells, folder / "run")
+
+
+@pytest.fixture(scope="module")
+def folder(run, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("bundle") / "tiny"
+    export_run(run, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def bundle(folder) -> Bundle:
+    return open_bundle(folder)
+
+
+@pytest.fixture
+def cells(tmp_path) -> Path:
+    make_cells(tmp_path / "cells", counts={"a": 5, "b": 6}, seed=4)
+    return tmp_path / "cells"
+
+
+def expected(bundle: Bundle, images: list[np.ndarray]) -> np.ndarray:
+    from leukoscope.images import resize
+
+    return bundle.probabilities(np.stack([resize(image, 16) for image in images]))[0]
+
+
+def test_a_folder_gives_a_row_an_image_in_the_order_of_their_names(bundle, cells, tmp_path):
+    seen = []
+    found = predict_stream(bundle, [cells], tmp_path / "p.parquet",
+                           on_progress=lambda done, total: seen.append((done, total)))
+    table = pl.read_parquet(found.table)
+    files = sorted(cells.glob("*.png"))
+    assert table["image"].to_list() == [str(file) for file in files]
+    p = table.select("p_a", "p_b", "p_c").to_numpy()
+    np.testing.assert_allclose(p, expected(bundle, [read_image(file) for file in files]), atol=1e-5)
+    assert table["predicted"].to_list() == [bundle.classes[i] for i in p.argmax(1)]
+    assert sum(found.counts.values()) == found.cells == 11
+    assert seen[-1] == (11, 11)
+    told = bundle.description
+    assert told.radius is not None
+    for row in table.iter_rows(named=True):
+        inside = {name for name in bundle.classes if row[f"p_{name}"] >= 1 - told.radius} | {row["predicted"]}
+        assert set(json.loads(row["set"])) == inside
+        assert row["unsure"] == (len(inside) != 1)
+        assert row["known"] == (row["energy"] >= told.least_energy)
+    assert found.unsure == table["unsure"].sum()
+    assert not list(tmp_path.glob(".p.parquet*"))
+
+
+def test_files_patterns_manifests_and_pages_are_all_listed(bundle, cells, tmp_path):
+    pages = np.random.default_rng(0).integers(0, 255, (3, 20, 20, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="rgb")
+    whole = Image.new("RGB", (60, 40), (200, 100, 50))
+    whole.paste(Image.open(cells / "a000.png"), (10, 5))
+    whole.save(tmp_path / "field.png")
+    box = {"cell_id": "boxed", "image": str(tmp_path / "field.png"), "x": 10, "y": 5, "width": 20, "height": 20}
+    write_manifest(make_manifest([box]), tmp_path / "boxes.parquet")
+    inputs = [cells / "a000.png", str(cells / "b*.png"), tmp_path / "stack.tif", tmp_path / "boxes.parquet", cells]
+    names = [source.name for source in list_sources(inputs)]
+    assert names == [str(cells / "a000.png"), *(str(cells / f"b{i:03d}.png") for i in range(6)),
+                     *(f"{tmp_path / 'stack.tif'}#{page}" for page in range(3)), "boxed",
+                     *(str(cells / f"a{i:03d}.png") for i in range(1, 5))]
+    table = pl.read_parquet(predict_stream(bundle, inputs, tmp_path / "p.parquet").table)
+    assert table["cell"].to_list() == names
+    alone, boxed = table.filter(pl.col("cell").is_in([str(cells / "a000.png"), "boxed"])).select("p_a").to_series()
+    assert alone == pytest.approx(boxed, abs=1e-6)
+    of_pages = table.filter(pl.col("page").is_not_null())
+    p = of_pages.select("p_a", "p_b", "p_c").to_numpy()
+    np.testing.assert_allclose(p, expected(bundle, list(pages)), atol=1e-5)
+
+
+def test_what_cannot_be_read_is_a_row_with_its_reason(bundle, cells, tmp_path):
+    (cells / "a001.png").write_bytes(b"")
+    (cells / "b003.png").write_bytes((cells / "b003.png").read_bytes()[:200])
+    found = predict_stream(bundle, [cells], tmp_path / "p.csv")
+    table = pl.read_csv(found.table)
+    assert (found.cells, found.damaged) == (11, 2)
+    wrong = table.filter(pl.col("error").is_not_null())
+    assert [Path(image).name for image in wrong["image"]] == ["a001.png", "b003.png"]
+    assert wrong.select("predicted", "unsure", "p_a", "energy").null_count().row(0) == (2, 2, 2, 2)
+    assert table.filter(pl.col("error").is_null())["predicted"].null_count() == 0
+
+
+def test_names_that_are_no_text_links_and_pictures_that_stand_otherwise(bundle, cells, tmp_path):
+    (cells / "away.png").symlink_to(tmp_path / "gone.png")
+    odd = os.fsencode(cells) + b"/caf\xe9.png"
+    Path(os.fsdecode(odd)).write_bytes((cells / "a000.png").read_bytes())
+    found = predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    table = pl.read_parquet(found.table)
+    assert (found.cells, found.damaged) == (13, 1)
+    assert table.filter(pl.col("error").is_not_null())["image"].to_list() == [str(cells / "away.png")]
+    assert any(name.endswith("caf\\udce9.png") for name in table["cell"])
+
+
+def test_json_lines_hold_the_same_rows(bundle, cells, tmp_path):
+    predict_stream(bundle, [cells], tmp_path / "p.jsonl")
+    predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert [line["predicted"] for line in lines] == pl.read_parquet(tmp_path / "p.parquet")["predicted"].to_list()
+
+
+def test_a_stopped_prediction_goes_on_without_doing_work_twice_or_losing_a_row(bundle, cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "PART", 4)
+    whole = pl.read_parquet(predict_stream(bundle, [cells], tmp_path / "whole.parquet").table)
+    read = []
+    inside = streaming.predict_sources
+
+    def counted(bundle, sources, *, on_progress=None):
+        if len(read) == 2 and stop:
+            raise KeyboardInterrupt
+        read.append([source.name for source in sources])
+        return inside(bundle, sources, on_progress=on_progress)
+
+    monkeypatch.setattr(streaming, "predict_sources", counted)
+    stop = True
+    with pytest.raises(KeyboardInterrupt):
+        predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    assert not (tmp_path / "p.parquet").exists()
+    with pytest.raises(LeukoscopeError, match=r"a stopped run; go on with --resume"):
+        predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    with pytest.raises(LeukoscopeError, match="a stopped run of other images or of another bundle"):
+        predict_stream(bundle, [cells / "a000.png"], tmp_path / "p.parquet", resume=True)
+    moved = cells / "b000.png"
+    kept = moved.read_bytes(), moved.stat()
+    moved.write_bytes((cells / "a000.png").read_bytes())
+    with pytest.raises(LeukoscopeError, match="a stopped run of other images"):
+        predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True)
+    stop = False
+    predict_stream(bundle, [cells], tmp_path / "other.parquet")
+    assert kept[0] != moved.read_bytes()
+    read.clear()
+    stop = True
+    shutil.rmtree(tmp_path / ".p.parquet.parts")
+    with pytest.raises(KeyboardInterrupt):
+        predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    stop = False
+    whole = pl.read_parquet(tmp_path / "other.parquet")
+    found = predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True)
+    assert [len(names) for names in read] == [4, 4, 3]
+    assert sorted(name for names in read for name in names) == sorted(whole["cell"])
+    assert pl.read_parquet(found.table).equals(whole)
+    assert predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True) == found  # done: nothing to go on with
+    assert len(read) == 3
+
+
+def test_the_batch_that_a_cell_comes_in_does_not_matter(bundle, cells, monkeypatch):
+    sources = list_sources([cells])
+    whole = streaming.predict_sources(bundle, sources)
+    monkeypatch.setattr(streaming, "BATCH", 2)
+    few = streaming.predict_sources(bundle, sources)
+    np.testing.assert_allclose(whole["p_a"], few["p_a"], atol=1e-6)
+    assert whole.drop("^p_.*$", "energy").equals(few.drop("^p_.*$", "energy"))
+
+
+def test_a_bundle_without_validation_marks_nothing(bundle):
+    told = bundle.description.model_copy(update={"radius": None, "least_energy": None})
+    table = streaming.verdicts(told, np.array([[0.9, 0.05, 0.05]], np.float32), np.array([1.0], np.float32))
+    assert table["predicted"].to_list() == ["a"]
+    assert table.select("unsure", "set", "known").row(0) == (None, None, None)
+
+
+# Python
+
+def test_python_takes_paths_arrays_and_pictures(folder, cells):
+    model = package.load(folder)
+    files = sorted(cells.glob("*.png"))
+    arrays = [np.array(Image.open(file)) for file in files]
+    by_file = model.predict(files)
+    assert by_file.equals(model.predict(arrays))
+    assert by_file.equals(model.predict(Image.open(file) for file in files))
+    assert by_file.height == 11
+    assert model.predict(files[0]).equals(by_file[:1])
+    assert model.predict(arrays[0]).equals(by_file[:1])
+    assert model.predict(Image.open(files[0])).equals(by_file[:1])
+    assert model.predict(np.stack(arrays)).equals(by_file)
+    assert model.predict([]).columns == by_file.columns
+    assert model.classes == ("a", "b", "c")
+
+
+def test_python_and_files_agree_on_pictures_that_are_not_plain(folder, cells, tmp_path):
+    model = load(folder)
+    picture = Image.open(cells / "a000.png")
+    alpha = picture.copy()
+    alpha.putalpha(Image.fromarray(np.tile(np.linspace(0, 255, 20), (20, 1)).astype(np.uint8)))
+    alpha.save(tmp_path / "alpha.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    Image.fromarray(np.array(picture.convert("L")).astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    for file in (tmp_path / "alpha.png", tmp_path / "turned.jpg", tmp_path / "deep.png"):
+        by_file, by_picture = model.predict(file), model.predict(Image.open(file))
+        np.testing.assert_allclose(by_file["p_a"], by_picture["p_a"], atol=1e-6)
+    for wrong in (None, b"bytes", 3):
+        with pytest.raises(LeukoscopeError, match="is no image"):
+            model.predict([wrong])  # type: ignore[list-item]  # on purpose
+
+
+def test_python_refuses_what_is_no_image(folder, tmp_path):
+    model = load(str(folder))
+    with pytest.raises(LeukoscopeError, match=r"an array of float64 \(4, 4, 3\) is no image"):
+        model.predict([np.zeros((4, 4, 3))])
+    (tmp_path / "x.png").write_bytes(b"nothing")
+    with pytest.raises(ImageError):
+        model.predict(tmp_path / "x.png")
+
+
+# The command
+
+def test_the_command_says_what_it_found(folder, cells, tmp_path):
+    (cells / "a001.png").write_bytes(b"")
+    answer = leukoscope("predict", folder, cells, "-o", tmp_path / "p.parquet", "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    assert (told["cells"], told["damaged"]) == (11, 1)
+    assert pl.read_parquet(told["table"]).height == 11
+    said = leukoscope("predict", folder, cells, "-o", tmp_path / "p.csv").out
+    assert "11 cells: 1 cannot be read" in said
+    assert "is there already" in refusal("predict", folder, cells, "-o", tmp_path / "p.csv")
+    assert leukoscope("predict", folder, cells, "-o", tmp_path / "p.csv", "--overwrite").code == 0
+
+
+def test_refusals_name_the_input_and_the_mend(folder, run, cells, tmp_path):
+    said = refusal("predict", folder, cells, "-o", tmp_path / "p.xls")
+    assert "predictions are written as .parquet, .csv, .jsonl" in said
+    assert "no such file or folder" in refusal("predict", folder, tmp_path / "none", "-o", tmp_path / "p.csv")
+    (tmp_path / "empty").mkdir()
+    assert "holds no image" in refusal("predict", folder, tmp_path / "empty", "-o", tmp_path / "p.csv")
+    said = refusal("predict", run.folder, cells, "-o", tmp_path / "p.csv")
+    assert "a run, not a bundle; make one: leukoscope export" in said
+    damaged = shutil.copytree(folder, tmp_path / "damaged")
+    (damaged / "model.onnx").write_bytes(b"x")
+    assert "model.onnx is not the file" in refusal("predict", damaged, cells, "-o", tmp_path / "p.csv")
