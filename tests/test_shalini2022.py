@@ -20,8 +20,9 @@ from leukoscope.runs import Run
 
 MAKE = runpy.run_path(str(Path(__file__).parent / "data" / "allidb1" / "make.py"))["make"]
 FAST = ("--scale", "small", "--set", "training.epochs=1", "--set", "preprocess.size=32", "--set", "split.test=0.4",
-        "--set", "split.validation=0.2", "--set", "augment.copies={healthy = 18, leukemic = 18}")
-NETWORKS = ("googlenet", "resnet50", "resnet101", "vgg16")
+        "--set", "split.validation=0.2", "--set", "augment.copies={healthy = 18, leukemic = 18}",
+        "--only", "googlenet", "--only", "resnet50")
+NETWORKS = ("googlenet", "resnet50")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -167,6 +168,9 @@ def test_refusals_come_before_anything_is_trained(fields, tmp_path):
     assert "no network" not in said
     common = ("reproduce", "shalini2022", "--data", fields, "-o", tmp_path / "b")
     assert "--transfer: shalini2022 transfers to no other set" in refusal(*common, "--transfer", fields)
+    assert "shalini2022: no variant 'vgg13'; it has: resnet50, googlenet, " in refusal(*common, "--only", "vgg13")
+    assert "--only: noshad2021 trains recipes of their own" in refusal(
+        "reproduce", "noshad2021", "--data", fields, "-o", tmp_path / "b", "--only", "vgg16")
     assert "say how often with --repeats" in refusal(*common, "--set", "training.repeat=1")
     assert "vgg16 needs an input of 32 to 1024 px" not in refusal(*common, "--set", "preprocess.size=16")
     assert "needs an input of 32 to 1024 px" in refusal(*common, "--set", "preprocess.size=16")

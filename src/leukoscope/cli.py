@@ -29,6 +29,7 @@ Data = Annotated[Path, typer.Option("--data", help="The manifest: cells.parquet 
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a key: --set training.epochs=5. Repeatable.")]
 Protocol = Annotated[Literal["clean", "paper"], typer.Option(help="clean: nothing leaks. paper: as the authors did.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="Train this variant alone. Repeatable.")]
 SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave damaged images out, and list them.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
@@ -96,15 +97,16 @@ def train(
     settings: Set = None,
     protocol: Protocol = "clean",
     scale: Annotated[str, typer.Option(help="A scale of the recipe, such as small.")] = "full",
+    only: Only = None,
     resume: Resume = False,
     skip_damaged: SkipDamaged = False,
     devices: Annotated[int, typer.Option(min=1, help="How many GPUs (or CPU processes).")] = 1,
     as_json: Json = False,
 ) -> None:
     """Train one recipe on a manifest; leaves a run folder with predictions, metrics and a report."""
-    from .recipe import load_recipe
+    from .recipe import load_recipe, only_variants
 
-    chosen = load_recipe(recipe, protocol=protocol, scale=scale, settings=settings or [])
+    chosen = only_variants(load_recipe(recipe, protocol=protocol, scale=scale, settings=settings or []), only or [])
     from .experiments import run_experiment
     from .manifest import read_manifest
 
@@ -175,6 +177,7 @@ def reproduce(
     repeats: Annotated[int | None, typer.Option(
         min=1, help="Trainings of each network (dimuro2020: 3, shalini2022: 1).")] = None,
     settings: Set = None,
+    only: Only = None,
     resume: Resume = False,
     skip_damaged: SkipDamaged = False,
 ) -> None:
@@ -183,7 +186,7 @@ def reproduce(
 
     with console.training() as on_event:
         outcome = reproduce_paper(paper, data, out, scale=scale, protocol=protocol, transfer=transfer,
-                                  settings=settings or [], repeats=repeats, resume=resume,
+                                  settings=settings or [], repeats=repeats, only=only or [], resume=resume,
                                   skip_damaged=skip_damaged, on_event=on_event)
     console.show_lines(outcome.lines)
 

@@ -31,7 +31,7 @@ from .recipe_sections import (
 
 __all__ = ["Augment", "Components", "Data", "Edges", "Network", "Optics", "Preprocess", "Protocol", "Recipe", "Section",
            "Split", "Training", "apply_overrides", "builtin_recipes", "dump_recipe", "expand_variants", "load_recipe",
-           "make_recipe", "parse_setting", "recipe_text"]
+           "make_recipe", "only_variants", "parse_setting", "recipe_text"]
 
 Protocol = Literal["clean", "paper"]
 Overrides = dict[str, Any]
@@ -169,6 +169,16 @@ def expand_variants(recipe: Recipe) -> dict[str, Recipe]:
         name: make_recipe(apply_overrides({**raw, "name": f"{recipe.name}.{name}"}, overrides, recipe.name))
         for name, overrides in recipe.variants.items()
     }
+
+
+def only_variants(recipe: Recipe, names: Sequence[str]) -> Recipe:
+    """The recipe with these of its variants alone; all of them where none is named. RecipeError for an unknown one."""
+    for name in names:
+        if name not in recipe.variants:
+            raise RecipeError(f"{recipe.name}: no variant '{name}'",
+                              f"it has: {', '.join(recipe.variants) or 'none'}")
+    kept = {name: recipe.variants[name] for name in recipe.variants if name in names}
+    return recipe.model_copy(update={"variants": kept}) if names else recipe
 
 
 def apply_overrides(raw: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..errors import LeukoscopeError
 from ..experiments import OnEvent, Outcome
+from ..recipe import Protocol
 from . import almotairi2020, dimuro2020, noshad2021, shalini2022
 from .request import Request
 
@@ -16,7 +17,7 @@ PAPERS: dict[str, Callable[[Request], Outcome]] = {
     "almotairi2020": almotairi2020.reproduce, "dimuro2020": dimuro2020.reproduce,
     "noshad2021": noshad2021.reproduce, "shalini2022": shalini2022.reproduce}
 REPEATING = ("dimuro2020", "shalini2022")
-"""Papers whose runs are repeated from other weights."""
+"""Papers whose runs are variants of one recipe, and repeated from other weights."""
 
 
 def reproduce_paper(
@@ -29,6 +30,7 @@ def reproduce_paper(
     transfer: Path | None = None,
     settings: Sequence[str] = (),
     repeats: int | None = None,
+    only: Sequence[str] = (),
     resume: bool = False,
     skip_damaged: bool = False,
     on_event: OnEvent | None = None,
@@ -39,6 +41,9 @@ def reproduce_paper(
         raise LeukoscopeError(f"{paper}: no such paper", f"choose {' or '.join(near or PAPERS)}")
     if repeats is not None and paper not in REPEATING:
         raise LeukoscopeError(f"--repeats: {paper} trains each network once", "leave the option out")
-    return PAPERS[paper](Request(
-        data, out, scale, ["clean", "paper"] if protocol == "both" else [protocol], settings, transfer, repeats, resume,
-        skip_damaged, on_event))
+    if only and paper not in REPEATING:
+        raise LeukoscopeError(f"--only: {paper} trains recipes of their own, not variants of one",
+                              "train one of them with leukoscope train")
+    protocols: list[Protocol] = ["clean", "paper"] if protocol == "both" else [protocol]
+    return PAPERS[paper](Request(data, out, scale, protocols, settings, transfer, repeats, only, resume, skip_damaged,
+                                 on_event))

@@ -18,7 +18,7 @@ from ..experiments import Outcome, run_experiment
 from ..files import write_json
 from ..manifest import read_manifest
 from ..pages import plural
-from ..recipe import Protocol, expand_variants, load_recipe
+from ..recipe import Protocol, expand_variants, load_recipe, only_variants
 from ..report import write_study
 from ..runs import fresh_network
 from ..train import check_folder
@@ -44,8 +44,8 @@ def reproduce(request: Request) -> Outcome:
     for protocol in request.protocols:
         folder, found, names = out / protocol, [], []
         for repeat in range(count):
-            recipe = load_recipe(RECIPE, protocol=protocol, scale=scale,
-                                 settings=[*settings, f"training.repeat={repeat}"])
+            recipe = only_variants(load_recipe(RECIPE, protocol=protocol, scale=scale,
+                                               settings=[*settings, f"training.repeat={repeat}"]), request.only)
             run_experiment(recipe, cells, folder / f"repeat-{repeat}", resume=request.resume,
                            skip_damaged=request.skip_damaged, on_event=request.on_event)
             below = [name for name in expand_variants(recipe) if name]
@@ -67,7 +67,8 @@ def reproduce(request: Request) -> Outcome:
 
 def _check(cells: pl.DataFrame, protocol: Protocol, folders: Sequence[Path], request: Request) -> None:
     """Whatever can be known to fail before the first of many runs is trained."""
-    recipe = load_recipe(RECIPE, protocol=protocol, scale=request.scale, settings=request.settings)
+    recipe = only_variants(load_recipe(RECIPE, protocol=protocol, scale=request.scale, settings=request.settings),
+                           request.only)
     if recipe.training.repeat:
         raise RecipeError("training.repeat: reproduce sets it itself", "say how often with --repeats")
     classes = select_cells(cells, recipe.data, seed=recipe.seed).classes

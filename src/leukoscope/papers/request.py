@@ -15,7 +15,8 @@ from ..recipe import Protocol
 class Request:
     """data: a folder in the layout of a data set, or a manifest; out: the folder for all runs; settings: as `--set`.
 
-    transfer: a small data set to transfer to; repeats: trainings of each network; each None where not asked for.
+    transfer: a small data set to transfer to; repeats: trainings of each network; each None where not asked for. only:
+    the variants to train, all where none is named.
     """
 
     data: Path
@@ -25,6 +26,7 @@ class Request:
     settings: Sequence[str] = ()
     transfer: Path | None = None
     repeats: int | None = None
+    only: Sequence[str] = ()
     resume: bool = False
     skip_damaged: bool = False
     on_event: OnEvent | None = None

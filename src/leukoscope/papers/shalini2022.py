@@ -21,7 +21,7 @@ from ..errors import RecipeError
 from ..experiments import Outcome, run_experiment
 from ..experiments_compare import compare_runs
 from ..manifest import read_manifest
-from ..recipe import Protocol, Recipe, expand_variants, load_recipe
+from ..recipe import Protocol, Recipe, expand_variants, load_recipe, only_variants
 from ..runs import fresh_network
 from ..train import check_folder
 from ..train_prepare import select_cells, with_classes
@@ -121,7 +121,7 @@ def _recipe(request: Request, task: Task, protocol: Protocol, repeat: int) -> Re
                          settings=[*task.settings, *request.settings, f"training.repeat={repeat}"])
     if any(setting.replace(" ", "").startswith("training.repeat=") for setting in request.settings):
         raise RecipeError("training.repeat: reproduce sets it itself", "say how often with --repeats")
-    return recipe
+    return only_variants(recipe, request.only)
 
 
 def _check(recipe: Recipe, cells: pl.DataFrame, folder: Path, resume: bool) -> None:
