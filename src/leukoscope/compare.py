@@ -25,6 +25,7 @@ from .evaluate_confusion import (
 )
 from .evaluate_table import Cells
 from .stats import (
+    ROUNDING,
     Comparison,
     Estimate,
     agreement,
@@ -189,7 +190,7 @@ def _estimate(kind: Kind, name: str, positive: str, replicates: np.ndarray | Non
     """One figure of a kind: as its report has it, or of several trainings their mean, widened by how they differ."""
     found = _values(kind, name, positive)
     if len(found) == 1:
-        return Estimate(*(found[0][key] for key in ("value", "low", "high", "method", "count", "total")))
+        return Estimate.from_dict(found[0])
     values = np.array([one["value"] if one["value"] is not None else np.nan for one in found])
     if not np.isfinite(values).all():
         return no_estimate(f"undefined in one of {len(values)} trainings")
@@ -291,7 +292,7 @@ def _bootstrapped(first: np.ndarray, second: np.ndarray, replicates: np.ndarray,
     parts = [(float(known.var(ddof=1)) * cells.count / (cells.count - 1), cells.count - 1.0),
              *between_kinds(first, second)]
     total = sum(variance for variance, _ in parts)
-    if total < 1e-24:
+    if total < ROUNDING:
         return Comparison(no_estimate("no interval: nothing varies", value), 1.0 if value == 0 else None, test)
     freedom = total**2 / sum(variance**2 / own for variance, own in parts)
     reach = float(student.ppf((1 + confidence) / 2, freedom)) * float(np.sqrt(total))

@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -199,6 +199,12 @@ def duration(seconds: float | None) -> str:
 def plural(value: int, one: str, many: str = "") -> str:
     """`plural(1, "cell")` -> "1 cell"; `plural(2, "class", "classes")` -> "2 classes"."""
     return f"{count(value)} {one if value == 1 else many or one + 's'}"
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """A table for a terminal: each line's texts, the columns as wide as their widest text."""
+    widths = [max(len(text) for text in column) for column in zip(*lines, strict=True)]
+    return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def join(names: list[str] | tuple[str, ...], last: str = "and") -> str:

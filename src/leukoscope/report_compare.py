@@ -142,16 +142,13 @@ def comparison_lines(found: Compared) -> list[str]:
     """The answer and a table for a terminal."""
     keys = [key for key in ("accuracy", "sensitivity", "specificity", "auc", "macro_sensitivity", "macro_auc")
             if key in shown_figures(found)]
-    header = ["", *(numbers.name_of(key) for key in keys), "rank", "parameters", "prediction"]
-    rows = [header]
+    rows = [["", *(numbers.name_of(key) for key in keys), "rank", "parameters", "prediction"]]
     for kind in in_order(found):
         cost = kind.get("cost") or {}
         rows.append([kind["name"], *(_said(key, kind["figures"][key]) for key in keys),
                      f"{kind['rank']['mean']:.1f}",
                      f"{cost['parameters'] / 1e6:.1f} M" if cost else "-",
                      f"{cost['prediction_ms']:.2g} ms" if cost.get("prediction_ms") else "-"])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     pairs = []
     for pair in found["pairs"]:
         test = _tested("accuracy", pair["tests"]["accuracy"])
@@ -159,7 +156,7 @@ def comparison_lines(found: Compared) -> list[str]:
         pairs.append(f"{pair['first']} minus {pair['second']}: {test['difference']} points{span}, "
                      f"{test['p'] or 'no test'}")
     once = trained_once(found)
-    return [*lines, "", *pairs, "", found["answer"], *([once] if once else []), *found.get("remarks", [])]
+    return [*pages.aligned(rows), "", *pairs, "", found["answer"], *([once] if once else []), *found.get("remarks", [])]
 
 
 def _said(key: str, estimate: Mapping[str, Any]) -> str:

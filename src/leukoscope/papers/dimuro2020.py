@@ -17,13 +17,13 @@ from ..errors import RecipeError
 from ..experiments import Outcome, run_experiment
 from ..files import write_json
 from ..manifest import read_manifest
-from ..pages import plural
+from ..pages import aligned, plural
 from ..recipe import Protocol, expand_variants, load_recipe, only_variants
 from ..report import write_study
 from ..runs import fresh_network
 from ..train import check_folder
 from ..train_prepare import select_cells, with_classes
-from .dimuro2020_tables import PUBLISHED_CURVES, answers, table_one, text_table
+from .dimuro2020_tables import PUBLISHED_CURVES, answers, table_one
 from .folders import whole_cells
 from .request import Request
 
@@ -57,7 +57,8 @@ def reproduce(request: Request) -> Outcome:
         tables, said = answers(folder, rows)
         write_json(folder / "study.json", study | {"tables": [*tables], "description": " ".join([*said, *remarks])})
         page = write_study(folder)
-        found = [line for table in tables for line in ("", table["title"], *text_table(table))]
+        found = [line for table in tables
+                 for line in ("", table["title"], *aligned([table["columns"], *table["rows"]]))]
         heading = f"protocol {protocol}, {scale} scale, {plural(count, 'repeat')}"
         lines += ["", heading, *found, "", *said, f"report: {page}"]
         metrics[protocol] = {row.name: {"accuracy": row.accuracy.to_dict(), "repeats": row.repeats,

@@ -84,13 +84,6 @@ def answers(folder: Path, rows: Sequence[Row]) -> tuple[list[dict[str, Any]], li
     return [{"title": title, "columns": columns, "rows": body, "note": note}], _sentences(gains, losses)
 
 
-def text_table(table: Mapping[str, Any]) -> list[str]:
-    """A table in lines of text, its columns aligned."""
-    lines = [table["columns"], *table["rows"]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table["columns"]))]
-    return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-
-
 def _gains(rows: Sequence[Row], clusters: np.ndarray | None) -> dict[Kind, tuple[Comparison, float | None]]:
     """Learned minus frozen at the same N, with p values corrected together."""
     by_kind = {row.kind: row for row in rows}

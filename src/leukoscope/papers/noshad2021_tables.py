@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..pages import aligned
 from ..stats import Estimate, difference
 
 PUBLISHED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
@@ -92,7 +93,7 @@ def _estimate(metrics: Mapping[str, Any], figure: str, names: Mapping[str, str])
         found = metrics["per_class"][names[side or "positive"]][key]
     else:
         found = metrics["overall"][figure]
-    return Estimate(*(found[name] for name in ("value", "low", "high", "method")))
+    return Estimate.from_dict(found)
 
 
 def shown(figure: str, value: float | None, interval: tuple[float | None, float | None] | None = None, *,
@@ -155,7 +156,5 @@ def text_lines(rows: Sequence[Row], protocols: Sequence[str]) -> list[str]:
         table = [_cells(row, protocols) for row in rows if row.part == part]
         if not table:
             continue
-        widths = [max(len(line[i]) for line in (columns, *table)) for i in range(len(columns))]
-        lines += [name, *("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-                          for line in (columns, *table)), ""]
+        lines += [name, *aligned([columns, *table]), ""]
     return lines

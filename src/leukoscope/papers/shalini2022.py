@@ -21,13 +21,14 @@ from ..errors import RecipeError
 from ..experiments import Outcome, run_experiment
 from ..experiments_compare import compare_runs
 from ..manifest import read_manifest
+from ..pages import aligned
 from ..recipe import Protocol, Recipe, expand_variants, load_recipe, only_variants
 from ..runs import fresh_network
 from ..train import check_folder
 from ..train_prepare import select_cells, with_classes
 from .folders import two_classes, whole_cells
 from .request import Request
-from .shalini2022_tables import against_own, inflation_table, published_figures, table_two, text_table
+from .shalini2022_tables import against_own, inflation_table, published_figures, table_two
 
 RECIPE = "shalini2022"
 MORE = 1.25
@@ -82,7 +83,8 @@ def _compared(folder: Path, names: Sequence[str], count: int, protocol: Protocol
                          "scale", "description": " ".join([against_own(found), *task.remarks]), "tables": tables}
 
     said, found = compare_runs(runs, folder, published=published_figures(), more=more)
-    shown = [line for table in found["tables"] for line in (table["title"], *text_table(table), table["note"], "")]
+    shown = [line for table in found["tables"]
+             for line in (table["title"], *aligned([table["columns"], *table["rows"]]), table["note"], "")]
     return [*shown, *said[:-1], against_own(found), said[-1]], found
 
 

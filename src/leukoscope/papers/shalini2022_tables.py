@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..compare import LEVEL
 from ..pages import join, percent
 from ..report_study import p_of, points
 from ..stats import Estimate, difference, holm, mcnemar_p, wilson
@@ -18,7 +19,6 @@ MATRICES: Mapping[str, tuple[int, int, int, int]] = {
 prints no matrix and no size of its test part: these are the fewest images that give its thirty figures, and only
 multiples of them do."""
 OWN = "resnet50"
-LEVEL = 0.05
 FIGURES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
 NAMES = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV",
          "npv": "NPV"}
@@ -89,19 +89,12 @@ def inflation_table(clean: Mapping[str, Any], paper: Mapping[str, Any]) -> dict[
         if ours is None:
             continue
         theirs = kind["figures"]["accuracy"]
-        more = difference(_estimate(theirs), _estimate(ours))
+        more = difference(Estimate.from_dict(theirs), Estimate.from_dict(ours))
         span = "" if more.low is None else f" ({points(more.low)} to {points(more.high)})"
         rows.append([kind["name"], in_percent(theirs), in_percent(ours), f"{points(more.value)}{span}"])
     return {"title": "What the paper’s protocol adds", "rows": rows,
             "columns": ["network", "accuracy, paper’s protocol", "clean protocol", "difference, points"],
             "note": "The two protocols test different images, so the difference is not paired and its interval wide."}
-
-
-def text_table(table: Mapping[str, Any]) -> list[str]:
-    """A table of text for a terminal."""
-    lines = [table["columns"], *table["rows"]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table["columns"]))]
-    return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def in_percent(estimate: Mapping[str, Any]) -> str:
@@ -129,9 +122,5 @@ def against_own(found: Mapping[str, Any]) -> str:
         said[key].append(f"{other} ({points(ahead)} points, {p_of(test['holm']) or 'no test'})")
     parts = [f"{key} {join(names)}" for key, names in said.items() if names]
     return f"Is ResNet-50 better than the others here? By accuracy it is {join(parts)}."
-
-
-def _estimate(found: Mapping[str, Any]) -> Estimate:
-    return Estimate(*(found[name] for name in ("value", "low", "high", "method")))
 
 

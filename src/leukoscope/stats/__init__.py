@@ -24,7 +24,7 @@ from .bootstrap import (
     jeffreys_units,
     percentile_interval,
 )
-from .estimate import Comparison, Estimate, check_confidence, no_estimate, number_clusters
+from .estimate import ROUNDING, Comparison, Estimate, check_confidence, no_estimate, number_clusters
 from .paired import holm, mcnemar, mcnemar_p, paired_difference
 from .ranking import PseudoUnits, Ranking, rank_cells, ranking_units, weighted_areas
 from .rates import cluster_rate, design_effect, difference, exact, wilson
@@ -42,6 +42,7 @@ from .several import (
 __all__ = [
     "DELONG",
     "PERFECT",
+    "ROUNDING",
     "WIDENED",
     "Comparison",
     "Estimate",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import LeukoscopeError
+
+ROUNDING = 1e-24
+"""Variances below it are those of rounding: nothing varies."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,12 @@ class Estimate:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Estimate:
+        """What `to_dict` gave, as metrics.json holds it."""
+        return cls(found["value"], found["low"], found["high"], found["method"], found.get("count"),
+                   found.get("total"))
 
     def complement(self) -> Estimate:
         """The same for one minus the figure: specificity to false-positive rate."""

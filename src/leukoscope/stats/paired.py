@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from ..errors import LeukoscopeError
 from .estimate import (
+    ROUNDING,
     Comparison,
     Estimate,
     check_confidence,
@@ -24,8 +25,6 @@ from .estimate import (
 from .rates import wilson_bounds
 
 FEW_DISCORDANT = 25
-_ROUNDING = 1e-24
-"""Variances below it are those of rounding."""
 
 
 def mcnemar_p(first_only: int, second_only: int) -> tuple[float, str]:
@@ -78,7 +77,7 @@ def paired_difference(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " 
         reason = "one cluster only" if count == 1 else "no cell was judged differently"
         return Comparison(no_estimate(f"no interval: {reason}", mean), None if change.any() else 1.0, "t by cluster")
     error = math.sqrt(count / (count - 1) * float((sums**2).sum())) / change.size
-    if error**2 < _ROUNDING:
+    if error**2 < ROUNDING:
         return Comparison(no_estimate("no interval: the clusters do not vary", mean), None, "t by cluster")
     reach = -float(student.ppf(half, count - 1)) * error
     low, high = max(mean - reach, -1.0), min(mean + reach, 1.0)

@@ -14,11 +14,8 @@ from scipy.special import ndtri
 from scipy.stats import t as student
 
 from ..errors import LeukoscopeError
-from .estimate import Comparison, Estimate, check_confidence, check_same_length, no_estimate, number_clusters
+from .estimate import ROUNDING, Comparison, Estimate, check_confidence, check_same_length, no_estimate, number_clusters
 from .rates import wilson_bounds
-
-_ROUNDING = 1e-24
-"""Variances below it are those of rounding: the clusters do not vary."""
 
 
 def repeated_rate(right: Bool[np.ndarray, "repeats n"], clusters: Shaped[np.ndarray, " n"] | None = None,
@@ -71,7 +68,7 @@ def between_kinds(first: Float[np.ndarray, " r"], second: Float[np.ndarray, " s"
     several = [one for one in (first, second) if len(one) > 1]
     if not several:
         return [(0.0, 1.0)]
-    found = [(variance if variance > _ROUNDING else 0.0, len(one)) for one in several
+    found = [(variance if variance > ROUNDING else 0.0, len(one)) for one in several
              for variance in [float(np.var(one, ddof=1))]]
     if len(several) == 2:
         return [(variance / count, count - 1.0) for variance, count in found]
@@ -93,14 +90,14 @@ def _over_cells(values: np.ndarray, clusters: np.ndarray | None) -> tuple[float,
                               "test on several subjects")
     sums = np.bincount(numbers, values - values.mean(), count)
     variance = count / (count - 1) * float((sums**2).sum()) / values.size**2
-    return variance if variance > _ROUNDING else 0.0, count - 1.0
+    return variance if variance > ROUNDING else 0.0, count - 1.0
 
 
 def _between(right: np.ndarray) -> tuple[float, float]:
     """(variance of the mean over repeats, degrees of freedom); nothing with one repeat."""
     repeats = len(right)
     variance = 0.0 if repeats == 1 else float(right.mean(1).var(ddof=1)) / repeats
-    return variance if variance > _ROUNDING else 0.0, max(repeats - 1.0, 1.0)
+    return variance if variance > ROUNDING else 0.0, max(repeats - 1.0, 1.0)
 
 
 def _added(parts: list[tuple[float, float]]) -> tuple[float, float]:
