@@ -27,7 +27,7 @@ from leukoscope.phantom import render_field
 from leukoscope.smear import find_leukocytes
 from leukoscope.smear.evaluate import FieldScore, Truth, score_field, summarise
 from leukoscope.smear.network import Outliner
-from leukoscope.smear.stain import otsu
+from leukoscope.stain import otsu
 
 STAINED = 0.06
 """Red + green - 2 x blue density above which a place is stained as leukocytes are."""

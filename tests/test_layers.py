@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
 LAYERS = {
     0: {"errors", "files", "recipe", "manifest", "images", "stats"},
     1: {"datasets", "phantom", "duplicates", "splits", "leaks", "audit", "cells", "augment", "models", "runs",
-        "spikes", "pca", "stages", "copies", "optics"},
+        "spikes", "pca", "stages", "copies", "optics", "stain", "frame"},
     2: {"train", "predict", "evaluate", "explain", "compare", "bundle", "model", "smear"},
     3: {"figures", "pages", "report", "audit_page", "audit_figures", "experiments", "demo", "papers", "console", "cli"},
 }

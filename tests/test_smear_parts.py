@@ -23,7 +23,7 @@ from leukoscope.smear.measure import count_lobes, measure, shape
 from leukoscope.smear.outline import outline_cells, separate
 from leukoscope.smear.scale import measure_red_cells
 from leukoscope.smear.source import ArrayField
-from leukoscope.smear.stain import optical_density, otsu, white_point
+from leukoscope.stain import optical_density, otsu, white_point
 
 
 def disc(x: float, y: float, radius: float, size: int = 200) -> np.ndarray:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Integer, UInt8
+from jaxtyping import Bool, Float32, Float64, Integer, UInt8
 
 from . import augment_kernels as kernels
+from .augment_draws import uniform
+from .augment_light import Light, draw_light
 from .recipe import Augment
 
 Cells = UInt8[np.ndarray, "cells size size 3"]
@@ -34,7 +36,7 @@ class Changes:
 
     matrices: from output to input pixel coordinates (x, y, 1). colours: applied to (R, G, B). pivots: times the mean
     luma of the cell (before geometry), added to each channel, so that contrast turns about the cell's own mean.
-    moves, recolours: whether any cell needs the geometric or the colour step.
+    moves, recolours: whether any cell needs the geometric or the colour step. light: what comes before both, or None.
     """
 
     matrices: Float32[np.ndarray, "cells 2 3"]
@@ -42,6 +44,7 @@ class Changes:
     pivots: Float32[np.ndarray, " cells"]
     moves: bool
     recolours: bool
+    light: Light | None = None
 
 
 def sample_changes(
@@ -57,6 +60,7 @@ def sample_changes(
         matrices=matrices, colours=colours, pivots=pivots,
         moves=any(steps[name] for name in ("rotation", "shear", "shift", "zoom", "flip_horizontal", "flip_vertical")),
         recolours=any(steps[name] for name in ("brightness", "contrast", "saturation", "hue")),
+        light=draw_light(augment, seed=seed, epoch=epoch, cells=cells),
     )
 
 
@@ -65,7 +69,7 @@ def draw_changes(augment: Augment, *, seed: int, epoch: int,
     """What is drawn for each cell, by name: angles in degrees, shifts as shares of the side, factors of zoom,
     brightness, contrast and saturation, hue as a share of the circle, whether it is flipped. `geometry` and `colour`
     take them."""
-    draw = dict(zip(_DRAWS, _uniform(seed, epoch, cells, len(_DRAWS)), strict=True))
+    draw = dict(zip(_DRAWS, uniform((seed, epoch), cells, len(_DRAWS)), strict=True))
     spread = {name: 2 * value - 1 for name, value in draw.items()}
     return {
         "rotation": augment.rotation * spread["rotation"],
@@ -131,7 +135,8 @@ def colour(
 
 
 def augment_cpu(pixels: Cells, changes: Changes, mean: Triple, std: Triple) -> Inputs:
-    """Change, clip to [0, 255] and normalise: (value / 255 - mean) / std. One thread; releases the GIL.
+    """Change but for the light, clip to [0, 255] and normalise: (value / 255 - mean) / std. One thread; releases the
+    GIL.
 
     Bilinear weights are whole 1/8191ths, so a value may differ from exact arithmetic by 0.1 grey level.
     """
@@ -155,7 +160,7 @@ def augment_cpu(pixels: Cells, changes: Changes, mean: Triple, std: Triple) -> I
 
 
 def changed_pixels(pixels: Cells, changes: Changes) -> Cells:
-    """The changed cells as pixels again, rounded to whole grey levels."""
+    """The changed cells (but for the light) as pixels again, rounded to whole grey levels."""
     planes = augment_cpu(pixels, changes, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     return np.ascontiguousarray(np.moveaxis(np.rint(planes * 255), 1, -1).astype(np.uint8))
 
@@ -186,23 +191,6 @@ def augment_torch(
         images = sum(colours[:, :, c] * images[:, c:c + 1] for c in range(3)) + biases
         images = images.clamp(0, 255)
     return images * scale + offset
-
-
-def _uniform(seed: int, epoch: int, cells: np.ndarray, draws: int) -> Float[np.ndarray, "draws cells"]:
-    """Counter-based draws in [0, 1): SplitMix64's mixing (Steele, Lea and Flood 2014) of seed, epoch, cell and draw."""
-    key = np.zeros(1, np.uint64)
-    for part in (seed, epoch):
-        key = _mixed(key + np.array([part % 2**64], np.uint64))
-    keys = _mixed(key + np.asarray(cells).astype(np.int64).view(np.uint64))
-    counters = np.arange(1, draws + 1, dtype=np.uint64)[:, None]
-    return (_mixed(keys[None] + counters) >> np.uint64(11)) * 2.0**-53
-
-
-def _mixed(values: np.ndarray) -> np.ndarray:
-    values = values * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 def _check(changes: Changes, pixels: np.ndarray) -> None:

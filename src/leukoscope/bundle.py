@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -39,12 +39,12 @@ MOST_BYTES = 2 * 2**30
 class Description(BaseModel):
     """What bundle.json says.
 
-    crop, size, smaller: how a cell is cut and resized before the graph (px; see recipes.md). micrometres: side of a
-    pixel of the images it was trained on, or None. temperature: as in the graph. coverage, radius: of the conformal
-    set, classes of at least 1 - radius; least_energy: below it a cell is unlike those of training, which `rejected` of
-    the validation cells are. None where there were no validation cells. threshold: probability from which the positive
-    class is called, at the sensitivity that the run aimed at. trained: facts of the training; metrics: of its test
-    part.
+    frame, crop, size, smaller: how a cell is framed, cut and resized before the graph (px; see recipes.md).
+    micrometres: side of a pixel of the images it was trained on, or None. temperature: as in the graph. coverage,
+    radius: of the conformal set, classes of at least 1 - radius; least_energy: below it a cell is unlike those of
+    training, which `rejected` of the validation cells are. None where there were no validation cells. threshold:
+    probability from which the positive class is called, at the sensitivity that the run aimed at. trained: facts of
+    the training; metrics: of its test part.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +55,7 @@ class Description(BaseModel):
     title: str
     classes: tuple[str, ...] = Field(min_length=2)
     positive: str
+    frame: Literal["image", "light", "cell"]
     crop: int = Field(ge=0)
     size: int = Field(ge=8, le=1024)
     smaller: str

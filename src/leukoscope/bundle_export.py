@@ -19,6 +19,7 @@ from .bundle import write_bundle
 from .bundle_calibration import REJECTED, Calibration, calibrate
 from .bundle_card import model_card
 from .bundle_graph import CellGraph, export_graph
+from .bundle_half import half_graph, half_weights, round_weights
 from .cells import pack_cells
 from .errors import BundleError, RunError
 from .evaluate import evaluate
@@ -43,16 +44,19 @@ class Judged:
 
 
 def export_run(run: Run, out: Path, *, fold: int = 0, coverage: float = 0.95, micrometres: float | None = None,
-               licence: str = "not stated", on_progress: OnProgress | None = None) -> dict[str, Any]:
+               licence: str = "not stated", half: bool = False,
+               on_progress: OnProgress | None = None) -> dict[str, Any]:
     """Write one fold of a run as a bundle (see `bundle.write_bundle`); gives what the command prints.
 
     coverage: of the conformal sets; micrometres: side of a pixel of the run's images, where it is known; licence: of
-    the weights. The fold's validation and test cells are read once more. Raises BundleError, and RunError where the run
-    is not finished; ImageError where its images are gone.
+    the weights; half: keep them in float16, rounded. The fold's validation and test cells are read once more. Raises
+    BundleError, and RunError where the run is not finished; ImageError where its images are gone.
     """
     check_finished(run)
     _check(out, coverage, micrometres)
     network, stages = load_network(run, fold)
+    if half:
+        round_weights(network)
     size, preprocess = run.recipe.preprocess.size, run.recipe.preprocess
     plain = CellGraph(network, stages, 1.0)
     validated = _judge(run, plain, fold, "validation", on_progress)
@@ -62,18 +66,20 @@ def export_run(run: Run, out: Path, *, fold: int = 0, coverage: float = 0.95, mi
     metrics = _metrics(run, tested, found.temperature)
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "model.onnx"
-        export_graph(graph, size, file)
-        content = file.read_bytes()
+        export_graph(graph, size, file, fold=not half)
+        content = half_graph(file.read_bytes()) if half else file.read_bytes()
+    weights = half_weights(network) if half else (run.fold_folder(fold) / "weights.safetensors").read_bytes()
     description = {
         "leukoscope": __version__, "name": run.recipe.name, "title": run.recipe.title, "classes": run.classes,
-        "positive": run.recipe.data.positive, "crop": preprocess.crop, "size": size, "smaller": preprocess.smaller,
+        "positive": run.recipe.data.positive, "frame": preprocess.frame, "crop": preprocess.crop, "size": size,
+        "smaller": preprocess.smaller,
         "micrometres": micrometres, "temperature": found.temperature,
         "coverage": None if found.radius is None else coverage, "radius": found.radius,
         "least_energy": found.least_energy, "rejected": None if found.least_energy is None else REJECTED,
         "threshold": _threshold(run, validated, found), "licence": licence, "trained": _trained(run, fold, validated),
         "metrics": metrics}
     write_bundle(out, description, {
-        "model.onnx": content, "weights.safetensors": (run.fold_folder(fold) / "weights.safetensors").read_bytes(),
+        "model.onnx": content, "weights.safetensors": weights,
         "recipe.toml": (run.folder / "recipe.toml").read_bytes(), "golden.npz": _golden(graph, size),
         "MODEL_CARD.md": model_card(description).encode()})
     return description

@@ -80,9 +80,9 @@ def _edges(grey: UInt8[Tensor, "b size size"], edges: Edges) -> UInt8[Tensor, "b
     return (found / torch.where(most > 0, most, torch.ones_like(most)) * 255).round().to(torch.uint8)
 
 
-def export_graph(graph: CellGraph, size: int, path: Path) -> None:
-    """Write the graph as ONNX, for any number of cells at once; weights inside the file. BundleError where ONNX has
-    no such operations."""
+def export_graph(graph: CellGraph, size: int, path: Path, *, fold: bool = True) -> None:
+    """Write the graph as ONNX, for any number of cells at once; weights inside the file. fold: let the exporter fold
+    normalisation into convolutions, which changes their weights. BundleError where ONNX has no such operations."""
     example = (torch.zeros(2, size, size, 3, dtype=torch.uint8),)
     quiet: Any = logging.getLogger("torch.onnx")
     level = quiet.level
@@ -91,9 +91,24 @@ def export_graph(graph: CellGraph, size: int, path: Path) -> None:
         quiet.setLevel(logging.ERROR)
         try:
             torch.onnx.export(graph, example, str(path), input_names=[INPUT], output_names=list(OUTPUTS), dynamo=True,
-                              dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False, verbose=False)
+                              dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False, verbose=False,
+                              optimize=fold)
         except Exception as error:  # the exporter's, of many classes
             raise BundleError(f"this network cannot be written as ONNX ({str(error).strip().splitlines()[0][:160]})",
                               "predict with the run itself, or take another network") from error
         finally:
             quiet.setLevel(level)
+    _without_traces(path)
+
+
+def _without_traces(path: Path) -> None:
+    """Take out what the exporter notes of the source: lines of code, and paths of this machine."""
+    import onnx
+
+    model = onnx.load(path)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input,
+                 *model.graph.output, *model.graph.initializer, *model.functions,
+                 *(node for function in model.functions for node in function.node)):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Float32, Int64, Integer, UInt8
 
 from .augment import Changes, augment_cpu, augment_torch, changed_pixels, sample_changes
+from .augment_light import relight
 from .cells_file import PackedCells
 from .cells_pack import usable_cores
 from .recipe import Augment
@@ -120,6 +121,7 @@ class CellBatches:
         rows = self.rows[order]
         pixels = np.ascontiguousarray(self.packed.pixels[rows])
         changes = sample_changes(self.augment, seed=self.seed, epoch=epoch, cells=cells, size=pixels.shape[1])
+        pixels = relight(pixels, changes.light)
         labels, numbers = torch.from_numpy(self.labels[order]), torch.from_numpy(rows)
         if self.stages.plain and self.device.type == "cpu":
             images = torch.from_numpy(augment_cpu(pixels, changes, self.stages.mean, self.stages.std))

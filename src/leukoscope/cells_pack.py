@@ -20,7 +20,8 @@ import polars as pl
 
 from .cells_file import HEADER_BYTES, Damaged, PackedCells, cache_path, cached_cells
 from .errors import ImageError, ManifestError
-from .images import Pixels, crop_centre, cut_cell, read_image, resize
+from .frame import FRAMING, shaped
+from .images import Pixels, cut_cell, read_image
 from .manifest import BOX
 from .recipe import Preprocess
 
@@ -80,7 +81,8 @@ def _key(rows: list[dict[str, Any]], preprocess: Preprocess) -> str:
     """Over all that the packed pixels depend on. No file is read: the time of the last change of a file's content or
     entry (ctime) cannot be set back by copying tools, as the time of its last writing can."""
     refuse = " refuse" if preprocess.smaller == "refuse" and preprocess.crop else ""
-    digest = hashlib.sha256(_VERSION + f"{preprocess.crop} {preprocess.size}{refuse}\n".encode())
+    framed = f" {preprocess.frame} {FRAMING}" if preprocess.frame != "image" else ""
+    digest = hashlib.sha256(_VERSION + f"{preprocess.crop} {preprocess.size}{refuse}{framed}\n".encode())
     states: dict[str, list[Any]] = {}
     for row in rows:
         image = row["image"]
@@ -157,8 +159,7 @@ def _decode(rows: list[dict[str, Any]], numbers: list[int], preprocess: Preproce
             whole = cut_cell(image, rows[number])
             if preprocess.smaller == "refuse" and min(whole.shape[:2]) < preprocess.crop:
                 raise _too_small(rows[number], whole, preprocess.crop)
-            cell = crop_centre(whole, preprocess.crop)
-            outcomes.append((number, resize(cell, preprocess.size)))
+            outcomes.append((number, shaped(whole, preprocess)))
         except ImageError as error:
             outcomes.append((number, _damage(rows[number], error)))
     return outcomes

@@ -26,6 +26,7 @@ def export(
     coverage: Annotated[float, typer.Option(help="Of the conformal sets that say what is unsure.")] = 0.95,
     micrometres: Annotated[float | None, typer.Option(help="Side of a pixel of the run's images, if known.")] = None,
     licence: Annotated[str, typer.Option(help="Of the weights, for the model card.")] = "not stated",
+    half: Annotated[bool, typer.Option("--half", help="Keep weights in half the bytes, rounded to float16.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make a bundle of a run: weights, graph, calibration, figures and model card, for prediction anywhere."""
@@ -34,7 +35,7 @@ def export(
 
     with console.progress("reading cells", quiet=as_json) as on_progress:
         told = export_run(Run(run), out, fold=fold, coverage=coverage, micrometres=micrometres, licence=licence,
-                          on_progress=on_progress)
+                          half=half, on_progress=on_progress)
     if as_json:
         console.emit(told)
         return

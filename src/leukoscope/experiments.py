@@ -25,7 +25,7 @@ from .figures import feature_map_sheet, save_png
 from .figures_pca import components_sheet, reconstruction_sheet, variance_curve
 from .figures_pipeline import pipeline_strip
 from .files import read_json, write_json
-from .images import crop_centre, resize
+from .frame import shaped
 from .manifest import write_manifest, write_table
 from .predict import feature_maps, input_steps, mean_over_folds, predict_run
 from .recipe import Recipe, expand_variants
@@ -160,7 +160,7 @@ def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0) -> Path:
     pixels = cell_pixels(run, cell)
     path = out / f"{_file_name(cell)}.png"
     preprocess = run.recipe.preprocess
-    shown = resize(crop_centre(pixels, preprocess.crop), preprocess.size)
+    shown = shaped(pixels, preprocess)
     save_png(feature_map_sheet(feature_maps(run, fold, pixels), shown), path)
     return path
 
@@ -188,7 +188,7 @@ def draw_input(run: Run, cell: str, out: Path, *, fold: int = 0) -> None:
 def _input_before_components(run: Run, stages: Stages, cell: str) -> np.ndarray:
     """(size, size) input of one cell before it is projected."""
     preprocess = run.recipe.preprocess
-    pixels = resize(crop_centre(cell_pixels(run, cell), preprocess.crop), preprocess.size)
+    pixels = shaped(cell_pixels(run, cell), preprocess)
     return stages.flat(torch.from_numpy(stages.levels(pixels[None]))).view(preprocess.size, preprocess.size).numpy()
 
 

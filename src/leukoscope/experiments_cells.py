@@ -12,7 +12,8 @@ from .copies import copies_table, copy_numbers
 from .errors import LeukoscopeError
 from .figures import save_png
 from .figures_copies import CopiedCell, copies_sheet
-from .images import crop_centre, read_cell, read_image, resize
+from .frame import shaped
+from .images import read_cell, read_image
 from .runs import Run
 
 COPIED, COPIES = 3, 6
@@ -50,7 +51,7 @@ def draw_copies(run: Run) -> None:
 
 def _copied(run: Run, cell: str, originals: pl.DataFrame, done: pl.DataFrame) -> CopiedCell:
     preprocess = run.recipe.preprocess
-    pixels = resize(crop_centre(cell_pixels(run, cell), preprocess.crop), preprocess.size)
+    pixels = shaped(cell_pixels(run, cell), preprocess)
     some = done.head(COPIES)
     _, numbers = copy_numbers(originals["cell_id"].to_list(), some)
     changes = sample_changes(run.recipe.augment, seed=run.recipe.seed, epoch=0, cells=numbers, size=len(pixels))

@@ -21,7 +21,8 @@ from .figures import save_png
 from .figures_optics import Seen, optics_history, optics_sheet, seen_strip
 from .figures_optics_sheet import build_sheet
 from .files import atomic_path, write_json, write_text
-from .images import crop_centre, resize
+from .frame import shaped
+from .images import resize
 from .optics_layer import COLOURS, Microscope, microscope_of
 from .optics_state import OpticsState, state_of
 from .pages import figure_style
@@ -226,7 +227,7 @@ def _write_tiff(values: np.ndarray, path: Path, pixel: float) -> None:
 
 def _cropped(run: Run, cell: str) -> np.ndarray:
     preprocess = run.recipe.preprocess
-    return resize(crop_centre(cell_pixels(run, cell), preprocess.crop), preprocess.size)
+    return shaped(cell_pixels(run, cell), preprocess)
 
 
 def _at_scale(run: Run, pixels: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from .errors import LeukoscopeError
-from .images import crop_centre, resize
+from .frame import shaped
 from .models import Units
 from .optics_layer import microscope_of
 from .runs import Run, load_network
@@ -70,7 +70,7 @@ def explain(run: Run, fold: int, pixels: UInt8[np.ndarray, "h w 3"], *, target: 
     module, stages = load_network(run, fold)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     module = module.to(device)
-    cell = resize(crop_centre(pixels, run.recipe.preprocess.crop), run.recipe.preprocess.size)
+    cell = shaped(pixels, run.recipe.preprocess)
     image = network_input(stages, cell[None], device)
     with torch.inference_mode():
         found = torch.softmax(module(image).cpu().double(), 1)[0].numpy()

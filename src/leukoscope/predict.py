@@ -16,7 +16,7 @@ from .cells import CellBatches, PackedCells, pack_cells
 from .copies import without_copies
 from .duplicates import fingerprint_pixels
 from .errors import ManifestError
-from .images import crop_centre, resize
+from .frame import shaped
 from .leaks import Verdict
 from .manifest import make_manifest
 from .runs import Run, check_finished, load_network
@@ -116,7 +116,7 @@ def feature_maps(run: Run, fold: int, pixels: np.ndarray) -> dict[str, np.ndarra
     """
     preprocess = run.recipe.preprocess
     module, stages = load_network(run, fold)
-    cell = resize(crop_centre(pixels, preprocess.crop), preprocess.size)
+    cell = shaped(pixels, preprocess)
     image = stages.encode(torch.from_numpy(stages.levels(cell[None])))
     with torch.inference_mode():
         maps = module.unit_maps(image)
@@ -143,7 +143,7 @@ def input_steps(run: Run, fold: int, pixels: np.ndarray) -> InputSteps:
     """The steps of a run whose input is edges, for one cell: uint8 (h, w, 3) as it is in the manifest."""
     recipe = run.recipe
     _, stages = load_network(run, fold)
-    cell = resize(crop_centre(pixels, recipe.preprocess.crop), recipe.preprocess.size)
+    cell = shaped(pixels, recipe.preprocess)
     grey = grey_levels(cell[None])
     edges, spikes = recipe.edges, recipe.edges.spikes
     bank = gabor_bank(edges.window, edges.wavelength, edges.sigma, edges.gamma, edges.orientations)

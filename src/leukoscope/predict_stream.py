@@ -24,7 +24,7 @@ from .bundle_calibration import conformal_sets
 from .cells_pack import usable_cores
 from .errors import ImageError, LeukoscopeError
 from .files import atomic_path, read_json, write_json
-from .images import crop_centre, resize
+from .frame import shaped
 from .manifest import write_table
 from .predict_sources import Source, digest_of, list_sources
 
@@ -138,7 +138,7 @@ def prepared(pixels: np.ndarray, told: Description) -> np.ndarray:
     if told.crop and told.smaller == "refuse" and min(pixels.shape[:2]) < told.crop:
         raise LeukoscopeError(f"{pixels.shape[1]} x {pixels.shape[0]} px, and cells of {told.crop} px are wanted",
                               "give larger images")
-    return resize(crop_centre(pixels, told.crop), told.size)
+    return shaped(pixels, told)
 
 
 def _batches(sources: Sequence[Source], told: Description) -> Iterator[tuple[list[int], np.ndarray, dict[int, str]]]:

@@ -43,7 +43,11 @@ class Data(Section):
 class Preprocess(Section):
     """From a decoded cell to the network's input.
 
-    crop: side in px of the centred square that is kept before resizing; 0 keeps the whole cell.
+    frame: "image" keeps the image as it is; "light" brings its background to one white; "cell" also
+        finds the cell nearest to its middle and brings it to one scale, by its own pixels (frame.py), so that cells of
+        other laboratories look alike.
+    crop: side in px of the centred square that is kept before resizing; 0 keeps the whole cell. Not with a cell's
+        frame.
     smaller: what happens to a cell that is smaller than the crop: "keep" takes it whole, "refuse" calls it damaged.
     size: side in px of the square input.
     input: what the network sees: "colour", "grey", or "edges" (see Edges); the last two in three equal channels.
@@ -53,12 +57,19 @@ class Preprocess(Section):
         values in [0, 1].
     """
 
+    frame: Literal["image", "light", "cell"] = "image"
     crop: Annotated[int, Field(ge=0, le=8192)] = 0
     smaller: Literal["keep", "refuse"] = "keep"
     size: Annotated[int, Field(ge=8, le=1024)] = 70
     input: Literal["colour", "grey", "edges"] = "colour"
     blur: Annotated[float, Field(ge=0, le=20)] = 0.0
     normalise: Literal["channel", "image", "none"] = "channel"
+
+    @model_validator(mode="after")
+    def _one_cut(self) -> Preprocess:
+        if self.frame == "cell" and self.crop:
+            raise ValueError("crop: a cell's frame cuts already; set crop = 0, or frame = 'image'")
+        return self
 
 
 class Edges(Section):
@@ -104,6 +115,13 @@ class Augment(Section):
     Geometry (all in one resampling): rotation, shear in degrees (uniform in +-), shift as a share of the side
     (uniform in +-), zoom as a share (scale uniform in 1 +- zoom), flips with probability one half each.
     Colour: brightness, contrast, saturation as shares (factor uniform in 1 +- value), hue as a share of the circle.
+    Stain: the optical density is scaled by 1 +- stain, and its three channels are mixed by a matrix whose diagonal is
+        uniform in 1 +- stain_hue and whose other values are in +- half of it.
+    Light: each channel is scaled by 1 +- light.
+    Camera: half of the cells are blurred by up to `defocus` px (standard deviation of the input), all get noise of up
+        to `noise` grey levels, half are compressed as JPEG of a quality from `jpeg` (0: none) to 95.
+    surround: with this probability all becomes white outside of a rectangle about the middle, each side of which is
+        0.55 to 1 of the image's, as where a cell was cut out narrowly.
     copies: label -> cells of the class after changed copies are added to its cells once and for all (or cells left
         out, drawn by the seed); then nothing is changed anew. `split.copies` says where they may stand.
     anew: true keeps no copies: an epoch shows each cell as often as itself and its copies would, changed anew each
@@ -120,6 +138,13 @@ class Augment(Section):
     contrast: Fraction = 0.0
     saturation: Fraction = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    stain: Fraction = 0.0
+    stain_hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    light: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    defocus: Annotated[float, Field(ge=0, le=20)] = 0.0
+    noise: Annotated[float, Field(ge=0, le=64)] = 0.0
+    jpeg: Annotated[int, Field(ge=0, le=95)] = 0
+    surround: Annotated[float, Field(ge=0, le=1)] = 0.0
     copies: dict[str, Annotated[int, Field(ge=1)]] = {}
     anew: bool = False
 
@@ -127,6 +152,11 @@ class Augment(Section):
     def changes(self) -> bool:
         """Whether any step is switched on."""
         return any(value for name, value in self.model_dump().items() if name not in ("copies", "anew"))
+
+    @property
+    def relights(self) -> bool:
+        """Whether stain, light, camera or surround are changed."""
+        return any((self.stain, self.stain_hue, self.light, self.defocus, self.noise, self.jpeg, self.surround))
 
     @property
     def each_epoch(self) -> bool:
@@ -137,6 +167,9 @@ class Augment(Section):
     def _copies_differ(self) -> Augment:
         if self.copies and not self.changes:
             raise ValueError("copies: every step of augment is off, so copies would equal their originals")
+        if self.copies and self.relights and not self.anew:
+            raise ValueError("copies: stain, light and camera are changed anew in each epoch only; set anew = true, or "
+                             "these steps to 0")
         return self
 
 

@@ -17,7 +17,7 @@ from .units import network_names
 CLASSES = 2
 USUAL = 224
 """Side in px at which costs are stated, where a network takes it and was not made for another."""
-_MADE_FOR = {"wbcsnet2": 70, "wbcsnet": 70, "lenet5": 32, "resnet31": 100}
+_MADE_FOR = {"wbcsnet2": 70, "wbcsnet": 70, "lenet5": 32, "resnet31": 100, "resnet12": 96}
 
 WORTH_KNOWING: Mapping[str, str] = {
     "wbcsnet2": "almotairi2020: the paper's own",
@@ -25,6 +25,7 @@ WORTH_KNOWING: Mapping[str, str] = {
     "lenet5": "almotairi2020: compared with",
     "alexnet": "almotairi2020: compared with",
     "resnet31": "noshad2021: the paper's own, 31 convolutions",
+    "resnet12": "of the model that comes with the package: small, made for processors",
     "resnet50": "shalini2022: the paper's own",
     "googlenet": "shalini2022: compared with",
     "resnet101": "shalini2022: compared with",

@@ -4,7 +4,6 @@
     field.py      what is found: data only
     survey.py     a first look: white point, scale, is it a smear
     scale.py      the scale, from the red cells
-    stain.py      white point and optical density
     grid.py       the working grid and its tiles
     network.py    which pixels are nucleus and cell; fit.py trains it
     outline.py    which pixels are one cell

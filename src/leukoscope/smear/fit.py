@@ -26,8 +26,8 @@ from ..datasets import bccd
 from ..files import atomic_path
 from ..images import read_image
 from ..phantom import render_field
+from ..stain import optical_density, white_point
 from .network import Outliner
-from .stain import optical_density, white_point
 
 SIDE = 112
 """px of a crop: two cells that touch."""

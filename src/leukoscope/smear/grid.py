@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
+from ..stain import optical_density
 from .network import REACH, STRIDE
 from .source import FieldSource
-from .stain import optical_density
 
 WORKING = 0.25
 """um: what a pixel of the grid is made to be, within a factor of 1.5."""

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from ..stain import optical_density, white_point
 from .field import FoundCell, Scale
 from .scale import FEWEST, RED_CELL, RedCells, is_chromatin, measure_red_cells
 from .source import FieldSource
-from .stain import optical_density, white_point
 
 COARSEST = 0.75
 """um a pixel: above it a red cell has fewer than ten pixels across, and a leukocyte cannot be outlined."""
