@@ -94,10 +94,11 @@ def test_a_run_as_half_a_bundle(tmp_path, monkeypatch):
                          split={"kind": "holdout", "test": 0.3, "validation": 0.3})
     run = train_on_cpu(chosen, cells, tmp_path / "run")
     for half in (False, True):
-        export_run(run, tmp_path / str(half), half=half)
+        export_run(run, tmp_path / str(half), half=half, notes=["Never shown a blast."])
     whole, halved = (open_bundle(tmp_path / name) for name in ("False", "True"))
     assert len(halved.parts["weights.safetensors"]) < 0.75 * len(whole.parts["weights.safetensors"])
     assert halved.description.frame == "light"
+    assert "- Never shown a blast." in halved.parts["MODEL_CARD.md"].decode()
     pixels = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
     assert np.abs(whole.probabilities(pixels)[0] - halved.probabilities(pixels)[0]).max() < 0.01
 

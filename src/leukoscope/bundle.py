@@ -43,8 +43,8 @@ class Description(BaseModel):
     micrometres: side of a pixel of the images it was trained on, or None. temperature: as in the graph. coverage,
     radius: of the conformal set, classes of at least 1 - radius; least_energy: below it a cell is unlike those of
     training, which `rejected` of the validation cells are. None where there were no validation cells. threshold:
-    probability from which the positive class is called, at the sensitivity that the run aimed at. trained: facts of
-    the training; metrics: of its test part.
+    probability from which the positive class is called, at the sensitivity that the run aimed at. notes: what else its
+    maker says, a sentence each. trained: facts of the training; metrics: of its test part.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +67,7 @@ class Description(BaseModel):
     rejected: float | None
     threshold: float | None
     licence: str
+    notes: tuple[str, ...]
     trained: dict[str, Any]
     metrics: dict[str, Any]
     files: dict[str, str]

@@ -19,6 +19,7 @@ def model_card(description: Mapping[str, Any]) -> str:
         "## What it is",
         f"- Tells apart: {', '.join(description['classes'])}. Whatever else it is shown, it will call one of these.",
         f"- Network: {trained['network']}, on cells of {description['size']} px"
+        + (", each brought to one light and one scale by its own pixels" if description["frame"] == "cell" else "")
         + (f" cut to {description['crop']} px before" if description["crop"] else "") + f"; pixel: {scale}.",
         f"- Trained on {trained['cells']:,} cells ({counts}) of {sources}, of {people}; protocol "
         f"{trained['protocol']}.",
@@ -31,6 +32,8 @@ def model_card(description: Mapping[str, Any]) -> str:
               for name, estimate in metrics["sensitivity"].items()]
     if metrics["calibration_error"]:
         lines.append(f"| expected calibration error | {_shown('', metrics['calibration_error'])} |")
+    if description["notes"]:
+        lines += ["", "## What else to know", *(f"- {note}" for note in description["notes"])]
     lines += ["", "Cells of another laboratory look otherwise, and it will be right less often there.", "",
               "## When it doubts", *_doubts(description), ""]
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,45 +44,56 @@ class Judged:
 
 
 def export_run(run: Run, out: Path, *, fold: int = 0, coverage: float = 0.95, micrometres: float | None = None,
-               licence: str = "not stated", half: bool = False,
+               licence: str = "not stated", half: bool = False, notes: Sequence[str] = (),
                on_progress: OnProgress | None = None) -> dict[str, Any]:
     """Write one fold of a run as a bundle (see `bundle.write_bundle`); gives what the command prints.
 
     coverage: of the conformal sets; micrometres: side of a pixel of the run's images, where it is known; licence: of
-    the weights; half: keep them in float16, rounded. The fold's validation and test cells are read once more. Raises
-    BundleError, and RunError where the run is not finished; ImageError where its images are gone.
+    the weights; half: keep them in float16, rounded; notes: sentences for the model card. The fold's validation and
+    test cells are read once more. Raises BundleError, and RunError where the run is not finished; ImageError where its
+    images are gone.
     """
     check_finished(run)
     _check(out, coverage, micrometres)
     network, stages = load_network(run, fold)
     if half:
         round_weights(network)
-    size, preprocess = run.recipe.preprocess.size, run.recipe.preprocess
+    size = run.recipe.preprocess.size
     plain = CellGraph(network, stages, 1.0)
     validated = _judge(run, plain, fold, "validation", on_progress)
     found = calibrate(validated.logits, validated.labels, coverage)
     graph = CellGraph(network, stages, found.temperature)
     tested = _judge(run, plain, fold, "test", on_progress)
-    metrics = _metrics(run, tested, found.temperature)
-    with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / "model.onnx"
-        export_graph(graph, size, file, fold=not half)
-        content = half_graph(file.read_bytes()) if half else file.read_bytes()
-    weights = half_weights(network) if half else (run.fold_folder(fold) / "weights.safetensors").read_bytes()
     description = {
-        "leukoscope": __version__, "name": run.recipe.name, "title": run.recipe.title, "classes": run.classes,
-        "positive": run.recipe.data.positive, "frame": preprocess.frame, "crop": preprocess.crop, "size": size,
-        "smaller": preprocess.smaller,
-        "micrometres": micrometres, "temperature": found.temperature,
-        "coverage": None if found.radius is None else coverage, "radius": found.radius,
-        "least_energy": found.least_energy, "rejected": None if found.least_energy is None else REJECTED,
-        "threshold": _threshold(run, validated, found), "licence": licence, "trained": _trained(run, fold, validated),
-        "metrics": metrics}
+        **_said_by_recipe(run), **_calibrated(found, coverage), "micrometres": micrometres, "licence": licence,
+        "notes": tuple(notes), "threshold": _threshold(run, validated, found),
+        "trained": _trained(run, fold, validated), "metrics": _metrics(run, tested, found.temperature)}
+    weights = half_weights(network) if half else (run.fold_folder(fold) / "weights.safetensors").read_bytes()
     write_bundle(out, description, {
-        "model.onnx": content, "weights.safetensors": weights,
+        "model.onnx": _onnx(graph, size, half=half), "weights.safetensors": weights,
         "recipe.toml": (run.folder / "recipe.toml").read_bytes(), "golden.npz": _golden(graph, size),
         "MODEL_CARD.md": model_card(description).encode()})
     return description
+
+
+def _said_by_recipe(run: Run) -> dict[str, Any]:
+    recipe, steps = run.recipe, run.recipe.preprocess
+    return {"leukoscope": __version__, "name": recipe.name, "title": recipe.title, "classes": run.classes,
+            "positive": recipe.data.positive, "frame": steps.frame, "crop": steps.crop, "size": steps.size,
+            "smaller": steps.smaller}
+
+
+def _calibrated(found: Calibration, coverage: float) -> dict[str, Any]:
+    return {"temperature": found.temperature, "coverage": None if found.radius is None else coverage,
+            "radius": found.radius, "least_energy": found.least_energy,
+            "rejected": None if found.least_energy is None else REJECTED}
+
+
+def _onnx(graph: CellGraph, size: int, *, half: bool) -> bytes:
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "model.onnx"
+        export_graph(graph, size, file, fold=not half)
+        return half_graph(file.read_bytes()) if half else file.read_bytes()
 
 
 def _check(out: Path, coverage: float, micrometres: float | None) -> None:

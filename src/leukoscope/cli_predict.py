@@ -27,6 +27,7 @@ def export(
     micrometres: Annotated[float | None, typer.Option(help="Side of a pixel of the run's images, if known.")] = None,
     licence: Annotated[str, typer.Option(help="Of the weights, for the model card.")] = "not stated",
     half: Annotated[bool, typer.Option("--half", help="Keep weights in half the bytes, rounded to float16.")] = False,
+    note: Annotated[list[str] | None, typer.Option(help="A sentence for the model card; may be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a bundle of a run: weights, graph, calibration, figures and model card, for prediction anywhere."""
@@ -35,7 +36,7 @@ def export(
 
     with console.progress("reading cells", quiet=as_json) as on_progress:
         told = export_run(Run(run), out, fold=fold, coverage=coverage, micrometres=micrometres, licence=licence,
-                          half=half, on_progress=on_progress)
+                          half=half, notes=note or (), on_progress=on_progress)
     if as_json:
         console.emit(told)
         return
