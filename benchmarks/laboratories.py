@@ -1,9 +1,9 @@
 """How runs fare in eight made-up laboratories: python benchmarks/laboratories.py RUN [RUN ...]
 
-Each cell of a run's test part is taken apart into azure, eosin and a rest (Ruifrok and Johnston 2001), stained anew with
-dyes of other colours and strengths, photographed in another light through another camera curve, cut out more or less
-narrowly, at another scale, blurred, with noise, and kept as JPEG. The laboratories were drawn once, by SEED, and chose
-how leukoscope-small is trained (docs/model.md): no cell of another real laboratory did.
+Each cell of a run's test part is taken apart into azure, eosin and a rest (Ruifrok and Johnston 2001), stained anew
+with dyes of other colours and strengths, photographed in another light through another camera curve, cut out more or
+less narrowly, at another scale, blurred, with noise, and kept as JPEG. The laboratories were drawn once, by SEED, and
+chose how leukoscope-small is trained (docs/model.md): no cell of another real laboratory did.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from leukoscope.frame import SPAN, find_frame, shaped
+from leukoscope.frame import SPAN, Frame, find_frame, shaped
 from leukoscope.images import read_cell
 from leukoscope.runs import Run, load_network
 from leukoscope.stain import optical_density
@@ -61,26 +61,32 @@ def laboratories() -> list[Laboratory]:
         azure = unit(rng.uniform(0.35, 0.75), rng.uniform(0.5, 0.8), rng.uniform(0.1, 0.35))
         eosin = unit(rng.uniform(0.02, 0.2), rng.uniform(0.45, 0.75), rng.uniform(0.2, 0.6))
         found.append(Laboratory(
-            azure * rng.uniform(0.55, 1.2), eosin * rng.uniform(0.5, 1.3), rng.uniform([190, 185, 175], [252, 248, 245]),
+            azure * rng.uniform(0.55, 1.2), eosin * rng.uniform(0.5, 1.3),
+            rng.uniform([190, 185, 175], [252, 248, 245]),
             rng.uniform(0.8, 1.25), rng.choice([1.0, 1.1, 1.3, 1.8, 3.5]), rng.uniform(40, 110), rng.uniform(0, 1.6),
             int(rng.uniform(45, 90)), rng.uniform(0, 5)))
     return found
 
 
-def photographed(pixels: NDArray[np.uint8], lab: Laboratory, seed: int) -> NDArray[np.uint8]:
+def stained(pixels: NDArray[np.uint8]) -> tuple[Frame, NDArray[np.float32]]:
+    """Where the cell lies, and how much of each dye."""
+    frame = find_frame(pixels)
+    apart = np.linalg.inv([AZURE, EOSIN, REST]).astype(np.float32)
+    return frame, np.maximum(optical_density(pixels, frame.white) @ apart, np.array([0, 0, -9], np.float32))
+
+
+def photographed(frame: Frame, amounts: NDArray[np.float32], lab: Laboratory, seed: int) -> NDArray[np.uint8]:
     """The cell as that laboratory would have it."""
     rng = np.random.default_rng(seed)
-    frame = find_frame(pixels)
     across = CELL * frame.side / SPAN
-    amounts = np.maximum(optical_density(pixels, frame.white) @ np.linalg.inv([AZURE, EOSIN, REST]), [0, 0, -9])
-    light = lab.white * 10 ** (-lab.gamma * (amounts @ np.stack([lab.azure, lab.eosin, 0.7 * REST])))
     side = across * lab.margin
-    corner = np.array([frame.x, frame.y]) - side / 2 + rng.uniform(-0.05, 0.05, 2) * side
-    left, top = np.maximum(corner.astype(int), 0)
-    right, bottom = corner.astype(int) + int(side)
+    corner = (np.array([frame.x, frame.y]) - side / 2 + rng.uniform(-0.05, 0.05, 2) * side).astype(int)
+    (left, top), (right, bottom) = np.maximum(corner, 0), corner + int(side)
+    dyes = np.stack([lab.azure, lab.eosin, 0.7 * REST]).astype(np.float32)
+    exponent = np.float32(-lab.gamma) * (amounts[top:bottom, left:right] @ dyes)
+    light = lab.white.astype(np.float32) * np.power(np.float32(10), exponent)
     scale = lab.across / across
-    found = cv2.resize(light[top:bottom, left:right].astype(np.float32), None, fx=scale, fy=scale,
-                       interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    found = cv2.resize(light, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     if lab.blur > 0.1:
         found = cv2.GaussianBlur(found, (0, 0), lab.blur)
     levels = np.clip(np.rint(found + rng.normal(0, lab.noise, found.shape)), 0, 255).astype(np.uint8)
@@ -97,7 +103,9 @@ def judge(run: Run) -> tuple[int, list[int]]:
     right = [0] * (LABORATORIES + 1)
     for number, row in enumerate(cells.iter_rows(named=True)):
         pixels = read_cell(row)
-        ways = [pixels, *(photographed(pixels, lab, number * LABORATORIES + k) for k, lab in enumerate(laboratories()))]
+        frame, amounts = stained(pixels)
+        ways = [pixels, *(photographed(frame, amounts, lab, number * LABORATORIES + k)
+                          for k, lab in enumerate(laboratories()))]
         batch = torch.from_numpy(stages.levels(np.stack([shaped(way, run.recipe.preprocess) for way in ways])))
         with torch.inference_mode():
             called = network(stages.encode(batch)).argmax(1).numpy()
