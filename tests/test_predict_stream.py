@@ -17,42 +17,24 @@ import leukoscope as package
 from command import leukoscope, refusal
 from leukoscope import predict_stream as streaming
 from leukoscope.bundle import Bundle, open_bundle
-from leukoscope.bundle_export import export_run
 from leukoscope.errors import ImageError, LeukoscopeError
 from leukoscope.images import read_image
 from leukoscope.manifest import make_manifest, write_manifest
 from leukoscope.model import load
 from leukoscope.predict_sources import list_sources
 from leukoscope.predict_stream import predict_stream
-from leukoscope.runs import Run
-from tiny import make_cells, tiny_recipe, train_on_cpu
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+from tiny import make_cells
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
-    folder = tmp_path_factory.mktemp("run")
-    cells = make_cells(folder / "images", counts={"a": 40, "b": 40, "c": 40})
-    chosen = tiny_recipe(preprocess={"size": 16}, split={"kind": "holdout", "test": 0.3, "validation": 0.4})
-    return train_on_cpu(chosen, cells, folder / "run")
+def bundle(bundle) -> Bundle:
+    """The bundle of all tests, opened."""
+    return open_bundle(bundle)
 
 
 @pytest.fixture(scope="module")
-def folder(run, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    export_run(run, out)
-    return out
-
-
-@pytest.fixture(scope="module")
-def bundle(folder) -> Bundle:
-    return open_bundle(folder)
+def folder(bundle) -> Path:
+    return bundle.path
 
 
 @pytest.fixture
@@ -62,9 +44,9 @@ def cells(tmp_path) -> Path:
 
 
 def expected(bundle: Bundle, images: list[np.ndarray]) -> np.ndarray:
-    from leukoscope.images import resize
+    from leukoscope.images import crop_centre, resize
 
-    return bundle.probabilities(np.stack([resize(image, 16) for image in images]))[0]
+    return bundle.probabilities(np.stack([resize(crop_centre(image, 18), 16) for image in images]))[0]
 
 
 def test_a_folder_gives_a_row_an_image_in_the_order_of_their_names(bundle, cells, tmp_path):

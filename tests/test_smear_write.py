@@ -18,7 +18,8 @@ from scipy.stats import norm
 from command import leukoscope, refusal
 from leukoscope.bundle_export import export_run
 from leukoscope.errors import LeukoscopeError
-from leukoscope.experiments_smear import common_scale, smear_fields
+from leukoscope.experiments_smear import smear_fields
+from leukoscope.experiments_smear_field import common_scale
 from leukoscope.figures_smear import reduced
 from leukoscope.images import read_image
 from leukoscope.phantom import Field, render_field
@@ -28,7 +29,6 @@ from leukoscope.smear.cut import cut_cells, cut_square, square_about
 from leukoscope.smear.export import outlines
 from leukoscope.smear.measure import measure
 from page_reader import Page
-from tiny import make_cells, tiny_recipe, train_on_cpu
 
 TYPES = {"neutrophil": 3, "lymphocyte": 2, "monocyte": 1, "eosinophil": 1, "platelet": 4}
 SCALE = 0.15
@@ -58,28 +58,6 @@ def save(pixels: np.ndarray, path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    cells = make_cells(folder / "images", counts={"a": 40, "b": 40, "c": 40})
-    chosen = tiny_recipe(preprocess={"size": 16, "crop": 18}, split={"kind": "holdout", "test": 0.3, "validation": 0.4})
-    return train_on_cpu(chosen, cells, folder / "run")
-
-
-@pytest.fixture(scope="module")
-def bundle(run, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    export_run(run, out, micrometres=1.0)
-    return out
-
-
 @pytest.fixture(scope="module")
 def fields(tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("fields")
@@ -96,6 +74,11 @@ def typed(fields, bundle, tmp_path_factory) -> Path:
 
 def found_of(fields: Sequence[Path]) -> list[FoundField]:
     return [find_leukocytes(read_image(path), pixel=SCALE) for path in fields]
+
+
+def in_order(folder: Path) -> pl.DataFrame:
+    """The cells as they were found: in the table flagged ones stand first."""
+    return pl.read_parquet(folder / "cells.parquet").sort("field", "number")
 
 
 def read(path: Path) -> Any:
@@ -251,7 +234,7 @@ def test_coco_agrees_with_itself_and_with_the_masks(typed, fields):
     cells = [(image, cell) for image, field in enumerate(found, start=1) for cell in field.cells]
     assert [one["id"] for one in told["annotations"]] == list(range(1, len(cells) + 1))
     kinds = {one["id"]: one["name"] for one in told["categories"]}
-    predicted = pl.read_parquet(typed / "cells.parquet")["predicted"].to_list()
+    predicted = in_order(typed)["predicted"].to_list()
     for one, (image, cell), name in zip(told["annotations"], cells, predicted, strict=True):
         assert (one["image_id"], one["bbox"], one["area"]) == (image, list(cell.box), cell.cell.sum())
         assert kinds[one["category_id"]] == name
@@ -265,7 +248,7 @@ def test_the_table_is_what_find_leukocytes_finds(typed, fields):
     table, again = pl.read_parquet(typed / "cells.parquet"), pl.read_csv(typed / "cells.csv")
     assert again.columns == table.columns
     assert again["cell_area_px"].to_list() == table["cell_area_px"].to_list()
-    rows = table.iter_rows(named=True)
+    rows = in_order(typed).iter_rows(named=True)
     for path, found in zip(fields, found_of(fields), strict=True):
         for number, cell in enumerate(found.cells, start=1):
             row, sizes = next(rows), cell.morphometry
@@ -289,7 +272,7 @@ def test_the_model_is_shown_the_squares_at_its_own_scale(typed, fields, bundle):
     cells = find_leukocytes(pixels, pixel=SCALE).cells
     told = model.predict(cut_cells(ArrayField(pixels), cells, 18, wanted=1.0, scale=SCALE))
     assert square_about(cells[0], 18, wanted=1.0, scale=SCALE).side == 120  # 18 um
-    own = pl.read_parquet(typed / "cells.parquet").filter(pl.col("field") == path.stem)
+    own = in_order(typed).filter(pl.col("field") == path.stem)
     assert own["predicted"].to_list() == told["predicted"].to_list()
     np.testing.assert_allclose(own["energy"], told["energy"], rtol=1e-5)
 
@@ -346,7 +329,7 @@ def test_the_annotated_picture_differs_along_the_outlines_only(typed, fields):
 
 def test_all_fields_are_measured_by_the_median_scale(tmp_path):
     paths = [save(phantom(seed).pixels, tmp_path / "in" / f"{seed}.png") for seed in (1, 2, 3)]
-    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out")
+    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False)
     own = [find_leukocytes(read_image(path)).scale.micrometres_per_pixel for path in paths]
     known = sorted(scale for scale in own if scale is not None)
     assert len(set(known)) == 3
@@ -362,7 +345,7 @@ def test_the_median_scale_leaves_out_what_is_not_known_or_too_coarse():
 def test_a_field_of_another_magnification_keeps_its_own_scale(tmp_path):
     for number, scale in enumerate((SCALE, SCALE, 0.5)):
         save(phantom(number + 1, scale).pixels, tmp_path / "in" / f"{number}.png")
-    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out")
+    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False)
     last = summary["fields"][2]
     assert last["micrometres_per_pixel"] == pytest.approx(0.5, rel=0.1)
     assert any("another magnification" in remark for remark in last["remarks"])
@@ -371,7 +354,7 @@ def test_a_field_of_another_magnification_keeps_its_own_scale(tmp_path):
 # ------------------------------------------------------------------------------------------------ bad input
 
 def test_without_a_bundle_cells_are_found_and_measured_only(fields, tmp_path):
-    answer = leukoscope("smear", fields[0], "-o", tmp_path / "out")
+    answer = leukoscope("smear", fields[0], "-o", tmp_path / "out", "--no-types")
     assert answer.code == 0
     assert "No types were asked for" in answer.out
     table = pl.read_parquet(tmp_path / "out" / "cells.parquet")
@@ -407,7 +390,7 @@ def test_a_photograph_of_something_else_is_called_so(bundle, tmp_path):
 
 def test_cells_of_eight_pixels_are_too_few(tmp_path):
     small = render_field(300, 240, seed=3, micrometres_per_pixel=7.5 / 8)
-    answer = leukoscope("smear", save(small.pixels, tmp_path / "small.png"), "-o", tmp_path / "out")
+    answer = leukoscope("smear", save(small.pixels, tmp_path / "small.png"), "-o", tmp_path / "out", "--no-types")
     assert answer.code == 0
     assert "too few to outline leukocytes" in answer.out
 
@@ -415,14 +398,14 @@ def test_cells_of_eight_pixels_are_too_few(tmp_path):
 def test_a_damaged_file_is_named_and_the_others_go_on(fields, tmp_path):
     bad = tmp_path / "broken.png"
     bad.write_bytes(fields[0].read_bytes()[:4000])
-    answer = leukoscope("smear", bad, fields[0], "-o", tmp_path / "out")
+    answer = leukoscope("smear", bad, fields[0], "-o", tmp_path / "out", "--no-types")
     assert answer.code == 0
     assert "broken.png: left out" in answer.out
     summary = read(tmp_path / "out" / "summary.json")
     assert [Path(one["image"]).name for one in summary["unreadable"]] == ["broken.png"]
     assert [field["name"] for field in summary["fields"]] == [fields[0].stem]
     assert "1 file could not be read" in Page(tmp_path / "out" / "smear.html").text
-    line = refusal("smear", bad, "-o", tmp_path / "other")
+    line = refusal("smear", bad, "-o", tmp_path / "other", "--no-types")
     assert "none of 1 field could be read" in line
     assert "broken.png" in line
 
@@ -431,10 +414,10 @@ def test_a_folder_that_is_not_empty_is_refused_unless_told(fields, tmp_path):
     out = tmp_path / "out"
     (tmp_path / "in").mkdir()
     save(phantom(1).pixels, tmp_path / "in" / "first.png")
-    assert leukoscope("smear", tmp_path / "in", "-o", out).code == 0
+    assert leukoscope("smear", tmp_path / "in", "-o", out, "--no-types").code == 0
     (out / "mine.txt").write_text("kept")
-    assert "is not empty" in refusal("smear", fields[0], "-o", out)
-    assert leukoscope("smear", fields[0], "-o", out, "--overwrite").code == 0
+    assert "is not empty" in refusal("smear", fields[0], "-o", out, "--no-types")
+    assert leukoscope("smear", fields[0], "-o", out, "--overwrite", "--no-types").code == 0
     left = {path.name for path in out.iterdir()}
     assert "first.png" not in left
     assert {f"{fields[0].stem}.png", "mine.txt", "summary.json"} <= left
@@ -453,8 +436,8 @@ def test_refusals_name_the_input(fields, bundle, tmp_path):
     out = tmp_path / "out"
     assert "nowhere.png" in refusal("smear", tmp_path / "nowhere.png", "-o", out)
     assert "not a bundle" in refusal("smear", fields[0], "-o", out, "--bundle", tmp_path)
-    assert "expected 0.01 to 5" in refusal("smear", fields[0], "-o", out, "--micrometres", "50")
-    assert "bundle.json" in refusal("smear", fields[0], "-o", bundle, "--overwrite")
+    assert "expected 0.01 to 5" in refusal("smear", fields[0], "-o", out, "--no-types", "--micrometres", "50")
+    assert "bundle.json" in refusal("smear", fields[0], "-o", bundle, "--no-types", "--overwrite")
     assert not out.exists()
 
 
@@ -471,6 +454,6 @@ def test_a_bundle_without_its_scale_is_remarked_upon(run, fields, tmp_path):
 def test_fields_of_one_name_keep_apart(tmp_path):
     for folder in ("a", "b"):
         save(phantom(1).pixels, tmp_path / "in" / folder / "cells.png")
-    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out", micrometres=SCALE)
+    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False, micrometres=SCALE)
     assert [field["name"] for field in summary["fields"]] == ["cells_2", "cells_3"]
     assert {"cells_2.png", "cells_3.png"} <= {path.name for path in (tmp_path / "out").iterdir()}

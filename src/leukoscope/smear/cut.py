@@ -17,6 +17,9 @@ from .source import FieldSource
 
 AROUND = 1.5
 """Side of the square over the longer side of the cell's box, where the scales do not say it."""
+FRAMED, LEAST_FRAMED = 2.2, 80
+"""The same, and the least side in px, for a bundle that frames each cell by itself: enough of what lies around for the
+white of the background."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ def square_about(cell: FoundCell, size: int, *, wanted: float | None = None, sca
     # The middle of the first pixel is 0, so a square that begins with it has its middle at (side - 1) / 2.
     left, top = (round(middle - (side - 1) / 2) for middle in cell.centre)
     return Square(left, top, side, size)
+
+
+def framed_square(cell: FoundCell) -> Square:
+    """The square of a cell at the field's own pixels, for a bundle that frames each cell by itself."""
+    side = max(ceil(FRAMED * max(cell.width, cell.height)), LEAST_FRAMED)
+    return square_about(cell, side, wanted=1.0, scale=1.0)
 
 
 def cut_square(source: FieldSource, square: Square) -> UInt8[np.ndarray, "size size 3"]:
