@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -17,6 +16,7 @@ import torch
 from onnx.external_data_helper import set_external_data
 from scipy.special import log_softmax, softmax
 
+from bundle_folder import change, replace_file
 from command import leukoscope, refusal
 from leukoscope.bundle import FILES, open_bundle
 from leukoscope.bundle_calibration import calibrate, conformal_radius, conformal_sets, fit_temperature
@@ -194,21 +194,6 @@ def test_the_command_says_what_it_made(run, tmp_path):
 def copy(bundle, tmp_path) -> Path:
     shutil.copytree(bundle, tmp_path / "copy")
     return tmp_path / "copy"
-
-
-def change(folder: Path, **told) -> None:
-    """Change the description, its digest included: as who made it on purpose would."""
-    description = json.loads((folder / "bundle.json").read_text()) | told
-    plain = {key: value for key, value in description.items() if key != "digest"}
-    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-    (folder / "bundle.json").write_text(json.dumps(plain | {"digest": digest}))
-
-
-def replace_file(folder: Path, name: str, content: bytes) -> None:
-    """Put another file in, and its digest into the description: as who made it on purpose would."""
-    (folder / name).write_bytes(content)
-    files = json.loads((folder / "bundle.json").read_text())["files"]
-    change(folder, files=files | {name: hashlib.sha256(content).hexdigest()})
 
 
 @pytest.mark.parametrize("name", FILES)

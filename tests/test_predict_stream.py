@@ -106,6 +106,38 @@ def test_what_cannot_be_read_is_a_row_with_its_reason(bundle, cells, tmp_path):
     assert table.filter(pl.col("error").is_null())["predicted"].null_count() == 0
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_every_page_of_a_truncated_stack_has_a_row(bundle, told, tmp_path):
+    """Pages one after the other, cut off in the fourth; with and without a description of how many there were."""
+    pages = np.random.default_rng(0).integers(0, 255, (5, 20, 20, 3), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "stack.tif") as writer:
+        for page in pages:
+            writer.write(page, photometric="rgb", metadata=None,
+                         description='{"shape": [5, 20, 20, 3]}' if told else None)
+    with tifffile.TiffFile(tmp_path / "stack.tif") as tiff:
+        after = tiff.pages[3].dataoffsets[0] + 100  # type: ignore[union-attr]  # a page, no frame
+    (tmp_path / "stack.tif").write_bytes((tmp_path / "stack.tif").read_bytes()[:after])
+    table = pl.read_parquet(predict_stream(bundle, [tmp_path / "stack.tif"], tmp_path / "p.parquet").table)
+    assert table["page"].to_list() == [0, 1, 2, 3, 4]
+    assert table["error"].is_null().to_list() == [True] * 3 + [False] * 2
+    whole = bundle.probabilities(np.stack([streaming.prepared(page, bundle.description) for page in pages[:3]]))[0]
+    np.testing.assert_allclose(table.select("p_a", "p_b", "p_c").to_numpy()[:3], whole, atol=1e-5)
+    assert "a piece of its pixels lies past its end" in table["error"][3]
+    assert ("page 4 is missing: 5 are said to be there" if told else "page 4 and all after it are missing") in (
+        table["error"][4])
+
+
+def test_a_stack_that_has_fewer_pages_than_it_says_lacks_them(tmp_path):
+    page = np.zeros((20, 20, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", page, photometric="rgb", metadata=None,
+                     description="ImageJ=1.53\nimages=3\nslices=3\n")
+    sources = list_sources([tmp_path / "stack.tif"])
+    assert [(source.page, bool(source.missing)) for source in sources] == [(0, False), (1, True), (2, True)]
+    assert np.array_equal(sources[0].read(), page)
+    with pytest.raises(ImageError, match="page 2 is missing: 3 are said to be there"):
+        sources[2].read()
+
+
 def test_names_that_are_no_text_links_and_pictures_that_stand_otherwise(bundle, cells, tmp_path):
     (cells / "away.png").symlink_to(tmp_path / "gone.png")
     odd = os.fsencode(cells) + b"/caf\xe9.png"

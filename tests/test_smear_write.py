@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
+import tifffile
 from scipy.stats import norm
 
 from command import leukoscope, refusal
@@ -22,21 +21,14 @@ from leukoscope.experiments_smear import smear_fields
 from leukoscope.experiments_smear_field import common_scale
 from leukoscope.figures_smear import reduced
 from leukoscope.images import read_image
-from leukoscope.phantom import Field, render_field
+from leukoscope.phantom import render_field
 from leukoscope.smear import ArrayField, FoundCell, FoundField, find_leukocytes
 from leukoscope.smear.count import differential, is_leukocyte, meaning
 from leukoscope.smear.cut import cut_cells, cut_square, square_about
 from leukoscope.smear.export import outlines
 from leukoscope.smear.measure import measure
 from page_reader import Page
-
-TYPES = {"neutrophil": 3, "lymphocyte": 2, "monocyte": 1, "eosinophil": 1, "platelet": 4}
-SCALE = 0.15
-
-
-@cache
-def phantom(seed: int, scale: float = SCALE) -> Field:
-    return render_field(int(75 / scale), int(60 / scale), seed=(7, seed), micrometres_per_pixel=scale, types=TYPES)
+from smear_fields import SCALE, phantom, save
 
 
 def disc(diameter: float, x: float, y: float, side: int = 120) -> tuple[ArrayField, FoundCell]:
@@ -50,12 +42,6 @@ def disc(diameter: float, x: float, y: float, side: int = 120) -> tuple[ArrayFie
     sizes = measure(pixels[top:bottom, left:right], mask, mask, np.full(3, 240.0), None)
     return ArrayField(pixels), FoundCell(int(left), int(top), int(right - left), int(bottom - top), (x, y), mask, mask,
                                          False, 1.0, sizes)
-
-
-def save(pixels: np.ndarray, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +143,7 @@ def test_the_differential_is_wilsons_of_whole_leukocytes():
             *[("erythroblast", False, False, True, False)] * 2]
     found = differential(counted(rows), ["neutrophil", "lymphocyte", "basophil", "erythroblast"])
     assert (found.total, found.apart, found.found, found.cut, found.damaged) == (18, 2, 23, 2, 1)
+    assert (found.nucleated, found.platelets) == (2, None)
     assert (found.unsure, found.unknown) == (6, 1)
     assert [(one.name, one.cells, one.unsure, one.unknown) for one in found.types] == [
         ("neutrophil", 12, 0, 0), ("lymphocyte", 6, 6, 1), ("basophil", 0, 0, 0), ("erythroblast", 2, 2, 2)]
@@ -205,6 +192,8 @@ def shoelace(points: Sequence[Sequence[float]]) -> float:
 
 
 def test_geojson_has_the_areas_of_the_masks(typed, fields):
+    rows = {(row["field"], row["number"]): (row["flag"], row["flag_reason"])
+            for row in in_order(typed).iter_rows(named=True)}
     for path, found in zip(fields, found_of(fields), strict=True):
         told = read(typed / f"{path.stem}.geojson")
         assert len(told["features"]) == len(found.cells) >= 6
@@ -223,6 +212,9 @@ def test_geojson_has_the_areas_of_the_masks(typed, fields):
             assert (more["objectType"], more["name"]) == ("detection", str(number))
             assert more["classification"]["name"] in "abc"
             assert more["measurements"]["Cell area px^2"] == cell.cell.sum()
+            row = rows[path.stem, number]
+            assert (more["flag"], more["flag_reason"]) == row
+            assert more.get("metadata") == ({"flag": row[0], "flag_reason": row[1]} if row[0] else None)
             assert more["measurements"]["Cell area µm^2"] == pytest.approx(cell.cell.sum() * SCALE**2)
 
 
@@ -235,6 +227,8 @@ def test_coco_agrees_with_itself_and_with_the_masks(typed, fields):
     assert [one["id"] for one in told["annotations"]] == list(range(1, len(cells) + 1))
     kinds = {one["id"]: one["name"] for one in told["categories"]}
     predicted = in_order(typed)["predicted"].to_list()
+    assert [(one["flag"], one["flag_reason"]) for one in told["annotations"]] == in_order(typed).select(
+        "flag", "flag_reason").rows()
     for one, (image, cell), name in zip(told["annotations"], cells, predicted, strict=True):
         assert (one["image_id"], one["bbox"], one["area"]) == (image, list(cell.box), cell.cell.sum())
         assert kinds[one["category_id"]] == name
@@ -408,6 +402,24 @@ def test_a_damaged_file_is_named_and_the_others_go_on(fields, tmp_path):
     line = refusal("smear", bad, "-o", tmp_path / "other", "--no-types")
     assert "none of 1 field could be read" in line
     assert "broken.png" in line
+
+
+def test_pages_that_a_truncated_stack_lacks_are_named(tmp_path):
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([phantom(seed).pixels for seed in (1, 2, 3)]), photometric="rgb")
+    content = (tmp_path / "stack.tif").read_bytes()
+    (tmp_path / "stack.tif").write_bytes(content[:-200])  # of its three directories the last two lie at the end
+    answer = leukoscope("smear", tmp_path / "stack.tif", "-o", tmp_path / "out", "--no-types")
+    assert answer.code == 0, answer
+    summary = read(tmp_path / "out" / "summary.json")
+    names = [field["name"] for field in summary["fields"]]
+    missing = {one["image"].rpartition("#")[2]: one["reason"] for one in summary["unreadable"]}
+    assert names == [f"stack_{page}" for page in range(len(names))]
+    assert set(missing) == {str(page) for page in range(len(names), 3)}
+    assert missing
+    for page, reason in missing.items():
+        assert f"page {page} is missing: 3 are said to be there" in reason
+        assert f"stack.tif#{page}: left out, page {page} is missing" in answer.out
+    assert f"{len(missing)} file" in Page(tmp_path / "out" / "smear.html").text
 
 
 def test_a_folder_that_is_not_empty_is_refused_unless_told(fields, tmp_path):

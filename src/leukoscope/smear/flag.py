@@ -46,7 +46,7 @@ def blast_like(row: Mapping[str, Any]) -> str:
     if lobes != 1 or roundness is None or roundness < ROUND or (ratio is not None and ratio < RATIO):
         return ""
     said = "no cytoplasm seen" if ratio is None else f"N:C {ratio:.1f}"
-    return f"looks like a blast: {said}, one round nucleus, {diameter:.1f} µm"
+    return f"{said}, one round nucleus, {diameter:.1f} µm"
 
 
 def flag_of(row: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -58,7 +58,9 @@ def flag_of(row: Mapping[str, Any]) -> tuple[str | None, str | None]:
     typed = f"typed as {name}" + ("" if sure is None else f" ({100 * sure:.0f} %)") if flag else ""
     if flag in ("", IMMATURE) and shape:
         flag = BLAST_LIKE
-    return flag or None, "; ".join(text for text in (typed, shape) if text) or None
+    if typed and shape:
+        return flag, f"{typed}; shaped as a blast: {shape}"
+    return flag or None, typed or shape or None
 
 
 def flagged(table: pl.DataFrame) -> pl.DataFrame:
