@@ -40,7 +40,7 @@ def nested_discs(cell: float, nucleus: float, *, side: int = 240, scale: float |
     where = np.argwhere(body)
     (top, left), (bottom, right) = where.min(0), where.max(0) + 1
     box = np.s_[top:bottom, left:right]
-    masks = [np.ascontiguousarray(mask[box]) for mask in (body, core)]
-    sizes = measure(pixels[box], *masks, np.full(3, 240.0), scale)
+    body, core = np.ascontiguousarray(body[box]), np.ascontiguousarray(core[box])
+    sizes = measure(pixels[box], body, core, np.full(3, 240.0), scale)
     return ArrayField(pixels), FoundCell(int(left), int(top), int(right - left), int(bottom - top),
-                                         (side / 2, side / 2), *masks, cut, 1.0, sizes)
+                                         (side / 2, side / 2), body, core, cut, 1.0, sizes)

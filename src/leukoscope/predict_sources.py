@@ -135,23 +135,24 @@ def _pages(file: Path) -> Iterator[Source]:
     for page in range(there, wanted):
         said = (f"page {page} is missing: {stated} are said to be there, counted from 0" if stated > there else
                 f"page {page} and all after it are missing")
-        yield Source(f"{file}#{page}", str(file), page, missing=said + (f" ({broken})" if broken else ""))
+        missing = said + (f" ({broken})" if broken else "")
+        yield Source(f"{file}#{page}", str(file), page, missing=missing)
 
 
 def _count_pages(file: Path) -> tuple[int, int, str]:
-    """(pages that are there, pages that the file says it has, what is wrong after the last); 1, 1 where nothing can be
-    said."""
+    """(pages that are there, pages that the file says it has, what is wrong after the last); one of one where nothing
+    can be said."""
     try:
         with open(file, "rb") as opened:
             there, broken = tiff_pages(opened)
         with tifffile.TiffFile(file) as tiff:
-            return (there, _stated(tiff), broken) if there else (1, 1, "")
+            return there, _stated(tiff), broken
     except Exception:  # of many classes; reading says what is wrong
         return 1, 1, ""
 
 
 def _stated(tiff: tifffile.TiffFile) -> int:
-    """How many pages a TIFF says that it has, by the description that ImageJ and tifffile write; 1 where it does not."""
+    """How many pages a TIFF says that it has, by the description that ImageJ and tifffile write; else 1."""
     page = tiff.pages.first
     images = re.search(r"^images=(\d{1,6})$", page.description, re.MULTILINE)
     if images:
