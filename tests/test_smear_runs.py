@@ -139,6 +139,7 @@ def test_a_stopped_call_goes_on_without_doing_a_field_twice_or_losing_one(fields
     assert called == ["1", "2"]
     assert not (out / "summary.json").exists()
     (out / ".parts" / "000002.parquet").write_bytes(b"half")  # of the third, whose part is not whole
+    (out / ".3.01234567.partial.png").write_bytes(b"half")
     with pytest.raises(LeukoscopeError, match="holds a stopped run; go on with --resume, or take --overwrite"):
         smear_fields([fields], out, types=False)
     with monkeypatch.context() as patch:

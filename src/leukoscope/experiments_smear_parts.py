@@ -105,6 +105,8 @@ def begun(out: Path, plan: Mapping[str, Any], *, resume: bool, overwrite: bool) 
         if not done:
             folder.mkdir(exist_ok=True)
             write_json(folder / _PLAN, plan)
+        for left in out.glob(".*.partial*"):  # of a writer that was killed
+            left.unlink()
         yield Parts(folder, done or None)
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -121,7 +121,9 @@ def _first(summary: Summary, table: pl.DataFrame, thumb: Callable[[str, int], st
     rows = table.filter(pl.col("flag").is_not_null())
     kinds = [pages.plural(summary["flags"][kind], *FLAGS[kind]) for kind in ORDER if kind in summary["flags"]]
     unscaled = sum(1 for one in summary["fields"] if one["cells"] and one["micrometres_per_pixel"] is None)
-    return {"all": rows.height, "kinds": join(kinds), "rule": _rule(summary["bundle"]), "unscaled": unscaled,
+    torn = rows.filter(pl.col("cut") | pl.col("damaged")).height
+    return {"all": rows.height, "torn": torn, "kinds": join(kinds), "rule": _rule(summary["bundle"]),
+            "unscaled": unscaled,
             "cells": [{"picture": thumb(row["field"], row["number"]), "field": row["field"], "number": row["number"],
                        "kind": row["flag"], "reason": row["flag_reason"].replace(" %", "\u202f%"), "flags": _flags(row)}
                       for row in rows.head(FIRST).iter_rows(named=True)]}
