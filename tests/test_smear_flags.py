@@ -16,7 +16,7 @@ from leukoscope.experiments_smear_field import square_for, work
 from leukoscope.experiments_smear_parts import FieldScale
 from leukoscope.figures_smear import colours_of
 from leukoscope.predict_sources import Source
-from leukoscope.smear import ArrayField, FoundCell, FoundField, Scale
+from leukoscope.smear import FoundCell, FoundField, Scale, find_leukocytes
 from leukoscope.smear.count import differential, kind_of, per_hundred
 from leukoscope.smear.cut import cut_square
 from leukoscope.smear.export import NamedField, cells_table, coco_annotations, geojson
@@ -177,7 +177,10 @@ def test_such_a_bundle_types_a_field_without_remarks_about_scale(tmp_path):
     assert len(seen) >= 6
     assert not [remark for remark in part.facts["remarks"] if "bundle" in remark]
     first = part.table.row(0, named=True)
+    assert first["y"] == 0  # cut by the border, beyond which lies nothing but light
     left, top = (round(first[name] - (seen[0].shape[0] - 1) / 2) for name in ("centre_x", "centre_y"))
-    around = np.pad(ArrayField(phantom(1).pixels).pixels, ((300, 300), (300, 300), (0, 0)), mode="reflect")
+    white = np.rint(find_leukocytes(phantom(1).pixels, pixel=SCALE).white)
+    around = np.full((1000, 1100, 3), white, np.uint8)
+    around[300:700, 300:800] = phantom(1).pixels
     side = seen[0].shape[0]
     assert np.array_equal(seen[0], around[top + 300:top + 300 + side, left + 300:left + 300 + side])

@@ -74,13 +74,15 @@ def work(source: Source, name: str, model: Model | None, given: float | None, ow
     found = _find(field, own, given, scales)
     named, told = NamedField(name, source.name, found), model.description if model else None
     squares = [square_for(told, cell, found.scale.micrometres_per_pixel) for cell in found.cells]
-    answers = model.predict(cut_square(field, square) for square in squares) if model else None
+    # A nucleus reflected at the border would be taken for a lobe by who looks for it.
+    beyond = found.white if told is not None and frames_cells(told) else None
+    answers = model.predict(cut_square(field, square, beyond) for square in squares) if model else None
     table = cells_table([named], answers, subject)
     rows = list(table.iter_rows(named=True))
     with atomic_path(out / f"{name}.png") as beside:
         annotated(field, found, rows, colours).save(beside, format="PNG")
     write_json(out / f"{name}.geojson", geojson(named, rows, colours))
-    thumbs = [image_uri(cut_square(field, replace(square, size=THUMB_SIDE))) for square in squares]
+    thumbs = [image_uri(cut_square(field, replace(square, size=THUMB_SIDE), beyond)) for square in squares]
     remarks = [*found.remarks, *_scale_remarks(told, found)]
     return Part(_facts(named, table, remarks), table, coco_annotations(named, rows, model.classes if model else ()),
                 thumbs, image_uri(reduced(field, PICTURE_SIDE)))

@@ -98,7 +98,7 @@ def begun(out: Path, plan: Mapping[str, Any], *, resume: bool, overwrite: bool) 
         elif stopped and not overwrite:
             raise LeukoscopeError(f"{out}: holds a stopped run", "go on with --resume, or take --overwrite")
         else:
-            if not overwrite and any(path.name != ".lock" for path in out.iterdir()):
+            if not overwrite and any(path.name not in (".lock", PARTS) for path in out.iterdir()):
                 raise LeukoscopeError(f"{out}: is not empty", "name another folder, or take --overwrite")
             clear(out)
             done = {}
@@ -115,11 +115,10 @@ def clear(out: Path) -> None:
     """Remove what an earlier call has left in a folder, and nothing else."""
     stopped, done = _json(out / PARTS / _PLAN), _json(out / SUMMARY)
     (out / SUMMARY).unlink(missing_ok=True)
-    for name in [*done.get("files", []), *stopped.get("files", [])]:
-        if isinstance(name, str) and Path(name).name == name:
-            (out / name).unlink(missing_ok=True)
-    for name in [*done.get("folders", []), *stopped.get("folders", [])]:
-        if isinstance(name, str) and Path(name).name == name and (out / name).is_dir():
+    for name in _plain_names(done, "files") | _plain_names(stopped, "files"):
+        (out / name).unlink(missing_ok=True)
+    for name in _plain_names(done, "folders") | _plain_names(stopped, "folders"):
+        if (out / name).is_dir():
             clear(out / name)
             if not any((out / name).iterdir()):
                 (out / name).rmdir()
@@ -157,6 +156,16 @@ def _check_same(out: Path, before: Mapping[str, Any], plan: Mapping[str, Any]) -
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """An object of an earlier call, or nothing."""
-    found = read_json(path) if path.is_file() else {}
+    """An object of an earlier call; empty where there is none, or a damaged one."""
+    try:
+        found = read_json(path)
+    except LeukoscopeError:
+        return {}
     return found if isinstance(found, dict) else {}
+
+
+def _plain_names(found: Mapping[str, Any], key: str) -> set[str]:
+    """Names below a key, without any that lead out of their folder."""
+    names = found.get(key)
+    return {name for name in names if isinstance(name, str) and Path(name).name == name} if isinstance(names, list) \
+        else set()
