@@ -26,8 +26,10 @@ from leukoscope.images import read_image
 from leukoscope.phantom import render_field
 from leukoscope.smear import find_leukocytes
 from leukoscope.smear.evaluate import FieldScore, Truth, score_field, summarise
+from leukoscope.smear.export import NamedField, cells_table
 from leukoscope.smear.network import Outliner
 from leukoscope.stain import otsu
+from leukoscope.stats import wilson
 
 STAINED = 0.06
 """Red + green - 2 x blue density above which a place is stained as leukocytes are."""
@@ -108,6 +110,21 @@ def single_cells(folder: Path, each: int = 24) -> None:
               f"one, two, three, more lobes: {', '.join(map(str, lobes))}", flush=True)
 
 
+def flagged_cells(folder: Path, each: int = 120) -> None:
+    """Print of PBC's images, all of healthy donors, how many cells in the middle the rule takes for blast-like."""
+    for kind in ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte", "ig", "erythroblast"):
+        files = sorted((folder / kind).glob("*"))
+        files = [files[n] for n in np.linspace(0, len(files) - 1, each).astype(int)]
+        found = taken = 0
+        for file in files:
+            named = NamedField(file.stem, file.name, find_leukocytes(read_image(file), pixel=0.098))
+            rows = [row for row in cells_table([named], None).iter_rows(named=True)
+                    if np.hypot(row["centre_x"] - 180, row["centre_y"] - 181) < 45 and not row["cut"]]
+            found, taken = found + len(rows[:1]), taken + sum(row["flag"] is not None for row in rows[:1])
+        share = wilson(taken, found)
+        print(f"PBC, {kind}: {taken} of {found} look like blasts ({share.low:.3f} to {share.high:.3f})", flush=True)
+
+
 def evaluate(name: str, fields: list[Field], ways: dict[str, Callable | None]) -> None:
     """Print the table of each way, and the fields where boxes lack a partner."""
     for way, maps in ways.items():
@@ -143,6 +160,7 @@ def main() -> None:
     if data.is_dir():
         evaluate(f"BCCD, {chosen.split}", bccd_fields(data, chosen.split), ways)
         single_cells(data.parent / "pbc" / "PBC_dataset_normal_DIB")
+        flagged_cells(data.parent / "pbc" / "PBC_dataset_normal_DIB")
     else:
         print(f"no real fields: {data} is not there (set LEUKOSCOPE_DATA)")
     for white_cells in (0.5, 2.0):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -17,6 +16,7 @@ import torch
 from onnx.external_data_helper import set_external_data
 from scipy.special import log_softmax, softmax
 
+from bundle_folder import change, replace_file
 from command import leukoscope, refusal
 from leukoscope.bundle import FILES, open_bundle
 from leukoscope.bundle_calibration import calibrate, conformal_radius, conformal_sets, fit_temperature
@@ -30,29 +30,6 @@ from leukoscope.recipe import Edges, Network, Preprocess
 from leukoscope.runs import Run
 from leukoscope.stages import Stages
 from tiny import make_cells, tiny_recipe, train_on_cpu
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
-    folder = tmp_path_factory.mktemp("run")
-    cells = make_cells(folder / "images", counts={"a": 40, "b": 40, "c": 40})
-    chosen = tiny_recipe(preprocess={"size": 16, "crop": 18}, split={"kind": "holdout", "test": 0.3, "validation": 0.4})
-    return train_on_cpu(chosen, cells, folder / "run")
-
-
-@pytest.fixture(scope="module")
-def bundle(run, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    export_run(run, out, micrometres=0.1, licence="CC0")
-    return out
-
 
 # The graph
 
@@ -148,7 +125,7 @@ def test_too_few_validation_cells_promise_nothing():
 def test_a_bundle_states_what_the_run_did(run, bundle):
     told = open_bundle(bundle).description
     assert told.classes == run.classes == ("a", "b", "c")
-    assert (told.size, told.crop, told.micrometres, told.licence) == (16, 18, 0.1, "CC0")
+    assert (told.size, told.crop, told.micrometres, told.licence) == (16, 18, 1.0, "CC0")
     assert told.metrics["cells"] == run.predictions.height
     # A temperature moves no rank, so accuracy stays.
     assert told.metrics["overall"]["accuracy"]["value"] == run.metrics["overall"]["accuracy"]["value"]
@@ -181,7 +158,7 @@ def test_probabilities_are_those_of_the_run_at_the_temperature(run, bundle):
 
 
 def test_a_zip_file_is_the_same_bundle(run, bundle, tmp_path):
-    export_run(run, tmp_path / "one.zip", micrometres=0.1, licence="CC0")
+    export_run(run, tmp_path / "one.zip", micrometres=1.0, licence="CC0")
     one, other = open_bundle(tmp_path / "one.zip"), open_bundle(bundle)
     assert one.description.model_dump(exclude={"files"}) == other.description.model_dump(exclude={"files"})
     assert one.parts["golden.npz"] == other.parts["golden.npz"]
@@ -217,21 +194,6 @@ def test_the_command_says_what_it_made(run, tmp_path):
 def copy(bundle, tmp_path) -> Path:
     shutil.copytree(bundle, tmp_path / "copy")
     return tmp_path / "copy"
-
-
-def change(folder: Path, **told) -> None:
-    """Change the description, its digest included: as who made it on purpose would."""
-    description = json.loads((folder / "bundle.json").read_text()) | told
-    plain = {key: value for key, value in description.items() if key != "digest"}
-    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-    (folder / "bundle.json").write_text(json.dumps(plain | {"digest": digest}))
-
-
-def replace_file(folder: Path, name: str, content: bytes) -> None:
-    """Put another file in, and its digest into the description: as who made it on purpose would."""
-    (folder / name).write_bytes(content)
-    files = json.loads((folder / "bundle.json").read_text())["files"]
-    change(folder, files=files | {name: hashlib.sha256(content).hexdigest()})
 
 
 @pytest.mark.parametrize("name", FILES)

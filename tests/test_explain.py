@@ -38,13 +38,6 @@ RED, BLUE = (slice(6, 12), slice(12, 18)), (slice(16, 20), slice(2, 6))
 GAIN = 0.4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 # --------------------------------------------------------------------------------- networks made by hand
 
 def by_hand(*, inplace: bool = False) -> Units:

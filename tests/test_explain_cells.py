@@ -22,28 +22,15 @@ from leukoscope.figures_explain import HEAD, LABELS, ROW, ExplainedCell, explana
 from leukoscope.images import read_image
 from leukoscope.runs import Run
 from run_folder import Plan, build_run
-from tiny import make_cells, tiny_recipe, train_on_cpu
+from tiny import tiny_recipe
 
 DPI = 120
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
-def cells(tmp_path_factory) -> pl.DataFrame:
-    return make_cells(tmp_path_factory.mktemp("cells"))
-
-
-@pytest.fixture(scope="module")
-def run(cells, tmp_path_factory) -> Run:
+def run(folds) -> Run:
     """A finished run of two folds."""
-    recipe = tiny_recipe(split={"kind": "kfold", "folds": 2, "validation": 0.2}, training__epochs=2)
-    return train_on_cpu(recipe, cells, tmp_path_factory.mktemp("runs") / "run")
+    return folds[0]
 
 
 def rows_of(sheet: Path) -> float:

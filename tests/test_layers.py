@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
 
 LAYERS = {
-    0: {"errors", "files", "recipe", "manifest", "images", "stats"},
+    0: {"errors", "files", "recipe", "manifest", "images", "stats", "words"},
     1: {"datasets", "phantom", "duplicates", "splits", "leaks", "audit", "cells", "augment", "models", "runs",
         "spikes", "pca", "stages", "copies", "optics", "stain", "frame"},
     2: {"train", "predict", "evaluate", "explain", "compare", "bundle", "model", "smear"},

@@ -28,13 +28,6 @@ SMALLER = ("--set", 'data.classes=["lymphocyte", "lymphoblast"]', "--set", "data
            "--set", "pca.variance=0.9")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Path:
     """A manifest of 2 x 24 phantom cells of 8 subjects."""

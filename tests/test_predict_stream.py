@@ -17,42 +17,24 @@ import leukoscope as package
 from command import leukoscope, refusal
 from leukoscope import predict_stream as streaming
 from leukoscope.bundle import Bundle, open_bundle
-from leukoscope.bundle_export import export_run
 from leukoscope.errors import ImageError, LeukoscopeError
 from leukoscope.images import read_image
 from leukoscope.manifest import make_manifest, write_manifest
 from leukoscope.model import load
 from leukoscope.predict_sources import list_sources
 from leukoscope.predict_stream import predict_stream
-from leukoscope.runs import Run
-from tiny import make_cells, tiny_recipe, train_on_cpu
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+from tiny import make_cells
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
-    folder = tmp_path_factory.mktemp("run")
-    cells = make_cells(folder / "images", counts={"a": 40, "b": 40, "c": 40})
-    chosen = tiny_recipe(preprocess={"size": 16}, split={"kind": "holdout", "test": 0.3, "validation": 0.4})
-    return train_on_cpu(chosen, cells, folder / "run")
+def bundle(bundle) -> Bundle:
+    """The bundle of all tests, opened."""
+    return open_bundle(bundle)
 
 
 @pytest.fixture(scope="module")
-def folder(run, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    export_run(run, out)
-    return out
-
-
-@pytest.fixture(scope="module")
-def bundle(folder) -> Bundle:
-    return open_bundle(folder)
+def folder(bundle) -> Path:
+    return bundle.path
 
 
 @pytest.fixture
@@ -62,9 +44,9 @@ def cells(tmp_path) -> Path:
 
 
 def expected(bundle: Bundle, images: list[np.ndarray]) -> np.ndarray:
-    from leukoscope.images import resize
+    from leukoscope.images import crop_centre, resize
 
-    return bundle.probabilities(np.stack([resize(image, 16) for image in images]))[0]
+    return bundle.probabilities(np.stack([resize(crop_centre(image, 18), 16) for image in images]))[0]
 
 
 def test_a_folder_gives_a_row_an_image_in_the_order_of_their_names(bundle, cells, tmp_path):
@@ -122,6 +104,38 @@ def test_what_cannot_be_read_is_a_row_with_its_reason(bundle, cells, tmp_path):
     assert [Path(image).name for image in wrong["image"]] == ["a001.png", "b003.png"]
     assert wrong.select("predicted", "unsure", "p_a", "energy").null_count().row(0) == (2, 2, 2, 2)
     assert table.filter(pl.col("error").is_null())["predicted"].null_count() == 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_every_page_of_a_truncated_stack_has_a_row(bundle, told, tmp_path):
+    """Pages one after the other, cut off in the fourth; with and without a description of how many there were."""
+    pages = np.random.default_rng(0).integers(0, 255, (5, 20, 20, 3), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "stack.tif") as writer:
+        for page in pages:
+            writer.write(page, photometric="rgb", metadata=None,
+                         description='{"shape": [5, 20, 20, 3]}' if told else None)
+    with tifffile.TiffFile(tmp_path / "stack.tif") as tiff:
+        after = tiff.pages[3].dataoffsets[0] + 100  # type: ignore[union-attr]  # a page, no frame
+    (tmp_path / "stack.tif").write_bytes((tmp_path / "stack.tif").read_bytes()[:after])
+    table = pl.read_parquet(predict_stream(bundle, [tmp_path / "stack.tif"], tmp_path / "p.parquet").table)
+    assert table["page"].to_list() == [0, 1, 2, 3, 4]
+    assert table["error"].is_null().to_list() == [True] * 3 + [False] * 2
+    whole = bundle.probabilities(np.stack([streaming.prepared(page, bundle.description) for page in pages[:3]]))[0]
+    np.testing.assert_allclose(table.select("p_a", "p_b", "p_c").to_numpy()[:3], whole, atol=1e-5)
+    assert "a piece of its pixels lies past its end" in table["error"][3]
+    assert ("page 4 is missing: 5 are said to be there" if told else "page 4 and all after it are missing") in (
+        table["error"][4])
+
+
+def test_a_stack_that_has_fewer_pages_than_it_says_lacks_them(tmp_path):
+    page = np.zeros((20, 20, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", page, photometric="rgb", metadata=None,
+                     description="ImageJ=1.53\nimages=3\nslices=3\n")
+    sources = list_sources([tmp_path / "stack.tif"])
+    assert [(source.page, bool(source.missing)) for source in sources] == [(0, False), (1, True), (2, True)]
+    assert np.array_equal(sources[0].read(), page)
+    with pytest.raises(ImageError, match="page 2 is missing: 3 are said to be there"):
+        sources[2].read()
 
 
 def test_names_that_are_no_text_links_and_pictures_that_stand_otherwise(bundle, cells, tmp_path):

@@ -25,13 +25,6 @@ FAST = ("--scale", "small", "--set", "training.epochs=1", "--set", "preprocess.s
 NETWORKS = ("googlenet", "resnet50")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def fields(tmp_path_factory) -> Path:
     """24 fields in the layout of ALL-IDB1, half of them leukemic."""

@@ -5,38 +5,30 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
+import tifffile
 from scipy.stats import norm
 
 from command import leukoscope, refusal
 from leukoscope.bundle_export import export_run
 from leukoscope.errors import LeukoscopeError
-from leukoscope.experiments_smear import common_scale, smear_fields
+from leukoscope.experiments_smear import smear_fields
+from leukoscope.experiments_smear_field import common_scale
 from leukoscope.figures_smear import reduced
 from leukoscope.images import read_image
-from leukoscope.phantom import Field, render_field
+from leukoscope.phantom import render_field
 from leukoscope.smear import ArrayField, FoundCell, FoundField, find_leukocytes
 from leukoscope.smear.count import differential, is_leukocyte, meaning
 from leukoscope.smear.cut import cut_cells, cut_square, square_about
 from leukoscope.smear.export import outlines
 from leukoscope.smear.measure import measure
 from page_reader import Page
-from tiny import make_cells, tiny_recipe, train_on_cpu
-
-TYPES = {"neutrophil": 3, "lymphocyte": 2, "monocyte": 1, "eosinophil": 1, "platelet": 4}
-SCALE = 0.15
-
-
-@cache
-def phantom(seed: int, scale: float = SCALE) -> Field:
-    return render_field(int(75 / scale), int(60 / scale), seed=(7, seed), micrometres_per_pixel=scale, types=TYPES)
+from smear_fields import SCALE, phantom, save
 
 
 def disc(diameter: float, x: float, y: float, side: int = 120) -> tuple[ArrayField, FoundCell]:
@@ -50,34 +42,6 @@ def disc(diameter: float, x: float, y: float, side: int = 120) -> tuple[ArrayFie
     sizes = measure(pixels[top:bottom, left:right], mask, mask, np.full(3, 240.0), None)
     return ArrayField(pixels), FoundCell(int(left), int(top), int(right - left), int(bottom - top), (x, y), mask, mask,
                                          False, 1.0, sizes)
-
-
-def save(pixels: np.ndarray, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    cells = make_cells(folder / "images", counts={"a": 40, "b": 40, "c": 40})
-    chosen = tiny_recipe(preprocess={"size": 16, "crop": 18}, split={"kind": "holdout", "test": 0.3, "validation": 0.4})
-    return train_on_cpu(chosen, cells, folder / "run")
-
-
-@pytest.fixture(scope="module")
-def bundle(run, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    export_run(run, out, micrometres=1.0)
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +60,11 @@ def typed(fields, bundle, tmp_path_factory) -> Path:
 
 def found_of(fields: Sequence[Path]) -> list[FoundField]:
     return [find_leukocytes(read_image(path), pixel=SCALE) for path in fields]
+
+
+def in_order(folder: Path) -> pl.DataFrame:
+    """The cells as they were found: in the table flagged ones stand first."""
+    return pl.read_parquet(folder / "cells.parquet").sort("field", "number")
 
 
 def read(path: Path) -> Any:
@@ -174,6 +143,7 @@ def test_the_differential_is_wilsons_of_whole_leukocytes():
             *[("erythroblast", False, False, True, False)] * 2]
     found = differential(counted(rows), ["neutrophil", "lymphocyte", "basophil", "erythroblast"])
     assert (found.total, found.apart, found.found, found.cut, found.damaged) == (18, 2, 23, 2, 1)
+    assert (found.nucleated, found.platelets) == (2, None)
     assert (found.unsure, found.unknown) == (6, 1)
     assert [(one.name, one.cells, one.unsure, one.unknown) for one in found.types] == [
         ("neutrophil", 12, 0, 0), ("lymphocyte", 6, 6, 1), ("basophil", 0, 0, 0), ("erythroblast", 2, 2, 2)]
@@ -222,6 +192,8 @@ def shoelace(points: Sequence[Sequence[float]]) -> float:
 
 
 def test_geojson_has_the_areas_of_the_masks(typed, fields):
+    rows = {(row["field"], row["number"]): (row["flag"], row["flag_reason"])
+            for row in in_order(typed).iter_rows(named=True)}
     for path, found in zip(fields, found_of(fields), strict=True):
         told = read(typed / f"{path.stem}.geojson")
         assert len(told["features"]) == len(found.cells) >= 6
@@ -240,6 +212,9 @@ def test_geojson_has_the_areas_of_the_masks(typed, fields):
             assert (more["objectType"], more["name"]) == ("detection", str(number))
             assert more["classification"]["name"] in "abc"
             assert more["measurements"]["Cell area px^2"] == cell.cell.sum()
+            row = rows[path.stem, number]
+            assert (more["flag"], more["flag_reason"]) == row
+            assert more.get("metadata") == ({"flag": row[0], "flag_reason": row[1]} if row[0] else None)
             assert more["measurements"]["Cell area µm^2"] == pytest.approx(cell.cell.sum() * SCALE**2)
 
 
@@ -251,7 +226,9 @@ def test_coco_agrees_with_itself_and_with_the_masks(typed, fields):
     cells = [(image, cell) for image, field in enumerate(found, start=1) for cell in field.cells]
     assert [one["id"] for one in told["annotations"]] == list(range(1, len(cells) + 1))
     kinds = {one["id"]: one["name"] for one in told["categories"]}
-    predicted = pl.read_parquet(typed / "cells.parquet")["predicted"].to_list()
+    predicted = in_order(typed)["predicted"].to_list()
+    assert [(one["flag"], one["flag_reason"]) for one in told["annotations"]] == in_order(typed).select(
+        "flag", "flag_reason").rows()
     for one, (image, cell), name in zip(told["annotations"], cells, predicted, strict=True):
         assert (one["image_id"], one["bbox"], one["area"]) == (image, list(cell.box), cell.cell.sum())
         assert kinds[one["category_id"]] == name
@@ -265,7 +242,7 @@ def test_the_table_is_what_find_leukocytes_finds(typed, fields):
     table, again = pl.read_parquet(typed / "cells.parquet"), pl.read_csv(typed / "cells.csv")
     assert again.columns == table.columns
     assert again["cell_area_px"].to_list() == table["cell_area_px"].to_list()
-    rows = table.iter_rows(named=True)
+    rows = in_order(typed).iter_rows(named=True)
     for path, found in zip(fields, found_of(fields), strict=True):
         for number, cell in enumerate(found.cells, start=1):
             row, sizes = next(rows), cell.morphometry
@@ -289,7 +266,7 @@ def test_the_model_is_shown_the_squares_at_its_own_scale(typed, fields, bundle):
     cells = find_leukocytes(pixels, pixel=SCALE).cells
     told = model.predict(cut_cells(ArrayField(pixels), cells, 18, wanted=1.0, scale=SCALE))
     assert square_about(cells[0], 18, wanted=1.0, scale=SCALE).side == 120  # 18 um
-    own = pl.read_parquet(typed / "cells.parquet").filter(pl.col("field") == path.stem)
+    own = in_order(typed).filter(pl.col("field") == path.stem)
     assert own["predicted"].to_list() == told["predicted"].to_list()
     np.testing.assert_allclose(own["energy"], told["energy"], rtol=1e-5)
 
@@ -346,7 +323,7 @@ def test_the_annotated_picture_differs_along_the_outlines_only(typed, fields):
 
 def test_all_fields_are_measured_by_the_median_scale(tmp_path):
     paths = [save(phantom(seed).pixels, tmp_path / "in" / f"{seed}.png") for seed in (1, 2, 3)]
-    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out")
+    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False)
     own = [find_leukocytes(read_image(path)).scale.micrometres_per_pixel for path in paths]
     known = sorted(scale for scale in own if scale is not None)
     assert len(set(known)) == 3
@@ -362,7 +339,7 @@ def test_the_median_scale_leaves_out_what_is_not_known_or_too_coarse():
 def test_a_field_of_another_magnification_keeps_its_own_scale(tmp_path):
     for number, scale in enumerate((SCALE, SCALE, 0.5)):
         save(phantom(number + 1, scale).pixels, tmp_path / "in" / f"{number}.png")
-    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out")
+    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False)
     last = summary["fields"][2]
     assert last["micrometres_per_pixel"] == pytest.approx(0.5, rel=0.1)
     assert any("another magnification" in remark for remark in last["remarks"])
@@ -371,7 +348,7 @@ def test_a_field_of_another_magnification_keeps_its_own_scale(tmp_path):
 # ------------------------------------------------------------------------------------------------ bad input
 
 def test_without_a_bundle_cells_are_found_and_measured_only(fields, tmp_path):
-    answer = leukoscope("smear", fields[0], "-o", tmp_path / "out")
+    answer = leukoscope("smear", fields[0], "-o", tmp_path / "out", "--no-types")
     assert answer.code == 0
     assert "No types were asked for" in answer.out
     table = pl.read_parquet(tmp_path / "out" / "cells.parquet")
@@ -407,7 +384,7 @@ def test_a_photograph_of_something_else_is_called_so(bundle, tmp_path):
 
 def test_cells_of_eight_pixels_are_too_few(tmp_path):
     small = render_field(300, 240, seed=3, micrometres_per_pixel=7.5 / 8)
-    answer = leukoscope("smear", save(small.pixels, tmp_path / "small.png"), "-o", tmp_path / "out")
+    answer = leukoscope("smear", save(small.pixels, tmp_path / "small.png"), "-o", tmp_path / "out", "--no-types")
     assert answer.code == 0
     assert "too few to outline leukocytes" in answer.out
 
@@ -415,26 +392,44 @@ def test_cells_of_eight_pixels_are_too_few(tmp_path):
 def test_a_damaged_file_is_named_and_the_others_go_on(fields, tmp_path):
     bad = tmp_path / "broken.png"
     bad.write_bytes(fields[0].read_bytes()[:4000])
-    answer = leukoscope("smear", bad, fields[0], "-o", tmp_path / "out")
+    answer = leukoscope("smear", bad, fields[0], "-o", tmp_path / "out", "--no-types")
     assert answer.code == 0
     assert "broken.png: left out" in answer.out
     summary = read(tmp_path / "out" / "summary.json")
     assert [Path(one["image"]).name for one in summary["unreadable"]] == ["broken.png"]
     assert [field["name"] for field in summary["fields"]] == [fields[0].stem]
     assert "1 file could not be read" in Page(tmp_path / "out" / "smear.html").text
-    line = refusal("smear", bad, "-o", tmp_path / "other")
+    line = refusal("smear", bad, "-o", tmp_path / "other", "--no-types")
     assert "none of 1 field could be read" in line
     assert "broken.png" in line
+
+
+def test_pages_that_a_truncated_stack_lacks_are_named(tmp_path):
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([phantom(seed).pixels for seed in (1, 2, 3)]), photometric="rgb")
+    content = (tmp_path / "stack.tif").read_bytes()
+    (tmp_path / "stack.tif").write_bytes(content[:-200])  # of its three directories the last two lie at the end
+    answer = leukoscope("smear", tmp_path / "stack.tif", "-o", tmp_path / "out", "--no-types")
+    assert answer.code == 0, answer
+    summary = read(tmp_path / "out" / "summary.json")
+    names = [field["name"] for field in summary["fields"]]
+    missing = {one["image"].rpartition("#")[2]: one["reason"] for one in summary["unreadable"]}
+    assert names == [f"stack_{page}" for page in range(len(names))]
+    assert set(missing) == {str(page) for page in range(len(names), 3)}
+    assert missing
+    for page, reason in missing.items():
+        assert f"page {page} is missing: 3 are said to be there" in reason
+        assert f"stack.tif#{page}: left out, page {page} is missing" in answer.out
+    assert f"{len(missing)} file" in Page(tmp_path / "out" / "smear.html").text
 
 
 def test_a_folder_that_is_not_empty_is_refused_unless_told(fields, tmp_path):
     out = tmp_path / "out"
     (tmp_path / "in").mkdir()
     save(phantom(1).pixels, tmp_path / "in" / "first.png")
-    assert leukoscope("smear", tmp_path / "in", "-o", out).code == 0
+    assert leukoscope("smear", tmp_path / "in", "-o", out, "--no-types").code == 0
     (out / "mine.txt").write_text("kept")
-    assert "is not empty" in refusal("smear", fields[0], "-o", out)
-    assert leukoscope("smear", fields[0], "-o", out, "--overwrite").code == 0
+    assert "is not empty" in refusal("smear", fields[0], "-o", out, "--no-types")
+    assert leukoscope("smear", fields[0], "-o", out, "--overwrite", "--no-types").code == 0
     left = {path.name for path in out.iterdir()}
     assert "first.png" not in left
     assert {f"{fields[0].stem}.png", "mine.txt", "summary.json"} <= left
@@ -453,8 +448,8 @@ def test_refusals_name_the_input(fields, bundle, tmp_path):
     out = tmp_path / "out"
     assert "nowhere.png" in refusal("smear", tmp_path / "nowhere.png", "-o", out)
     assert "not a bundle" in refusal("smear", fields[0], "-o", out, "--bundle", tmp_path)
-    assert "expected 0.01 to 5" in refusal("smear", fields[0], "-o", out, "--micrometres", "50")
-    assert "bundle.json" in refusal("smear", fields[0], "-o", bundle, "--overwrite")
+    assert "expected 0.01 to 5" in refusal("smear", fields[0], "-o", out, "--no-types", "--micrometres", "50")
+    assert "bundle.json" in refusal("smear", fields[0], "-o", bundle, "--no-types", "--overwrite")
     assert not out.exists()
 
 
@@ -471,6 +466,6 @@ def test_a_bundle_without_its_scale_is_remarked_upon(run, fields, tmp_path):
 def test_fields_of_one_name_keep_apart(tmp_path):
     for folder in ("a", "b"):
         save(phantom(1).pixels, tmp_path / "in" / folder / "cells.png")
-    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out", micrometres=SCALE)
+    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False, micrometres=SCALE)
     assert [field["name"] for field in summary["fields"]] == ["cells_2", "cells_3"]
     assert {"cells_2.png", "cells_3.png"} <= {path.name for path in (tmp_path / "out").iterdir()}

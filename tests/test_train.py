@@ -16,33 +16,10 @@ from torch.nn import functional
 from leukoscope.cells import CellBatches, channel_statistics, pack_cells
 from leukoscope.errors import ImageError
 from leukoscope.images import resize
-from leukoscope.runs import Run, fresh_network, read_weights
+from leukoscope.runs import fresh_network, read_weights
 from leukoscope.stages import Stages
-from leukoscope.train import Event
 from leukoscope.train_module import epoch_seed
 from tiny import history, make_cells, tiny_recipe, train_on_cpu
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def cells(tmp_path_factory) -> pl.DataFrame:
-    return make_cells(tmp_path_factory.mktemp("cells"))
-
-
-@pytest.fixture(scope="module")
-def folds(cells, tmp_path_factory) -> tuple[Run, list[Event]]:
-    """A finished run of two folds, and the events it told."""
-    events: list[Event] = []
-    chosen = tiny_recipe(split={"kind": "kfold", "folds": 2, "validation": 0.25})
-    run = train_on_cpu(chosen, cells, tmp_path_factory.mktemp("runs") / "folds", on_event=events.append)
-    return run, events
-
 
 # What a run leaves
 

@@ -40,13 +40,6 @@ def optical_recipe(optics: dict[str, Any] | None = None, **overrides: Any) -> Re
     return tiny_recipe(preprocess=preprocess, optics=found, **overrides)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory) -> pl.DataFrame:
     return make_cells(tmp_path_factory.mktemp("cells"), size=32)

@@ -14,13 +14,6 @@ from leukoscope.runs import Run, read_weights
 from tiny import make_cells, tiny_recipe, train_on_cpu
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory) -> pl.DataFrame:
     return make_cells(tmp_path_factory.mktemp("cells"))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 
 REJECTED = 0.01
@@ -39,6 +38,8 @@ def calibrate(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " 
 def fit_temperature(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]) -> float:
     """The temperature of the least log loss (Guo et al. 2017), from e^-3 to e^3, as if one cell more were in equal
     parts of every class: else, where no cell is judged wrongly, nothing would keep it from zero."""
+    from scipy.optimize import minimize_scalar  # late: who predicts need not wait for it
+
     doubt = 1 / (len(labels) + 1)
 
     def loss(log_temperature: float) -> float:

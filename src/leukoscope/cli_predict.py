@@ -16,7 +16,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to 
 def register(app: typer.Typer) -> None:
     """Add the two commands."""
     app.command(epilog="Example: leukoscope export runs/wbc -o wbc-bundle --micrometres 0.1")(export)
-    app.command(epilog="Example: leukoscope predict wbc-bundle cells/ 'more/*.png' -o predictions.parquet")(predict)
+    app.command(epilog="Example: leukoscope predict packaged cells/ 'more/*.png' -o predictions.parquet")(predict)
 
 
 def export(
@@ -48,7 +48,7 @@ def export(
 
 
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="A bundle that leukoscope export has made.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle of leukoscope export, or the word packaged.")],
     inputs: Annotated[list[str], typer.Argument(help="Images, folders, patterns, or manifests.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The table to write: .parquet, .csv or .jsonl.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a prediction that was stopped.")] = False,
@@ -57,9 +57,10 @@ def predict(
 ) -> None:
     """Predict the class of each cell image, and say which are unsure and which are unlike those of training."""
     from .bundle import open_bundle
+    from .model import bundle_path
     from .predict_stream import predict_stream
 
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle_path(bundle))
     with console.progress("predicting", quiet=as_json) as on_progress:
         found = predict_stream(opened, inputs, out, resume=resume, overwrite=overwrite, on_progress=on_progress)
     if as_json:

@@ -41,6 +41,7 @@ from .stats import (
     repeated_rate,
     with_trainings,
 )
+from .words import join
 
 ROUNDS = 2000
 LEVEL = 0.05
@@ -108,7 +109,7 @@ def trained_once(found: Mapping[str, Any]) -> str:
         return ""
     if len(once) == len(found["kinds"]):
         return "Each was trained once, so how its training happened to go is in no interval and no test."
-    return (f"{_and(once)} {'was' if len(once) == 1 else 'were'} trained once: how that happened to go is in no "
+    return (f"{join(once)} {'was' if len(once) == 1 else 'were'} trained once: how that happened to go is in no "
             "interval, and tests against kinds that were trained several times take it to vary as theirs does.")
 
 
@@ -118,7 +119,7 @@ def answer(order: Sequence[str], accuracy: Sequence[float], pairs: Sequence[Mapp
     first = [name for name, value in zip(order, accuracy, strict=True) if value == accuracy[0]]
     if len(first) > 1:
         more = "" if len(first) == len(order) else ", and more often than the others, as far as these cells go"
-        return f"{_and(first)} are right equally often{more}."
+        return f"{join(first)} are right equally often{more}."
     best = order[0]
     apart, like = [], []
     for other in order[1:]:
@@ -130,13 +131,9 @@ def answer(order: Sequence[str], accuracy: Sequence[float], pairs: Sequence[Mapp
     if len(order) == 2 and apart:
         return f"{best} is right more often than {apart[0]}."
     if not like:
-        return f"{best} is right most often, and more often than each of the others: {_and(apart)}."
-    return (f"{best} is right most often. These cells tell it apart from {_and(apart)}, and do not tell it apart from "
-            f"{_and(like)}.")
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return f"{best} is right most often, and more often than each of the others: {join(apart)}."
+    return (f"{best} is right most often. These cells tell it apart from {join(apart)}, and do not tell it apart from "
+            f"{join(like)}.")
 
 
 def _clusters(cells: Cells) -> np.ndarray | None:

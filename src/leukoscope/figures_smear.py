@@ -32,6 +32,11 @@ def colours_of(classes: Sequence[str]) -> dict[str, str]:
     return {UNTYPED: "#009e73"} | {name: CLASS_COLOURS[i % len(CLASS_COLOURS)] for i, name in enumerate(classes)}
 
 
+def marked(row: Mapping[str, Any]) -> str:
+    """A cell's number, with an exclamation mark where it is flagged."""
+    return f"{row['number']}{'!' if row['flag'] else ''}"
+
+
 def reduced(field: FieldSource, longest: int) -> UInt8[np.ndarray, "height width 3"]:
     """The field's pixels, shrunk until its longer side has at most `longest` px; read in strips."""
     by = max(field.width, field.height) / longest
@@ -49,8 +54,8 @@ def reduced(field: FieldSource, longest: int) -> UInt8[np.ndarray, "height width
 
 def annotated(field: FieldSource, found: FoundField, rows: Sequence[Mapping[str, Any]],
               colours: Mapping[str, str]) -> Image.Image:
-    """The field with the outline of every cell in the colour of its type, white around it, and its number. Outlines of
-    cells that a border cuts are thin. At most 6,000 px wide or high."""
+    """The field with the outline of every cell in the colour of its type, white around it, and its number (see
+    `marked`). Outlines of cells that a border cuts are thin. At most 6,000 px wide or high."""
     picture = Image.fromarray(reduced(field, LARGEST))
     zoom = picture.width / field.width
     draw = ImageDraw.Draw(picture)
@@ -64,7 +69,7 @@ def annotated(field: FieldSource, found: FoundField, rows: Sequence[Mapping[str,
             width = max(line // 2, 1) if cell.cut else line
             draw.line(ring, fill="white", width=width + 2, joint="curve")
             draw.line(ring, fill=colour, width=width, joint="curve")
-        draw.text(((cell.centre[0] + 0.5) * zoom, (cell.centre[1] + 0.5) * zoom), str(row["number"]), fill="black",
+        draw.text(((cell.centre[0] + 0.5) * zoom, (cell.centre[1] + 0.5) * zoom), marked(row), fill="black",
                   font=font, anchor="mm", stroke_width=2, stroke_fill="white")
     return picture
 
@@ -75,7 +80,7 @@ def differential_figure(types: Sequence[Mapping[str, Any]], colours: Mapping[str
     summary.json, with a share that is known."""
     labels = short_names([one["name"] for one in types], NAME_LIMIT)
     texts = [f"{plural(one['cells'], 'cell')}, {percent(one['share']['value'])}" for one in types]
-    left, right = text_width(labels, 8.5) + 0.22, text_width(texts, 8.5) + 0.3
+    left, right = text_width(labels, 8.5) + 0.28, text_width(texts, 8.5) + 0.3
     height = _STEP * len(labels)
     figure = Figure(figsize=(left + right + _WIDTH, height + 0.95))
     axes = axes_at(figure, left, 0.55, _WIDTH, height)
@@ -89,7 +94,7 @@ def differential_figure(types: Sequence[Mapping[str, Any]], colours: Mapping[str
              xlabel="share of the leukocytes that are counted")
     axes.set_title("Differential, with 95 % intervals", loc="left", x=-left / _WIDTH)
     axes.set_yticks(range(len(labels)), labels)
-    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.tick_params(axis="y", length=0, pad=9, labelcolor=INK)  # a dot at 0 is half outside
     axes.spines["left"].set_visible(False)
     axes.grid(True, axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))

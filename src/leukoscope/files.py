@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from .errors import LeukoscopeError
 
 
@@ -52,6 +54,21 @@ def _system_error(error: BaseException) -> int | None:
             return known.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else None
+
+
+@contextmanager
+def alone(lock: Path, what: str) -> Iterator[None]:
+    """Let one process at a time into the block; another is refused with a LeukoscopeError that says `what` is written.
+    lock: a file for it, which goes when the block ends."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(lock, timeout=0):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+    except filelock.Timeout as error:
+        raise LeukoscopeError(f"{what}: another process is writing it", "wait for it") from error
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -25,7 +25,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImage
 from PIL.ImageFile import ImageFile
 
 from .errors import ImageError, LeukoscopeError
-from .images_headers import PNG_MAGIC, check_pieces, check_png, check_tiff, jpeg_header, orientation
+from .images_headers import PNG_MAGIC, check_pieces, check_png, jpeg_header, orientation, tiff_pages
 
 MAX_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded (10,000 x 10,000): a guard against decompression bombs."""
@@ -195,9 +195,14 @@ def _find(path: Path, file: BinaryIO, page: int | None, max_pixels: int | None) 
 def _find_with_pillow(path: Path, file: BinaryIO, page: int | None, plugin: type[ImageFile]) -> _Found:
     tiff = plugin is TiffImagePlugin.TiffImageFile
     if tiff:
-        check_tiff(file)
-    picture = plugin(file)
-    _check_page(path, page, getattr(picture, "n_frames", 1))
+        pages, broken = tiff_pages(file)
+        if broken and (page is None or page >= pages):
+            raise ValueError(broken)
+        picture = plugin(file)
+    else:
+        picture = plugin(file)
+        pages = getattr(picture, "n_frames", 1)
+    _check_page(path, page, pages)
     if page:
         picture.seek(page)
     exif = picture.info.get("exif", b"")

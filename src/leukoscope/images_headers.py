@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -84,8 +85,22 @@ def check_png(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def check_tiff(file: BinaryIO) -> None:
-    """Directories and their values lie in the file, in no circle: Pillow warns and goes on with what it has."""
+def tiff_pages(file: BinaryIO) -> tuple[int, str]:
+    """How many directories, from the first, lie in the file with their values; and what is wrong with the next one, if
+    it is not the end: Pillow warns and goes on with what it has."""
+    pages = 0
+    try:
+        for _ in _tiff_directories(file):
+            pages += 1
+    except ValueError as error:
+        return pages, str(error)
+    finally:
+        file.seek(0)
+    return pages, ""
+
+
+def _tiff_directories(file: BinaryIO) -> Iterator[int]:
+    """Where each directory begins. ValueError where one, or a value of it, is not in the file, or has been before."""
     size = os.fstat(file.fileno()).st_size
     start = file.read(16)
     order = "<" if start[:2] == b"II" else ">"
@@ -98,6 +113,7 @@ def check_tiff(file: BinaryIO) -> None:
         if at in seen:
             raise ValueError("the directories of the file make a circle")
         seen.add(at)
+        here = at
         (count,) = struct.unpack(count_format, _read_at(file, at, struct.calcsize(count_format)))
         at += struct.calcsize(count_format)
         if at + count * entry_bytes > size:
@@ -111,7 +127,7 @@ def check_tiff(file: BinaryIO) -> None:
             if length > inline_bytes and place + length > size:
                 raise ValueError("the file is truncated: a value of its directory lies past its end")
         (at,) = struct.unpack(link_format, _read_at(file, at + count * entry_bytes, inline_bytes))
-    file.seek(0)
+        yield here
 
 
 def check_pieces(file: BinaryIO, offsets: tuple[int, ...], lengths: tuple[int, ...]) -> None:

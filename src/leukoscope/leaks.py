@@ -14,6 +14,7 @@ import polars as pl
 
 from .errors import LeakError, RunError
 from .recipe import Protocol, Recipe
+from .words import join
 
 PARTS = ("train", "validation", "test")
 EXAMPLES = 5
@@ -159,7 +160,7 @@ def _shared(joined: pl.DataFrame, name: str) -> Iterator[Leak]:
         text = f"fold {fold}: {rows.height} {'images' if name == 'sha256' else KINDS[kind][0]}"
         values = rows["cell_id"] if name == "sha256" else rows[name]
         parts = _parts_of(rows["part"])
-        examples = tuple(f"'{value}' in {_and(_parts_of(pl.Series([part])))}"
+        examples = tuple(f"'{value}' in {join(_parts_of(pl.Series([part])))}"
                          for value, part in zip(values.head(EXAMPLES), rows["part"].head(EXAMPLES), strict=True))
         yield Leak(kind, int(fold), parts, rows.height, examples,  # type: ignore[call-overload]  # polars: object
                    f"{text} in two parts ({examples[0]})")
@@ -204,7 +205,7 @@ def _by_recipe(recipe: Recipe, splits: pl.DataFrame) -> Iterator[Leak]:
         steps = tuple(name for name, used in fitted if used) or ("any fitted step",)
         verb = "is" if len(steps) == 1 and steps[0] != "principal components" else "are"
         yield Leak("fitted", None, PARTS, len(steps), steps,
-                   f"{_and(steps)} {verb} fitted on all cells, the test part included (split.fit_on = 'all')")
+                   f"{join(steps)} {verb} fitted on all cells, the test part included (split.fit_on = 'all')")
     if split.select_on == "test":
         yield Leak("chosen", None, ("test",), 1, ("weights",),
                    "the epoch and weights are chosen on the test part (split.select_on = 'test')")
@@ -214,9 +215,4 @@ def _by_recipe(recipe: Recipe, splits: pl.DataFrame) -> Iterator[Leak]:
             ("the learning rate (training.schedule = 'plateau')", training.schedule == "plateau")) if on]
         if watching:
             yield Leak("chosen", None, ("test",), len(watching), tuple(watching),
-                       f"there is no validation part, so {_and(watching)} could only watch the test part")
-
-
-def _and(words: Any) -> str:
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else str(last)
+                       f"there is no validation part, so {join(watching)} could only watch the test part")

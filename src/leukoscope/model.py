@@ -1,9 +1,10 @@
-"""A model for Python: `load(path)`, then `predict(images)` on files, arrays or Pillow images."""
+"""A model for Python: `load()` or `load(path)`, then `predict(images)` on files, arrays or Pillow images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     Picture = str | Path | np.ndarray | Image
+
+PACKAGED = "packaged"
+"""The word that stands for the model of the package, wherever a bundle may be named."""
+PACKAGED_FILE = "leukoscope-small.zip"
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,11 @@ class Model:
     def description(self) -> Description:
         """What the bundle says of itself."""
         return self.bundle.description
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether it is the model that comes with the package."""
+        return self.bundle.path == _packaged()
 
     def predict(self, images: Picture | Iterable[Picture]) -> pl.DataFrame:
         """One row an image: predicted, unsure, set, known, energy, p_<class> (see `leukoscope predict`).
@@ -58,9 +68,29 @@ class Model:
         return verdicts(self.description, probabilities, energy)
 
 
-def load(path: str | Path) -> Model:
-    """The model of a bundle (a folder or a ZIP file), verified; BundleError says what is wrong with it."""
-    return Model(open_bundle(path))
+def packaged_model() -> Path:
+    """The bundle that comes with the package. Raises LeukoscopeError where this installation lacks it."""
+    path = _packaged()
+    if not path.is_file():
+        raise LeukoscopeError(f"{path}: the model of the package is missing",
+                              "install leukoscope anew, or name a bundle of leukoscope export")
+    return path
+
+
+def _packaged() -> Path:
+    return Path(str(files("leukoscope") / "packaged" / PACKAGED_FILE))
+
+
+def bundle_path(text: str | Path) -> Path:
+    """Where a bundle lies that a user has named: a path, or `packaged`, unless a file or folder has that name."""
+    path = Path(text)
+    return packaged_model() if str(text) == PACKAGED and not path.exists() else path
+
+
+def load(path: str | Path | None = None) -> Model:
+    """The model of a bundle (a folder, a ZIP file, or "packaged"), verified; without a path that of the package.
+    BundleError says what is wrong with it."""
+    return Model(open_bundle(packaged_model() if path is None else bundle_path(path)))
 
 
 def _each(images: Any) -> Iterable[Any]:

@@ -24,6 +24,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
+from .words import join
+
 INK, SOFT, LINE = "#1b1e26", "#5d6472", "#e2e4ea"
 """The page's colours of text, of lesser text and of rules; figures use them too."""
 
@@ -205,12 +207,6 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     """A table for a terminal: each line's texts, the columns as wide as their widest text."""
     widths = [max(len(text) for text in column) for column in zip(*lines, strict=True)]
     return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-
-
-def join(names: list[str] | tuple[str, ...], last: str = "and") -> str:
-    """["a", "b", "c"] -> "a, b and c"."""
-    names = list(names)
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else ""
 
 
 @cache

@@ -1,12 +1,15 @@
 """What is to be predicted: files, folders, globs, manifests, pages of a TIFF; listed once, in a fixed order.
 
-Reads no pixels but to count the pages of a TIFF.
+Reads no pixels. Of a TIFF it counts the pages, and names those that are missing.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -17,8 +20,9 @@ import numpy as np
 import tifffile
 
 from .datasets.base import IMAGE_SUFFIXES
-from .errors import LeukoscopeError
+from .errors import ImageError, LeukoscopeError
 from .images import read_cell, read_image
+from .images_headers import tiff_pages
 from .manifest import read_manifest
 
 TIFF = {".tif", ".tiff"}
@@ -28,15 +32,18 @@ TABLES = {".parquet", ".csv"}
 @dataclass(frozen=True)
 class Source:
     """One cell to be predicted: `name` in the answer, the image file, the page of a TIFF of several (from 0), or the
-    row of a manifest."""
+    row of a manifest. missing: why the page is not in the file, or ""."""
 
     name: str
     image: str
     page: int | None = None
     row: tuple[tuple[str, Any], ...] = ()
+    missing: str = ""
 
     def read(self) -> np.ndarray:
         """uint8 (h, w, 3). Raises ImageError."""
+        if self.missing:
+            raise ImageError(self.image, self.missing, "fetch or export the file anew")
         if self.row:
             return read_cell(dict(self.row))
         return read_image(Path(self.image), page=self.page)
@@ -117,14 +124,40 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _pages(file: Path) -> Iterator[Source]:
-    """The file, or each page of a TIFF that has several. A damaged one is left for reading to name."""
-    if file.suffix.lower() in TIFF:
-        try:
-            with tifffile.TiffFile(file) as tiff:
-                pages = len(tiff.pages)
-        except Exception:  # of many classes; reading says what is wrong
-            pages = 1
-        if pages > 1:
-            yield from (Source(f"{file}#{page}", str(file), page) for page in range(pages))
-            return
-    yield Source(str(file), str(file))
+    """The file, or each page of a TIFF that has several, those among them that are missing. What else is damaged is
+    left for reading to name."""
+    there, stated, broken = _count_pages(file) if file.suffix.lower() in TIFF else (1, 1, "")
+    wanted = max(there + bool(broken), stated)
+    if wanted == 1:
+        yield Source(str(file), str(file))
+        return
+    yield from (Source(f"{file}#{page}", str(file), page) for page in range(there))
+    for page in range(there, wanted):
+        said = (f"page {page} is missing: {stated} are said to be there, counted from 0" if stated > there else
+                f"page {page} and all after it are missing")
+        missing = said + (f" ({broken})" if broken else "")
+        yield Source(f"{file}#{page}", str(file), page, missing=missing)
+
+
+def _count_pages(file: Path) -> tuple[int, int, str]:
+    """(pages that are there, pages that the file says it has, what is wrong after the last); one of one where nothing
+    can be said."""
+    try:
+        with open(file, "rb") as opened:
+            there, broken = tiff_pages(opened)
+        with tifffile.TiffFile(file) as tiff:
+            return there, _stated(tiff), broken
+    except Exception:  # of many classes; reading says what is wrong
+        return 1, 1, ""
+
+
+def _stated(tiff: tifffile.TiffFile) -> int:
+    """How many pages a TIFF says that it has, by the description that ImageJ and tifffile write; else 1."""
+    page = tiff.pages.first
+    images = re.search(r"^images=(\d{1,6})$", page.description, re.MULTILINE)
+    if images:
+        return int(images[1])
+    if not page.description.startswith('{"shape"'):
+        return 1
+    values, each = math.prod(json.loads(page.description)["shape"]), math.prod(page.shape)
+    return values // each if each and values % each == 0 and values < 1_000_000 * each else 1

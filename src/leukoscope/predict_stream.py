@@ -10,12 +10,10 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import polars as pl
 
@@ -23,7 +21,7 @@ from .bundle import Bundle, Description
 from .bundle_calibration import conformal_sets
 from .cells_pack import usable_cores
 from .errors import ImageError, LeukoscopeError
-from .files import atomic_path, read_json, write_json
+from .files import alone, atomic_path, read_json, write_json
 from .frame import shaped
 from .manifest import write_table
 from .predict_sources import Source, digest_of, list_sources
@@ -62,7 +60,7 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
         raise LeukoscopeError(f"{out}: is a folder", "name another file")
     parts = out.with_name(f".{out.name}.parts")
     sources = list_sources(inputs)
-    with _held(parts):
+    with alone(parts.with_name(f"{parts.name}.lock"), str(out)):
         if out.exists() and resume and not parts.exists():
             return _summary(bundle, out, pl.read_parquet(out).lazy() if out.suffix == ".parquet" else (
                 pl.scan_csv(out) if out.suffix == ".csv" else pl.scan_ndjson(out)))
@@ -177,19 +175,6 @@ def _taken(waiting: deque[tuple[int, Future[np.ndarray | str]]],
             places.append(place)
             cells.append(found)
     return places, np.stack(cells) if cells else np.empty((0, 0, 0, 3), np.uint8), failed
-
-
-@contextmanager
-def _held(parts: Path) -> Iterator[None]:
-    """Only one process writes a table."""
-    parts.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(parts.with_name(f"{parts.name}.lock"), timeout=0)
-    try:
-        with lock:
-            yield
-            Path(lock.lock_file).unlink(missing_ok=True)
-    except filelock.Timeout as error:
-        raise LeukoscopeError(f"{parts}: another process is writing this table", "wait for it") from error
 
 
 def _begin(parts: Path, plan: dict[str, Any], resume: bool) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,13 @@ import polars as pl
 from markupsafe import Markup, escape
 
 from . import pages
-from .figures_smear import differential_figure
-from .smear.export import UNTYPED, NamedField, outlines
+from .figures_smear import differential_figure, marked
+from .smear.export import UNTYPED
+from .smear.flag import MICROMETRES, ORDER, RATIO
+from .words import join
 
-GALLERY = 24
-"""Cells of a type that the page shows, the most doubtful first."""
+GALLERY, FIRST = 24, 60
+"""Cells of a type that the page shows, the most doubtful first; and flagged cells, which stand before all."""
 THUMBS = 4_000_000  # characters: pictures of cells in the page
 MOST = 10
 """Remarks that a terminal is shown."""
@@ -23,26 +25,32 @@ MEASURES = (("cell_diameter", "cell, diameter", 1), ("nucleus_diameter", "nucleu
             ("cell_roundness", "cell, roundness", 2), ("nucleus_roundness", "nucleus, roundness", 2),
             ("lobes", "lobes", 0))
 
+FLAGS = {"blast": ("cell typed as a blast", "cells typed as blasts"),
+         "blast-like": ("cell that looks like a blast", "cells that look like blasts"),
+         "immature": ("cell typed as immature", "cells typed as immature"),
+         "nucleated red cell": ("nucleated red cell", "nucleated red cells")}
 Summary = Mapping[str, Any]
 
 
-def smear_page(summary: Summary, table: pl.DataFrame, fields: Sequence[tuple[NamedField, str]],
-               thumbs: Sequence[str], colours: Mapping[str, str]) -> str:
-    """The page's text. fields: with their pictures, "" for none; thumbs: a data URI a row of the table."""
+def smear_page(summary: Summary, table: pl.DataFrame, shown: Mapping[str, tuple[str, Sequence[Any]]],
+               thumb: Callable[[str, int], str], colours: Mapping[str, str]) -> str:
+    """The page's text. shown: fields whose picture (a data URI) the page has room for, with their features as `geojson`
+    makes them; thumb: field and number of a cell -> a data URI."""
     table = table.with_row_index("place").with_columns(
         pl.col("predicted").fill_null(UNTYPED).alias("type"), (_doubt(table)).alias("doubt"))
     count = summary["differential"]
-    shown = [one for one in count["types"] if one["share"] and one["share"]["value"] is not None]
+    drawn = [one for one in count["types"] if one["share"] and one["share"]["value"] is not None]
     types = [name for name in ([one["name"] for one in count["types"]] or [UNTYPED]) if (table["type"] == name).any()]
     return pages.render(
         "smear.html", summary=summary, count=count, typed=bool(count["types"]), colours=colours,
-        figure=pages.svg(differential_figure(shown, colours)) if shown else "",
+        figure=pages.svg(differential_figure(drawn, colours)) if drawn else "",
         rows=[_counted(one) for one in count["types"]], types=[
             {"name": name, "class": f"t{i}", "cells": int((table["type"] == name).sum())}
             for i, name in enumerate(types)],
-        fields=[_drawn(field, picture, facts, table.filter(pl.col("field") == field.name), colours, types)
-                for (field, picture), facts in zip(fields, summary["fields"], strict=True)],
-        gallery=_gallery(table, thumbs, types), **_morphometry(table, types), remarks=_remarks(summary))
+        fields=[{"facts": facts, "svg": _drawn(facts, *shown[facts["name"]], table, colours, types)
+                 if facts["name"] in shown else ""} for facts in summary["fields"]],
+        first=_first(summary, table, thumb), gallery=_gallery(table, thumb, types), **_morphometry(table, types),
+        remarks=_remarks(summary))
 
 
 def _doubt(table: pl.DataFrame) -> pl.Expr:
@@ -58,31 +66,40 @@ def _counted(one: Mapping[str, Any]) -> dict[str, Any]:
     share = one["share"] or {"value": None, "low": None, "high": None}
     span = "" if share["low"] is None else (f"{pages.percent(share['low'], unit=False)} to "
                                             f"{pages.percent(share['high'])}")
-    return {**one, "apart": one["share"] is None, "percent": pages.percent(share["value"]), "interval": span}
+    return {**one, "apart": one["share"] is None, "percent": pages.percent(share["value"]), "interval": span,
+            "hundred": _per_hundred(one["per_hundred"]) if one["per_hundred"] else None}
 
 
-def _drawn(field: NamedField, picture: str, facts: Mapping[str, Any], own: pl.DataFrame, colours: Mapping[str, str],
-           types: Sequence[str]) -> dict[str, Any]:
-    """A field's picture with its outlines as SVG, or a line that says where the picture is."""
-    if not picture:
-        return {"facts": facts, "svg": ""}
-    width, height = field.found.width, field.found.height
+def _per_hundred(ratio: Mapping[str, Any]) -> tuple[str, str]:
+    """How many there are per 100 leukocytes, and the interval."""
+    if ratio["value"] is None:
+        return pages.NO_ESTIMATE, ""
+    return f"{ratio['value']:.1f}", f"{ratio['low']:.1f} to {ratio['high']:.1f}"
+
+
+def _drawn(facts: Mapping[str, Any], picture: str, features: Sequence[Any], table: pl.DataFrame,
+           colours: Mapping[str, str], types: Sequence[str]) -> Markup:
+    """A field's picture with its outlines as SVG."""
+    width, height = facts["width"], facts["height"]
     line, letter = max(width, height) / 260, max(width, height) / 45
+    rows = {row["number"]: row for row in table.filter(pl.col("field") == facts["name"]).iter_rows(named=True)}
     shapes = []
-    for cell, row in zip(field.found.cells, own.iter_rows(named=True), strict=True):
-        path = "".join(f"M{' '.join(f'{x:.1f},{y:.1f}' for x, y in ring)}Z"
-                       for rings in outlines(cell.cell, cell.x, cell.y) for ring in rings)
+    for number, feature in enumerate(features, start=1):
+        row, geometry = rows[number], feature["geometry"]
+        polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+        path = "".join(f"M{' '.join(f'{x:.1f},{y:.1f}' for x, y in ring[:-1])}Z"
+                       for rings in polygons for ring in rings)
         dashes = Markup(' stroke-dasharray="{0:.1f}"').format(3 * line) if row["cut"] or row["damaged"] else ""
         shapes.append(Markup(
             '<g class="t{}"><title>{}</title><path class="halo" d="{}" stroke-width="{:.2f}"/>'
             '<path d="{}" stroke="{}" stroke-width="{:.2f}"{}/><text x="{:.1f}" y="{:.1f}" font-size="{:.1f}" '
             'stroke-width="{:.2f}">{}</text></g>').format(
                 types.index(row["type"]), _told(row), path, 1.8 * line, path, colours[row["type"]], line, dashes,
-                cell.centre[0] + 0.5, cell.centre[1] + 0.5, letter, letter / 5, row["number"]))
-    label = escape(f"{pages.plural(len(shapes), 'cell')} in {field.name}")
-    return {"facts": facts, "svg": Markup(
+                row["centre_x"] + 0.5, row["centre_y"] + 0.5, letter, letter / 5, marked(row)))
+    label = escape(f"{pages.plural(len(shapes), 'cell')} in {facts['name']}")
+    return Markup(
         '<svg class="field" viewBox="0 0 {} {}" role="img" aria-label="{}"><image href="{}" width="{}" height="{}"/>{}'
-        "</svg>").format(width, height, label, picture, width, height, Markup("").join(shapes))}
+        "</svg>").format(width, height, label, picture, width, height, Markup("").join(shapes))
 
 
 def _told(row: Mapping[str, Any]) -> str:
@@ -91,7 +108,7 @@ def _told(row: Mapping[str, Any]) -> str:
             f"{row['cell_diameter_px']:.0f} px")
     sure = row.get(f"p_{row['type']}")
     answer = pages.plain(row["type"]) + (f" {pages.percent(sure, 0)}" if sure is not None else "")
-    return ", ".join([f"{row['number']}: {answer}", size, *_flags(row)])
+    return ", ".join([f"{row['number']}: {answer}", size, *([row["flag_reason"]] if row["flag"] else []), *_flags(row)])
 
 
 def _flags(row: Mapping[str, Any]) -> list[str]:
@@ -99,17 +116,44 @@ def _flags(row: Mapping[str, Any]) -> list[str]:
                                      ("unsure", row["unsure"]), ("unlike training", row["known"] is False)) if is_so]
 
 
-def _gallery(table: pl.DataFrame, thumbs: Sequence[str], types: Sequence[str]) -> list[dict[str, Any]]:
-    """Of each type the most doubtful cells, as many as the page has room for."""
+def _first(summary: Summary, table: pl.DataFrame, thumb: Callable[[str, int], str]) -> dict[str, Any]:
+    """The flagged cells, and what is to be said of their flags."""
+    rows = table.filter(pl.col("flag").is_not_null())
+    kinds = [pages.plural(summary["flags"][kind], *FLAGS[kind]) for kind in ORDER if kind in summary["flags"]]
+    unscaled = sum(1 for one in summary["fields"] if one["cells"] and one["micrometres_per_pixel"] is None)
+    torn = rows.filter(pl.col("cut") | pl.col("damaged")).height
+    return {"all": rows.height, "torn": torn, "kinds": join(kinds), "rule": _rule(summary["bundle"]),
+            "unscaled": unscaled,
+            "cells": [{"picture": thumb(row["field"], row["number"]), "field": row["field"], "number": row["number"],
+                       "kind": row["flag"], "reason": row["flag_reason"].replace(" %", "\u202f%"), "flags": _flags(row)}
+                      for row in rows.head(FIRST).iter_rows(named=True)]}
+
+
+def _rule(bundle: Mapping[str, Any] | None) -> str:
+    """What the flag of cells that look like blasts rests on."""
+    low, high = MICROMETRES
+    rule = (f"“blast-like” is a rule (N:C at least {RATIO:g}, one round nucleus, {low:g} to {high:g} µm) that some "
+            "mature lymphocytes and basophils meet as well, and no diagnosis.")
+    if bundle is None or bundle["knows_blasts"]:
+        return rule[0] + rule[1].upper() + rule[2:]
+    if bundle["packaged"]:
+        return f"The packaged model has never seen lymphoblasts: {rule}"
+    return f"The model has no class of blasts: {rule}"
+
+
+def _gallery(table: pl.DataFrame, thumb: Callable[[str, int], str], types: Sequence[str]) -> list[dict[str, Any]]:
+    """Of each type the flagged cells, then the most doubtful, as many as the page has room for."""
     room, shown = THUMBS, []
     for name in types:
-        own = table.filter(pl.col("type") == name).sort("doubt", "place", descending=[True, False])
+        own = table.filter(pl.col("type") == name).sort(pl.col("flag").is_null(), -pl.col("doubt"), "place")
         cells = []
         for row in own.head(GALLERY).iter_rows(named=True):
-            room -= len(thumbs[row["place"]])
+            picture = thumb(row["field"], row["number"])
+            room -= len(picture)
             if room > 0:
-                cells.append({"picture": thumbs[row["place"]], "field": row["field"], "number": row["number"],
-                              "sure": row.get(f"p_{name}"), "flags": _flags(row)})
+                cells.append({"picture": picture, "field": row["field"], "number": row["number"],
+                              "sure": row.get(f"p_{name}"), "flags": [*([row["flag"]] if row["flag"] else []),
+                                                                      *_flags(row)]})
         shown.append({"name": name, "cells": cells, "all": own.height})
     return shown
 
@@ -149,24 +193,30 @@ def _remarks(summary: Summary) -> list[dict[str, Any]]:
 def smear_lines(summary: Summary) -> list[str]:
     """The count and what is to be said of it, for a terminal."""
     count = summary["differential"]
-    width = max((len(one["name"]) for one in count["types"]), default=0)
-    lines = [f"{pages.plain(one['name']):<{width}}  {one['cells']:>5,}  {_share(one['share'])}"
-             for one in count["types"]]
+    lines = pages.aligned([[pages.plain(one["name"]), f"{one['cells']:>5,}", _share(one)] for one in count["types"]])
     fields = summary["fields"]
     said = [f"{pages.plural(count['found'], 'cell')} in {pages.plural(len(fields), 'field')}",
             f"{count['total']:,} counted", f"{count['cut']:,} cut by a border", f"{count['damaged']:,} damaged"]
-    said += [f"{count[key]:,} {what}" for key, what in (("unsure", "unsure"), ("unknown", "unlike those of training"))
-             if count[key] is not None]
-    lines += [", ".join(said), *([summary["meaning"]] if summary["meaning"] else []), *summary["remarks"]]
+    said += [f"{count[key]:,} {what}" for key, what in (
+        ("platelets", "taken for platelets and set aside"), ("unsure", "unsure"),
+        ("unknown", "unlike those of training"))
+        if count[key] is not None]
+    first = [f"{summary['flags'][kind]:,} {kind}" for kind in ORDER if kind in summary["flags"]]
+    lines += [", ".join(said), *([f"to be looked at first: {', '.join(first)}"] if first else []),
+              *([summary["meaning"]] if summary["meaning"] else []), *summary["remarks"]]
     remarks = [f"{field['name']}: {remark}" for field in fields for remark in field["remarks"]]
     lines += [f"{one['image']}: left out, {one['reason']}" for one in summary["unreadable"]]
     more = [f"and {len(remarks) - MOST} more remarks, in the page"] if len(remarks) > MOST else []
     return [*lines, *remarks[:MOST], *more]
 
 
-def _share(share: Mapping[str, Any] | None) -> str:
+def _share(one: Mapping[str, Any]) -> str:
+    share = one["share"]
+    if one["per_hundred"]:
+        value, span = _per_hundred(one["per_hundred"])
+        return f"{value} per 100 leukocytes{f' ({span})' if span else ''}"
     if share is None:
-        return "no leukocyte; counted apart"
+        return "no leukocyte; set aside"
     if share["value"] is None:
         return str(share["method"])
     return (f"{pages.percent(share['value'])} ({pages.percent(share['low'], unit=False)} to "

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..compare import LEVEL
-from ..pages import join, percent
+from ..pages import percent
 from ..report_study import p_of, points
 from ..stats import Estimate, difference, holm, mcnemar_p, wilson
+from ..words import join
 
 MATRICES: Mapping[str, tuple[int, int, int, int]] = {
     "googlenet": (125, 5, 123, 7), "resnet101": (124, 6, 128, 2), "resnet152": (126, 4, 127, 3),

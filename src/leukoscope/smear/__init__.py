@@ -11,6 +11,7 @@
     source.py     fields of any size
     cut.py        cells cut out as a model wants them
     count.py      the differential
+    flag.py       cells to be looked at first
     export.py     tables, GeoJSON, COCO
     evaluate.py   found against true
 

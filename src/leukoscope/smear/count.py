@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from ..stats import Estimate, wilson
+from ..stats import Estimate, no_estimate, wilson
 from .field import FoundCell
 
 RAGGED = 0.85
@@ -19,32 +19,44 @@ ZERO = 3.0
 FEW = 100
 """Leukocytes below which a differential is remarked upon."""
 
-_APART = ("erythroblast", "normoblast", "platelet", "thrombocyte", "smudge", "artefact", "artifact", "debris",
-          "stain", "red_cell", "erythrocyte", "background")
+LEUKOCYTE, NUCLEATED, PLATELET, OTHER = "leukocyte", "nucleated red cell", "platelet", "other"
+"""What a class may be of. Only leukocytes are in the differential."""
+_WORDS = {
+    NUCLEATED: ("erythroblast", "normoblast", "megaloblast", "rubriblast", "rubricyte", "nrbc", "nucleated_red"),
+    PLATELET: ("platelet", "thrombocyte"),
+    OTHER: ("smudge", "artefact", "artifact", "debris", "stain", "red_cell", "erythrocyte", "background")}
 
 
 @dataclass(frozen=True)
 class TypeCount:
-    """A class: its cells, their share of all that are counted (None, with the reason, for what is no leukocyte and
-    counted apart), and how many of them are unsure, or unlike those of training (None where the bundle cannot say)."""
+    """A class: what it is of, its cells, their share of all leukocytes that are counted (None for what is none), and
+    how many of them are unsure, or unlike those of training (None where the bundle cannot say).
+
+    per_hundred: for nucleated red cells, how many there are per 100 leukocytes, as haematology counts them."""
 
     name: str
+    kind: str
     cells: int
     share: Estimate | None
+    per_hundred: Estimate | None
     unsure: int | None
     unknown: int | None
 
 
 @dataclass(frozen=True)
 class Differential:
-    """total: leukocytes that are counted. apart: other cells that the model names, such as erythroblasts.
+    """total: leukocytes that are counted. apart: whole cells of other kinds, such as platelets and erythroblasts.
 
+    nucleated: nucleated red cells, and per_hundred leukocytes; platelets: set aside; None without such a class.
     found: all outlines; cut: by the border of a field; damaged: of the others. unsure, unknown: of the counted ones,
     and None where the bundle cannot say. types: every class, in the model's order.
     """
 
     total: int
     apart: int
+    nucleated: int | None
+    per_hundred: Estimate | None
+    platelets: int | None
     found: int
     cut: int
     damaged: int
@@ -61,10 +73,30 @@ def is_damaged(cell: FoundCell) -> bool:
     return cell.morphometry.cell_solidity < RAGGED
 
 
+def kind_of(name: str) -> str:
+    """What a class is of, by its name: "leukocyte", "nucleated red cell", "platelet" or "other" (debris, smudges)."""
+    plain = plain_name(name)
+    return next((kind for kind, words in _WORDS.items() if any(word in plain for word in words)), LEUKOCYTE)
+
+
 def is_leukocyte(name: str) -> bool:
     """Whether a class belongs to the differential, by its name: erythroblasts, platelets and debris do not."""
-    plain = name.lower().replace(" ", "_").replace("-", "_")
-    return not any(word in plain for word in _APART)
+    return kind_of(name) == LEUKOCYTE
+
+
+def plain_name(name: str) -> str:
+    """A class's name as it is compared: lower case, words joined by "_"."""
+    return name.lower().replace(" ", "_").replace("-", "_")
+
+
+def per_hundred(cells: int, leukocytes: int) -> Estimate:
+    """Cells per 100 leukocytes, with the 95 % interval: Wilson's of their share of both together, as a ratio. No figure
+    without a leukocyte."""
+    share = wilson(cells, cells + leukocytes)
+    if leukocytes == 0 or share.low is None or share.high is None:
+        return no_estimate("undefined: no leukocytes", total=0)
+    return Estimate(100 * cells / leukocytes, 100 * share.low / (1 - share.low), 100 * share.high / (1 - share.high),
+                    "wilson of the share, as a ratio", cells, leukocytes)
 
 
 def differential(cells: pl.DataFrame, classes: Sequence[str]) -> Differential:
@@ -75,15 +107,21 @@ def differential(cells: pl.DataFrame, classes: Sequence[str]) -> Differential:
     """
     whole = cells.filter(~pl.col("cut") & ~pl.col("damaged"))
     if not classes:
-        return Differential(whole.height, 0, *_left_out(cells), None, None, ())
-    counted = whole.filter(pl.col("predicted").is_in([name for name in classes if is_leukocyte(name)]))
-    types = []
-    for name in classes:
+        return Differential(whole.height, 0, None, None, None, *_left_out(cells), None, None, ())
+    kinds = {name: kind_of(name) for name in classes}
+    counted = whole.filter(pl.col("predicted").is_in([name for name, kind in kinds.items() if kind == LEUKOCYTE]))
+    types, aside = [], dict.fromkeys((NUCLEATED, PLATELET), 0)
+    for name, kind in kinds.items():
         own = whole.filter(pl.col("predicted") == name)
-        share = wilson(own.height, counted.height) if is_leukocyte(name) else None
-        types.append(TypeCount(name, own.height, share, *_doubts(own, whole)))
-    return Differential(counted.height, whole.height - counted.height, *_left_out(cells), *_doubts(counted, whole),
-                        tuple(types))
+        share = wilson(own.height, counted.height) if kind == LEUKOCYTE else None
+        ratio = per_hundred(own.height, counted.height) if kind == NUCLEATED else None
+        types.append(TypeCount(name, kind, own.height, share, ratio, *_doubts(own, whole)))
+        if kind in aside:
+            aside[kind] += own.height
+    nucleated, platelets = (aside[kind] if kind in kinds.values() else None for kind in aside)
+    ratio = None if nucleated is None else per_hundred(nucleated, counted.height)
+    return Differential(counted.height, whole.height - counted.height, nucleated, ratio, platelets, *_left_out(cells),
+                        *_doubts(counted, whole), tuple(types))
 
 
 def meaning(found: Differential, mm2: float | None, fields: int) -> str:

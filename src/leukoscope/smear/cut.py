@@ -17,6 +17,9 @@ from .source import FieldSource
 
 AROUND = 1.5
 """Side of the square over the longer side of the cell's box, where the scales do not say it."""
+FRAMED, LEAST_FRAMED = 2.2, 80
+"""The same, and the least side in px, for a bundle that frames each cell by itself: enough of what lies around for the
+white of the background."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,28 @@ def square_about(cell: FoundCell, size: int, *, wanted: float | None = None, sca
     return Square(left, top, side, size)
 
 
-def cut_square(source: FieldSource, square: Square) -> UInt8[np.ndarray, "size size 3"]:
-    """Its pixels; beyond the border the field is reflected. Raises LeukoscopeError for a square of more than 20,000 px.
-    """
+def framed_square(cell: FoundCell) -> Square:
+    """The square of a cell at the field's own pixels, for a bundle that frames each cell by itself."""
+    side = max(ceil(FRAMED * max(cell.width, cell.height)), LEAST_FRAMED)
+    return square_about(cell, side, wanted=1.0, scale=1.0)
+
+
+def cut_square(source: FieldSource, square: Square,
+               beyond: tuple[float, float, float] | None = None) -> UInt8[np.ndarray, "size size 3"]:
+    """Its pixels; beyond the border lies the colour `beyond`, or the field reflected. Raises LeukoscopeError for a
+    square of more than 20,000 px."""
     if not 0 < square.side <= 20_000:
         raise LeukoscopeError(f"a cell would be cut as a square of {square.side:,} px", "mend the scale")
     columns = _reflected(square.left, square.side, source.width)
     rows = _reflected(square.top, square.side, source.height)
     left, top = int(columns.min()), int(rows.min())
     window = source.read(left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
-    return np.asarray(resize(window[(rows - top)[:, None], columns - left], square.size), np.uint8)
+    pixels = window[(rows - top)[:, None], columns - left]
+    if beyond is not None:
+        x, y = np.arange(square.side) + square.left, np.arange(square.side) + square.top
+        inside = ((y >= 0) & (y < source.height))[:, None] & (x >= 0) & (x < source.width)
+        pixels = np.where(inside[..., None], pixels, np.rint(beyond).astype(np.uint8))
+    return np.asarray(resize(pixels, square.size), np.uint8)
 
 
 def cut_cells(source: FieldSource, cells: Sequence[FoundCell], size: int, *, wanted: float | None = None,

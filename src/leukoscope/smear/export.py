@@ -15,8 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ..errors import LeukoscopeError
 from .count import is_damaged
 from .field import FoundCell, FoundField, Morphometry
+from .flag import flagged
 
 UNTYPED = "leukocyte"
 """The class of a cell where no model was asked."""
@@ -40,7 +42,8 @@ def cells_table(fields: Sequence[NamedField], answers: pl.DataFrame | None, subj
     """One row a cell, numbered from 1 within its field. answers: of a model, a row a cell in the same order.
 
     Boxes and centres in px of the field, the middle of its first pixel being 0; colours over the field's white point.
-    Null: a ratio without cytoplasm, um without a scale, and all that a model would say where there is none.
+    flag, flag_reason: of a cell to be looked at first (see flag.py). Null: a ratio without cytoplasm, um without a
+    scale, no flag, and all that a model would say where there is none.
     """
     rows = [_row(field, number, cell) for field in fields for number, cell in enumerate(field.found.cells, start=1)]
     table = pl.DataFrame(rows, schema=_SCHEMA, orient="row").with_columns(
@@ -48,8 +51,8 @@ def cells_table(fields: Sequence[NamedField], answers: pl.DataFrame | None, subj
     if answers is None:
         empty = {"predicted": pl.String, "unsure": pl.Boolean, "set": pl.String, "known": pl.Boolean,
                  "energy": pl.Float32}
-        return table.with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in empty.items())
-    return table.with_columns(answers.get_columns())
+        return flagged(table.with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in empty.items()))
+    return flagged(table.with_columns(answers.get_columns()))
 
 
 def outlines(mask: NDArray[np.bool_], left: int, top: int) -> list[list[NDArray[np.float64]]]:
@@ -67,7 +70,8 @@ def outlines(mask: NDArray[np.bool_], left: int, top: int) -> list[list[NDArray[
 
 def geojson(field: NamedField, rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> dict[str, Any]:
     """A FeatureCollection of detections, as QuPath reads them. rows: the field's, of `cells_table`; colours: class ->
-    "#rrggbb". Points in px from the corner of the first pixel."""
+    "#rrggbb". Points in px from the corner of the first pixel. Raises LeukoscopeError for a class without a colour."""
+    _check_classes(rows, colours)
     features = []
     for cell, row in zip(field.found.cells, rows, strict=True):
         polygons = [[_closed(ring) for ring in rings] for rings in outlines(cell.cell, cell.x, cell.y)]
@@ -75,12 +79,14 @@ def geojson(field: NamedField, rows: Sequence[Mapping[str, Any]], colours: Mappi
         # One piece is by far the most frequent: QuPath takes both.
         shape: dict[str, Any] = ({"type": "Polygon", "coordinates": polygons[0]} if len(polygons) == 1 else
                                  {"type": "MultiPolygon", "coordinates": polygons})
+        flag = {"flag": row["flag"], "flag_reason": row["flag_reason"]}
         features.append({
             "type": "Feature", "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{field.name}/{row['number']}")),
             "geometry": shape,
             "properties": {"objectType": "detection", "name": str(row["number"]),
                            "classification": {"name": name, "color": _rgb(colours[name])},
-                           "measurements": measurements(row)}})
+                           "measurements": measurements(row), **flag,
+                           **({"metadata": flag} if row["flag"] else {})}})  # QuPath shows metadata of text alone
     return {"type": "FeatureCollection", "features": features}
 
 
@@ -94,25 +100,30 @@ def measurements(row: Mapping[str, Any]) -> dict[str, float]:
     return {name[:1].upper() + name[1:]: value for name, value in named.items() if value is not None}
 
 
-def coco(fields: Sequence[NamedField], table: pl.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """All fields and cells in COCO's form: polygons without holes, boxes, areas of the masks; ids from 1."""
-    names = list(classes) or [UNTYPED]
-    numbers = {name: number for number, name in enumerate(names, start=1)}
-    rows = table.iter_rows(named=True)
-    annotations = []
-    for image, field in enumerate(fields, start=1):
-        for cell in field.found.cells:
-            row = next(rows)
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": image, "category_id": numbers[row["predicted"] or UNTYPED],
-                "bbox": list(cell.box), "area": int(cell.cell.sum()), "iscrowd": 0, "score": round(cell.score, 4),
-                "segmentation": [np.round(rings[0], 2).ravel().tolist()
-                                 for rings in outlines(cell.cell, cell.x, cell.y)]})
-    return {"info": {"description": "leukocytes found by leukoscope"},
-            "images": [{"id": number, "file_name": field.image, "width": field.found.width,
-                        "height": field.found.height} for number, field in enumerate(fields, start=1)],
-            "categories": [{"id": number, "name": name, "supercategory": UNTYPED} for name, number in numbers.items()],
-            "annotations": annotations}
+def coco_categories(classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The classes in COCO's form, with ids from 1; without classes the one of untyped cells."""
+    return [{"id": number, "name": name, "supercategory": UNTYPED}
+            for number, name in enumerate(classes or [UNTYPED], start=1)]
+
+
+def coco_annotations(field: NamedField, rows: Sequence[Mapping[str, Any]],
+                     classes: Sequence[str]) -> list[dict[str, Any]]:
+    """A field's cells in COCO's form, without the ids of annotation and image: polygons without holes, boxes, areas of
+    the masks. rows: as in `geojson`. Raises LeukoscopeError for a class that is not among `classes`."""
+    numbers = {one["name"]: one["id"] for one in coco_categories(classes)}
+    _check_classes(rows, numbers)
+    return [{"category_id": numbers[row["predicted"] or UNTYPED], "bbox": list(cell.box), "area": int(cell.cell.sum()),
+             "iscrowd": 0, "score": round(cell.score, 4), "flag": row["flag"], "flag_reason": row["flag_reason"],
+             "segmentation": [np.round(rings[0], 2).ravel().tolist()
+                              for rings in outlines(cell.cell, cell.x, cell.y)]}
+            for cell, row in zip(field.found.cells, rows, strict=True)]
+
+
+def _check_classes(rows: Sequence[Mapping[str, Any]], known: Mapping[str, Any]) -> None:
+    odd = next((row for row in rows if (row["predicted"] or UNTYPED) not in known), None)
+    if odd is not None:
+        raise LeukoscopeError(f"cell {odd['number']} of {odd['field']} is typed as '{odd['predicted'] or UNTYPED}', "
+                              f"which is not among {', '.join(known)}", "give the classes of the model that typed it")
 
 
 _SCHEMA: dict[str, Any] = {

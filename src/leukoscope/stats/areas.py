@@ -10,10 +10,7 @@ from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtri
-from scipy.stats import norm
-from scipy.stats import t as student
 
 from ..errors import LeukoscopeError
 from .estimate import (
@@ -86,6 +83,8 @@ def newcombe_auc(area: float, positive: int, negative: int, confidence: float = 
         variance = x * (1 - x) * (1 + others * ((1 - x) / (2 - x) + x / (1 + x))) / (positive * negative)
         return (area - x) ** 2 - z * z * variance
 
+    from scipy.optimize import brentq  # late, as in estimate.py
+
     near = 1e-12
     inside = area > 2 * near and excess(area - near) < 0 < excess(near)
     low = cast("float", brentq(excess, near, area - near)) if inside else 0.0
@@ -147,6 +146,9 @@ def delong_test(
     if variance <= 1e-18:
         p = 1.0 if abs(difference) < 1e-12 else None
         return Comparison(no_estimate("no interval: the difference does not vary", difference), p, test)
+    from scipy.stats import norm  # late, as in estimate.py
+    from scipy.stats import t as student
+
     law = norm if clusters is None else student(number_clusters(clusters)[1] - 1)
     error = math.sqrt(variance)
     reach = -float(law.ppf(half)) * error

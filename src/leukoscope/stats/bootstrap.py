@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtr
-from scipy.stats import t as student
 
 from ..errors import LeukoscopeError
-from .estimate import Estimate, check_confidence, no_estimate
+from .estimate import Estimate, check_confidence, no_estimate, student_quantile
 from .rates import check_rates, design_effect
 
 FEW_CLUSTERS = 10
@@ -75,7 +74,7 @@ def percentile_interval(
     """
     half = check_confidence(confidence)
     freedom = max(clusters - 1, 1.0)
-    share = float(ndtr(float(student.ppf(half, freedom)) * math.sqrt((freedom + 1) / freedom)))
+    share = float(ndtr(student_quantile(half, freedom) * math.sqrt((freedom + 1) / freedom)))
     known = replicates[np.isfinite(replicates)]
     if known.size == 0:
         return value, value

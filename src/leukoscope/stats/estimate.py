@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtr, stdtrit
 
 from ..errors import LeukoscopeError
 
@@ -97,3 +98,15 @@ def number_clusters(clusters: np.ndarray) -> tuple[np.ndarray, int]:
     """Any cluster names as 0 .. K-1, in sorted order of the names, and K."""
     names, numbers = np.unique(clusters, return_inverse=True)
     return numbers.reshape(-1), len(names)
+
+
+# scipy.stats has the same two, and takes most of a second to import, which who counts a few cells need not wait for.
+
+def student_quantile(share: float, freedom: int | float | np.number) -> float:
+    """Student's t below which `share` (0 to 1) lies."""
+    return float(stdtrit(freedom, share))
+
+
+def student_beyond(value: int | float | np.number, freedom: int | float | np.number) -> float:
+    """The chance (0 to 1) that Student's t is above `value`."""
+    return float(stdtr(freedom, -value))

@@ -7,8 +7,6 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from scipy.special import ndtri
-from scipy.stats import binom
-from scipy.stats import t as student
 
 from ..errors import LeukoscopeError
 from .estimate import (
@@ -21,6 +19,8 @@ from .estimate import (
     check_same_length,
     no_estimate,
     number_clusters,
+    student_beyond,
+    student_quantile,
 )
 from .rates import wilson_bounds
 
@@ -37,6 +37,8 @@ def mcnemar_p(first_only: int, second_only: int) -> tuple[float, str]:
     check_count(first_only, discordant)
     if discordant == 0:
         return 1.0, "mcnemar, exact"
+    from scipy.stats import binom  # late, as in estimate.py
+
     fewer = min(first_only, second_only)
     p = min(1.0, 2 * float(binom.cdf(fewer, discordant, 0.5)))
     if discordant < FEW_DISCORDANT:
@@ -79,10 +81,10 @@ def paired_difference(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " 
     error = math.sqrt(count / (count - 1) * float((sums**2).sum())) / change.size
     if error**2 < ROUNDING:
         return Comparison(no_estimate("no interval: the clusters do not vary", mean), None, "t by cluster")
-    reach = -float(student.ppf(half, count - 1)) * error
+    reach = -student_quantile(half, count - 1) * error
     low, high = max(mean - reach, -1.0), min(mean + reach, 1.0)
     return Comparison(Estimate(mean, low, high, "t by cluster"),
-                      2 * float(student.sf(abs(mean) / error, count - 1)), "t by cluster")
+                      2 * student_beyond(abs(mean) / error, count - 1), "t by cluster")
 
 
 def holm(p_values: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:

@@ -7,11 +7,9 @@ import math
 import numpy as np
 from jaxtyping import Int
 from scipy.special import ndtri
-from scipy.stats import beta
-from scipy.stats import t as student
 
 from ..errors import LeukoscopeError
-from .estimate import Estimate, check_confidence, check_count, check_same_length, no_estimate
+from .estimate import Estimate, check_confidence, check_count, check_same_length, no_estimate, student_quantile
 
 
 def wilson(count: int, total: int, confidence: float = 0.95) -> Estimate:
@@ -33,6 +31,8 @@ def exact(count: int, total: int, confidence: float = 0.95) -> Estimate:
     check_count(count, total)
     if total == 0:
         return no_estimate("undefined: no cells", total=0)
+    from scipy.stats import beta  # late, as in estimate.py
+
     low = 0.0 if count == 0 else float(beta.ppf(half, count, total - count + 1))
     high = 1.0 if count == total else float(beta.ppf(1 - half, count + 1, total - count))
     return Estimate(count / total, low, high, "clopper-pearson", count, total)
@@ -54,7 +54,7 @@ def cluster_rate(counts: Int[np.ndarray, " K"], totals: Int[np.ndarray, " K"], c
     if clusters == 1:
         return Estimate(count / total, None, None, f"no interval: one {unit} only", count, total)
     size = total / design_effect(counts, totals)
-    low, high = wilson_bounds(count / total, size, -float(student.ppf(half, clusters - 1)))
+    low, high = wilson_bounds(count / total, size, -student_quantile(half, clusters - 1))
     return Estimate(count / total, low, high, f"wilson by {unit}", count, total)
 
 

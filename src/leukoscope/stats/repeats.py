@@ -11,10 +11,19 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from scipy.special import ndtri
-from scipy.stats import t as student
 
 from ..errors import LeukoscopeError
-from .estimate import ROUNDING, Comparison, Estimate, check_confidence, check_same_length, no_estimate, number_clusters
+from .estimate import (
+    ROUNDING,
+    Comparison,
+    Estimate,
+    check_confidence,
+    check_same_length,
+    no_estimate,
+    number_clusters,
+    student_beyond,
+    student_quantile,
+)
 from .rates import wilson_bounds
 
 
@@ -31,7 +40,7 @@ def repeated_rate(right: Bool[np.ndarray, "repeats n"], clusters: Shaped[np.ndar
     cells, freedom = _over_cells(right.mean(0), clusters)
     value = float(right.mean())
     # Not one t at Satterthwaite's freedom: the spread of two or three repeats is often found far too small.
-    reach2 = sum(variance * float(student.ppf(half, own)) ** 2 for variance, own in ((cells, freedom), _between(right)))
+    reach2 = sum(variance * student_quantile(half, own) ** 2 for variance, own in ((cells, freedom), _between(right)))
     z = -float(ndtri(half))
     low, high = wilson_bounds(value, _independent(value, reach2 / z**2, freedom, right.shape[1]), z)
     return Estimate(value, low, high, _method(right, "wilson over cells"))
@@ -54,9 +63,9 @@ def repeated_difference(first: Bool[np.ndarray, "repeats n"], second: Bool[np.nd
         none = no_estimate("no interval: nothing varies over cells and trainings", value)
         return Comparison(none, 1.0 if value == 0 else None, method)
     error = math.sqrt(error2)
-    reach = -float(student.ppf(half, freedom)) * error
+    reach = -student_quantile(half, freedom) * error
     return Comparison(Estimate(value, max(value - reach, -1.0), min(value + reach, 1.0), method),
-                      2 * float(student.sf(abs(value) / error, freedom)), method)
+                      2 * student_beyond(abs(value) / error, freedom), method)
 
 
 def between_kinds(first: Float[np.ndarray, " r"], second: Float[np.ndarray, " s"]) -> list[tuple[float, float]]:

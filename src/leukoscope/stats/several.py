@@ -8,13 +8,19 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy.stats import f as fisher
-from scipy.stats import rankdata, studentized_range
-from scipy.stats import t as student
 
 from ..errors import LeukoscopeError
 from .areas import placements
-from .estimate import Comparison, Estimate, check_confidence, check_finite, no_estimate, number_clusters
+from .estimate import (
+    Comparison,
+    Estimate,
+    check_confidence,
+    check_finite,
+    no_estimate,
+    number_clusters,
+    student_beyond,
+    student_quantile,
+)
 from .repeats import between_kinds
 
 FEWEST_BLOCKS = 3
@@ -78,9 +84,9 @@ def area_difference(labels: Bool[np.ndarray, "c n"], first: Float[np.ndarray, "r
                           1.0 if abs(value) < 1e-12 else None, method)
     freedom = total**2 / sum(variance**2 / own for variance, own in parts)
     error = math.sqrt(total)
-    reach = -float(student.ppf(half, freedom)) * error
+    reach = -student_quantile(half, freedom) * error
     return Comparison(Estimate(value, max(value - reach, -1.0), min(value + reach, 1.0), method),
-                      2 * float(student.sf(abs(value) / error, freedom)), method)
+                      2 * student_beyond(abs(value) / error, freedom), method)
 
 
 def with_trainings(value: float, low: float, high: float, values: Float[np.ndarray, " r"],
@@ -89,7 +95,7 @@ def with_trainings(value: float, low: float, high: float, values: Float[np.ndarr
     if len(values) < 2:
         return low, high
     half = check_confidence(confidence)
-    between = -float(student.ppf(half, len(values) - 1)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    between = -student_quantile(half, len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
     return value - math.hypot(value - low, between), value + math.hypot(high - value, between)
 
 
@@ -111,6 +117,9 @@ class Ranks:
 def rank_over_blocks(scores: Float[np.ndarray, "blocks k"], confidence: float = 0.95) -> Ranks:
     """Friedman's test in Iman and Davenport's form (1980) and Nemenyi's critical difference (Demsar 2006, section
     3.2). scores: higher is better, one row a block (a fold, a training)."""
+    from scipy.stats import f as fisher  # late, as in estimate.py
+    from scipy.stats import rankdata, studentized_range
+
     half = check_confidence(confidence)
     check_finite("scores", scores)
     blocks, kinds = scores.shape
