@@ -17,7 +17,7 @@ from leukoscope.experiments_smear_parts import FieldScale
 from leukoscope.figures_smear import colours_of
 from leukoscope.predict_sources import Source
 from leukoscope.smear import FoundCell, FoundField, Scale, find_leukocytes
-from leukoscope.smear.count import differential, kind_of, per_hundred
+from leukoscope.smear.count import differential, kind_of, large_platelets, per_hundred
 from leukoscope.smear.cut import cut_square
 from leukoscope.smear.export import NamedField, cells_table, coco_annotations, geojson
 from leukoscope.smear.flag import flag_of, flagged_first, immaturity
@@ -128,6 +128,14 @@ def test_the_interval_per_100_leukocytes_holds_the_truth_as_often_as_it_says():
     assert 0.935 < covered < 0.965
     assert per_hundred(300, 100).value == 300
     assert per_hundred(4, 0).value is None
+
+
+def test_what_is_too_wide_for_a_platelet_is_counted():
+    rows = [("platelet", 8.9, False), ("platelet", 9.1, False), ("giant thrombocyte", 14.0, False),
+            ("platelet", 14.0, True), ("platelet", None, False), ("neutrophil", 14.0, False)]
+    table = pl.DataFrame(rows, orient="row", schema={"predicted": pl.String, "cell_diameter_um": pl.Float64,
+                                                     "cut": pl.Boolean}).with_columns(damaged=pl.lit(False))
+    assert large_platelets(table) == 2
 
 
 # Class maps
