@@ -20,7 +20,7 @@ from leukoscope.smear import FoundCell, FoundField, Scale, find_leukocytes
 from leukoscope.smear.count import differential, kind_of, large_platelets, per_hundred
 from leukoscope.smear.cut import cut_square
 from leukoscope.smear.export import NamedField, cells_table, coco_annotations, geojson
-from leukoscope.smear.flag import flag_of, flagged_first, immaturity
+from leukoscope.smear.flag import counted, flag_of, flagged_first, immaturity
 from smear_fields import SCALE, nested_discs, phantom, save
 
 
@@ -100,6 +100,12 @@ def test_flagged_cells_stand_first_and_the_others_as_they_were():
     flags = [None, "nucleated red cell", "immature", None, "blast", "blast-like", "immature"]
     table = pl.DataFrame({"number": range(7), "flag": flags})
     assert flagged_first(table)["number"].to_list() == [4, 5, 2, 6, 1, 0, 3]
+
+
+def test_flags_are_counted_in_words():
+    assert counted({"immature": 2, "blast": 1, "nucleated red cell": 11, "blast-like": 1200}) == (
+        "1 blast, 1,200 blast-like, 2 immature, 11 nucleated red cells")
+    assert counted({"blast": 0}) == counted({}) == ""
 
 
 # Counting
