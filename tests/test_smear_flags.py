@@ -17,10 +17,10 @@ from leukoscope.experiments_smear_parts import FieldScale
 from leukoscope.figures_smear import colours_of
 from leukoscope.predict_sources import Source
 from leukoscope.smear import FoundCell, FoundField, Scale, find_leukocytes
-from leukoscope.smear.count import differential, kind_of, per_hundred
+from leukoscope.smear.count import differential, kind_of, large_platelets, per_hundred
 from leukoscope.smear.cut import cut_square
 from leukoscope.smear.export import NamedField, cells_table, coco_annotations, geojson
-from leukoscope.smear.flag import flag_of, flagged_first, immaturity
+from leukoscope.smear.flag import counted, flag_of, flagged_first, immaturity
 from smear_fields import SCALE, nested_discs, phantom, save
 
 
@@ -102,6 +102,12 @@ def test_flagged_cells_stand_first_and_the_others_as_they_were():
     assert flagged_first(table)["number"].to_list() == [4, 5, 2, 6, 1, 0, 3]
 
 
+def test_flags_are_counted_in_words():
+    assert counted({"immature": 2, "blast": 1, "nucleated red cell": 11, "blast-like": 1200}) == (
+        "1 blast, 1,200 blast-like, 2 immature, 11 nucleated red cells")
+    assert counted({"blast": 0}) == counted({}) == ""
+
+
 # Counting
 
 def test_nucleated_red_cells_are_counted_per_100_leukocytes_and_platelets_set_aside():
@@ -128,6 +134,14 @@ def test_the_interval_per_100_leukocytes_holds_the_truth_as_often_as_it_says():
     assert 0.935 < covered < 0.965
     assert per_hundred(300, 100).value == 300
     assert per_hundred(4, 0).value is None
+
+
+def test_what_is_too_wide_for_a_platelet_is_counted():
+    rows = [("platelet", 8.9, False), ("platelet", 9.1, False), ("giant thrombocyte", 14.0, False),
+            ("platelet", 14.0, True), ("platelet", None, False), ("neutrophil", 14.0, False)]
+    table = pl.DataFrame(rows, orient="row", schema={"predicted": pl.String, "cell_diameter_um": pl.Float64,
+                                                     "cut": pl.Boolean}).with_columns(damaged=pl.lit(False))
+    assert large_platelets(table) == 2
 
 
 # Class maps

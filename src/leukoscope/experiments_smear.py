@@ -22,7 +22,7 @@ from .model import Model, bundle_path, load, packaged_model
 from .pages import plain, plural
 from .predict_sources import Source, digest_of, list_sources
 from .report_smear import smear_lines, smear_page
-from .smear.count import differential, is_leukocyte, meaning
+from .smear.count import LARGE_PLATELET, differential, is_leukocyte, large_platelets, meaning
 from .smear.export import coco_categories
 from .smear.flag import blasts_known, flagged_first
 
@@ -204,7 +204,8 @@ def _summary(facts: list[dict[str, Any]], table: pl.DataFrame, unreadable: list[
     flags = dict(table["flag"].drop_nulls().value_counts(sort=True).iter_rows())
     return {"leukoscope": __version__, "subject": subject or None, "bundle": _bundle(model), "area_mm2": mm2,
             "differential": count.to_dict(), "meaning": meaning(count, mm2, fields=len(smears)), "flags": flags,
-            "fields": facts, "unreadable": unreadable, "remarks": _remarks(model)}
+            "fields": facts, "unreadable": unreadable,
+            "remarks": _remarks(model, large_platelets(table) if model else 0)}
 
 
 def _bundle(model: Model | None) -> dict[str, Any] | None:
@@ -216,16 +217,19 @@ def _bundle(model: Model | None) -> dict[str, Any] | None:
             "micrometres": told.micrometres, "crop": told.crop, "size": told.size}
 
 
-def _remarks(model: Model | None) -> list[str]:
+def _remarks(model: Model | None, large: int) -> list[str]:
     if model is None:
         return ["No types were asked for: cells are found and measured only."]
-    told = model.description
+    told, remarks = model.description, []
+    if large:
+        remarks.append(f"{plural(large, 'cell')} taken for {'platelets are' if large > 1 else 'a platelet is'} wider "
+                       f"than {LARGE_PLATELET:g} um, as leukocytes are, and may be missing in the count.")
     if not frames_cells(told) and (told.micrometres is None or not told.crop):
         why = ("does not say how many micrometres a pixel of its cells had" if told.micrometres is None else
                "takes whole images, and does not say how wide they were")
-        return [f"The bundle {why}: cells were cut as squares of one and a half times their size, which need not be "
-                "what it was trained on."]
-    return []
+        remarks.append(f"The bundle {why}: cells were cut as squares of one and a half times their size, which need "
+                       "not be what it was trained on.")
+    return remarks
 
 
 def _stem(source: Source) -> str:

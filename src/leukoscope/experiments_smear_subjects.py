@@ -117,7 +117,8 @@ def _write(summaries: dict[str, dict[str, Any]], failed: dict[str, str], model: 
         write_table(written, out / f"{name}.parquet")
         write_table(written, out / f"{name}.csv")
     some = next(iter(summaries.values()))
-    summary = {"leukoscope": __version__, "bundle": some["bundle"], "remarks": some["remarks"], "subjects": rows,
+    shared = [text for text in some["remarks"] if all(text in one["remarks"] for one in summaries.values())]
+    summary = {"leukoscope": __version__, "bundle": some["bundle"], "remarks": shared, "subjects": rows,
                "classes": list(model.classes) if model else [],
                "unreadable": [{"subject": name, "reason": reason} for name, reason in failed.items()],
                "meaning": {folder: one["meaning"] for folder, one in summaries.items()}}

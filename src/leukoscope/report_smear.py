@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from . import pages
 from .figures_smear import differential_figure, marked
 from .smear.export import UNTYPED
-from .smear.flag import MICROMETRES, ORDER, RATIO
+from .smear.flag import MICROMETRES, ORDER, RATIO, counted
 from .words import join
 
 GALLERY, FIRST = 24, 60
@@ -201,8 +201,8 @@ def smear_lines(summary: Summary) -> list[str]:
         ("platelets", "taken for platelets and set aside"), ("unsure", "unsure"),
         ("unknown", "unlike those of training"))
         if count[key] is not None]
-    first = [f"{summary['flags'][kind]:,} {kind}" for kind in ORDER if kind in summary["flags"]]
-    lines += [", ".join(said), *([f"to be looked at first: {', '.join(first)}"] if first else []),
+    first = counted(summary["flags"])
+    lines += [", ".join(said), *([f"to be looked at first: {first}"] if first else []),
               *([summary["meaning"]] if summary["meaning"] else []), *summary["remarks"]]
     remarks = [f"{field['name']}: {remark}" for field in fields for remark in field["remarks"]]
     lines += [f"{one['image']}: left out, {one['reason']}" for one in summary["unreadable"]]

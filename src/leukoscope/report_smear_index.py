@@ -9,7 +9,7 @@ from urllib.parse import quote
 from . import pages
 from .figures_smear import colours_of
 from .smear.count import is_leukocyte
-from .smear.flag import ORDER
+from .smear.flag import ORDER, counted
 
 Summary = Mapping[str, Any]
 
@@ -37,8 +37,7 @@ def index_lines(summary: Summary) -> list[str]:
 
 def kinds_of(row: Mapping[str, Any]) -> str:
     """How many cells of a subject are flagged, kind by kind, or ""."""
-    found = {kind: row[f"flagged_{kind.replace(' ', '_').replace('-', '_')}"] for kind in ORDER}
-    return ", ".join(f"{count:,} {kind}" for kind, count in found.items() if count)
+    return counted({kind: row[f"flagged_{kind.replace(' ', '_').replace('-', '_')}"] for kind in ORDER})
 
 
 def _leukocytes(summary: Summary) -> list[str]:

@@ -16,6 +16,9 @@ RAGGED = 0.85
 often that is."""
 ZERO = 3.0
 """Where none was seen, fewer than this are to be expected in as much, with 95 % confidence (Poisson, -ln 0.05)."""
+LARGE_PLATELET = 9.0
+"""um: what is taken for a platelet and is wider may well be a leukocyte. Platelets of 7 um, as wide as a red cell, are
+called giant."""
 FEW = 100
 """Leukocytes below which a differential is remarked upon."""
 
@@ -122,6 +125,13 @@ def differential(cells: pl.DataFrame, classes: Sequence[str]) -> Differential:
     ratio = None if nucleated is None else per_hundred(nucleated, counted.height)
     return Differential(counted.height, whole.height - counted.height, nucleated, ratio, platelets, *_left_out(cells),
                         *_doubts(counted, whole), tuple(types))
+
+
+def large_platelets(cells: pl.DataFrame) -> int:
+    """Whole cells that are taken for platelets and are too wide for it; where there is no scale, none."""
+    kinds = pl.col("predicted").map_elements(kind_of, return_dtype=pl.String)
+    return cells.filter(~pl.col("cut") & ~pl.col("damaged") & (kinds == PLATELET)
+                        & (pl.col("cell_diameter_um") > LARGE_PLATELET)).height
 
 
 def meaning(found: Differential, mm2: float | None, fields: int) -> str:

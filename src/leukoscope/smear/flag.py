@@ -78,6 +78,13 @@ def flagged_first(table: pl.DataFrame) -> pl.DataFrame:
                                                     return_dtype=pl.Int8), maintain_order=True)
 
 
+def counted(flags: Mapping[str, int]) -> str:
+    """How many cells have each flag, in words: "2 blast-like, 1 nucleated red cell"; "" for none."""
+    nouns = (BLAST, NUCLEATED)
+    return ", ".join(f"{flags[kind]:,} {kind}{'s' if kind in nouns and flags[kind] > 1 else ''}"
+                     for kind in ORDER if flags.get(kind))
+
+
 def blasts_known(classes: Sequence[str]) -> bool:
     """Whether any class of a model is a blast."""
     return any(immaturity(name) == BLAST for name in classes)
