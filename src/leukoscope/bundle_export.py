@@ -15,7 +15,7 @@ import torch
 from scipy.special import softmax
 
 from . import __version__
-from .bundle import write_bundle
+from .bundle import SEEN, write_bundle
 from .bundle_calibration import REJECTED, Calibration, calibrate
 from .bundle_card import model_card
 from .bundle_graph import CellGraph, export_graph
@@ -26,6 +26,8 @@ from .evaluate_operating import choose_threshold
 from .files import sha256
 from .predict import predictions_table
 from .runs import Run, check_finished, load_network
+from .runs_seen import seen_by_fold
+from .seen import seen_bytes
 
 GOLDEN = 4
 """Cells of the golden pair. They are made up: a bundle carries no image of anyone."""
@@ -64,18 +66,20 @@ def export_run(run: Run, out: Path, *, fold: int = 0, coverage: float = 0.95, mi
         file = Path(temporary) / "model.onnx"
         export_graph(graph, size, file)
         content = file.read_bytes()
+    seen, not_known = seen_by_fold(run, fold)
     description = {
         "leukoscope": __version__, "name": run.recipe.name, "title": run.recipe.title, "classes": run.classes,
         "positive": run.recipe.data.positive, "crop": preprocess.crop, "size": size, "smaller": preprocess.smaller,
         "micrometres": micrometres, "temperature": found.temperature,
         "coverage": None if found.radius is None else coverage, "radius": found.radius,
         "least_energy": found.least_energy, "rejected": None if found.least_energy is None else REJECTED,
-        "threshold": _threshold(run, validated, found), "licence": licence, "trained": _trained(run, fold, validated),
+        "threshold": _threshold(run, validated, found), "licence": licence,
+        "trained": {**_trained(run, fold, validated), "not_in_seen": not_known},
         "metrics": metrics}
     write_bundle(out, description, {
         "model.onnx": content, "weights.safetensors": (run.fold_folder(fold) / "weights.safetensors").read_bytes(),
         "recipe.toml": (run.folder / "recipe.toml").read_bytes(), "golden.npz": _golden(graph, size),
-        "MODEL_CARD.md": model_card(description).encode()})
+        "MODEL_CARD.md": model_card(description).encode(), SEEN: seen_bytes(seen)})
     return description
 
 
