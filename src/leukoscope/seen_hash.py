@@ -23,7 +23,6 @@ _FLAT = 1.0  # standard deviation below which a thumbnail shows nothing
 BITS_APART = 8
 """Bits by which a copy may differ. Of 1,500 PBC cells tried on 7,116, no other cell came nearer than 10
 (tests/test_seen.py repeats it in part)."""
-_BLOCK = 16
 
 Thumbnail = UInt8[np.ndarray, "64 64"]
 Hashes = UInt8[np.ndarray, "n 16"]
@@ -36,12 +35,9 @@ def cell_hash(thumbnail: Thumbnail) -> bytes | None:
     return np.packbits(_signs(thumbnail)[:, ::_BETWEEN]).tobytes()
 
 
-def all_turns(thumbnail: Thumbnail) -> UInt8[np.ndarray, "m 16"]:
+def all_turns(thumbnail: Thumbnail) -> UInt8[np.ndarray, "128 16"]:
     """Hashes of a cell turned in steps of 360 / 64 degrees, and of its mirror image."""
-    signs = _signs(thumbnail)
-    turned = [np.roll(way, step, axis=1)[:, ::_BETWEEN] for way in (signs, signs[:, ::-1])
-              for step in range(ANGLES * _BETWEEN)]
-    return np.unique(np.packbits(np.stack(turned).reshape(len(turned), -1), axis=1), axis=0)
+    return np.packbits(_signs(thumbnail).reshape(-1)[_turns()], axis=1)
 
 
 def nearest(thumbnails: UInt8[np.ndarray, "n 64 64"], known: Hashes) -> tuple[Int[np.ndarray, " n"],
@@ -49,17 +45,16 @@ def nearest(thumbnails: UInt8[np.ndarray, "n 64 64"], known: Hashes) -> tuple[In
     """For each thumbnail the row of `known` that it is nearest to in any turn, and the bits between them; -1 and 128
     for one that shows nothing, or where none is known."""
     rows, apart = np.full(len(thumbnails), -1), np.full(len(thumbnails), 8 * BYTES)
-    words = np.ascontiguousarray(known).view(np.uint64).reshape(-1, 2)
+    first, second = np.ascontiguousarray(np.ascontiguousarray(known).view(np.uint64).reshape(-1, 2).T)
     for i, thumbnail in enumerate(thumbnails):
-        if thumbnail.std() <= _FLAT or not len(words):
+        if thumbnail.std() <= _FLAT or not len(known):
             continue
-        turns = all_turns(thumbnail).view(np.uint64)
-        for start in range(0, len(turns), _BLOCK):
-            block = turns[start:start + _BLOCK, None]
-            bits = np.bitwise_count(block ^ words[None]).sum(-1, dtype=np.uint8).min(0)
-            best = int(bits.argmin())
-            if bits[best] < apart[i]:
-                rows[i], apart[i] = best, int(bits[best])
+        best = np.full(len(known), 8 * BYTES, np.uint8)
+        for one, other in all_turns(thumbnail).view(np.uint64):  # arrays of one word each stay in the cache
+            bits = np.bitwise_count(first ^ one)
+            bits += np.bitwise_count(second ^ other)
+            np.minimum(best, bits, out=best)
+        rows[i], apart[i] = best.argmin(), best.min()
     return rows, apart
 
 
@@ -68,6 +63,16 @@ def _signs(thumbnail: Thumbnail) -> np.ndarray:
     grey = thumbnail.astype(np.float32)
     fine = cv2.GaussianBlur(grey, (0, 0), _FINE) - cv2.GaussianBlur(grey, (0, 0), _COARSE)
     return cv2.remap(fine, *_places(), cv2.INTER_LINEAR) > 0
+
+
+@cache
+def _turns() -> np.ndarray:
+    """(128, 128): where the bits of each turned, and each turned and mirrored, hash stand among all signs."""
+    places = ANGLES * _BETWEEN
+    step, angle = np.arange(places)[:, None, None], np.arange(0, places, _BETWEEN)
+    rings = places * np.arange(RINGS)[:, None]
+    ways = [rings + (way * angle + step) % places for way in (1, -1)]
+    return np.concatenate([way.reshape(places, -1) for way in ways])
 
 
 @cache
