@@ -56,12 +56,13 @@ def _panel(axes: Axes, clean: Found, corruption: Found, low: float) -> None:
     rows = [clean, *corruption["strengths"]]
     at = np.arange(len(rows))
     axes.axhline(clean["accuracy"]["value"], color=SOFT, linewidth=0.9, linestyle=(0, (2, 2)), zorder=0)
+    ends = {}
     for side, colour in zip(corruption["sides"], (GREEN, PURPLE), strict=False):
-        values = [row["sides"][side]["value"] for row in rows[1:]]
-        axes.plot(at[1:], [np.nan if v is None else v for v in values], color=colour, linewidth=1.1, zorder=2)
+        values = [clean["accuracy"]["value"], *(row["sides"][side]["value"] for row in rows[1:])]
+        axes.plot(at, [np.nan if v is None else v for v in values], color=colour, linewidth=1.1, zorder=2)
         if values[-1] is not None:
-            axes.annotate(side, (at[-1], values[-1]), (3, 0), textcoords="offset points", fontsize=6.5, color=colour,
-                          va="center", annotation_clip=False)
+            ends[side] = (values[-1], colour)
+    _name_ends(axes, ends, at[-1], (1.02 - low) * 0.085)
     if clean["unsure"] is not None:
         axes.plot(at, [row["unsure"] for row in rows], color=ORANGE, linewidth=1.2, linestyle=(0, (4, 1.6)), zorder=1)
     estimates = [row["accuracy"] for row in rows]
@@ -76,6 +77,18 @@ def _panel(axes: Axes, clean: Found, corruption: Found, low: float) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
     axes.tick_params(labelsize=7.5)
     percent_axis(None, axes, digits=0)
+
+
+def _name_ends(axes: Axes, ends: Mapping[str, tuple[float, str]], x: float, least: float) -> None:
+    """Names beside the last points of lines, moved apart where they would lie on each other."""
+    ordered = sorted(ends, key=lambda side: ends[side][0])
+    heights = [ends[side][0] for side in ordered]
+    if len(heights) == 2 and heights[1] - heights[0] < least:
+        middle = sum(heights) / 2
+        heights = [middle - least / 2, middle + least / 2]
+    for side, y in zip(ordered, heights, strict=True):
+        axes.annotate(side, (x, y), (4, 0), textcoords="offset points", fontsize=6.5, color=ends[side][1], va="center",
+                      annotation_clip=False)
 
 
 def _lowest(found: Found) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from . import __version__, pages
 from . import report_numbers as numbers
 from .figures_shift import curves_figure, summary_figure
 from .files import write_text
+from .images import read_image
 from .shift import ASSUMED_SPAN
 
 RESULT, SHEET = "shift.json", "figures/shift/example.png"
@@ -30,8 +30,7 @@ def write_shift(found: Found, folder: Path) -> Path:
         write_text(folder / "figures" / f"{name}.svg", text)
         drawn[name] = pages.inline_svg(text, figure)
     sheet = folder / SHEET
-    picture = Markup("data:image/png;base64,{}").format(base64.b64encode(sheet.read_bytes()).decode("ascii")) \
-        if sheet.is_file() else ""
+    picture = pages.image_uri(read_image(sheet)) if sheet.is_file() else ""
     notes = numbers.Notes()
     path = folder / "shift.html"
     write_text(path, pages.render(
@@ -117,7 +116,9 @@ def _cards(found: Found) -> list[dict[str, Any]]:
     whole = found["all_cells"]
     cards = [("Accuracy, clean", numbers.value_of("all.accuracy", whole["accuracy"]),
               [numbers.interval_of("accuracy", whole["accuracy"], unit=True),
-               f"all {pages.plural(whole['cells'], 'cell')}"])]
+               f"all {pages.plural(whole['cells'], 'cell')}",
+               *([f"{pages.percent(found['clean']['accuracy']['value'])} of the {pages.count(found['cells'])} used here"]
+                 if found["cells"] < whole["cells"] else [])])]
     for head, one in (("Costs most", worst), ("Costs least", best)):
         cards.append((f"{head}: {one['title'].lower() if one['title'] != 'JPEG' else 'JPEG'}",
                       Markup("{}").format(points(one["mean_drop"], interval=False)),

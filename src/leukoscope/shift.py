@@ -138,7 +138,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         lambda p, v, side, scene, _: stain_strength(p, v if side > 0 else 1 / v, scene.white),
         "from one batch of stain to the next", "half or twice the time in the stain", ("paler", "deeper")),
     "stain_hue": Corruption(
-        "Stain hue", "eosin × 2^value, azure × 2^−value", (0.12, 0.25, 0.4, 0.6, 0.85),
+        "Stain hue", "doublings of eosin and halvings of azure, or the reverse", (0.12, 0.25, 0.4, 0.6, 0.85),
         lambda p, v, side, scene, _: stain_hue(p, v * side, scene.white),
         "a buffer that is off by 0.1 or 0.2 of pH", "pink nuclei or blue red cells", ("bluer", "pinker")),
     "brightness": Corruption(

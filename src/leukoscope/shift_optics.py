@@ -25,7 +25,8 @@ def defocus(pixels: Pixels, radius: float) -> Pixels:
 
 
 def motion(pixels: Pixels, length: float, angle: float) -> Pixels:
-    """Blur along a straight line of `length` px at `angle` (radians): the stage moves while the shutter is open."""
+    """Blur along a straight line of `length` px at `angle` (radians): the stage moves while the shutter is open. Below
+    a pixel nothing changes."""
     return filtered(pixels, line_kernel(length, angle))
 
 
@@ -36,10 +37,10 @@ def disc_kernel(radius: float) -> Kernel:
 
 
 def line_kernel(length: float, angle: float) -> Kernel:
-    """A line of `length` px about the middle at `angle` (radians, x to y), one pixel wide and smooth, of sum 1."""
+    """A line of `length` px about the middle at `angle` (radians, x to y), a pixel wide and smooth, of sum 1."""
     y, x = _grid(length / 2)
     along = x * math.cos(angle) + y * math.sin(angle)
-    outside = np.maximum(np.abs(along) - length / 2, 0)
+    outside = np.maximum(np.abs(along) - max(length - 1, 0) / 2, 0)  # the smooth ends add a pixel
     distance = np.hypot(outside, y * math.cos(angle) - x * math.sin(angle))
     return _normalised(np.clip(1 - distance, 0, 1))
 
