@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from command import leukoscope, refusal
+from leukoscope import shift_measure
 from leukoscope.bundle import SEEN, open_bundle, write_bundle
 from leukoscope.bundle_export import export_run
 from leukoscope.errors import BundleError, ManifestError
@@ -31,6 +32,7 @@ from tiny import make_cells, tiny_recipe, train_on_cpu
 def _own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEUKOSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(shift_measure, "ROUNDS", 100)  # intervals are not what is looked at
         yield
 
 
@@ -103,7 +105,7 @@ def test_doubts_are_counted_as_the_table_says(bundle, cells, tmp_path):
     assert any(line.startswith("unsure: ") and "aimed at 95 %" in line for line in outcome.lines)
     assert any(line.startswith("calibration error ") for line in outcome.lines)
     page = Page(outcome.page)
-    check_numbers(page, outcome.metrics)
+    check_numbers(page, dict(outcome.metrics))
     assert "Does it know when it is wrong?" in page.text
     assert "They are of another laboratory (away) than those of its training (home)." in page.text
     assert "of the bundle “tiny”" in page.text
@@ -149,7 +151,7 @@ def test_what_is_left_of_probabilities_and_sets():
 
 def test_labels_that_a_bundle_cannot_judge_are_refused(bundle, cells, tmp_path):
     strange = cells.with_columns(label=pl.when(pl.col("label") == "c").then(pl.lit("platelet")).otherwise("label"))
-    with pytest.raises(ManifestError, match=r"does not know the label 'platelet' \(8\); it tells a, b, c apart: rename"):
+    with pytest.raises(ManifestError, match=r"not know the label 'platelet' \(8\); it tells a, b, c apart: rename"):
         evaluate_model(bundle, strange, tmp_path / "out")
     with pytest.raises(ManifestError, match="no labels"):
         evaluate_model(bundle, cells.with_columns(label=pl.lit(None, pl.String)), tmp_path / "out")
@@ -307,8 +309,7 @@ def test_the_order_of_the_cells_does_not_matter(bundle, cells):
     _, one = measure_shift(judge, cells, judge.classes, count=12, seed=3)
     _, two = measure_shift(judge, cells.sample(fraction=1, shuffle=True, seed=1), judge.classes, count=12, seed=3)
     assert one.equals(two)
-    _, three = measure_shift(judge, cells, judge.classes, count=12, seed=4)
-    assert not one.equals(three)
+    assert set(drawn_cells(cells, 12, 3)["cell_id"]) != set(drawn_cells(cells, 12, 4)["cell_id"])
 
 
 def test_cells_are_drawn_by_class_in_their_shares(cells):

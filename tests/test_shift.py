@@ -1,9 +1,10 @@
-"""Corruptions of cell images: what optics and arithmetic say that each must do, and that draws hang on the cell alone."""
+"""Corruptions of cell images: what optics and arithmetic say of each; draws hang on seed and cell alone."""
 
 from __future__ import annotations
 
 import io
 import math
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -89,7 +90,7 @@ def test_brightness_and_contrast_are_multiplications(value, factor):
     assert brightness(flat(value, value, value, size=2), factor)[0, 0, 0] in wanted
     pair = np.array([[[value] * 3, [100] * 3]], np.uint8)
     found = contrast(pair, factor).astype(float)[0, :, 0]
-    if 0 < found.min() and found.max() < 255:
+    if found.min() > 0 and found.max() < 255:
         assert found[0] - found[1] == pytest.approx(factor * (value - 100), abs=1.01)
         assert found.mean() == pytest.approx(pair.mean(), abs=1)
 
@@ -177,7 +178,7 @@ def test_every_corruption_gets_worse_with_its_strength(cell):
                     for strength in (0, *STRENGTHS)]
             assert seen[0] == math.inf
             assert seen[1] > 18, (name, seen)  # mild
-            assert all(a > b or a == b == math.inf for a, b in zip(seen[:-1], seen[1:], strict=True)), (name, seen)
+            assert all(a > b or a == b == math.inf for a, b in pairwise(seen)), (name, seen)
             assert seen[-1] < 36, (name, seen)
 
 

@@ -117,7 +117,7 @@ def _cards(found: Found) -> list[dict[str, Any]]:
     cards = [("Accuracy, clean", numbers.value_of("all.accuracy", whole["accuracy"]),
               [numbers.interval_of("accuracy", whole["accuracy"], unit=True),
                f"all {pages.plural(whole['cells'], 'cell')}",
-               *([f"{pages.percent(found['clean']['accuracy']['value'])} of the {pages.count(found['cells'])} used here"]
+               *([f"{pages.percent(found['clean']['accuracy']['value'])} of the {pages.count(found['cells'])} below"]
                  if found["cells"] < whole["cells"] else [])])]
     for head, one in (("Costs most", worst), ("Costs least", best)):
         cards.append((f"{head}: {one['title'].lower() if one['title'] != 'JPEG' else 'JPEG'}",

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from .errors import ImageError, LeukoscopeError
-from .evaluate_figures import calibration_estimates, compute, estimates
+from .evaluate_figures import calibration_estimates, compute, counted_estimates
 from .evaluate_table import Cells, read_cells
 from .images import Pixels
 from .judges import Judge, judge_cells, sets_of, within_classes
@@ -33,7 +33,7 @@ from .stats import (
 
 CELLS = 400
 """Cells that are used unless told otherwise."""
-ROUNDS = 2000
+ROUNDS = 1000
 CLEAN = "clean"
 OnProgress = Callable[[int, int], None]
 
@@ -148,8 +148,8 @@ def _condition(state: _State, name: str, strength: int, value: float | None, pro
     """All figures of the cells under one corruption at one strength."""
     p = _answers(state, probabilities)
     cells = replace(state.clean, probabilities=p, predicted=p.argmax(1))
-    figures = compute(cells, confidence=0.95, rounds=ROUNDS, seed=state.seed)
-    overall = estimates(figures, ("accuracy", "macro_f1"))
+    figures = compute(cells, confidence=0.95, rounds=ROUNDS, seed=state.seed, areas=False)
+    overall = counted_estimates(figures)
     right, before = cells.predicted == cells.labels, state.clean.predicted == state.clean.labels
     clusters = None if cells.independent else cells.clusters
     drop = paired_difference(before, right, clusters).difference.to_dict() if strength else None
@@ -159,10 +159,10 @@ def _condition(state: _State, name: str, strength: int, value: float | None, pro
     unknown = None if judge.least_energy is None or energies is None else float((energies < judge.least_energy).mean())
     by_side = {side: _rate(cells, right, np.array([one == side for one in sides]))
                for side in CORRUPTIONS[name].sides} if sides else {}
-    return {"corruption": name, "strength": strength, "value": value, "cells": len(cells.labels), **overall,
-            "drop": drop, "unsure": unsure, "unknown": unknown,
-            "calibration_error": calibration_estimates(figures)["expected_calibration_error"], "sides": by_side,
-            "example": cells.classes[int(cells.predicted[state.example])]}
+    return {"corruption": name, "strength": strength, "value": value, "cells": len(cells.labels),
+            "accuracy": overall["accuracy"], "macro_f1": overall["macro_f1"], "drop": drop, "unsure": unsure,
+            "unknown": unknown, "calibration_error": calibration_estimates(figures)["expected_calibration_error"],
+            "sides": by_side, "example": cells.classes[int(cells.predicted[state.example])]}
 
 
 def _rate(cells: Cells, right: np.ndarray, own: np.ndarray) -> dict[str, Any]:
