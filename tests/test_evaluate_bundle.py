@@ -15,13 +15,16 @@ from PIL import Image
 from command import leukoscope, refusal
 from leukoscope import shift_measure
 from leukoscope.bundle import SEEN, open_bundle, write_bundle
+from leukoscope.bundle_evaluate import predict_bundle
 from leukoscope.bundle_export import export_run
 from leukoscope.errors import BundleError, ManifestError
+from leukoscope.experiments import Outcome
 from leukoscope.experiments_evaluate import Wanted, evaluate_model
 from leukoscope.judges import BundleJudge, RunJudge, sets_of, within_classes
 from leukoscope.manifest import write_manifest
 from leukoscope.report_shift import held_to, points
 from leukoscope.runs import Run
+from leukoscope.runs_seen import seen_by_fold
 from leukoscope.shift import CORRUPTIONS, STRENGTHS, corrupt, scene_of
 from leukoscope.shift_measure import drawn_cells, measure_shift
 from page_reader import Page, check_numbers
@@ -58,23 +61,31 @@ def cells(tmp_path_factory) -> pl.DataFrame:
     return found.with_columns(source=pl.lit("away"))
 
 
+@pytest.fixture(scope="module")
+def ours(bundle, cells, tmp_path_factory) -> Outcome:
+    return evaluate_model(bundle, cells, tmp_path_factory.mktemp("ours") / "out")
+
+
+@pytest.fixture(scope="module")
+def theirs(run, cells, tmp_path_factory) -> Outcome:
+    return evaluate_model(run.folder, cells, tmp_path_factory.mktemp("theirs") / "out")
+
+
 def p_of(table: pl.DataFrame) -> np.ndarray:
     return table.sort("cell_id").select(pl.selectors.starts_with("p_")).to_numpy()
 
 
 # As its run
 
-def test_a_bundle_says_what_its_run_says_at_its_temperature(run, bundle, cells, tmp_path):
-    ours = evaluate_model(bundle, cells, tmp_path / "bundle")
-    theirs = evaluate_model(run.folder, cells, tmp_path / "run")
-    p, q = (p_of(pl.read_parquet(tmp_path / name / "predictions.parquet")) for name in ("bundle", "run"))
+def test_a_bundle_says_what_its_run_says_at_its_temperature(bundle, ours, theirs):
+    p, q = (p_of(pl.read_parquet(one.folder / "predictions.parquet")) for one in (ours, theirs))
     warm = q ** (1 / open_bundle(bundle).description.temperature)
     np.testing.assert_allclose(p, warm / warm.sum(1, keepdims=True), atol=1e-4)
     assert ours.metrics["confusion"] == theirs.metrics["confusion"]
     assert ours.metrics["overall"]["accuracy"] == theirs.metrics["overall"]["accuracy"]
     assert ours.metrics["cells"] == 42
-    assert json.loads((tmp_path / "bundle" / "guard.json").read_text())["leaks"] == []
-    assert (tmp_path / "bundle" / "metrics.json").is_file()
+    assert json.loads((ours.folder / "guard.json").read_text())["leaks"] == []
+    assert json.loads((ours.folder / "metrics.json").read_text()) == ours.metrics
 
 
 def test_a_run_and_its_bundle_are_judges_alike(run, bundle, cells):
@@ -91,9 +102,8 @@ def test_a_run_and_its_bundle_are_judges_alike(run, bundle, cells):
     assert (told.classes, told.crop) == (opened.classes, opened.crop)
 
 
-def test_doubts_are_counted_as_the_table_says(bundle, cells, tmp_path):
-    outcome = evaluate_model(bundle, cells, tmp_path / "out")
-    table, doubt = pl.read_parquet(tmp_path / "out" / "predictions.parquet"), outcome.metrics["doubt"]
+def test_doubts_are_counted_as_the_table_says(bundle, ours):
+    outcome, table, doubt = ours, pl.read_parquet(ours.folder / "predictions.parquet"), ours.metrics["doubt"]
     told = open_bundle(bundle).description
     assert doubt["unsure"]["count"] == table["unsure"].sum()
     covered = sum(row["label"] in json.loads(row["set"]) for row in table.iter_rows(named=True))
@@ -130,11 +140,11 @@ def test_fewer_labels_than_classes_are_evaluated_with_all_or_within_them(bundle,
     assert not any("c" in json.loads(row) for row in after["set"])
 
 
-def test_runs_too_are_evaluated_within_the_labels(run, cells, tmp_path):
+def test_runs_too_are_evaluated_within_the_labels(run, cells, theirs, tmp_path):
     some = cells.filter(pl.col("label") != "c")
-    evaluate_model(run.folder, some, tmp_path / "whole")
     within = evaluate_model(run.folder, some, tmp_path / "within", Wanted(within=True))
-    p, q = (p_of(pl.read_parquet(tmp_path / name / "predictions.parquet")) for name in ("whole", "within"))
+    p, q = (p_of(pl.read_parquet(folder / "predictions.parquet").filter(pl.col("label") != "c"))
+            for folder in (theirs.folder, within.folder))
     np.testing.assert_allclose(q, p[:, :2] / p[:, :2].sum(1, keepdims=True), atol=1e-12)
     assert "doubt" not in within.metrics
     assert "were dropped" in Page(within.page).text
@@ -159,9 +169,8 @@ def test_labels_that_a_bundle_cannot_judge_are_refused(bundle, cells, tmp_path):
         evaluate_model(bundle, cells.filter(pl.col("label") == "a"), tmp_path / "out", Wanted(within=True))
     assert not (tmp_path / "out").exists()
     partly = cells.with_columns(label=pl.when(pl.col("label") == "c").then(pl.lit("")).otherwise("label"))
-    outcome = evaluate_model(bundle, partly, tmp_path / "partly")
-    assert outcome.metrics["cells"] == 34
-    assert json.loads((tmp_path / "partly" / "left_out.json").read_text())["unlabelled"] == 8
+    found = predict_bundle(open_bundle(bundle), partly)
+    assert (found.predictions.height, found.left_out["unlabelled"]) == (34, 8)
 
 
 def test_damaged_cells_stop_it_or_are_left_out(bundle, cells, tmp_path):
@@ -241,22 +250,24 @@ def test_the_seen_file_is_verified_and_holds_one_fold_and_where_it_began(run, bu
     other = make_cells(tmp_path / "other", seed=8, prefix="t", counts={"a": 12, "b": 12, "c": 12})
     second = train_on_cpu(tiny_recipe(preprocess={"size": 16, "crop": 18}, training__epochs=1, network={
         "name": "lenet5", "start": str(run.folder)}), other, tmp_path / "second")
-    export_run(second, tmp_path / "after")
-    both = open_bundle(tmp_path / "after").seen
-    assert both is not None
+    both, missing = seen_by_fold(second, 0)
+    assert missing == ()
     own = len(second.part(0, "train")) + len(second.part(0, "validation"))
     assert both.height == own + seen.height
     assert seen.join(both, on=["pixels", "hash"], how="anti").is_empty()
+    recipe = second.folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace(str(run.folder), str(tmp_path / "moved")))
+    alone, missing = seen_by_fold(Run(second.folder), 0)
+    assert alone.height == own
+    assert [why for why in missing if "its start was trained on" in why and "moved" in why]
 
 
-def test_an_evaluation_overwrites_no_run_and_no_bundle(run, bundle, cells, tmp_path):
+def test_an_evaluation_overwrites_no_run_and_no_bundle(run, bundle, cells, ours, theirs, tmp_path):
     write_manifest(cells, tmp_path / "cells.parquet")
     for folder, what in ((run.folder, "a run"), (bundle, "a bundle")):
         said = refusal("evaluate", bundle, "--data", tmp_path / "cells.parquet", "-o", folder)
         assert f"holds {what}, which an evaluation would overwrite" in said
-    evaluate_model(bundle, cells, tmp_path / "out")
-    evaluate_model(run.folder, cells, tmp_path / "out2")
-    assert "the evaluation of a bundle" in refusal("compare", tmp_path / "out", tmp_path / "out2", "-o", tmp_path / "c")
+    assert "the evaluation of a bundle" in refusal("compare", ours.folder, theirs.folder, "-o", tmp_path / "c")
 
 
 # Robustness
