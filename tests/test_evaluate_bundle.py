@@ -136,7 +136,9 @@ def test_fewer_labels_than_classes_are_evaluated_with_all_or_within_them(bundle,
     assert within.metrics["overall"]["accuracy"]["count"] >= right
     assert "No cell is of class c; it could still be an answer, which is then wrong." in Page(whole.page).text
     assert "the probabilities of c were dropped" in Page(within.page).text
-    assert within.metrics["doubt"]["covered"]["count"] >= whole.metrics["doubt"]["covered"]["count"]
+    assert within.metrics["doubt"]["covered"]["count"] == whole.metrics["doubt"]["covered"]["count"]
+    sizes = np.array([len(json.loads(row)) for row in after["set"]])
+    assert after["unsure"].to_list() == (sizes != 1).tolist()
     assert not any("c" in json.loads(row) for row in after["set"])
 
 
@@ -154,7 +156,7 @@ def test_what_is_left_of_probabilities_and_sets():
     p = np.array([[0.7, 0.2, 0.1], [0.0, 0.0, 1.0], [0.05, 0.15, 0.8]])
     kept = np.array([True, True, False])
     np.testing.assert_allclose(within_classes(p, kept), [[7 / 9, 2 / 9], [0.5, 0.5], [0.25, 0.75]])
-    assert sets_of(p, 0.9, kept).tolist() == [[True, True], [True, False], [False, True]]
+    assert sets_of(p, 0.9, kept).tolist() == [[True, True], [False, False], [False, True]]
     assert sets_of(p, 0.9, np.array([True] * 3)).tolist() == [[True, True, True], [False, False, True],
                                                              [False, True, True]]
 

@@ -207,8 +207,6 @@ def within_classes(probabilities: Float64[np.ndarray, "*ways classes"],
 
 def sets_of(probabilities: Probabilities, radius: float,
             kept: Bool[np.ndarray, " classes"]) -> Bool[np.ndarray, "n kept"]:
-    """The conformal sets, of all classes' probabilities, less the classes that are no answers, with the most probable
-    of those that are: the true class is in them as often as it was before."""
-    inside = conformal_sets(probabilities, radius)[:, kept]
-    inside[np.arange(len(inside)), probabilities[:, kept].argmax(1)] = True
-    return inside
+    """The conformal sets, of all classes' probabilities, less the classes that are no answers: the true class is in
+    them as often as before, and one may be empty, where the bundle held none of the answers for likely."""
+    return conformal_sets(probabilities, radius)[:, kept]
