@@ -21,8 +21,9 @@ from leukoscope.compare_read import read_kinds
 from leukoscope.errors import RunError
 from leukoscope.evaluate import evaluate
 from leukoscope.evaluate_table import read_cells
-from leukoscope.experiments import evaluate_run, run_experiment
+from leukoscope.experiments import run_experiment
 from leukoscope.experiments_compare import compare_runs
+from leukoscope.experiments_evaluate import evaluate_run
 from leukoscope.figures_compare import cliques
 from leukoscope.manifest import make_manifest, write_manifest
 from leukoscope.papers.shalini2022_tables import (

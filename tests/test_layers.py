@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
 LAYERS = {
     0: {"errors", "files", "recipe", "manifest", "images", "stats", "words"},
     1: {"datasets", "phantom", "duplicates", "splits", "leaks", "audit", "cells", "augment", "models", "runs",
-        "spikes", "pca", "stages", "copies", "optics", "stain", "frame"},
-    2: {"train", "predict", "evaluate", "explain", "compare", "bundle", "model", "smear"},
+        "spikes", "pca", "stages", "copies", "optics", "stain", "frame", "seen"},
+    2: {"train", "predict", "evaluate", "explain", "compare", "bundle", "model", "smear", "judges", "shift"},
     3: {"figures", "pages", "report", "audit_page", "audit_figures", "experiments", "demo", "papers", "console", "cli"},
 }
 """Modules by layer; a module named `x_part` or a file in a folder `x/` belongs to the layer of `x`."""

@@ -15,7 +15,7 @@ from PIL import Image
 from leukoscope.cells import pack_cells
 from leukoscope.errors import LeakError, LeukoscopeError, ManifestError, RunError
 from leukoscope.evaluate_operating import choose_threshold
-from leukoscope.experiments import evaluate_run
+from leukoscope.experiments_evaluate import evaluate_run
 from leukoscope.predict import feature_maps, predict_cells, predict_run
 from leukoscope.runs import Run, load_network
 from tiny import make_cells, tiny_recipe, train_on_cpu

@@ -21,15 +21,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float32, UInt8
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import BundleError
 from .files import atomic_path
+from .seen import read_seen
 
 FORMAT = 1
 DESCRIPTION = "bundle.json"
-FILES = ("model.onnx", "weights.safetensors", "recipe.toml", "golden.npz", "MODEL_CARD.md")
+SEEN = "seen.parquet"
+"""What it was trained and chosen on, for the leak guard. Bundles of the first weeks have none."""
+FILES = ("model.onnx", "weights.safetensors", "recipe.toml", "golden.npz", "MODEL_CARD.md", SEEN)
 TOLERANCE = 1e-4
 """Largest difference between the golden probabilities and those found here."""
 MOST_BYTES = 2 * 2**30
@@ -106,6 +110,17 @@ class Bundle:
             return onnxruntime.InferenceSession(self.parts["model.onnx"], providers=["CPUExecutionProvider"])
         except Exception as error:  # of classes that onnxruntime does not name
             raise BundleError(f"{self.path}: model.onnx cannot be read ({_line(error)})", _AGAIN) from error
+
+    @cached_property
+    def seen(self) -> pl.DataFrame | None:
+        """What it was trained and chosen on (see `seen.seen_table`); None where it does not say. BundleError where
+        that file is damaged."""
+        if SEEN not in self.description.files:
+            return None
+        try:
+            return read_seen(self.parts[SEEN])
+        except ValueError as error:
+            raise BundleError(f"{self.path}: {SEEN} cannot be read ({error})", _AGAIN) from error
 
     def probabilities(self, cells: UInt8[np.ndarray, "n size size 3"]) \
             -> tuple[Float32[np.ndarray, "n classes"], Float32[np.ndarray, " n"]]:
@@ -216,7 +231,7 @@ def _described(path: Path, parts: Mapping[str, bytes]) -> Description:
         raise BundleError(f"{path}: {DESCRIPTION}: {key}: {first['msg']}", _AGAIN) from error
     if described.digest != _digest(described):
         raise BundleError(f"{path}: {DESCRIPTION} is not what the bundle was made with", _AGAIN)
-    missing = [name for name in FILES if name not in described.files]
+    missing = [name for name in FILES if name not in described.files and name != SEEN]
     if missing:
         raise BundleError(f"{path}: {DESCRIPTION} names no {missing[0]}", _AGAIN)
     return described

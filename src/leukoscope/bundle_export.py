@@ -15,7 +15,7 @@ import torch
 from scipy.special import softmax
 
 from . import __version__
-from .bundle import write_bundle
+from .bundle import SEEN, write_bundle
 from .bundle_calibration import REJECTED, Calibration, calibrate
 from .bundle_card import model_card
 from .bundle_graph import CellGraph, export_graph
@@ -27,6 +27,8 @@ from .evaluate_operating import choose_threshold
 from .files import sha256
 from .predict import predictions_table
 from .runs import Run, check_finished, load_network
+from .runs_seen import seen_by_fold
+from .seen import seen_bytes
 
 GOLDEN = 4
 """Cells of the golden pair. They are made up: a bundle carries no image of anyone."""
@@ -64,15 +66,17 @@ def export_run(run: Run, out: Path, *, fold: int = 0, coverage: float = 0.95, mi
     found = calibrate(validated.logits, validated.labels, coverage)
     graph = CellGraph(network, stages, found.temperature)
     tested = _judge(run, plain, fold, "test", on_progress)
+    seen, not_known = seen_by_fold(run, fold)
     description = {
         **_said_by_recipe(run), **_calibrated(found, coverage), "micrometres": micrometres, "licence": licence,
         "notes": tuple(notes), "threshold": _threshold(run, validated, found),
-        "trained": _trained(run, fold, validated), "metrics": _metrics(run, tested, found.temperature)}
+        "trained": {**_trained(run, fold, validated), "not_in_seen": not_known},
+        "metrics": _metrics(run, tested, found.temperature)}
     weights = half_weights(network) if half else (run.fold_folder(fold) / "weights.safetensors").read_bytes()
     write_bundle(out, description, {
         "model.onnx": _onnx(graph, size, half=half), "weights.safetensors": weights,
         "recipe.toml": (run.folder / "recipe.toml").read_bytes(), "golden.npz": _golden(graph, size),
-        "MODEL_CARD.md": model_card(description).encode()})
+        "MODEL_CARD.md": model_card(description).encode(), SEEN: seen_bytes(seen)})
     return description
 
 

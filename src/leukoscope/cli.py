@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 from typer.exceptions import TyperException
 
-from . import __version__, cli_data, cli_explain, cli_optics, cli_predict, cli_smear, console
+from . import __version__, cli_data, cli_evaluate, cli_explain, cli_optics, cli_predict, cli_smear, console
 from .errors import LeukoscopeError
 
 app = typer.Typer(
@@ -116,23 +116,6 @@ def train(
     console.emit(outcome.to_dict()) if as_json else console.show_lines(outcome.lines)
 
 
-@app.command(epilog="Example: leukoscope evaluate runs/wbc --data other.parquet -o runs/wbc-on-other")
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    data: Data,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write to.")],
-    skip_damaged: SkipDamaged = False,
-    as_json: Json = False,
-) -> None:
-    """Test a run on cells that it has never seen; refuses cells that were in its training."""
-    from .experiments import evaluate_run
-    from .manifest import read_manifest
-
-    with console.progress("predicting", quiet=as_json) as on_progress:
-        outcome = evaluate_run(run, read_manifest(data), out, skip_damaged=skip_damaged, on_progress=on_progress)
-    console.emit(outcome.to_dict()) if as_json else console.show_lines(outcome.lines)
-
-
 @app.command(epilog="Example: leukoscope compare runs/resnet50 runs/vgg16 runs/googlenet -o comparison/")
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or evaluations of runs, on the same cells.")],
@@ -161,6 +144,7 @@ def features(
     console.say(str(draw_features(run, cell, out, fold=fold)))
 
 
+cli_evaluate.register(app)
 cli_explain.register(app)
 cli_predict.register(app)
 cli_smear.register(app)

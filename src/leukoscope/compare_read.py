@@ -99,6 +99,8 @@ def open_run(folder: Path) -> Opened:
 def _trained(folder: Path) -> Run:
     """The run that an evaluation is of: where it was, or where it lies beside the evaluation."""
     told = read_json(folder / "evaluation.json")
+    if isinstance(told, dict) and told.get("bundle"):
+        raise RunError(f"{folder}: the evaluation of a bundle", "compare runs, or evaluations of runs")
     where = Path(str(told.get("run", ""))) if isinstance(told, dict) else Path()
     beside = folder.resolve().parent / where.name
     try:

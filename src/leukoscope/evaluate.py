@@ -20,7 +20,7 @@ from .evaluate_figures import (
     compute,
     estimates,
 )
-from .evaluate_operating import operating_point
+from .evaluate_operating import operating_point, point_at
 from .evaluate_ranking import curves
 from .evaluate_table import Cells, read_cells
 from .stats import check_confidence, number_clusters
@@ -45,6 +45,7 @@ def evaluate(
     *,
     positive: str = "",
     validation: pl.DataFrame | None = None,
+    threshold: float | None = None,
     by_fold: pl.DataFrame | None = None,
     confidence: float = 0.95,
     rounds: int = 2000,
@@ -52,7 +53,8 @@ def evaluate(
 ) -> Evaluation:
     """Metrics of a predictions table (cell_id, subject, group, fold, label, predicted, p_<class>...).
 
-    positive: the class of the operating point, which also needs `validation`, a table of the same form.
+    positive: the class of the operating point, which also needs `validation`, a table of the same form, or a
+    `threshold` that was chosen on one.
     by_fold: the predictions of each fold, where `predictions` is their mean: the figures of each fold are of these.
     rounds, seed: of the bootstrap. The order of the rows does not matter. Raises LeukoscopeError, naming row and
     column, for a table that cannot be trusted.
@@ -66,7 +68,7 @@ def evaluate(
     settings = {"confidence": confidence, "rounds": rounds, "seed": seed}
     figures = compute(cells, **settings)
     level, notes = _subject_level(cells, settings)
-    point, reason = _operating_point(cells, positive, validation, settings)
+    point, reason = _operating_point(cells, positive, validation, threshold, settings)
     known = [s for s in cells.subjects if s is not None]
     return Evaluation({
         "classes": list(cells.classes), "positive": positive, "confidence": confidence,
@@ -89,10 +91,12 @@ def _curves(cells: Cells) -> dict[str, Any]:
     return {c: curve for c, curve in drawn.items() if curve is not None}
 
 
-def _operating_point(cells: Cells, positive: str, validation: pl.DataFrame | None,
+def _operating_point(cells: Cells, positive: str, validation: pl.DataFrame | None, threshold: float | None,
                      settings: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     if not positive:
         return None, ""
+    if threshold is not None:
+        return point_at(cells, threshold, cells.classes.index(positive), **settings), ""
     if validation is None or validation.is_empty():
         return None, "no operating point: there are no validation predictions to choose it on"
     if "fold" not in validation.columns:

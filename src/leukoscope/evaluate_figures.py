@@ -74,23 +74,24 @@ class Figures:
         return Estimate(float(value), low, high, bootstrap_method(unit, clusters) + note)
 
 
-def compute(cells: Cells, *, confidence: float, rounds: int, seed: int) -> Figures:
-    """All figures of some cells, and their replicates from one bootstrap."""
+def compute(cells: Cells, *, confidence: float, rounds: int, seed: int, areas: bool = True) -> Figures:
+    """All figures of some cells, and their replicates from one bootstrap; without `areas`, which cost most, those alone
+    that `counted_estimates` and `calibration_estimates` need."""
     matrix = confusion_matrix(cells)
     used = classes_used(matrix)
     generator = np.random.default_rng((seed, 1))
-    ranked = rankings(cells)
+    ranked = rankings(cells) if areas else None
     counts, units = counts_by_cluster(cells), confusion_units(cells, matrix, rounds, generator)
     size = len(cells.classes)
     drawn = cluster_bootstrap({
         "matrix": lambda weights, part: (counts @ weights).reshape(size, size, -1) + units[:, :, part],
-        "areas": areas_statistic(ranked, cells, rounds, generator),
+        **({} if ranked is None else {"areas": areas_statistic(ranked, cells, rounds, generator)}),
         "means": mean_statistic(cells),
         "calibration": calibration_statistic(cells),
     }, cells.count, rounds, seed, rows=int(matrix.sum(1).max()))
     return Figures(cells, confidence, matrix, class_figures(matrix), overall_figures(matrix, used),
                    class_figures(drawn["matrix"]), overall_figures(drawn["matrix"], used),
-                   areas_once(ranked, cells), drawn)
+                   np.full((2, size), np.nan) if ranked is None else areas_once(ranked, cells), drawn)
 
 
 def class_estimates(figures: Figures, k: int) -> dict[str, Any]:
@@ -123,6 +124,13 @@ def class_estimates(figures: Figures, k: int) -> dict[str, Any]:
 
 def overall_estimates(figures: Figures) -> dict[str, Any]:
     """Figures over all classes, as in metrics.json."""
+    loss = float(losses(figures.cells)[1].mean())
+    return {**counted_estimates(figures), **_mean_areas(figures), "log_loss": figures.estimate(
+        loss, figures.rounds["means"][1], figures.cells.count, "", (0.0, np.inf)).to_dict()}
+
+
+def counted_estimates(figures: Figures) -> dict[str, Any]:
+    """Those of the figures over all classes that follow from the confusion matrix."""
     cells, n = figures.cells, len(figures.cells.labels)
     right = int(np.trace(figures.matrix))
     accuracy = (wilson(right, n, figures.confidence) if cells.independent else
@@ -143,9 +151,6 @@ def overall_estimates(figures: Figures) -> dict[str, Any]:
             note = "all cells are of one class, or all were predicted as one"
         result[figure] = figures.estimate(float(figures.overall[figure]), figures.overall_rounds[figure], clusters,
                                           note, bounds).to_dict()
-    result |= _mean_areas(figures)
-    loss = float(losses(cells)[1].mean())
-    result["log_loss"] = figures.estimate(loss, figures.rounds["means"][1], cells.count, "", (0.0, np.inf)).to_dict()
     return result
 
 

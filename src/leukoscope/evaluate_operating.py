@@ -40,6 +40,22 @@ def operating_point(test: Cells, validation: Mapping[int, Cells], positive: int,
                           f"'{test.classes[positive]}'")
         called[own] = test.probabilities[own, positive] >= threshold
         thresholds.append({"fold": int(fold), "threshold": threshold})
+    point = rates_of_calls(test, positive, called, confidence=confidence, rounds=rounds, seed=seed)
+    return {**point, "threshold": float(np.median([t["threshold"] for t in thresholds])),
+            "fold_thresholds": thresholds}, ""
+
+
+def point_at(test: Cells, threshold: float, positive: int, *, confidence: float, rounds: int,
+             seed: int) -> dict[str, Any]:
+    """The operating point at a threshold that was chosen earlier, on validation cells."""
+    called = test.probabilities[:, positive] >= threshold
+    return {**rates_of_calls(test, positive, called, confidence=confidence, rounds=rounds, seed=seed),
+            "threshold": threshold, "fold_thresholds": []}
+
+
+def rates_of_calls(test: Cells, positive: int, called: np.ndarray, *, confidence: float, rounds: int,
+                   seed: int) -> dict[str, Any]:
+    """How often calling these cells (n,) positive is right, as in metrics.json, without the threshold."""
     truth = test.labels == positive
 
     def rate(hit: np.ndarray, of: np.ndarray) -> dict[str, Any]:
@@ -50,7 +66,6 @@ def operating_point(test: Cells, validation: Mapping[int, Cells], positive: int,
 
     return {
         "class": test.classes[positive], "chosen_on": "validation", "target_sensitivity": TARGET,
-        "threshold": float(np.median([t["threshold"] for t in thresholds])), "fold_thresholds": thresholds,
         "sensitivity": rate(truth & called, truth), "specificity": rate(~truth & ~called, ~truth),
         "ppv": rate(truth & called, called), "npv": rate(~truth & ~called, ~called),
-    }, ""
+    }

@@ -15,8 +15,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from .errors import ManifestError, RunError
-from .evaluate import evaluate
+from .errors import RunError
 from .experiments_cells import cell_pixels, draw_copies, example_cell, first_of_each_class
 from .experiments_compare import draw_comparison
 from .experiments_explain import draw_explanations
@@ -26,10 +25,10 @@ from .figures_pca import components_sheet, reconstruction_sheet, variance_curve
 from .figures_pipeline import pipeline_strip
 from .files import read_json, write_json
 from .frame import shaped
-from .manifest import write_manifest, write_table
-from .predict import feature_maps, input_steps, mean_over_folds, predict_run
+from .predict import feature_maps, input_steps
 from .recipe import Recipe, expand_variants
 from .report import write_report, write_study
+from .report_shift import RESULT, write_shift
 from .runs import Run, load_network
 from .stages import Stages
 from .train import Event, train
@@ -120,40 +119,6 @@ def interval(estimate: Mapping[str, Any]) -> str:
     return f"{value} ({100 * estimate['low']:.1f} to {100 * estimate['high']:.1f})"
 
 
-def evaluate_run(
-    folder: Path,
-    manifest: pl.DataFrame,
-    out: Path,
-    *,
-    skip_damaged: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Outcome:
-    """Predict cells from elsewhere with a finished run and evaluate; LeakError where they were in its training.
-
-    Raises RunError where `out` is a run, which would be overwritten, and ManifestError where the cells have no labels.
-    """
-    run = Run(folder)
-    if (out / "recipe.toml").is_file():
-        raise RunError(f"{out}: holds a run, which an evaluation would overwrite", "name another folder")
-    result = predict_run(run, manifest, skip_damaged=skip_damaged, on_progress=on_progress)
-    if result.predictions["label"].null_count():
-        raise ManifestError("the cells have no labels, so there is nothing to evaluate against",
-                            f"label them with the run's classes: {', '.join(run.classes)}")
-    write_table(result.predictions, out / "predictions.parquet")
-    write_manifest(result.manifest, out / "manifest.parquet")
-    write_json(out / "left_out.json", result.left_out)
-    write_json(out / "guard.json", result.verdict.to_dict())
-    write_json(out / "evaluation.json", {"run": str(folder.resolve()), "recipe": run.recipe.name})
-    # What there is to choose an operating point on for the mean of all folds: each cell's mean over those folds that
-    # did not learn from it.
-    validated = None if run.validation is None else mean_over_folds(run.validation, run.classes)
-    metrics = evaluate(result.predictions, run.classes, positive=run.recipe.data.positive,
-                       validation=validated, seed=run.recipe.seed).to_dict()
-    write_json(out / "metrics.json", metrics)
-    page = write_report(out)
-    return Outcome(out, page, (*summary(metrics, result.verdict.to_dict()), f"report: {page}"), metrics)
-
-
 def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0) -> Path:
     """Draw what each unit of a run's network makes of a cell, as one PNG in `out`. `cell` is a cell_id or a file."""
     run = Run(folder)
@@ -204,6 +169,8 @@ def write_any_report(folder: Path) -> Path:
         for name in read_json(folder / "study.json")["runs"]:
             write_report(folder / name)
         return write_study(folder)
+    if (folder / RESULT).is_file():
+        write_shift(read_json(folder / RESULT), folder)
     if not (folder / "metrics.json").is_file():
         raise RunError(f"{folder}: no finished run (metrics.json is not there)",
                        "finish it with: leukoscope train ... --resume")

@@ -69,6 +69,11 @@ def shaped(pixels: Pixels, steps: Shape) -> Pixels:
     return resize(crop_centre(pixels, steps.crop), steps.size)
 
 
+def shown_side(pixels: Pixels, steps: Shape) -> int:
+    """Side in px of the square of a decoded cell that `shaped` keeps; 0 for all of it."""
+    return round(find_frame(pixels).side) if steps.frame == "cell" else steps.crop
+
+
 def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
     """The frame of the cell nearest to the middle. An image without anything stained is framed as a whole."""
     height, width = pixels.shape[:2]

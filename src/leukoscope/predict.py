@@ -20,7 +20,8 @@ from .frame import shaped
 from .leaks import Verdict
 from .manifest import make_manifest
 from .runs import Run, check_finished, load_network
-from .runs_seen import refuse_seen, seen_cells
+from .runs_seen import seen_cells
+from .seen import refuse_seen
 from .spikes import edge_responses, first_spike, gabor_bank, grey_levels
 from .stages import Stages, level_cells
 

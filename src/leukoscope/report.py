@@ -102,6 +102,7 @@ def _context(results: Results, figures: Mapping[str, Markup]) -> dict[str, Any]:
         "fold_names": [numbers.name_of(key) for key in numbers.fold_columns(metrics.get("per_fold") or [])],
         "class_names": [numbers.name_of(key) for key in numbers.per_class_keys(metrics)],
         "class_rows": numbers.per_class_rows(metrics, notes), "overall": numbers.overall_rows(metrics, notes),
+        "doubts": numbers.doubts(metrics.get("doubt")), "shift": (results.folder / "shift.html").is_file(),
         "trust": numbers.trust(metrics), "notes": notes, "point": _block(metrics, "operating_point"),
         "subjects": _block(metrics, "subject_level"), "mistakes": worst_mistakes(results),
         "wrong": sum(sum(row) for row in metrics["confusion"])

@@ -139,6 +139,20 @@ def trust(metrics: Mapping[str, Any]) -> list[tuple[str, Markup, str]]:
             for full, key, estimate in found if is_estimate(estimate) and estimate["value"] is not None]
 
 
+def doubts(found: Mapping[str, Any] | None) -> list[tuple[str, Markup, str, str]]:
+    """(what, value, interval, beside what it stands) of the doubts of a bundle, as metrics.json holds them."""
+    if not found:
+        return []
+    aimed = f"aimed at: {percent(found['coverage'], 0)}" if found.get("coverage") is not None else ""
+    rejected = f"of validation cells: {percent(found['rejected'], 0)}" if found.get("rejected") is not None else ""
+    rows = (("unsure", "unsure: the conformal set is not one class", ""),
+            ("covered", "the conformal set holds the true class", aimed),
+            ("wrong_unsure", "wrong among those that are unsure", ""), ("wrong_sure", "wrong among the others", ""),
+            ("unknown", "unlike those of training, by their energy", rejected))
+    return [(text, value_of(f"doubt.{key}", found[key]), interval_of(key, found[key], unit=True), beside)
+            for key, text, beside in rows if key in found]
+
+
 def estimates_in(table: Mapping[str, Any], prefix: str, notes: Notes) -> list[tuple[str, Markup, str]]:
     """(name, value, interval) of each estimate of a table such as the operating point, without weighted means."""
     return [(name_of(key), value_of(f"{prefix}.{key}", estimate, notes=notes), interval_of(key, estimate, unit=True))

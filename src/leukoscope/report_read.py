@@ -14,6 +14,9 @@ from .files import read_json
 from .manifest import read_manifest
 from .recipe import Recipe, load_recipe
 
+BUNDLE_RECIPE = "bundle_recipe.toml"
+"""In the evaluation of a bundle: how it was trained."""
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -26,7 +29,8 @@ class Fold:
 
 @dataclass(frozen=True)
 class Results:
-    """What a run folder holds, of what its page shows. `trained_in` is set for the evaluation of a run elsewhere."""
+    """What a run folder holds, of what its page shows. For an evaluation on other cells `trained_in` is the run or the
+    bundle, and `elsewhere` what evaluation.json says."""
 
     folder: Path
     metrics: Mapping[str, Any]
@@ -39,6 +43,7 @@ class Results:
     environment: Mapping[str, Any]
     folds: tuple[Fold, ...] = field(default=())
     trained_in: str = ""
+    elsewhere: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
@@ -60,8 +65,9 @@ def read_results(folder: Path) -> Results:
         raise RunError(f"{folder}: not a finished run (metrics.json is not there)",
                        "finish it with: leukoscope train ... --resume")
     elsewhere = _json(folder / "evaluation.json") or {}
-    trained_in = str(elsewhere.get("run", ""))
-    recipe_file = folder / "recipe.toml" if not trained_in else Path(trained_in) / "recipe.toml"
+    trained_in = str(elsewhere.get("bundle") or elsewhere.get("run") or "")
+    recipe_file = (folder / BUNDLE_RECIPE if elsewhere.get("bundle") else
+                   Path(trained_in) / "recipe.toml" if trained_in else folder / "recipe.toml")
     splits = folder / "splits.parquet"
     manifest = folder / "manifest.parquet"
     try:
@@ -72,7 +78,8 @@ def read_results(folder: Path) -> Results:
             manifest=read_manifest(manifest) if manifest.is_file() else None,
             splits=_parquet(splits) if splits.is_file() else None,
             guard=_json(folder / "guard.json"), left_out=_json(folder / "left_out.json") or {},
-            environment=_json(folder / "environment.json") or {}, folds=read_folds(folder), trained_in=trained_in)
+            environment=_json(folder / "environment.json") or {}, folds=read_folds(folder), trained_in=trained_in,
+            elsewhere=elsewhere)
     except RunError:
         raise
     except LeukoscopeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from .pages import count, join, number, percent, plain, plural
@@ -29,11 +30,42 @@ def what_was_done(results: Results) -> tuple[str, ...]:
     if recipe is None:
         return (f"{plural(metrics['cells'], 'cell')} were told apart as {named}.",)
     if results.trained_in:
-        return (f"{network_name(recipe)}, trained in the run “{plain(recipe.name)}”, was tried on "
+        bundle = results.elsewhere.get("bundle")
+        whose = (f"of the bundle “{plain(Path(bundle).name)}”" if bundle else
+                 f"trained in the run “{plain(recipe.name)}”")
+        return (f"{network_name(recipe)}, {whose}, was tried on "
                 f"{plural(metrics['cells'], 'cell')} from elsewhere ({named}).",
-                "Nothing was trained or chosen on these cells.")
+                "Nothing was trained or chosen on these cells.", *_which_cells(results.elsewhere),
+                *_which_answers(results))
     return (f"{network_name(recipe)} was trained {_start(recipe)} to tell apart {named}.",
             _tested(results), _kept(recipe))
+
+
+def _which_cells(elsewhere: Mapping[str, Any]) -> list[str]:
+    """Whether the cells are of the laboratory that trained it, where both are known."""
+    sources = elsewhere.get("sources") or {}
+    there, here = sources.get("trained") or [], sources.get("here") or []
+    if not there or not here:
+        return []
+    trained, tried = join([plain(name) for name in there]), join([plain(name) for name in here])
+    if set(there).isdisjoint(here):
+        return [f"They are of another laboratory ({tried}) than those of its training ({trained})."]
+    new = [plain(name) for name in here if name not in there]
+    more = f", and of another laboratory: {join(new)}" if new else ""
+    return [f"They are of a source that it was trained on ({trained}){more}."]
+
+
+def _which_answers(results: Results) -> list[str]:
+    """What became of classes that no cell is of."""
+    everything = [str(name) for name in results.elsewhere.get("classes") or []]
+    if results.elsewhere.get("within_labels"):
+        dropped = [plain(name) for name in everything if name not in results.classes]
+        return [f"Only classes that stand in the labels could be answers: the probabilities of {join(dropped)} were "
+                "dropped, and the others brought to a sum of 1. In use, nobody knows this beforehand."] * bool(dropped)
+    absent = [plain(name) for name, found in results.metrics["per_class"].items() if not found["support"]]
+    could = "it could" if len(absent) == 1 else "they could"
+    said = f"No cell is of class {join(absent, 'or')}; {could} still be an answer, which is then wrong."
+    return [said] if absent else []
 
 
 def _start(recipe: Recipe) -> str:

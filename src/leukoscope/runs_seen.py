@@ -11,10 +11,11 @@ from pathlib import Path
 import polars as pl
 
 from .duplicates import duplicate_pairs
-from .errors import LeakError, RunError
-from .leaks import EXAMPLES, KINDS, Leak, Verdict
+from .errors import RunError
+from .leaks import EXAMPLES, KINDS, Verdict
 from .recipe import Protocol
 from .runs import Run
+from .seen import image_leak, joined_verdict, same_people, seen_table
 
 START_FOLD = 0
 """The fold of an earlier run that weights are taken from: a fixed one, so that no score has a say in it."""
@@ -43,26 +44,35 @@ def seen_cells(run: Run, cells: pl.DataFrame, prints: pl.DataFrame, folds: tuple
 
 def _seen_there(run: Run, cells: pl.DataFrame, prints: pl.DataFrame, folds: tuple[int, ...],
                 protocol: Protocol) -> Verdict:
-    splits = run.splits.filter(pl.col("fold").is_in(folds) & (pl.col("part") != "test"))
+    splits = _learned(run, folds)
     trained = run.manifest.join(splits.select("cell_id").unique(), on="cell_id", how="semi")
-    verdicts = [_same_people(run, name, trained, cells, protocol) for name in ("subject", "group")]
-    verdicts.append(_same_images(run, prints, splits, protocol))
-    return Verdict(protocol, *(tuple(entry for v in verdicts for entry in getattr(v, part))
-                               for part in ("checked", "not_checked", "leaks")))
+    return joined_verdict(protocol, [
+        *(same_people(str(run.folder), name, trained, cells, protocol) for name in ("subject", "group")),
+        _same_images(run, prints, splits, protocol)])
 
 
-def _same_people(run: Run, name: str, trained: pl.DataFrame, cells: pl.DataFrame, protocol: Protocol) -> Verdict:
-    """Subjects (or groups) in training there and here, of one source: elsewhere an equal name says nothing."""
-    what = f"{name}s that {run.folder} was trained on"
-    if trained[name].is_null().all() or cells[name].is_null().all():
-        return Verdict(protocol, (), (f"{what} (not known on both sides)",), ())
-    theirs = trained.select("source", name).unique().filter(pl.col(name).is_not_null())
-    shared = cells.join(theirs, on=["source", name], how="semi", nulls_equal=True)[name].unique().sort()
-    if shared.is_empty():
-        return Verdict(protocol, (what,), (), ())
-    examples = tuple(f"'{value}'" for value in shared.head(EXAMPLES))
-    text = f"{name}s of these cells that {run.folder} was trained on: {len(shared)} ({', '.join(examples)})"
-    return Verdict(protocol, (what,), (), (Leak(name, None, ("train", "test"), len(shared), examples, text),))
+def _learned(run: Run, folds: tuple[int, ...]) -> pl.DataFrame:
+    return run.splits.filter(pl.col("fold").is_in(folds) & (pl.col("part") != "test"))
+
+
+def seen_by_fold(run: Run, fold: int) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """What one fold of a run has seen, and the run that its weights started from, and so on, as `seen.seen_table`; and
+    what could not be had, and why."""
+    cells = run.manifest.join(_learned(run, (fold,)).select("cell_id").unique(), on="cell_id", how="semi",
+                              maintain_order="left")
+    if "copy" in cells.columns:
+        cells = cells.filter(pl.col("copy") == 0)
+    own = seen_table(cells, run.fingerprints)
+    if not run.recipe.network.start:
+        return own, ()
+    try:
+        start = Run(Path(run.recipe.network.start).expanduser())
+        earlier, missing = seen_by_fold(start, START_FOLD)
+    except RunError as error:
+        return own, (f"cells that its start was trained on ({error.what})",)
+    if start.recipe.preprocess.crop != run.recipe.preprocess.crop:
+        missing += (f"near-identical images among those of {start.folder.name} (it cut its cells otherwise)",)
+    return pl.concat([own, earlier]).unique(maintain_order=True), missing
 
 
 def _same_images(run: Run, prints: pl.DataFrame, splits: pl.DataFrame, protocol: Protocol) -> Verdict:
@@ -80,17 +90,8 @@ def _same_images(run: Run, prints: pl.DataFrame, splits: pl.DataFrame, protocol:
         if rows.height:
             examples = tuple(_example(first, second) for first, second in rows.head(EXAMPLES).select(
                 "first", "second").iter_rows())
-            leaks.append(Leak(kind, None, ("train", "test"), rows.height, examples,
-                              f"{KINDS[kind][0]} between these cells and those that {run.folder} was trained on: "
-                              f"{rows.height} ({examples[0]})"))
+            leaks.append(image_leak(str(run.folder), kind, rows.height, examples))
     return Verdict(protocol, (f"cells that {run.folder} was trained on",), (), tuple(leaks))
-
-
-def refuse_seen(verdict: Verdict) -> None:
-    """Raise LeakError with the first leak, under protocol "clean"."""
-    if verdict.protocol == "clean" and verdict.leaks:
-        raise LeakError(verdict.leaks[0].text, "leave those cells out of the manifest; a network knows what it was "
-                        "trained on")
 
 
 def _example(first: str, second: str) -> str:

@@ -15,7 +15,8 @@ from .leaks import Verdict
 from .models import Units
 from .recipe import Recipe
 from .runs import Run, fresh_network, read_weights
-from .runs_seen import START_FOLD, refuse_seen, seen_cells
+from .runs_seen import START_FOLD, seen_cells
+from .seen import refuse_seen
 
 
 def check_transfer(recipe: Recipe, network: Units) -> None:

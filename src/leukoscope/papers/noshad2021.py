@@ -17,7 +17,8 @@ import polars as pl
 from ..datasets import get_dataset
 from ..errors import DatasetError, LeakError
 from ..evaluate import evaluate
-from ..experiments import Outcome, evaluate_run, run_experiment
+from ..experiments import Outcome, run_experiment
+from ..experiments_evaluate import evaluate_run
 from ..files import write_json
 from ..manifest import read_manifest
 from ..recipe import Protocol, load_recipe
