@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leukoscope.frame import LIT, SPAN, find_frame, frame_cell, relit, shaped
+from leukoscope.frame import LIT, SPAN, find_frame, frame_cell, relit, shaped, shown_side
 from leukoscope.images import crop_centre, read_image, resize
 from leukoscope.recipe import Preprocess
 
@@ -106,6 +106,13 @@ def test_shaped_does_what_is_asked():
     assert np.array_equal(shaped(pixels, Preprocess(size=32, frame="cell")), frame_cell(pixels, 32))
     assert np.array_equal(shaped(pixels, Preprocess(size=32, frame="light")),
                           resize(relit(pixels, find_frame(pixels).white), 32))
+
+
+def test_how_much_of_a_picture_is_shown():
+    pixels = cell(20)
+    assert shown_side(pixels, Preprocess(size=32, crop=90)) == 90
+    assert shown_side(pixels, Preprocess(size=32)) == 0
+    assert shown_side(pixels, Preprocess(size=32, frame="cell")) == pytest.approx(SPAN * 40, rel=0.06)
 
 
 def test_a_frame_and_a_crop_exclude_each_other():

@@ -32,8 +32,8 @@ BATCH = 32
 
 
 class Judge(Protocol):
-    """classes: in the order of the probabilities. micrometres: side of a pixel it was trained on, where it is known. radius: of the conformal sets, and
-    least_energy of cells like those of training; None where it cannot say."""
+    """classes: in the order of the probabilities. micrometres: side of a pixel it was trained on, where it is known.
+    radius: of the conformal sets, and least_energy of cells like those of training; None where it cannot say."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...
