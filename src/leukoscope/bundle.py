@@ -32,7 +32,7 @@ from .seen import read_seen
 FORMAT = 1
 DESCRIPTION = "bundle.json"
 SEEN = "seen.parquet"
-"""What it was trained and chosen on, for the leak guard. Bundles of the first weeks have none."""
+"""What it was trained and chosen on, for the leak guard. Older bundles have none."""
 FILES = ("model.onnx", "weights.safetensors", "recipe.toml", "golden.npz", "MODEL_CARD.md", SEEN)
 TOLERANCE = 1e-4
 """Largest difference between the golden probabilities and those found here."""
