@@ -24,6 +24,7 @@ from .files import write_json, write_text
 from .images import crop_centre, read_cell
 from .judges import BundleJudge, Judge, RunJudge, within_classes
 from .manifest import write_manifest, write_table
+from .model import bundle_path
 from .predict import Predicted, mean_over_folds, predict_run, predictions_table
 from .recipe import dump_recipe
 from .report import write_report
@@ -63,13 +64,14 @@ class _Tried:
 
 def evaluate_model(path: Path, manifest: pl.DataFrame, out: Path, wanted: Wanted | None = None, *,
                    on_progress: OnProgress | None = None) -> Outcome:
-    """Predict labelled cells from elsewhere with a finished run, or with a bundle, and evaluate.
+    """Predict labelled cells from elsewhere with a finished run, or with a bundle ("packaged": that of the package), and
+    evaluate.
 
     Writes predictions, metrics, the guard's verdict and report.html into `out`, and with `wanted.shift` shift.html and
     shift.parquet. Raises LeakError where the cells were in the training, RunError where `out` is a run or a bundle,
     ManifestError where the cells have no labels, or labels that a bundle does not know.
     """
-    wanted = wanted or Wanted()
+    wanted, path = wanted or Wanted(), bundle_path(path)
     held = next((name for name in ("recipe.toml", DESCRIPTION) if (out / name).is_file()), "")
     if held:
         what = "a run" if held == "recipe.toml" and not (out / DESCRIPTION).is_file() else "a bundle"
