@@ -21,7 +21,7 @@ from .experiments import Outcome, interval, summary
 from .figures import save_png
 from .figures_shift import contact_sheet
 from .files import write_json, write_text
-from .images import crop_centre, read_cell
+from .images import read_cell
 from .judges import BundleJudge, Judge, RunJudge, within_classes
 from .manifest import write_manifest, write_table
 from .predict import Predicted, mean_over_folds, predict_run, predictions_table
@@ -179,10 +179,9 @@ def _draw_example(found: dict[str, Any], tried: _Tried, out: Path) -> None:
     """The example cell under every corruption, as the square that is shown to the network."""
     row = tried.predicted.manifest.row(by_predicate=pl.col("cell_id") == found["example"]["cell_id"], named=True)
     pixels = read_cell(row)
-    crop = tried.judge.shown(pixels)
-    scene = scene_of(pixels, crop, found["micrometres"])
-    rows = {name: [crop_centre(corrupt(name, strength, pixels, cell_id=row["cell_id"], scene=scene,
-                                       seed=found["seed"]), crop) for strength in (0, *STRENGTHS)]
+    scene = scene_of(pixels, tried.judge.shown(pixels), found["micrometres"])
+    rows = {name: [tried.judge.square(corrupt(name, strength, pixels, cell_id=row["cell_id"], scene=scene,
+                                              seed=found["seed"])) for strength in (0, *STRENGTHS)]
             for name in CORRUPTIONS}
     save_png(contact_sheet(found, rows), out / SHEET)
 

@@ -6,7 +6,7 @@ as wide as the nucleus, however large it is in pixels and wherever in the image 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -74,6 +74,14 @@ def shown_side(pixels: Pixels, steps: Shape) -> int:
     return round(find_frame(pixels).side) if steps.frame == "cell" else steps.crop
 
 
+def shown_square(pixels: Pixels, steps: Shape) -> Pixels:
+    """The square of a decoded cell that `shaped` keeps, in its own light and pixels; white beyond the image."""
+    if steps.frame != "cell":
+        return crop_centre(pixels, steps.crop)
+    found = find_frame(pixels)
+    return frame_cell(pixels, max(round(found.side), 1), replace(found, white=np.full(3, float(LIT))))
+
+
 def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
     """The frame of the cell nearest to the middle. An image without anything stained is framed as a whole."""
     height, width = pixels.shape[:2]
@@ -134,4 +142,6 @@ def _nucleus(density: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     near = np.exp(-(y[:, None]**2 + x**2) / (2 * (_NEAR * shorter)**2))
     weight = np.bincount(parts.ravel(), weights=(density * near * dark).ravel())
     weight[0] = 0
+    if not weight.any():  # a strip, with all that is stained so far away that it counts nothing
+        return None
     return dark & (parts == int(weight.argmax()))
