@@ -233,7 +233,14 @@ def test_a_bundle_that_does_not_say_what_it_has_seen_is_not_checked(bundle, cell
     outcome = evaluate_model(old, cells, tmp_path / "out")
     guard = json.loads((tmp_path / "out" / "guard.json").read_text())
     assert guard["not_checked"] == [f"cells that {old} was trained on (it does not say; export it anew)"]
-    assert "it does not say; export it anew" in Page(outcome.page).text
+    page = Page(outcome.page).text
+    assert "it does not say; export it anew" in page
+    assert "Not checked for leaks" in page
+    assert "could not be checked" in page
+    assert "No leak found" not in page
+    assert "Nothing was trained or chosen on these cells" not in page
+    assert "leak guard (protocol clean): not checked: cells that" in outcome.lines[2]
+    assert "not trained on" not in outcome.lines[0]
     broken = rewritten(bundle, tmp_path / "broken", **{SEEN: b"nothing"})
     with pytest.raises(BundleError, match=r"seen\.parquet cannot be read"):
         evaluate_model(broken, cells, tmp_path / "out2")
@@ -332,6 +339,9 @@ def test_cells_are_drawn_by_class_in_their_shares(cells):
     assert counts[42] == counts[100] == {"a": 14, "b": 20, "c": 8}
     some, more = (set(drawn_cells(cells, n, 0)["cell_id"]) for n in (9, 21))
     assert some < more
+    others = cells.filter(pl.col("label") != "a")
+    rare = pl.concat([cells.filter(pl.col("label") == "a").head(1), others])  # shares of 0.93, 18.6 and 7.4 cells
+    assert dict(drawn_cells(rare, 27, 0).group_by("label").len().iter_rows()) == {"a": 1, "b": 19, "c": 7}
 
 
 def test_the_page_of_robustness_is_whole(shifted):
