@@ -66,6 +66,7 @@ def smear_sources(sources: Sequence[Source], out: Path, model: Model | None, *, 
         scales = _scales(sources, parts, micrometres)
         readable = [scale for scale in scales if not scale.reason]
         if not readable:
+            parts.drop()
             raise UnreadableFields(f"none of {plural(len(sources), 'field')} could be read; {sources[0].name}: "
                                   f"{scales[0].reason}", "give photographs of a smear")
         colours, done = colours_of(model.classes if model else ()), []

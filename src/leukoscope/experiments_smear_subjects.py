@@ -65,6 +65,7 @@ def smear_subjects(inputs: Sequence[str | Path], out: Path, *, bundle: str | Pat
                 (out / one.folder).rmdir()
             before += len(one.sources)
         if not summaries:
+            parts.drop()
             name, reason = next(iter(failed.items()))
             raise UnreadableFields(f"no subject could be read; {name}: {reason}", "give photographs of smears")
         return _write(summaries, failed, model, plan, out)
