@@ -132,6 +132,15 @@ def test_a_strip_that_is_stained_at_its_far_end_is_framed_as_a_whole(shape):
     assert frame_cell(pixels, 32).shape == (32, 32, 3)
 
 
+def test_an_image_of_any_shape_fits_into_memory():
+    """Its square would hold 30 GB."""
+    strip = np.full((1, 100_000, 3), 200, np.uint8)
+    strip[:, 50_000:] = 100
+    framed = frame_cell(strip, 64)
+    assert framed.shape == (64, 64, 3)
+    assert np.array_equal(framed[:31], np.full((31, 64, 3), LIT))
+
+
 def test_a_frame_and_a_crop_exclude_each_other():
     with pytest.raises(ValueError, match="a cell's frame cuts already"):
         Preprocess(frame="cell", crop=100)
