@@ -329,6 +329,27 @@ def test_folders_of_one_name_are_told_apart_by_the_folder_above(tmp_path):
     assert [len(one.sources) for one in found] == [1, 1, 1]
 
 
+def test_an_interrupted_call_says_how_it_goes_on(fields, tmp_path, monkeypatch):
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments_smear, "smear_sources", stopped)
+    answer = leukoscope("smear", fields, "-o", tmp_path / "out", "--no-types")
+    assert answer.code == 130
+    assert "goes on with --resume" in answer.err
+
+
+def test_what_an_earlier_call_has_written_is_no_field_and_no_subject(subjects, tmp_path):
+    own = shutil.copytree(subjects, tmp_path / "in")
+    _, first = smear_fields([own / "Ann"], own / "Ann" / "count", types=False)
+    _, second = smear_fields([own / "Ann"], own / "Ann" / "again", types=False)
+    assert [one["image"] for one in second["fields"]] == [one["image"] for one in first["fields"]]
+    smear_subjects([own], own / "all", types=False)
+    assert [one.name for one in subjects_of([own], own / "more")] == ["Ann", "Bob <1>"]
+    assert "was written by an earlier call" in refusal("smear", own / "Ann" / "count", "-o", tmp_path / "x",
+                                                       "--no-types")
+
+
 def test_names_are_cut_where_a_file_system_would_not_take_them():
     names = names_for(["ä" * 120 + "1", "ä" * 120 + "2", "short"], set())
     assert names == ["ä" * 90, "ä" * 90 + "_2", "short"]

@@ -131,6 +131,12 @@ def clear(out: Path) -> None:
     shutil.rmtree(out / PARTS, ignore_errors=True)
 
 
+def written_in(folder: Path) -> set[str]:
+    """Names of what an earlier call has written, or was to write, into a folder."""
+    return {name for found in (_json(folder / PARTS / _PLAN), _json(folder / SUMMARY)) if "leukoscope" in found
+            for name in _plain_names(found, "files")}
+
+
 def names_for(stems: Sequence[str], taken: set[str]) -> list[str]:
     """A name for each, not among `taken` (in lower case) and no two alike: with a number where they meet. Very long
     ones are cut."""
