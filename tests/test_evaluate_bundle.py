@@ -17,7 +17,7 @@ from leukoscope import shift_measure
 from leukoscope.bundle import SEEN, open_bundle, write_bundle
 from leukoscope.bundle_evaluate import predict_bundle
 from leukoscope.bundle_export import export_run
-from leukoscope.errors import BundleError, ManifestError
+from leukoscope.errors import BundleError, ManifestError, RunError
 from leukoscope.experiments import Outcome
 from leukoscope.experiments_evaluate import Wanted, evaluate_model
 from leukoscope.judges import BundleJudge, RunJudge, sets_of, within_classes
@@ -285,6 +285,12 @@ def test_an_evaluation_overwrites_no_run_and_no_bundle(run, bundle, cells, ours,
 def shifted(bundle, cells, tmp_path_factory):
     out = tmp_path_factory.mktemp("shift") / "out"
     return out, evaluate_model(bundle, cells, out, Wanted(shift=True, shift_cells=30))
+
+
+def test_a_file_is_no_folder_to_write_to(bundle, cells, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(RunError, match="is a file"):
+        evaluate_model(bundle, cells, tmp_path / "out")
 
 
 def test_every_condition_is_that_of_the_corrupted_files(shifted, bundle, cells, tmp_path):

@@ -66,10 +66,12 @@ def evaluate_model(path: Path, manifest: pl.DataFrame, out: Path, wanted: Wanted
     """Predict labelled cells from elsewhere with a finished run, or with a bundle, and evaluate.
 
     Writes predictions, metrics, the guard's verdict and report.html into `out`, and with `wanted.shift` shift.html and
-    shift.parquet. Raises LeakError where the cells were in the training, RunError where `out` is a run or a bundle,
-    ManifestError where the cells have no labels, or labels that a bundle does not know.
+    shift.parquet. Raises LeakError where the cells were in the training, RunError where `out` is a run, a bundle or a
+    file, ManifestError where the cells have no labels, or labels that a bundle does not know.
     """
     wanted = wanted or Wanted()
+    if out.is_file():
+        raise RunError(f"{out}: is a file", "name a folder")
     held = next((name for name in ("recipe.toml", DESCRIPTION) if (out / name).is_file()), "")
     if held:
         what = "a run" if held == "recipe.toml" and not (out / DESCRIPTION).is_file() else "a bundle"
