@@ -17,7 +17,7 @@ from leukoscope import shift_measure
 from leukoscope.bundle import SEEN, open_bundle, write_bundle
 from leukoscope.bundle_evaluate import predict_bundle
 from leukoscope.bundle_export import export_run
-from leukoscope.errors import BundleError, ManifestError
+from leukoscope.errors import BundleError, ManifestError, RunError
 from leukoscope.experiments import Outcome
 from leukoscope.experiments_evaluate import Wanted, evaluate_model
 from leukoscope.judges import BundleJudge, RunJudge, sets_of, within_classes
@@ -233,7 +233,14 @@ def test_a_bundle_that_does_not_say_what_it_has_seen_is_not_checked(bundle, cell
     outcome = evaluate_model(old, cells, tmp_path / "out")
     guard = json.loads((tmp_path / "out" / "guard.json").read_text())
     assert guard["not_checked"] == [f"cells that {old} was trained on (it does not say; export it anew)"]
-    assert "it does not say; export it anew" in Page(outcome.page).text
+    page = Page(outcome.page).text
+    assert "it does not say; export it anew" in page
+    assert "Not checked for leaks" in page
+    assert "could not be checked" in page
+    assert "No leak found" not in page
+    assert "Nothing was trained or chosen on these cells" not in page
+    assert "leak guard (protocol clean): not checked: cells that" in outcome.lines[2]
+    assert "not trained on" not in outcome.lines[0]
     broken = rewritten(bundle, tmp_path / "broken", **{SEEN: b"nothing"})
     with pytest.raises(BundleError, match=r"seen\.parquet cannot be read"):
         evaluate_model(broken, cells, tmp_path / "out2")
@@ -278,6 +285,12 @@ def test_an_evaluation_overwrites_no_run_and_no_bundle(run, bundle, cells, ours,
 def shifted(bundle, cells, tmp_path_factory):
     out = tmp_path_factory.mktemp("shift") / "out"
     return out, evaluate_model(bundle, cells, out, Wanted(shift=True, shift_cells=30))
+
+
+def test_a_file_is_no_folder_to_write_to(bundle, cells, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(RunError, match="is a file"):
+        evaluate_model(bundle, cells, tmp_path / "out")
 
 
 def test_every_condition_is_that_of_the_corrupted_files(shifted, bundle, cells, tmp_path):
@@ -332,6 +345,9 @@ def test_cells_are_drawn_by_class_in_their_shares(cells):
     assert counts[42] == counts[100] == {"a": 14, "b": 20, "c": 8}
     some, more = (set(drawn_cells(cells, n, 0)["cell_id"]) for n in (9, 21))
     assert some < more
+    others = cells.filter(pl.col("label") != "a")
+    rare = pl.concat([cells.filter(pl.col("label") == "a").head(1), others])  # shares of 0.93, 18.6 and 7.4 cells
+    assert dict(drawn_cells(rare, 27, 0).group_by("label").len().iter_rows()) == {"a": 1, "b": 19, "c": 7}
 
 
 def test_the_page_of_robustness_is_whole(shifted):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leukoscope.frame import LIT, SPAN, find_frame, frame_cell, relit, shaped, shown_side
+from leukoscope.frame import LIT, SPAN, find_frame, frame_cell, relit, shaped, shown_side, shown_square
 from leukoscope.images import crop_centre, read_image, resize
 from leukoscope.recipe import Preprocess
 
@@ -113,6 +113,32 @@ def test_how_much_of_a_picture_is_shown():
     assert shown_side(pixels, Preprocess(size=32, crop=90)) == 90
     assert shown_side(pixels, Preprocess(size=32)) == 0
     assert shown_side(pixels, Preprocess(size=32, frame="cell")) == pytest.approx(SPAN * 40, rel=0.06)
+
+
+def test_the_shown_square_is_that_of_the_frame_in_its_own_light():
+    pixels = cell(20, at=(60, 130), white=(200, 210, 230))
+    assert np.array_equal(shown_square(pixels, Preprocess(size=32, crop=90)), crop_centre(pixels, 90))
+    found, square = find_frame(pixels), shown_square(pixels, Preprocess(size=32, frame="cell"))
+    side = round(found.side)
+    left, top = round(found.x - (side - 1) / 2), round(found.y - (side - 1) / 2)
+    assert np.array_equal(square, pixels[top:top + side, left:left + side])
+
+
+@pytest.mark.parametrize("shape", [(1, 1000), (3, 500), (2000, 30)])
+def test_a_strip_that_is_stained_at_its_far_end_is_framed_as_a_whole(shape):
+    pixels = np.full((*shape, 3), 230, np.uint8)
+    pixels[-max(shape[0] // 20, 1):, -max(shape[1] // 20, 1):] = (90, 40, 130)
+    assert find_frame(pixels).side == max(shape)
+    assert frame_cell(pixels, 32).shape == (32, 32, 3)
+
+
+def test_an_image_of_any_shape_fits_into_memory():
+    """Its square would hold 30 GB."""
+    strip = np.full((1, 100_000, 3), 200, np.uint8)
+    strip[:, 50_000:] = 100
+    framed = frame_cell(strip, 64)
+    assert framed.shape == (64, 64, 3)
+    assert np.array_equal(framed[:31], np.full((31, 64, 3), LIT))
 
 
 def test_a_frame_and_a_crop_exclude_each_other():

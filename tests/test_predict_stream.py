@@ -287,3 +287,10 @@ def test_refusals_name_the_input_and_the_mend(folder, run, cells, tmp_path):
     damaged = shutil.copytree(folder, tmp_path / "damaged")
     (damaged / "model.onnx").write_bytes(b"x")
     assert "model.onnx is not the file" in refusal("predict", damaged, cells, "-o", tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
+def test_a_table_of_something_else_is_not_gone_on_with(bundle, cells, tmp_path, name):
+    (tmp_path / name).write_text("a,b\n1,2\n")
+    with pytest.raises(LeukoscopeError, match="is no table of this bundle's predictions"):
+        predict_stream(bundle, [cells], tmp_path / name, resume=True)

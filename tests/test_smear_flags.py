@@ -47,7 +47,8 @@ def test_what_is_immature_is_known_by_its_name(names, flag):
 
 def test_what_is_no_leukocyte_is_of_one_kind_each():
     kinds = {"erythroblast": "nucleated red cell", "nucleated_red_cell": "nucleated red cell", "platelet": "platelet",
-             "Giant Thrombocyte": "platelet", "red_cell": "other", "smudge": "other", "lymphoblast": "leukocyte"}
+             "Giant Thrombocyte": "platelet", "PLT": "platelet", "red_cell": "other", "RBC": "other",
+             "Red blood cell": "other", "nRBC": "nucleated red cell", "smudge": "other", "lymphoblast": "leukocyte"}
     assert {name: kind_of(name) for name in kinds} == kinds
 
 

@@ -19,6 +19,7 @@ from command import leukoscope, refusal
 from leukoscope import experiments_smear, experiments_smear_field, model
 from leukoscope.errors import LeukoscopeError
 from leukoscope.experiments_smear import smear_fields
+from leukoscope.experiments_smear_parts import names_for
 from leukoscope.experiments_smear_subjects import smear_subjects, subjects_of
 from page_reader import Page
 from smear_fields import SCALE, phantom, save
@@ -301,8 +302,12 @@ def test_a_subject_that_cannot_be_read_is_named_and_left_out(subjects, tmp_path)
     assert "1 unreadable" in page
     assert not (tmp_path / "out" / "Bob <1>").exists()
     (own / "Ann" / "slide b" / "1.png").write_bytes(b"")
-    assert "no subject could be read; Ann: none of 2" in refusal(
-        "smear", own, "-o", tmp_path / "other", "--by-folder", "--no-types")
+    for _ in range(2):  # nothing is left that the second call would take for a stopped one
+        assert "no subject could be read; Ann: none of 2" in refusal(
+            "smear", own, "-o", tmp_path / "other", "--by-folder", "--no-types")
+    for _ in range(2):
+        assert "none of 1 field could be read" in refusal(
+            "smear", own / "Bob <1>", "-o", tmp_path / "one", "--no-types")
 
 
 def test_folders_that_do_not_say_who_the_subjects_are(subjects, tmp_path):
@@ -322,3 +327,29 @@ def test_folders_of_one_name_are_told_apart_by_the_folder_above(tmp_path):
     found = subjects_of([tmp_path / "healthy", tmp_path / "ill"], tmp_path / "out")
     assert [(one.name, one.folder) for one in found] == [("healthy/1", "healthy_1"), ("ill/1", "ill_1"), ("2", "2")]
     assert [len(one.sources) for one in found] == [1, 1, 1]
+
+
+def test_an_interrupted_call_says_how_it_goes_on(fields, tmp_path, monkeypatch):
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments_smear, "smear_sources", stopped)
+    answer = leukoscope("smear", fields, "-o", tmp_path / "out", "--no-types")
+    assert answer.code == 130
+    assert "goes on with --resume" in answer.err
+
+
+def test_what_an_earlier_call_has_written_is_no_field_and_no_subject(subjects, tmp_path):
+    own = shutil.copytree(subjects, tmp_path / "in")
+    _, first = smear_fields([own / "Ann"], own / "Ann" / "count", types=False)
+    _, second = smear_fields([own / "Ann"], own / "Ann" / "again", types=False)
+    assert [one["image"] for one in second["fields"]] == [one["image"] for one in first["fields"]]
+    smear_subjects([own], own / "all", types=False)
+    assert [one.name for one in subjects_of([own], own / "more")] == ["Ann", "Bob <1>"]
+    assert "was written by an earlier call" in refusal("smear", own / "Ann" / "count", "-o", tmp_path / "x",
+                                                       "--no-types")
+
+
+def test_names_are_cut_where_a_file_system_would_not_take_them():
+    names = names_for(["ä" * 120 + "1", "ä" * 120 + "2", "short"], set())
+    assert names == ["ä" * 90, "ä" * 90 + "_2", "short"]

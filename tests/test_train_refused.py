@@ -136,6 +136,13 @@ def test_cells_that_the_earlier_run_was_trained_on_are_not_tested(earlier, cells
     assert {leak["kind"] for leak in json.loads((run.folder / "guard.json").read_text())["leaks"]} == {"identical"}
 
 
+def test_a_start_that_framed_its_cells_otherwise_is_asked_with_its_own_frame(earlier, cells, tmp_path):
+    renamed = cells.with_columns(pl.format("other_{}", "cell_id").alias("cell_id"))
+    framed = tiny_recipe(network__start=str(earlier.folder), training__epochs=1, preprocess__frame="cell")
+    with pytest.raises(LeakError, match=r"pairs of identical images between these cells and those that .* trained on"):
+        train_on_cpu(framed, renamed, tmp_path / "run")
+
+
 @pytest.mark.parametrize(("network", "size", "said"), [
     ({"keep": ["unit9"]}, 16, "network.keep: lenet5 has no unit 'unit9'; its units: unit1, unit2, hidden1"),
     ({"keep": ["unit1"], "frozen": ["unit2"]}, 16, "network.frozen: 'unit2' is not kept"),

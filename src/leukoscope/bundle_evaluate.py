@@ -87,7 +87,8 @@ def seen_by_bundle(bundle: Bundle, cells: pl.DataFrame, prints: pl.DataFrame) ->
     where = str(bundle.path)
     if bundle.seen is None:
         return Verdict(protocol, (), (f"cells that {where} was trained on (it does not say; export it anew)",), ())
-    verdict = seen_there(where, bundle.seen, cells, prints, protocol)
+    bits = BITS_APART_FRAMED if bundle.description.frame == "cell" else BITS_APART
+    verdict = seen_there(where, bundle.seen, cells, prints, protocol, bits)
     missing = tuple(str(one) for one in bundle.description.trained.get("not_in_seen") or ())
     return replace(verdict, not_checked=verdict.not_checked + missing)
 

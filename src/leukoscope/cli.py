@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from . import __version__, cli_data, cli_evaluate, cli_explain, cli_optics, cli_predict, cli_smear, console
 from .errors import LeukoscopeError
 
+INTERRUPTED = 130
 app = typer.Typer(
     name="leukoscope", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
     help="Recognise leukocytes and detect acute lymphoblastic leukemia in blood-smear images, without leaks and with "
@@ -187,7 +188,10 @@ def main() -> None:
     """Run the command line; errors that a user can mend become one line and exit code 2."""
     command = typer.main.get_command(app)
     try:
-        sys.exit(command.main(standalone_mode=False) or 0)
+        code = command.main(standalone_mode=False) or 0
+        if code == INTERRUPTED:  # as typer has it of a KeyboardInterrupt
+            raise KeyboardInterrupt
+        sys.exit(code)
     except LeukoscopeError as error:
         _fail(str(error))
     except TyperException as error:
@@ -203,7 +207,7 @@ def main() -> None:
         _fail(f"{error.filename or 'writing'}: {error.strerror}; free the disk or choose a folder that can be written")
     except (KeyboardInterrupt, typer.Abort):
         console.note("interrupted; a run goes on with --resume")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def _fail(line: str) -> None:

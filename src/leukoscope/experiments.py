@@ -97,11 +97,15 @@ def summary(metrics: Mapping[str, Any], guard: Mapping[str, Any]) -> tuple[str, 
     """The three lines that matter: how often right, where weakest, what leaks."""
     accuracy = metrics["overall"]["accuracy"]
     folds = len(metrics["folds"])
-    where = f"{metrics['cells']:,} cells that were not trained on" + (f", {folds} folds" if folds > 1 else "")
+    unchecked = not guard["leaks"] and not guard["checked"]
+    where = (f"{metrics['cells']:,} cells" + ("" if unchecked else " that were not trained on")
+             + (f", {folds} folds" if folds > 1 else ""))
     rated = {c: m["sensitivity"] for c, m in metrics["per_class"].items() if m["sensitivity"]["value"] is not None}
     weakest = min(rated, key=lambda c: rated[c]["value"])
     leaks = len(guard["leaks"])
     found = f"{leaks} leaks, named in the report" if leaks else "no leak found"
+    if unchecked:
+        found = f"not checked: {'; '.join(guard['not_checked'])}"
     return (
         f"accuracy {interval(accuracy)} on {where}",
         f"weakest class: {weakest}, sensitivity {interval(rated[weakest])}",

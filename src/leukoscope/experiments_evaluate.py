@@ -21,7 +21,7 @@ from .experiments import Outcome, interval, summary
 from .figures import save_png
 from .figures_shift import contact_sheet
 from .files import write_json, write_text
-from .images import crop_centre, read_cell
+from .images import read_cell
 from .judges import BundleJudge, Judge, RunJudge, within_classes
 from .manifest import write_manifest, write_table
 from .model import bundle_path
@@ -64,14 +64,16 @@ class _Tried:
 
 def evaluate_model(path: Path, manifest: pl.DataFrame, out: Path, wanted: Wanted | None = None, *,
                    on_progress: OnProgress | None = None) -> Outcome:
-    """Predict labelled cells from elsewhere with a finished run, or with a bundle ("packaged": that of the package), and
-    evaluate.
+    """Predict labelled cells from elsewhere with a finished run, or with a bundle, and evaluate.
 
-    Writes predictions, metrics, the guard's verdict and report.html into `out`, and with `wanted.shift` shift.html and
-    shift.parquet. Raises LeakError where the cells were in the training, RunError where `out` is a run or a bundle,
-    ManifestError where the cells have no labels, or labels that a bundle does not know.
+    path: of the run or bundle; "packaged" for that of the package. Writes predictions, metrics, the guard's verdict and
+    report.html into `out`, and with `wanted.shift` shift.html and shift.parquet. Raises LeakError where the cells were
+    in the training, RunError where `out` is a run, a bundle or a file, ManifestError where the cells have no labels, or
+    labels that a bundle does not know.
     """
     wanted, path = wanted or Wanted(), bundle_path(path)
+    if out.is_file():
+        raise RunError(f"{out}: is a file", "name a folder")
     held = next((name for name in ("recipe.toml", DESCRIPTION) if (out / name).is_file()), "")
     if held:
         what = "a run" if held == "recipe.toml" and not (out / DESCRIPTION).is_file() else "a bundle"
@@ -181,10 +183,9 @@ def _draw_example(found: dict[str, Any], tried: _Tried, out: Path) -> None:
     """The example cell under every corruption, as the square that is shown to the network."""
     row = tried.predicted.manifest.row(by_predicate=pl.col("cell_id") == found["example"]["cell_id"], named=True)
     pixels = read_cell(row)
-    crop = tried.judge.shown(pixels)
-    scene = scene_of(pixels, crop, found["micrometres"])
-    rows = {name: [crop_centre(corrupt(name, strength, pixels, cell_id=row["cell_id"], scene=scene,
-                                       seed=found["seed"]), crop) for strength in (0, *STRENGTHS)]
+    scene = scene_of(pixels, tried.judge.shown(pixels), found["micrometres"])
+    rows = {name: [tried.judge.square(corrupt(name, strength, pixels, cell_id=row["cell_id"], scene=scene,
+                                              seed=found["seed"])) for strength in (0, *STRENGTHS)]
             for name in CORRUPTIONS}
     save_png(contact_sheet(found, rows), out / SHEET)
 

@@ -14,7 +14,7 @@ import polars as pl
 from . import __version__
 from .errors import LeukoscopeError
 from .experiments_smear_field import first_look, frames_cells, work
-from .experiments_smear_parts import SUMMARY, FieldScale, Parts, begun, names_for
+from .experiments_smear_parts import SUMMARY, FieldScale, Parts, begun, names_for, written_in
 from .figures_smear import colours_of
 from .files import atomic_path, read_json, write_json, write_text
 from .manifest import write_table
@@ -66,6 +66,7 @@ def smear_sources(sources: Sequence[Source], out: Path, model: Model | None, *, 
         scales = _scales(sources, parts, micrometres)
         readable = [scale for scale in scales if not scale.reason]
         if not readable:
+            parts.drop()
             raise UnreadableFields(f"none of {plural(len(sources), 'field')} could be read; {sources[0].name}: "
                                   f"{scales[0].reason}", "give photographs of a smear")
         colours, done = colours_of(model.classes if model else ()), []
@@ -98,7 +99,7 @@ def opened(bundle: str | Path | None, types: bool, micrometres: float | None) ->
 
 
 def fields_of(inputs: Sequence[str | Path], out: Path) -> list[Source]:
-    """The fields, without those that an earlier call has written into `out`."""
+    """The fields, without the pictures that earlier calls have written, into `out` or elsewhere."""
     own = out.resolve()
     sources = [source for source in list_sources(inputs) if not Path(source.image).resolve().is_relative_to(own)]
     tables = [str(given) for given in inputs if Path(given).suffix.lower() in (".parquet", ".csv")]
@@ -106,7 +107,11 @@ def fields_of(inputs: Sequence[str | Path], out: Path) -> list[Source]:
         raise LeukoscopeError(f"{tables[0]}: a table of cells is no field", "give photographs of a smear")
     if not sources or any(Path(given).is_file() and Path(given).resolve().is_relative_to(own) for given in inputs):
         raise LeukoscopeError(f"{out}: the fields lie in the folder to be written", "name another folder with -o")
-    return sources
+    written = {folder: written_in(folder) for folder in {Path(source.image).parent for source in sources}}
+    photographs = [one for one in sources if Path(one.image).name not in written[Path(one.image).parent]]
+    if not photographs:
+        raise LeukoscopeError(f"{sources[0].image}: was written by an earlier call", "give the photographs themselves")
+    return photographs
 
 
 def plan_of(sources: Sequence[Source], model: Model | None, options: dict[str, Any],

@@ -21,6 +21,8 @@ from .manifest import write_table
 SUMMARY = "summary.json"
 """Written last: a folder without it is not whole."""
 PARTS = ".parts"
+LONGEST = 180
+"""Bytes of a name: file systems hold 255, and writers put more around it."""
 _PLAN = "plan.json"
 _ELSE = ("bundle.json", "recipe.toml", "evaluation.json", "study.json", "compare.json")
 _DIFFERS = {"fields": "other fields", "bundle": "another bundle", "leukoscope": "another version of leukoscope"}
@@ -75,6 +77,10 @@ class Parts:
         write_json(self._path(number, "json"), {"facts": part.facts, "annotations": part.annotations,
                                                 "thumbs": part.thumbs, "picture": part.picture})
 
+    def drop(self) -> None:
+        """Forget all, where there is nothing to go on with."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def _path(self, number: int, end: str) -> Path:
         return self.folder / f"{number:06d}.{end}"
 
@@ -125,10 +131,18 @@ def clear(out: Path) -> None:
     shutil.rmtree(out / PARTS, ignore_errors=True)
 
 
+def written_in(folder: Path) -> set[str]:
+    """Names of what an earlier call has written, or was to write, into a folder."""
+    return {name for found in (_json(folder / PARTS / _PLAN), _json(folder / SUMMARY)) if "leukoscope" in found
+            for name in _plain_names(found, "files")}
+
+
 def names_for(stems: Sequence[str], taken: set[str]) -> list[str]:
-    """A name for each, not among `taken` (in lower case) and no two alike: with a number where they meet."""
+    """A name for each, not among `taken` (in lower case) and no two alike: with a number where they meet. Very long
+    ones are cut."""
     names, taken = [], set(taken)
-    for stem in stems:
+    for whole in stems:
+        stem = whole.encode("utf-8", "surrogateescape")[:LONGEST].decode("utf-8", "ignore")
         name, number = stem, 1
         while name.lower() in taken:
             number += 1
@@ -167,5 +181,6 @@ def _json(path: Path) -> dict[str, Any]:
 def _plain_names(found: Mapping[str, Any], key: str) -> set[str]:
     """Names below a key, without any that lead out of their folder."""
     names = found.get(key)
-    return {name for name in names if isinstance(name, str) and Path(name).name == name} if isinstance(names, list) \
-        else set()
+    if not isinstance(names, list):
+        return set()
+    return {name for name in names if isinstance(name, str) and Path(name).name == name != ".."}

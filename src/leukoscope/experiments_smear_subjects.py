@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from . import __version__
 from .datasets.base import IMAGE_SUFFIXES
 from .errors import LeukoscopeError
 from .experiments_smear import OnProgress, Result, UnreadableFields, again, fields_of, opened, plan_of, smear_sources
-from .experiments_smear_parts import SUMMARY, begun, clear, names_for
+from .experiments_smear_parts import SUMMARY, begun, clear, names_for, written_in
 from .files import write_json, write_text
 from .manifest import write_table
 from .model import Model
@@ -65,6 +66,7 @@ def smear_subjects(inputs: Sequence[str | Path], out: Path, *, bundle: str | Pat
                 (out / one.folder).rmdir()
             before += len(one.sources)
         if not summaries:
+            parts.drop()
             name, reason = next(iter(failed.items()))
             raise UnreadableFields(f"no subject could be read; {name}: {reason}", "give photographs of smears")
         return _write(summaries, failed, model, plan, out)
@@ -99,7 +101,12 @@ def _is_image(path: Path) -> bool:
 
 
 def _holds_image(folder: Path) -> bool:
-    return any(_is_image(path) for path in folder.rglob("*"))
+    """Any photograph; pictures that an earlier call has written are none."""
+    for where, _, files in os.walk(folder):
+        images = {name for name in files if _is_image(Path(where, name))}
+        if images and images - written_in(Path(where)):
+            return True
+    return False
 
 
 def _shifted(on_progress: OnProgress | None, before: int, total: int) -> OnProgress | None:

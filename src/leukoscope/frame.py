@@ -6,7 +6,7 @@ as wide as the nucleus, however large it is in pixels and wherever in the image 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -33,6 +33,7 @@ _HAEM = 0.8
 """Nuclei take up azure, which absorbs red; haemoglobin and eosin absorb blue at least as much. So much of the blue
 density is taken off the red."""
 _LEAST = 12  # px of the image: a narrower square shows nothing
+_MOST = 4096  # px: an image is shrunk until its square is no wider, or a strip would fill the memory
 
 
 class Shape(Protocol):
@@ -74,6 +75,14 @@ def shown_side(pixels: Pixels, steps: Shape) -> int:
     return round(find_frame(pixels).side) if steps.frame == "cell" else steps.crop
 
 
+def shown_square(pixels: Pixels, steps: Shape) -> Pixels:
+    """The square of a decoded cell that `shaped` keeps, in its own light and pixels; white beyond the image."""
+    if steps.frame != "cell":
+        return crop_centre(pixels, steps.crop)
+    found = find_frame(pixels)
+    return frame_cell(pixels, min(max(round(found.side), 1), _MOST), replace(found, white=np.full(3, float(LIT))))
+
+
 def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
     """The frame of the cell nearest to the middle. An image without anything stained is framed as a whole."""
     height, width = pixels.shape[:2]
@@ -101,6 +110,8 @@ def frame_cell(pixels: UInt8[np.ndarray, "height width 3"], size: int,
     """The cell in one light at one scale, as a square of `size` px. Beyond the image, the frame is as a place without
     cells. frame: where it is known already."""
     frame = frame or find_frame(pixels)
+    if frame.side > _MOST:
+        pixels, frame = _shrunk(pixels, frame, _MOST / frame.side)
     side = max(round(frame.side), 1)
     left, top = round(frame.x - (side - 1) / 2), round(frame.y - (side - 1) / 2)
     square = np.full((side, side, 3), LIT, np.uint8)
@@ -109,6 +120,14 @@ def frame_cell(pixels: UInt8[np.ndarray, "height width 3"], size: int,
     inside = np.s_[rows.start - top:rows.stop - top, columns.start - left:columns.stop - left]
     square[inside] = relit(pixels[rows, columns], frame.white)
     return resize(square, size)
+
+
+def _shrunk(pixels: Pixels, frame: Frame, by: float) -> tuple[Pixels, Frame]:
+    height, width = pixels.shape[:2]
+    small = cv2.resize(np.ascontiguousarray(pixels), (max(round(width * by), 1), max(round(height * by), 1)),
+                       interpolation=cv2.INTER_AREA)
+    moved = replace(frame, x=(frame.x + 0.5) * by - 0.5, y=(frame.y + 0.5) * by - 0.5, side=frame.side * by)
+    return np.asarray(small, np.uint8), moved
 
 
 def relit(pixels: Pixels, white: Float64[np.ndarray, " 3"]) -> Pixels:
@@ -134,4 +153,6 @@ def _nucleus(density: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     near = np.exp(-(y[:, None]**2 + x**2) / (2 * (_NEAR * shorter)**2))
     weight = np.bincount(parts.ravel(), weights=(density * near * dark).ravel())
     weight[0] = 0
+    if not weight.any():  # a strip, with all that is stained so far away that it counts nothing
+        return None
     return dark & (parts == int(weight.argmax()))

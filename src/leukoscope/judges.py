@@ -20,7 +20,7 @@ from .bundle_calibration import conformal_sets
 from .cells_pack import usable_cores
 from .duplicates import Damaged, map_rows
 from .errors import ImageError, LeukoscopeError
-from .frame import shaped, shown_side
+from .frame import shaped, shown_side, shown_square
 from .images import Pixels
 from .predict_stream import prepared
 from .runs import Run, load_network
@@ -49,6 +49,10 @@ class Judge(Protocol):
 
     def shown(self, pixels: Pixels) -> int:
         """Side in px of the square of a picture that is shown, 0 for all of it."""
+        ...
+
+    def square(self, pixels: Pixels) -> Pixels:
+        """That square, as it is in the picture."""
         ...
 
     def prepare(self, pixels: Pixels) -> Prepared:
@@ -84,6 +88,9 @@ class BundleJudge:
 
     def shown(self, pixels: Pixels) -> int:
         return shown_side(pixels, self.bundle.description)
+
+    def square(self, pixels: Pixels) -> Pixels:
+        return shown_square(pixels, self.bundle.description)
 
     def prepare(self, pixels: Pixels) -> Prepared:
         return prepared(pixels, self.bundle.description)
@@ -122,6 +129,9 @@ class RunJudge:
 
     def shown(self, pixels: Pixels) -> int:
         return shown_side(pixels, self.run.recipe.preprocess)
+
+    def square(self, pixels: Pixels) -> Pixels:
+        return shown_square(pixels, self.run.recipe.preprocess)
 
     def prepare(self, pixels: Pixels) -> Prepared:
         steps = self.run.recipe.preprocess

@@ -104,6 +104,9 @@ def _pixels(image: Any) -> np.ndarray:
     if isinstance(image, str | Path):
         return read_image(Path(image))
     if hasattr(image, "convert") and hasattr(image, "getexif"):
+        if 0 in image.size:
+            raise LeukoscopeError(f"a Pillow image of {image.size[0]} x {image.size[1]} px is no image",
+                                  "give one with pixels")
         return picture_pixels(image)
     if not isinstance(image, np.ndarray):
         raise LeukoscopeError(f"{type(image).__name__} is no image", "give paths, uint8 arrays or Pillow images")

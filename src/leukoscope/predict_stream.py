@@ -62,8 +62,7 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
     sources = list_sources(inputs)
     with alone(parts.with_name(f"{parts.name}.lock"), str(out)):
         if out.exists() and resume and not parts.exists():
-            return _summary(bundle, out, pl.read_parquet(out).lazy() if out.suffix == ".parquet" else (
-                pl.scan_csv(out) if out.suffix == ".csv" else pl.scan_ndjson(out)))
+            return _finished(bundle, out)
         if out.exists() and not overwrite:
             raise LeukoscopeError(f"{out}: is there already", "name another file, or take --overwrite")
         if overwrite and not resume:
@@ -218,6 +217,16 @@ def _join(bundle: Bundle, parts: Path, out: Path) -> Streamed:
     found = _summary(bundle, out, rows)
     shutil.rmtree(parts)
     return found
+
+
+def _finished(bundle: Bundle, out: Path) -> Streamed:
+    """The summary of a table that an earlier call has written."""
+    try:
+        return _summary(bundle, out, pl.read_parquet(out).lazy() if out.suffix == ".parquet" else (
+            pl.scan_csv(out) if out.suffix == ".csv" else pl.scan_ndjson(out)))
+    except pl.exceptions.PolarsError as error:
+        raise LeukoscopeError(f"{out}: is no table of this bundle's predictions",
+                              "name another file, or take --overwrite instead of --resume") from error
 
 
 def _summary(bundle: Bundle, out: Path, rows: pl.LazyFrame) -> Streamed:

@@ -95,9 +95,10 @@ def verdict(results: Results) -> dict[str, Any]:
                             "For what the network can do on new cells, run it under the clean protocol.")
         return {"tone": "bad", "head": head, "leaks": leaks, "kinds": _kinds(leaks), "checked": checked,
                 "lines": [*lines, *unknown]}
-    head = "No leak found" + (", under the paper's protocol" if paper else "")
-    return {"tone": "warn" if unknown else "good", "head": head, "leaks": [], "kinds": [], "checked": checked,
-            "lines": [*lines, *unknown]}
+    head = "No leak found" if checked else "Not checked for leaks"
+    head += ", under the paper's protocol" if paper else ""
+    return {"tone": "warn" if unknown or not checked else "good", "head": head, "leaks": [], "kinds": [],
+            "checked": checked, "lines": [*lines, *unknown]}
 
 
 def _kinds(leaks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -35,10 +35,20 @@ def what_was_done(results: Results) -> tuple[str, ...]:
                  f"trained in the run “{plain(recipe.name)}”")
         return (f"{network_name(recipe)}, {whose}, was tried on "
                 f"{plural(metrics['cells'], 'cell')} from elsewhere ({named}).",
-                "Nothing was trained or chosen on these cells.", *_which_cells(results.elsewhere),
+                _not_trained_on(results), *_which_cells(results.elsewhere),
                 *_which_answers(results))
     return (f"{network_name(recipe)} was trained {_start(recipe)} to tell apart {named}.",
             _tested(results), _kept(recipe))
+
+
+def _not_trained_on(results: Results) -> str:
+    """What is known of it, which for a bundle that keeps no table of its training is nothing."""
+    guard = results.guard or {}
+    if guard.get("leaks"):
+        return "Some of these cells were trained or chosen on."
+    if not guard.get("checked"):
+        return "Whether it was trained or chosen on some of these cells could not be checked."
+    return "Nothing was trained or chosen on these cells."
 
 
 def _which_cells(elsewhere: Mapping[str, Any]) -> list[str]:

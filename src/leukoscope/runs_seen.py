@@ -36,7 +36,7 @@ def seen_cells(run: Run, cells: pl.DataFrame, prints: pl.DataFrame, folds: tuple
         why = f"cells that its start was trained on ({error.what})"
         return replace(verdict, not_checked=(*verdict.not_checked, why))
     further = earlier.not_checked
-    if start.recipe.preprocess.crop != run.recipe.preprocess.crop:
+    if _cut_otherwise(start, run):
         further += (f"near-identical images among those of {start.folder} (it cut its cells otherwise)",)
     return replace(verdict, checked=verdict.checked + earlier.checked, not_checked=verdict.not_checked + further,
                    leaks=verdict.leaks + earlier.leaks)
@@ -70,9 +70,15 @@ def seen_by_fold(run: Run, fold: int) -> tuple[pl.DataFrame, tuple[str, ...]]:
         earlier, missing = seen_by_fold(start, START_FOLD)
     except RunError as error:
         return own, (f"cells that its start was trained on ({error.what})",)
-    if start.recipe.preprocess.crop != run.recipe.preprocess.crop:
+    if _cut_otherwise(start, run):
         missing += (f"near-identical images among those of {start.folder.name} (it cut its cells otherwise)",)
     return pl.concat([own, earlier]).unique(maintain_order=True), missing
+
+
+def _cut_otherwise(one: Run, other: Run) -> bool:
+    """Whether thumbnails of one show another part of a cell, or another light, than those of the other."""
+    keys = {"crop", "frame"}
+    return one.recipe.preprocess.model_dump(include=keys) != other.recipe.preprocess.model_dump(include=keys)
 
 
 def _same_images(run: Run, prints: pl.DataFrame, splits: pl.DataFrame, protocol: Protocol) -> Verdict:

@@ -58,12 +58,13 @@ def read_seen(content: bytes) -> pl.DataFrame:
 
 
 def seen_there(where: str, table: pl.DataFrame, cells: pl.DataFrame, prints: pl.DataFrame,
-               protocol: Protocol) -> Verdict:
+               protocol: Protocol, bits: int = BITS_APART) -> Verdict:
     """Which of the cells (manifest rows, and their fingerprints made with the bundle's preparation) are in the table of
-    what `where` was trained on: by subject and group within a source, as they are, or as copies."""
+    what `where` was trained on: by subject and group within a source, as they are, or as copies, whose hashes are at
+    most `bits` apart."""
     return joined_verdict(protocol, [
         *(same_people(where, name, table, cells, protocol) for name in ("subject", "group")),
-        _same_cells(where, table, prints, protocol)])
+        _same_cells(where, table, prints, protocol, bits)])
 
 
 def joined_verdict(protocol: Protocol, verdicts: list[Verdict]) -> Verdict:
@@ -99,7 +100,7 @@ def refuse_seen(verdict: Verdict) -> None:
                         "trained on")
 
 
-def _same_cells(where: str, table: pl.DataFrame, prints: pl.DataFrame, protocol: Protocol) -> Verdict:
+def _same_cells(where: str, table: pl.DataFrame, prints: pl.DataFrame, protocol: Protocol, bits: int) -> Verdict:
     what = f"cells that {where} was trained on"
     known = table.filter(pl.col("pixels").is_not_null())
     if known.is_empty():
@@ -112,7 +113,7 @@ def _same_cells(where: str, table: pl.DataFrame, prints: pl.DataFrame, protocol:
     hashes = np.frombuffer(b"".join(known["hash"].drop_nulls()), np.uint8).reshape(-1, 16)
     thumbnails = np.stack([_thumbnail(one) for one in others["thumbnail"]]) if others.height else np.empty((0, 64, 64))
     _, apart = nearest(thumbnails.astype(np.uint8), hashes)
-    found = {"identical": here.filter(same)["cell_id"], "augmented": others["cell_id"].filter(apart <= BITS_APART)}
+    found = {"identical": here.filter(same)["cell_id"], "augmented": others["cell_id"].filter(apart <= bits)}
     return Verdict(protocol, (f"{what}{partly}",), (), tuple(
         image_leak(where, kind, len(ids), tuple(f"'{one}'" for one in ids.head(EXAMPLES)))
         for kind, ids in found.items() if len(ids)))

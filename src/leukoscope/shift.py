@@ -27,6 +27,8 @@ STRENGTHS = (1, 2, 3, 4, 5)
 ASSUMED_SPAN = 22.0
 """Micrometres that the square which a network is shown spans, where the scale is not known: a leukocyte and a margin.
 """
+SPANS = (1.0, 500.0)
+"""Micrometres: sides of a picture that may be of one cell."""
 BUBBLES = 1.0
 """Tried on 100 square micrometres; those that would lie on another at strength 5 are left out."""
 
@@ -51,11 +53,16 @@ class Scene:
 
 
 def scene_of(pixels: Pixels, crop: int, micrometres: float | None) -> Scene:
-    """The scale of a picture of which a network is shown the centred square of `crop` px (0: all of it)."""
-    if micrometres is not None:
-        return Scene(pixels, micrometres, True)
+    """The scale of a picture of which a network is shown a square of `crop` px (0: all of it). LeukoscopeError for one
+    at which no picture of a cell is taken: bubbles and specks would be without number."""
     shown = min(*pixels.shape[:2], crop or min(pixels.shape[:2]))
-    return Scene(pixels, ASSUMED_SPAN / shown, False)
+    scene = Scene(pixels, ASSUMED_SPAN / shown, False) if micrometres is None else Scene(pixels, micrometres, True)
+    height, width = (side * scene.micrometres for side in pixels.shape[:2])
+    if not SPANS[0] ** 2 <= height * width <= SPANS[1] ** 2:
+        raise LeukoscopeError(f"at {scene.micrometres:.3g} um a pixel a picture spans {width:.3g} x {height:.3g} um, "
+                              f"and a cell's spans {SPANS[0]:g} to {SPANS[1]:g}",
+                              "mend --micrometres, or leave the cell out")
+    return scene
 
 
 Change = Callable[[Pixels, float, int, Scene, np.random.Generator], Pixels]

@@ -89,14 +89,14 @@ def measure_shift(judge: Judge, cells: pl.DataFrame, classes: Sequence[str], *, 
 
 
 def drawn_cells(cells: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
-    """At most `count` cells in the order of their ids, each class by its share (largest remainders), at least one of
+    """About `count` cells in the order of their ids, each class by its share (largest remainders), at least one of
     each; which ones is decided by the seed and their ids alone, not by their order."""
     if cells.height <= count:
         return cells.sort("cell_id")
     sizes = cells.group_by("label").len().sort("label")
     exact = sizes["len"].to_numpy() * count / cells.height
     wanted = np.maximum(np.floor(exact), 1).astype(int)
-    for k in np.argsort(-(exact - np.floor(exact)), kind="stable")[:max(count - int(wanted.sum()), 0)]:
+    for k in np.argsort(wanted - exact, kind="stable")[:max(count - int(wanted.sum()), 0)]:
         wanted[k] += 1
     draws = pl.Series("_draw", [hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogatepass")).digest()
                                 for name in cells["cell_id"]])

@@ -62,7 +62,7 @@ def check_start_unseen(recipe: Recipe, manifest: pl.DataFrame, splits: pl.DataFr
     if not recipe.network.start:
         return None
     start = _start(recipe)
-    pixels = {"crop", "size"}
+    pixels = {"frame", "crop", "size"}
     if start.recipe.preprocess.model_dump(include=pixels) != recipe.preprocess.model_dump(include=pixels):
         packed = pack_cells(manifest, start.recipe.preprocess.model_copy(update={"smaller": "keep"}))
         prints = fingerprint_pixels(packed.cell_ids, packed.pixels)

@@ -26,8 +26,9 @@ LEUKOCYTE, NUCLEATED, PLATELET, OTHER = "leukocyte", "nucleated red cell", "plat
 """What a class may be of. Only leukocytes are in the differential."""
 _WORDS = {
     NUCLEATED: ("erythroblast", "normoblast", "megaloblast", "rubriblast", "rubricyte", "nrbc", "nucleated_red"),
-    PLATELET: ("platelet", "thrombocyte"),
-    OTHER: ("smudge", "artefact", "artifact", "debris", "stain", "red_cell", "erythrocyte", "background")}
+    PLATELET: ("platelet", "thrombocyte", "plt"),
+    OTHER: ("smudge", "artefact", "artifact", "debris", "stain", "red_cell", "red_blood", "rbc", "erythrocyte",
+            "background")}
 
 
 @dataclass(frozen=True)
