@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,8 +15,9 @@ from leukoscope.bundle import open_bundle
 from leukoscope.bundle_export import export_run
 from leukoscope.bundle_graph import CellGraph, export_graph
 from leukoscope.bundle_half import half_graph, half_weights, round_weights
-from leukoscope.errors import BundleError
+from leukoscope.errors import BundleError, LeukoscopeError
 from leukoscope.models import build_network
+from leukoscope.predict_stream import prepared
 from leukoscope.recipe import Edges, Network, Preprocess
 from leukoscope.stages import Stages
 from tiny import make_cells, tiny_recipe, train_on_cpu
@@ -101,6 +103,16 @@ def test_a_run_as_half_a_bundle(tmp_path, monkeypatch):
     assert "- Never shown a blast." in halved.parts["MODEL_CARD.md"].decode()
     pixels = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
     assert np.abs(whole.probabilities(pixels)[0] - halved.probabilities(pixels)[0]).max() < 0.01
+
+
+def test_a_bundle_that_frames_cells_names_none_where_there_is_none():
+    told = SimpleNamespace(frame="cell", crop=0, size=24, smaller="keep")
+    for shape, level in (((40, 40, 3), 0), ((50, 60, 3), 255), ((1, 1, 3), 99)):
+        with pytest.raises(LeukoscopeError, match="no cell to name"):
+            prepared(np.full(shape, level, np.uint8), told)  # type: ignore[arg-type]
+    stained = np.full((60, 60, 3), 240, np.uint8)
+    stained[20:40, 20:40] = (90, 60, 150)
+    assert prepared(stained, told).shape == (24, 24, 3)  # type: ignore[arg-type]
 
 
 def test_no_path_of_the_maker_is_in_a_graph(exported):

@@ -46,7 +46,7 @@ def test_the_light_of_a_free_place_is_found_and_becomes_one(white):
     assert np.median(framed[:8].reshape(-1, 3), axis=0) == pytest.approx([LIT] * 3, abs=2)
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(scale=st.floats(0.6, 2), red=st.floats(0.75, 1), green=st.floats(0.75, 1), blue=st.floats(0.75, 1))
 def test_scale_and_light_of_the_photograph_make_little_difference(scale, red, green, blue):
     pixels = cell()
@@ -66,6 +66,8 @@ def test_beyond_the_image_all_is_as_a_free_place():
 def test_an_image_without_a_cell_is_framed_as_a_whole():
     found = find_frame(np.full((50, 70, 3), 200, np.uint8))
     assert (found.x, found.y, found.side) == (34.5, 24.5, 70)
+    assert not found.found
+    assert find_frame(cell()).found
     assert (frame_cell(np.zeros((40, 40, 3), np.uint8), 32) == LIT).all()  # nothing was recorded at all
 
 

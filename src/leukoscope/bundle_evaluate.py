@@ -25,6 +25,7 @@ from .manifest import make_manifest
 from .predict import Predicted, predictions_table
 from .recipe import Recipe, make_recipe
 from .seen import refuse_seen, seen_there
+from .seen_hash import BITS_APART, BITS_APART_FRAMED
 from .stats import bootstrap_rate, wilson
 
 OnProgress = Callable[[int, int], None]

@@ -52,13 +52,14 @@ class Frame:
     """Where the cell lies and how it is lit.
 
     x, y: middle of the nucleus in px; 0 is the middle of the first pixel. side: of the square, px. white: RGB of a
-    place without cells.
+    place without cells. found: False where nothing is stained as a nucleus, and all of the image is framed.
     """
 
     x: float
     y: float
     side: float
     white: Float64[np.ndarray, " 3"]
+    found: bool = True
 
 
 def shaped(pixels: Pixels, steps: Shape) -> Pixels:
@@ -96,7 +97,7 @@ def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
     azure = np.where(nothing, 0, np.maximum(density[..., 0] - _HAEM * density[..., 2], 0))
     nucleus = _nucleus(np.asarray(cv2.GaussianBlur(azure, (0, 0), 1.0), np.float32))
     if nucleus is None:
-        return Frame((width - 1) / 2, (height - 1) / 2, float(max(height, width)), white)
+        return Frame((width - 1) / 2, (height - 1) / 2, float(max(height, width)), white, found=False)
     rows, columns = np.nonzero(nucleus)
     y, x = float(rows.mean()), float(columns.mean())
     # Of a disc, the mean square distance from the middle is half the squared radius. Lobes spread, and count as wide.

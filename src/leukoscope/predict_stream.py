@@ -22,7 +22,7 @@ from .bundle_calibration import conformal_sets
 from .cells_pack import usable_cores
 from .errors import ImageError, LeukoscopeError
 from .files import alone, atomic_path, read_json, write_json
-from .frame import shaped
+from .frame import find_frame, frame_cell, shaped
 from .manifest import write_table
 from .predict_sources import Source, digest_of, list_sources
 
@@ -130,12 +130,18 @@ def _text(name: str) -> str:
 
 
 def prepared(pixels: np.ndarray, told: Description) -> np.ndarray:
-    """A cell as the graph takes it: cut about its centre and resized. LeukoscopeError where it is smaller than the cut
-    and the bundle refuses that."""
+    """A cell as the graph takes it: cut about its centre, or framed, and resized. LeukoscopeError where it is smaller
+    than the cut and the bundle refuses that, or where a bundle that frames cells finds none."""
     if told.crop and told.smaller == "refuse" and min(pixels.shape[:2]) < told.crop:
         raise LeukoscopeError(f"{pixels.shape[1]} x {pixels.shape[0]} px, and cells of {told.crop} px are wanted",
                               "give larger images")
-    return shaped(pixels, told)
+    if told.frame != "cell":
+        return shaped(pixels, told)
+    frame = find_frame(pixels)
+    if not frame.found:
+        raise LeukoscopeError("nothing in it is stained as a nucleus is, so there is no cell to name",
+                              "give images of stained cells")
+    return frame_cell(pixels, told.size, frame)
 
 
 def _batches(sources: Sequence[Source], told: Description) -> Iterator[tuple[list[int], np.ndarray, dict[int, str]]]:
