@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from leukoscope.augment import sample_changes
-from leukoscope.augment_light import Light, draw_light, relight
+from leukoscope.augment_light import AZURE, EOSIN, Light, draw_light, relight
 from leukoscope.recipe import Augment
 
 CELLS = np.arange(400)
@@ -98,6 +98,14 @@ def test_draws_fill_their_ranges():
     assert found.jpeg[found.jpeg > 0].min() == pytest.approx(40, abs=3)
     assert (found.kept < 1).all(1).mean() == pytest.approx(0.3, abs=0.08)
     assert found.kept.min() == pytest.approx(0.55, abs=0.02)
+
+
+def test_eosin_is_multiplied_and_azure_is_left():
+    stains = drawn(eosin=1.5).stains
+    factors = np.array([np.linalg.norm(one @ EOSIN) / np.linalg.norm(EOSIN) for one in stains])
+    assert (np.log2(factors).min(), np.log2(factors).max()) == pytest.approx((-1.5, 1.5), abs=0.03)
+    assert np.abs(stains @ AZURE - AZURE).max() < 1e-6
+    assert np.abs(stains @ np.cross(AZURE, EOSIN) - np.cross(AZURE, EOSIN)).max() < 1e-6
 
 
 def test_each_step_alone_leaves_the_others_out():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leukoscope.frame import LIT, SPAN, find_frame, frame_cell, relit, shaped, shown_side, shown_square
+from leukoscope.frame import LIT, SPAN, STAINED, find_frame, frame_cell, relit, shaped, shown_side, shown_square
 from leukoscope.images import crop_centre, read_image, resize
 from leukoscope.recipe import Preprocess
 
@@ -56,6 +56,18 @@ def test_scale_and_light_of_the_photograph_make_little_difference(scale, red, gr
     first, second = (frame_cell(one, 64).astype(float) for one in (pixels, np.asarray(other)))
     assert np.abs(first - second).mean() < 3  # grey levels; the edge of the nucleus alone differs
     assert np.abs(resize(pixels, 64).astype(float) - resize(other, 64)).mean() > 3 or min(red, green, blue) > 0.93
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7, 1.5])
+def test_a_paler_or_deeper_stain_makes_little_difference(share):
+    pixels = cell()
+    white = np.array([250, 240, 225])
+    other = np.rint(white * (pixels / white) ** share).astype(np.uint8)
+    first, second = find_frame(pixels), find_frame(other)
+    assert second.stronger == pytest.approx(first.stronger / share, rel=0.05)
+    assert np.abs(frame_cell(pixels, 64).astype(float) - frame_cell(other, 64)).mean() < 2.5
+    dark = frame_cell(other, 64)[29:35, 29:35] / LIT
+    assert -np.log10(dark)[..., :2].sum(-1).mean() == pytest.approx(STAINED, rel=0.05)
 
 
 def test_beyond_the_image_all_is_as_a_free_place():

@@ -20,10 +20,14 @@ Cells = UInt8[np.ndarray, "cells size size 3"]
 
 _STREAM = 0x11687
 """Keeps these draws apart from those of geometry and colour."""
-_DRAWS = 21
+_DRAWS = 22
 _ROOM = 0.55
 """Narrowest surround that is kept, as a share of the side."""
 _WHITE = 240
+AZURE, EOSIN = np.array([0.51, 0.83, 0.19]), np.array([0.17, 0.69, 0.70])
+"""Densities (R, G, B) of a nucleus and of the granules of an eosinophil in PBC's smears."""
+_OF_EOSIN = np.linalg.inv(np.stack([AZURE, EOSIN, np.cross(AZURE, EOSIN)], axis=1))[1]
+"""How much of eosin a density (R, G, B) holds."""
 _FINEST = 95  # JPEG quality
 
 
@@ -57,6 +61,8 @@ def draw_light(augment: Augment, *, seed: int, epoch: int, cells: Integer[np.nda
     mixing = augment.stain_hue * spread[1:10].T.reshape(count, 3, 3)
     mixing[:, ~np.eye(3, dtype=bool)] /= 2
     stains = (1 + augment.stain * spread[0])[:, None, None] * (np.eye(3) + mixing)
+    more = 2 ** (augment.eosin * spread[21]) - 1
+    stains = stains @ (np.eye(3) + more[:, None, None] * np.outer(EOSIN, _OF_EOSIN))
     lights = np.log10(1 + augment.light * spread[10:13].T)
     cut = draw[13] < augment.surround
     kept = np.where(cut[:, None], _ROOM + (1 - _ROOM) * draw[14:16].T, 1.0)

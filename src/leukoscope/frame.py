@@ -1,7 +1,8 @@
-"""One cell brought to one light and one scale, from its own pixels: cells of any laboratory then look alike.
+"""One cell brought to one light, one stain and one scale, from its own pixels: cells of any laboratory look alike then.
 
-The light of a place without cells becomes LIT in each channel. The square about the nucleus that is kept is SPAN times
-as wide as the nucleus, however large it is in pixels and wherever in the image it lies. Knows no labels.
+The light of a place without cells becomes LIT in each channel, and the density of the nucleus STAINED. The square about
+the nucleus that is kept is SPAN times as wide as the nucleus, however large it is in pixels and wherever in the image
+it lies. Knows no labels.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from .stain import optical_density, otsu, white_point
 
 SPAN = 2.4
 """Side of the square over the diameter of the nucleus: a whole neutrophil or monocyte, and a little around it."""
-FRAMING = 1
+FRAMING = 2
 """Changes when the framing does, so that no cached cell is framed as before."""
 LIT = 240
 """Grey level of a place without cells, afterwards."""
+STAINED = 1.17
+"""Optical density of the nucleus afterwards, red and green together, in the median: that of PBC's nuclei."""
 
 _WORK = 128  # px along the longer side: enough for the place and the size of a nucleus
 _NEAR = 0.35  # of the shorter side: a nucleus this far from the middle counts e^-0.5
@@ -32,6 +35,8 @@ _CUT_OUT = 0.1  # of the image: so much nothing is no accident
 _HAEM = 0.8
 """Nuclei take up azure, which absorbs red; haemoglobin and eosin absorb blue at least as much. So much of the blue
 density is taken off the red."""
+_STRONGER = (0.4, 4.0)
+"""Densities are multiplied by no less and no more."""
 _LEAST = 12  # px of the image: a narrower square shows nothing
 _MOST = 4096  # px: an image is shrunk until its square is no wider, or a strip would fill the memory
 
@@ -52,13 +57,15 @@ class Frame:
     """Where the cell lies and how it is lit.
 
     x, y: middle of the nucleus in px; 0 is the middle of the first pixel. side: of the square, px. white: RGB of a
-    place without cells. found: False where nothing is stained as a nucleus, and all of the image is framed.
+    place without cells. stronger: what densities are multiplied by, so that the nucleus is stained as others are.
+    found: False where nothing is stained as a nucleus, and all of the image is framed.
     """
 
     x: float
     y: float
     side: float
     white: Float64[np.ndarray, " 3"]
+    stronger: float = 1.0
     found: bool = True
 
 
@@ -81,7 +88,8 @@ def shown_square(pixels: Pixels, steps: Shape) -> Pixels:
     if steps.frame != "cell":
         return crop_centre(pixels, steps.crop)
     found = find_frame(pixels)
-    return frame_cell(pixels, min(max(round(found.side), 1), _MOST), replace(found, white=np.full(3, float(LIT))))
+    as_it_is = replace(found, white=np.full(3, float(LIT)), stronger=1.0)
+    return frame_cell(pixels, min(max(round(found.side), 1), _MOST), as_it_is)
 
 
 def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
@@ -103,13 +111,15 @@ def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
     # Of a disc, the mean square distance from the middle is half the squared radius. Lobes spread, and count as wide.
     radius = float(np.sqrt(2 * (rows.var() + columns.var()) + 1 / 6))
     side = max(SPAN * 2 * radius / shrunk, _LEAST)
-    return Frame((x + 0.5) / shrunk - 0.5, (y + 0.5) / shrunk - 0.5, side, white)
+    stain = float(np.median(density[nucleus][:, :2].sum(1)))
+    stronger = float(np.clip(STAINED / max(stain, 0.01), *_STRONGER))
+    return Frame((x + 0.5) / shrunk - 0.5, (y + 0.5) / shrunk - 0.5, side, white, stronger)
 
 
 def frame_cell(pixels: UInt8[np.ndarray, "height width 3"], size: int,
                frame: Frame | None = None) -> UInt8[np.ndarray, "size size 3"]:
-    """The cell in one light at one scale, as a square of `size` px. Beyond the image, the frame is as a place without
-    cells. frame: where it is known already."""
+    """The cell in one light, of one strength of stain, at one scale, as a square of `size` px. Beyond the image, the
+    frame is as a place without cells. frame: where it is known already."""
     frame = frame or find_frame(pixels)
     if frame.side > _MOST:
         pixels, frame = _shrunk(pixels, frame, _MOST / frame.side)
@@ -119,7 +129,7 @@ def frame_cell(pixels: UInt8[np.ndarray, "height width 3"], size: int,
     rows, columns = (slice(max(start, 0), min(start + side, length)) for start, length in
                      ((top, pixels.shape[0]), (left, pixels.shape[1])))
     inside = np.s_[rows.start - top:rows.stop - top, columns.start - left:columns.stop - left]
-    square[inside] = relit(pixels[rows, columns], frame.white)
+    square[inside] = relit(pixels[rows, columns], frame.white, frame.stronger)
     return resize(square, size)
 
 
@@ -131,9 +141,11 @@ def _shrunk(pixels: Pixels, frame: Frame, by: float) -> tuple[Pixels, Frame]:
     return np.asarray(small, np.uint8), moved
 
 
-def relit(pixels: Pixels, white: Float64[np.ndarray, " 3"]) -> Pixels:
-    """Pixels with each channel scaled so that white becomes LIT; where nothing was recorded, LIT."""
-    table = np.clip(np.rint(np.arange(256)[:, None] * (LIT / np.maximum(white, 1.0))), 0, 255).astype(np.uint8)
+def relit(pixels: Pixels, white: Float64[np.ndarray, " 3"], stronger: float = 1.0) -> Pixels:
+    """Pixels with each channel scaled so that white becomes LIT, and densities multiplied by `stronger`; where nothing
+    was recorded, LIT."""
+    table = np.clip(np.rint(LIT * (np.arange(256)[:, None] / np.maximum(white, 1.0)) ** stronger), 0, 255)
+    table = table.astype(np.uint8)
     lit = np.asarray(cv2.LUT(np.ascontiguousarray(pixels), table[None]), np.uint8)
     lit[(pixels < _BLACK).all(-1)] = LIT
     return lit

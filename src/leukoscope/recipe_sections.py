@@ -44,8 +44,8 @@ class Preprocess(Section):
     """From a decoded cell to the network's input.
 
     frame: "image" keeps the image as it is; "light" brings its background to one white; "cell" also
-        finds the cell nearest to its middle and brings it to one scale, by its own pixels (frame.py), so that cells of
-        other laboratories look alike.
+        finds the cell nearest to its middle and brings it to one scale and strength of stain, by its own pixels
+        (frame.py), so that cells of other laboratories look alike.
     crop: side in px of the centred square that is kept before resizing; 0 keeps the whole cell. Not with a cell's
         frame.
     smaller: what happens to a cell that is smaller than the crop: "keep" takes it whole, "refuse" calls it damaged.
@@ -117,6 +117,7 @@ class Augment(Section):
     Colour: brightness, contrast, saturation as shares (factor uniform in 1 +- value), hue as a share of the circle.
     Stain: the optical density is scaled by 1 +- stain, and its three channels are mixed by a matrix whose diagonal is
         uniform in 1 +- stain_hue and whose other values are in +- half of it.
+    eosin: the part of the density that is eosin's is multiplied by 2 to the power of +- eosin.
     Light: each channel is scaled by 1 +- light.
     Camera: half of the cells are blurred by up to `defocus` px (standard deviation of the input), all get noise of up
         to `noise` grey levels, half are compressed as JPEG of a quality from `jpeg` (0: none) to 95.
@@ -140,6 +141,7 @@ class Augment(Section):
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     stain: Fraction = 0.0
     stain_hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    eosin: Annotated[float, Field(ge=0, le=3)] = 0.0
     light: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     defocus: Annotated[float, Field(ge=0, le=20)] = 0.0
     noise: Annotated[float, Field(ge=0, le=64)] = 0.0
@@ -156,7 +158,8 @@ class Augment(Section):
     @property
     def relights(self) -> bool:
         """Whether stain, light, camera or surround are changed."""
-        return any((self.stain, self.stain_hue, self.light, self.defocus, self.noise, self.jpeg, self.surround))
+        return any((self.stain, self.stain_hue, self.eosin, self.light, self.defocus, self.noise, self.jpeg,
+                    self.surround))
 
     @property
     def each_epoch(self) -> bool:
