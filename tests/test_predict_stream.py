@@ -197,6 +197,8 @@ def test_a_stopped_prediction_goes_on_without_doing_work_twice_or_losing_a_row(b
     assert sorted(name for names in read for name in names) == sorted(whole["cell"])
     assert pl.read_parquet(found.table).equals(whole)
     assert predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True) == found  # done: nothing to go on with
+    with pytest.raises(LeukoscopeError, match="is a table of other cells"):
+        predict_stream(bundle, [cells / "a000.png"], tmp_path / "p.parquet", resume=True)
     assert len(read) == 3
 
 

@@ -62,7 +62,7 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
     sources = list_sources(inputs)
     with alone(parts.with_name(f"{parts.name}.lock"), str(out)):
         if out.exists() and resume and not parts.exists():
-            return _finished(bundle, out)
+            return _finished(bundle, out, sources)
         if out.exists() and not overwrite:
             raise LeukoscopeError(f"{out}: is there already", "name another file, or take --overwrite")
         if overwrite and not resume:
@@ -225,14 +225,18 @@ def _join(bundle: Bundle, parts: Path, out: Path) -> Streamed:
     return found
 
 
-def _finished(bundle: Bundle, out: Path) -> Streamed:
-    """The summary of a table that an earlier call has written."""
+def _finished(bundle: Bundle, out: Path, sources: Sequence[Source]) -> Streamed:
+    """The summary of a table that an earlier call has written of these cells."""
+    mend = "name another file, or take --overwrite instead of --resume"
     try:
-        return _summary(bundle, out, pl.read_parquet(out).lazy() if out.suffix == ".parquet" else (
-            pl.scan_csv(out) if out.suffix == ".csv" else pl.scan_ndjson(out)))
+        rows = pl.read_parquet(out).lazy() if out.suffix == ".parquet" else (
+            pl.scan_csv(out) if out.suffix == ".csv" else pl.scan_ndjson(out))
+        found, cells = _summary(bundle, out, rows), rows.select(pl.col("cell").cast(pl.String)).collect()["cell"]
     except pl.exceptions.PolarsError as error:
-        raise LeukoscopeError(f"{out}: is no table of this bundle's predictions",
-                              "name another file, or take --overwrite instead of --resume") from error
+        raise LeukoscopeError(f"{out}: is no table of this bundle's predictions", mend) from error
+    if cells.to_list() != [_text(source.name) for source in sources]:
+        raise LeukoscopeError(f"{out}: is a table of other cells", mend)
+    return found
 
 
 def _summary(bundle: Bundle, out: Path, rows: pl.LazyFrame) -> Streamed:
