@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -118,7 +120,7 @@ def test_each_step_alone_leaves_the_others_out():
 
 
 def test_draws_depend_on_the_cell_and_the_epoch_alone():
-    steps = {"stain": 0.3, "light": 0.1, "noise": 5.0}
+    steps: dict[str, Any] = {"stain": 0.3, "light": 0.1, "noise": 5.0}
     whole, part = drawn(**steps), drawn(CELLS[100:110], **steps)
     pixels = np.repeat(cells(), 400, 0)
     assert np.array_equal(relight(pixels, whole)[100:110], relight(pixels[:10], part))
