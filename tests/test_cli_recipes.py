@@ -22,6 +22,8 @@ TWO = ("--set", 'data.classes=["neutrophil", "lymphocyte"]', "--set", "data.posi
 
 OPTICS = ("--scale", "small", "--set", "network.name=lenet5", "--set", "optics.window=31", "--set", "optics.grid=31")
 MANY = ("--scale", "small", "--only", "googlenet", "--only", "vgg16", *TWO[:6])
+FIVE = ("--set", f"data.classes={json.dumps(LABELS)}")
+STEPS = (*FIVE, "--only", "image", "--only", "surround", "--only", "filter")
 SIZES = {"alexnet": "64", "noshad": "32", "dimuro": "96", "shalini": "32"}
 
 
@@ -48,6 +50,7 @@ def test_recipe(name, workplace, monkeypatch):
     more = {"almotairi2020-transfer": ("--set", f"network.start={workplace / 'start'}"),
             "almotairi2020-alexnet": ("--set", "network.pretrained=false"),
             **dict.fromkeys(("dimuro2020", "dimuro2020-sensor"), OPTICS), "shalini2022": MANY,
+            "leukoscope-small": FIVE, "leukoscope-small-steps": STEPS,
             **dict.fromkeys(("noshad2021-cnmc", "noshad2021-allidb", "noshad2021-ablation"), TWO)}.get(name, ())
     out = workplace / name
     answer = leukoscope("train", name, "--data", workplace / "cells.parquet", "-o", out, *SMALL,

@@ -18,7 +18,8 @@ from leukoscope.models import build_network, input_sizes, network_names, network
 from leukoscope.models.listing import WORTH_KNOWING
 from leukoscope.recipe import Network
 
-SMALLEST = {"wbcsnet": 8, "wbcsnet2": 8, "lenet5": 16, "alexnet": 63, "resnet31": 32, "densenet121": 29}
+SMALLEST = {"wbcsnet": 8, "wbcsnet2": 8, "lenet5": 16, "alexnet": 63, "resnet31": 32, "densenet121": 29,
+            "resnet12": 16}
 
 
 def build(name: str, size: int, *, classes: int = 5, channels: int = 3, **options):
