@@ -14,6 +14,7 @@ from jaxtyping import Float32, Integer, UInt8
 from numba import njit
 
 from .augment_draws import uniform
+from .frame import LIT
 from .recipe import Augment
 
 Cells = UInt8[np.ndarray, "cells size size 3"]
@@ -23,7 +24,6 @@ _STREAM = 0x11687
 _DRAWS = 22
 _ROOM = 0.55
 """Narrowest surround that is kept, as a share of the side."""
-_WHITE = 240
 AZURE, EOSIN = np.array([0.51, 0.83, 0.19]), np.array([0.17, 0.69, 0.70])
 """Densities (R, G, B) of a nucleus and of the granules of an eosinophil in PBC's smears."""
 _OF_EOSIN = np.linalg.inv(np.stack([AZURE, EOSIN, np.cross(AZURE, EOSIN)], axis=1))[1]
@@ -35,8 +35,8 @@ _FINEST = 95  # JPEG quality
 class Light:
     """What is done to each of n cells.
 
-    stains: from density (R, G, B) to density. lights: densities that are added, one a channel. kept: half the width
-    and height, as a share of the side, of the rectangle about the middle outside of which all becomes white; 1 keeps
+    stains: from density (R, G, B) to density. lights: densities that are taken off, one a channel. kept: width and
+    height, as a share of the side, of the rectangle about the middle outside of which all becomes white; 1 keeps
     all. blurs: standard deviation in px. noise: standard deviation in grey levels. jpeg: quality, 0 for none. seeds: of
     the noise.
     """
@@ -70,7 +70,7 @@ def draw_light(augment: Augment, *, seed: int, epoch: int, cells: Integer[np.nda
     coarse = (draw[16] < 0.5) & (augment.jpeg > 0)
     return Light(
         stains.astype(np.float32), lights.astype(np.float32), kept.astype(np.float32),
-        (augment.defocus * np.maximum(2 * draw[17] - 1, 0)).astype(np.float32),  # half of the cells stay sharp
+        (augment.defocus * np.maximum(spread[17], 0)).astype(np.float32),  # half of the cells stay sharp
         (augment.noise * draw[18]).astype(np.float32),
         np.where(coarse, np.rint(lowest + (_FINEST - lowest) * draw[19]), 0).astype(np.int64),
         (draw[20] * 2**53).astype(np.int64))
@@ -98,7 +98,7 @@ def relight(pixels: Cells, light: Light | None) -> Cells:
 
 def _cut(cell: UInt8[np.ndarray, "size size 3"], kept: np.ndarray, size: int) -> None:
     left, top = (round((1 - share) * size / 2) for share in kept.tolist())
-    cell[:top], cell[size - top:], cell[:, :left], cell[:, size - left:] = _WHITE, _WHITE, _WHITE, _WHITE
+    cell[:top], cell[size - top:], cell[:, :left], cell[:, size - left:] = LIT, LIT, LIT, LIT
 
 
 _DENSITY = -np.log10(np.maximum(np.arange(256), 1) / 255).astype(np.float32)

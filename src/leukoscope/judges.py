@@ -15,14 +15,14 @@ import polars as pl
 import torch
 from jaxtyping import Bool, Float64, UInt8
 
-from .bundle import Bundle, Description
+from .bundle import Bundle
 from .bundle_calibration import conformal_sets
 from .cells_pack import usable_cores
 from .duplicates import Damaged, map_rows
 from .errors import ImageError, LeukoscopeError
-from .frame import shaped, shown_side, shown_square
+from .frame import shown_side, shown_square
 from .images import Pixels
-from .recipe import Preprocess
+from .predict_stream import squared
 from .runs import Run, load_network
 
 OnProgress = Callable[[int, int], None]
@@ -64,14 +64,6 @@ class Judge(Protocol):
         ...
 
 
-def _square(pixels: Pixels, steps: Preprocess | Description) -> Prepared:
-    """A picture as a square, also where no cell stands out in it: a corruption may have hidden it."""
-    if steps.crop and steps.smaller == "refuse" and min(pixels.shape[:2]) < steps.crop:
-        raise LeukoscopeError(f"{pixels.shape[1]} x {pixels.shape[0]} px, and cells of {steps.crop} px are wanted",
-                              "give larger images")
-    return shaped(pixels, steps)
-
-
 @dataclass(frozen=True)
 class BundleJudge:
     """A bundle, at its temperature."""
@@ -101,7 +93,7 @@ class BundleJudge:
         return shown_square(pixels, self.bundle.description)
 
     def prepare(self, pixels: Pixels) -> Prepared:
-        return _square(pixels, self.bundle.description)
+        return squared(pixels, self.bundle.description)
 
     def answer(self, cells: UInt8[np.ndarray, "n size size 3"]) -> tuple[Probabilities, np.ndarray | None]:
         found, energy = self.bundle.probabilities(cells)
@@ -142,7 +134,7 @@ class RunJudge:
         return shown_square(pixels, self.run.recipe.preprocess)
 
     def prepare(self, pixels: Pixels) -> Prepared:
-        return _square(pixels, self.run.recipe.preprocess)
+        return squared(pixels, self.run.recipe.preprocess)
 
     def answer(self, cells: UInt8[np.ndarray, "n size size 3"]) -> tuple[Probabilities, np.ndarray | None]:
         found = []

@@ -25,6 +25,7 @@ from .files import alone, atomic_path, read_json, write_json
 from .frame import find_frame, frame_cell, shaped
 from .manifest import write_table
 from .predict_sources import Source, digest_of, list_sources
+from .recipe import Preprocess
 
 PART = 1024
 """Rows of a part: what a killed run loses at most."""
@@ -130,18 +131,24 @@ def _text(name: str) -> str:
 
 
 def prepared(pixels: np.ndarray, told: Description) -> np.ndarray:
-    """A cell as the graph takes it: cut about its centre, or framed, and resized. LeukoscopeError where it is smaller
-    than the cut and the bundle refuses that, or where a bundle that frames cells finds none."""
-    if told.crop and told.smaller == "refuse" and min(pixels.shape[:2]) < told.crop:
-        raise LeukoscopeError(f"{pixels.shape[1]} x {pixels.shape[0]} px, and cells of {told.crop} px are wanted",
-                              "give larger images")
+    """A cell as the graph takes it. LeukoscopeError as in `squared`, and where a bundle that frames cells finds none.
+    """
     if told.frame != "cell":
-        return shaped(pixels, told)
+        return squared(pixels, told)
     frame = find_frame(pixels)
     if not frame.found:
         raise LeukoscopeError("nothing in it is stained as a nucleus is, so there is no cell to name",
                               "give images of stained cells")
     return frame_cell(pixels, told.size, frame)
+
+
+def squared(pixels: np.ndarray, steps: Description | Preprocess) -> np.ndarray:
+    """A picture cut about its centre, or framed, and resized, also where no cell stands out in it: a corruption may
+    have hidden it. LeukoscopeError where it is smaller than the cut and that is refused."""
+    if steps.crop and steps.smaller == "refuse" and min(pixels.shape[:2]) < steps.crop:
+        raise LeukoscopeError(f"{pixels.shape[1]} x {pixels.shape[0]} px, and cells of {steps.crop} px are wanted",
+                              "give larger images")
+    return shaped(pixels, steps)
 
 
 def _batches(sources: Sequence[Source], told: Description) -> Iterator[tuple[list[int], np.ndarray, dict[int, str]]]:
