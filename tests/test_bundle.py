@@ -24,6 +24,7 @@ from leukoscope.bundle_export import export_run
 from leukoscope.bundle_graph import CellGraph, export_graph
 from leukoscope.cells import pack_cells
 from leukoscope.errors import BundleError, RunError
+from leukoscope.frame import FRAMING
 from leukoscope.models import build_network
 from leukoscope.predict import predict_cells
 from leukoscope.recipe import Edges, Network, Preprocess
@@ -212,6 +213,15 @@ def test_a_newer_format_says_so(copy):
     change(copy, format=2)
     with pytest.raises(BundleError, match="is of format 2, and this version reads up to 1; install a newer leukoscope"):
         open_bundle(copy)
+
+
+def test_cells_that_were_framed_otherwise_are_refused(copy):
+    """Else the network would be shown what it was not trained on, and say nothing of it."""
+    change(copy, frame="cell", crop=0, framing=FRAMING - 1)
+    with pytest.raises(BundleError, match=f"framed by framing {FRAMING - 1}, and this version has framing {FRAMING}"):
+        open_bundle(copy)
+    change(copy, framing=FRAMING)
+    assert open_bundle(copy).description.framing == FRAMING
 
 
 def test_a_class_map_that_does_not_match_the_graph(copy):

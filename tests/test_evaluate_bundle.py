@@ -397,6 +397,13 @@ def test_runs_are_put_under_the_same_corruptions_and_a_known_scale_is_used(run, 
     assert "Robustness" not in Page(tmp_path / "out" / "report.html").text
 
 
+@pytest.mark.parametrize(("option", "value"), [("--shift-cells", "12"), ("--micrometres", "0.9")])
+def test_options_of_the_shift_alone_are_refused_without_it(bundle, tmp_path, option, value):
+    answer = leukoscope("evaluate", bundle, "--data", tmp_path / "none.parquet", "-o", tmp_path / "out", option, value)
+    assert answer.code == 2
+    assert f"{option} is for --shift alone: add it, or leave {option} out" in answer.err
+
+
 def test_drops_are_losses_in_points():
     assert points({"value": 0.032, "low": 0.015, "high": 0.05}) == "−3.2 (−5.0 to −1.5)"
     assert points({"value": -0.0004, "low": None, "high": None}) == "0.0"

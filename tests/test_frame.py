@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leukoscope.frame import LIT, SPAN, STAINED, find_frame, frame_cell, relit, shaped, shown_side, shown_square
+from leukoscope.frame import LIT, SPAN, find_frame, frame_cell, relit, shaped, shown_side, shown_square
 from leukoscope.images import crop_centre, read_image, resize
 from leukoscope.recipe import Preprocess
+from leukoscope.stain import AZURE, EOSIN, optical_density
 
 
 def cell(radius: float = 30, at: tuple[float, float] = (100, 100), size: int = 200,
@@ -58,16 +59,38 @@ def test_scale_and_light_of_the_photograph_make_little_difference(scale, red, gr
     assert np.abs(resize(pixels, 64).astype(float) - resize(other, 64)).mean() > 3 or min(red, green, blue) > 0.93
 
 
-@pytest.mark.parametrize("share", [0.4, 0.7, 1.5])
-def test_a_paler_or_deeper_stain_makes_little_difference(share):
-    pixels = cell()
-    white = np.array([250, 240, 225])
-    other = np.rint(white * (pixels / white) ** share).astype(np.uint8)
-    first, second = find_frame(pixels), find_frame(other)
-    assert second.stronger == pytest.approx(first.stronger / share, rel=0.05)
-    assert np.abs(frame_cell(pixels, 64).astype(float) - frame_cell(other, 64)).mean() < 2.5
-    dark = frame_cell(other, 64)[29:35, 29:35] / LIT
-    assert -np.log10(dark)[..., :2].sum(-1).mean() == pytest.approx(STAINED, rel=0.05)
+def stained(azure: np.ndarray, eosin: np.ndarray = EOSIN) -> np.ndarray:
+    """A nucleus within granules that took up eosin alone, in a pale cytoplasm with a tenth of both."""
+    y, x = np.mgrid[:200, :200] - 99.5
+    apart = np.hypot(y, x)
+    amounts = np.stack([np.select([apart < 30, apart < 42, apart < 50], [1, 0, 0.1], 0),
+                        np.select([apart < 30, apart < 42, apart < 50], [0, 0.6, 0.1], 0)], axis=-1)
+    return np.rint([250, 240, 225] * 10 ** -(amounts @ np.stack([azure, eosin]))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("azure", [0.3 * AZURE, 1.6 * AZURE, np.array([0.18, 0.29, -0.01]), np.array([0.6, 0.6, 0.2])])
+def test_how_deep_and_in_which_colour_nuclei_are_stained_makes_no_difference(azure):
+    first, second = (frame_cell(stained(one), 64).astype(float) for one in (AZURE, azure))
+    nucleus = optical_density(second[29:35, 29:35].astype(np.uint8), np.full(3, float(LIT)))
+    assert np.median(nucleus.reshape(-1, 3), axis=0) == pytest.approx(AZURE, abs=0.03)
+    assert np.median(np.abs(first - second)) < 2  # grey levels
+    assert np.abs(first - second).mean() < 3
+    assert np.abs(stained(AZURE).astype(float) - stained(azure))[70:130, 70:130].mean() > 12
+
+
+def test_eosin_stays_as_strong_as_it_was():
+    """Else a smear with pale nuclei would have deep red granules, as of eosinophils."""
+    for azure in (AZURE, 0.3 * AZURE):
+        square = frame_cell(stained(azure), 96)
+        ring = optical_density(square[47:49, 21:25], np.full(3, float(LIT)))
+        assert np.median(ring.reshape(-1, 3), axis=0) == pytest.approx(0.6 * EOSIN, abs=0.02)
+
+
+def test_a_trace_of_azure_becomes_no_nucleus():
+    found = find_frame(stained(0.06 * AZURE))
+    assert found.found
+    assert np.linalg.norm(found.stain - np.eye(3)) == pytest.approx(5, rel=1e-3)
+    assert find_frame(np.full((50, 70, 3), 200, np.uint8)).stain.tolist() == np.eye(3).tolist()
 
 
 def test_beyond_the_image_all_is_as_a_free_place():
@@ -95,10 +118,23 @@ def test_where_nothing_was_recorded_nothing_is_measured():
     assert (frame_cell(pixels, 96)[:8] == LIT).all()
 
 
+def test_a_nucleus_that_was_recorded_as_black_stays_dark():
+    """Through a hard camera curve, or where the stain is deep: black, but no cell that was cut out."""
+    pixels = stained(AZURE)
+    pixels[np.hypot(*(np.mgrid[:200, :200] - 99.5)) < 30] = 0
+    found = find_frame(pixels)
+    assert not found.cut_out
+    assert found.side == pytest.approx(SPAN * 60, rel=0.05)
+    square = frame_cell(pixels, 96)
+    assert np.median(square[40:56, 40:56]) < 100
+    assert (shown_square(pixels, Preprocess(size=32, frame="cell"))[60:80, 60:80] == 0).all()
+
+
 def test_relit_scales_each_channel():
     pixels = np.array([[[100, 100, 100], [0, 0, 0], [200, 250, 255]]], np.uint8)
-    assert relit(pixels, np.array([200.0, 240.0, 255.0])).tolist() == [
-        [[120, 100, 94], [LIT] * 3, [240, 250, 240]]]
+    white = np.array([200.0, 240.0, 255.0])
+    assert relit(pixels, white).tolist() == [[[120, 100, 94], [1, 1, 1], [240, 250, 240]]]
+    assert relit(pixels, white, np.eye(3)).tolist() == [[[120, 100, 94], [1, 1, 1], [240, 250, 240]]]
 
 
 def test_frames_of_real_cells_hold_the_cell(data_folder):

@@ -186,7 +186,7 @@ def test_a_full_disk_is_one_line_and_the_call_goes_on_when_there_is_room(fields,
         patch.setattr(os, "fsync", full)
         line = refusal("smear", fields, "-o", out, "--no-types")
     assert f"{out}" in line
-    assert "No space left on device; free the disk or choose a folder that can be written" in line
+    assert "No space left on device; free the disk, or choose another folder" in line
     assert not [name for name in names_in(out) if "partial" in name]
     assert leukoscope("smear", fields, "-o", out, "--no-types", "--resume").code == 0
     assert (out / "cells.parquet").read_bytes() == (whole / "cells.parquet").read_bytes()
@@ -195,7 +195,7 @@ def test_a_full_disk_is_one_line_and_the_call_goes_on_when_there_is_room(fields,
 def test_a_folder_that_cannot_be_written_is_one_line(fields, tmp_path):
     (tmp_path / "file").write_text("")
     said = refusal("smear", fields, "-o", tmp_path / "file" / "x", "--no-types")
-    assert "Not a directory; free the disk or choose" in said
+    assert "Not a directory; name what can be read, or a folder to write to" in said
     assert "is a file; name a folder" in refusal("smear", fields, "-o", tmp_path / "file", "--no-types")
 
 

@@ -16,16 +16,15 @@ from numba import njit
 from .augment_draws import uniform
 from .frame import LIT
 from .recipe import Augment
+from .stain import AZURE, EOSIN, optical_density
 
 Cells = UInt8[np.ndarray, "cells size size 3"]
 
 _STREAM = 0x11687
 """Keeps these draws apart from those of geometry and colour."""
 _DRAWS = 22
-_ROOM = 0.55
+_ROOM = 0.45
 """Narrowest surround that is kept, as a share of the side."""
-AZURE, EOSIN = np.array([0.51, 0.83, 0.19]), np.array([0.17, 0.69, 0.70])
-"""Densities (R, G, B) of a nucleus and of the granules of an eosinophil in PBC's smears."""
 _OF_EOSIN = np.linalg.inv(np.stack([AZURE, EOSIN, np.cross(AZURE, EOSIN)], axis=1))[1]
 """How much of eosin a density (R, G, B) holds."""
 _FINEST = 95  # JPEG quality
@@ -91,8 +90,10 @@ def relight(pixels: Cells, light: Light | None) -> Cells:
             grain = np.random.default_rng(light.seeds[i]).standard_normal(cell.shape, np.float32)
             np.clip(np.rint(cell + light.noise[i] * grain), 0, 255, out=cell, casting="unsafe")
         if light.jpeg[i]:
-            _, coded = cv2.imencode(".jpg", cell, [cv2.IMWRITE_JPEG_QUALITY, int(light.jpeg[i])])
-            cell[:] = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+            # OpenCV takes blue first: otherwise colour would be kept of red as it is of blue.
+            blue_first = np.ascontiguousarray(cell[..., ::-1])
+            _, coded = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, int(light.jpeg[i])])
+            cell[:] = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1]
     return out
 
 
@@ -101,7 +102,7 @@ def _cut(cell: UInt8[np.ndarray, "size size 3"], kept: np.ndarray, size: int) ->
     cell[:top], cell[size - top:], cell[:, :left], cell[:, size - left:] = LIT, LIT, LIT, LIT
 
 
-_DENSITY = -np.log10(np.maximum(np.arange(256), 1) / 255).astype(np.float32)
+_DENSITY = optical_density(np.arange(256, dtype=np.uint8), np.array([255.0]))
 
 
 @njit(cache=True, nogil=True, fastmath=True)

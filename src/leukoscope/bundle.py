@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .errors import BundleError
 from .files import atomic_path
+from .frame import FRAMING
 from .seen import read_seen
 
 FORMAT = 1
@@ -43,7 +44,8 @@ MOST_BYTES = 2 * 2**30
 class Description(BaseModel):
     """What bundle.json says.
 
-    frame, crop, size, smaller: how a cell is framed, cut and resized before the graph (px; see recipes.md).
+    frame, crop, size, smaller: how a cell is framed, cut and resized before the graph (px; see recipes.md). framing:
+    which framing `frame` means (frame.py's), None where a cell stays as it is.
     micrometres: side of a pixel of the images it was trained on, or None. temperature: as in the graph. coverage,
     radius: of the conformal set, classes of at least 1 - radius; least_energy: below it a cell is unlike those of
     training, which `rejected` of the validation cells are. None where there were no validation cells. threshold:
@@ -60,6 +62,7 @@ class Description(BaseModel):
     classes: tuple[str, ...] = Field(min_length=2)
     positive: str
     frame: Literal["image", "light", "cell"]
+    framing: int | None
     crop: int = Field(ge=0)
     size: int = Field(ge=8, le=1024)
     smaller: str
@@ -231,6 +234,9 @@ def _described(path: Path, parts: Mapping[str, bytes]) -> Description:
         raise BundleError(f"{path}: {DESCRIPTION}: {key}: {first['msg']}", _AGAIN) from error
     if described.digest != _digest(described):
         raise BundleError(f"{path}: {DESCRIPTION} is not what the bundle was made with", _AGAIN)
+    if described.frame != "image" and described.framing != FRAMING:
+        raise BundleError(f"{path}: its cells were framed by framing {described.framing}, and this version has framing "
+                          f"{FRAMING}", "export it anew from a run that was trained with this version")
     missing = [name for name in FILES if name not in described.files and name != SEEN]
     if missing:
         raise BundleError(f"{path}: {DESCRIPTION} names no {missing[0]}", _AGAIN)

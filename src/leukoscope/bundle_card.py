@@ -19,7 +19,7 @@ def model_card(description: Mapping[str, Any]) -> str:
         "## What it is",
         f"- Tells apart: {', '.join(description['classes'])}. Whatever else it is shown, it will call one of these.",
         f"- Network: {trained['network']}, on cells of {description['size']} px"
-        + (", each brought to one light and one scale by its own pixels" if description["frame"] == "cell" else "")
+        + (", each brought to one light, azure and scale by its own pixels" if description["frame"] == "cell" else "")
         + (f" cut to {description['crop']} px before" if description["crop"] else "") + f"; pixel: {scale}.",
         f"- Trained on {trained['cells']:,} cells ({counts}) of {sources}, of {people}; protocol "
         f"{trained['protocol']}.",

@@ -58,6 +58,7 @@ def predict_bundle(bundle: Bundle, manifest: pl.DataFrame, *, skip_damaged: bool
     it was trained under protocol "paper").
     """
     cells, left_out = _labelled(bundle, manifest)
+    answers_allowed(bundle.classes, cells["label"], within)  # said before the work; damaged cells may leave fewer
     judge = BundleJudge(bundle)
 
     def look(_: Any, pixels: np.ndarray) -> tuple[list[np.ndarray], Any]:

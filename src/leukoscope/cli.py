@@ -5,6 +5,7 @@ Exit codes: 0 done; 2 input that the user can mend, told in one line; 130 interr
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -204,7 +205,9 @@ def main() -> None:
     except OSError as error:
         if not error.filename and error.strerror is None:
             raise
-        _fail(f"{error.filename or 'writing'}: {error.strerror}; free the disk or choose a folder that can be written")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "free the disk, or choose another folder" if full else "name what can be read, or a folder to write to"
+        _fail(f"{error.filename or 'writing'}: {error.strerror}; {mend}")
     except (KeyboardInterrupt, typer.Abort):
         console.note("interrupted; a run goes on with --resume")
         sys.exit(INTERRUPTED)

@@ -26,7 +26,8 @@ def evaluate(
                                                                  "else one outside is wrong.")] = False,
     shift: Annotated[bool, typer.Option("--shift", help="Measure robustness too: blur, stain, light, noise and other "
                                                         "corruptions at five strengths.")] = False,
-    shift_cells: Annotated[int, typer.Option("--shift-cells", min=2, help="On so many cells, drawn by class.")] = 400,
+    shift_cells: Annotated[int | None, typer.Option("--shift-cells", min=2, help="On so many cells, drawn by class; "
+                                                                                 "400 unless told.")] = None,
     micrometres: Annotated[float | None, typer.Option(min=0.001, max=10, help="Side of a pixel of these cells, for "
                                                                               "--shift, if known.")] = None,
     skip_damaged: SkipDamaged = False,
@@ -35,8 +36,12 @@ def evaluate(
     """Test a run or a bundle on cells that it has never seen; refuses cells that were in its training."""
     from .experiments_evaluate import Wanted, evaluate_model
     from .manifest import read_manifest
+    from .shift_measure import CELLS
 
-    wanted = Wanted(skip_damaged, within, shift, shift_cells, micrometres)
+    for name, value in (("--shift-cells", shift_cells), ("--micrometres", micrometres)):
+        if value is not None and not shift:
+            raise typer.BadParameter(f"{name} is for --shift alone: add it, or leave {name} out")
+    wanted = Wanted(skip_damaged, within, shift, shift_cells or CELLS, micrometres)
     cells = read_manifest(data)
     with console.progress("predicting", quiet=as_json) as on_progress:
         outcome = evaluate_model(model, cells, out, wanted, on_progress=on_progress)

@@ -1,14 +1,15 @@
-"""One cell brought to one light, one stain and one scale, from its own pixels: cells of any laboratory look alike then.
+"""One cell brought to one light, azure and scale, from its own pixels: cells of any laboratory look alike then.
 
-The light of a place without cells becomes LIT in each channel, and the density of the nucleus STAINED. The square about
-the nucleus that is kept is SPAN times as wide as the nucleus, however large it is in pixels and wherever in the image
-it lies. Knows no labels.
+The light of a place without cells becomes LIT in each channel. What the nucleus is stained with becomes AZURE, in
+strength and colour, and eosin stays as it is: how deep laboratories stain nuclei differs more than how deep they stain
+all else. The square about the nucleus that is kept is SPAN times as wide as the nucleus, however large it is in pixels
+and wherever in the image it lies. Knows no labels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -16,27 +17,25 @@ from jaxtyping import Float64, UInt8
 from numpy.typing import NDArray
 
 from .images import Pixels, crop_centre, resize
-from .stain import optical_density, otsu, white_point
+from .stain import AZURE, EOSIN, optical_density, otsu, white_point
 
 SPAN = 2.4
 """Side of the square over the diameter of the nucleus: a whole neutrophil or monocyte, and a little around it."""
-FRAMING = 2
-"""Changes when the framing does, so that no cached cell is framed as before."""
+FRAMING = 3
+"""Changes when the framing does: a cached cell or a bundle that was framed otherwise is of no use."""
 LIT = 240
 """Grey level of a place without cells, afterwards."""
-STAINED = 1.17
-"""Optical density of the nucleus afterwards, red and green together, in the median: that of PBC's nuclei."""
 
 _WORK = 128  # px along the longer side: enough for the place and the size of a nucleus
 _NEAR = 0.35  # of the shorter side: a nucleus this far from the middle counts e^-0.5
 _JOIN = 0.05  # of the shorter side: lobes that are nearer to one another are of one nucleus
-_BLACK = 8  # grey levels: below it in all channels nothing was recorded, as around cells that were cut out
-_CUT_OUT = 0.1  # of the image: so much nothing is no accident
+_BLACK = 8  # grey levels: where a cell was cut out along its outline, all around it is below that in all channels
+_CUT_OUT = 0.1, 0.5  # of the image and of its border: so much black is no dark nucleus
 _HAEM = 0.8
 """Nuclei take up azure, which absorbs red; haemoglobin and eosin absorb blue at least as much. So much of the blue
 density is taken off the red."""
-_STRONGER = (0.4, 4.0)
-"""Densities are multiplied by no less and no more."""
+_MOST_CHANGE = 5.0
+"""Norm of what is added to the unit matrix, at most: a trace of azure becomes no nucleus."""
 _LEAST = 12  # px of the image: a narrower square shows nothing
 _MOST = 4096  # px: an image is shrunk until its square is no wider, or a strip would fill the memory
 
@@ -57,16 +56,18 @@ class Frame:
     """Where the cell lies and how it is lit.
 
     x, y: middle of the nucleus in px; 0 is the middle of the first pixel. side: of the square, px. white: RGB of a
-    place without cells. stronger: what densities are multiplied by, so that the nucleus is stained as others are.
-    found: False where nothing is stained as a nucleus, and all of the image is framed.
+    place without cells, whole numbers. stain: matrix from densities (R, G, B) to what they become, so that the nucleus
+    is stained as others are. found: False where nothing is stained as a nucleus, and all of the image is framed.
+    cut_out: what is black was not recorded, as around a cell that was cut out along its outline.
     """
 
     x: float
     y: float
     side: float
     white: Float64[np.ndarray, " 3"]
-    stronger: float = 1.0
+    stain: Float64[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))
     found: bool = True
+    cut_out: bool = False
 
 
 def shaped(pixels: Pixels, steps: Shape) -> Pixels:
@@ -74,7 +75,8 @@ def shaped(pixels: Pixels, steps: Shape) -> Pixels:
     if steps.frame == "cell":
         return frame_cell(pixels, steps.size)
     if steps.frame == "light":
-        pixels = relit(pixels, find_frame(pixels).white)
+        frame = find_frame(pixels)
+        pixels = relit(_filled(pixels, frame, frame.white), frame.white)
     return resize(crop_centre(pixels, steps.crop), steps.size)
 
 
@@ -87,9 +89,7 @@ def shown_square(pixels: Pixels, steps: Shape) -> Pixels:
     """The square of a decoded cell that `shaped` keeps, in its own light and pixels; white beyond the image."""
     if steps.frame != "cell":
         return crop_centre(pixels, steps.crop)
-    found = find_frame(pixels)
-    as_it_is = replace(found, white=np.full(3, float(LIT)), stronger=1.0)
-    return frame_cell(pixels, min(max(round(found.side), 1), _MOST), as_it_is)
+    return _square(pixels, find_frame(pixels), np.full(3, LIT))
 
 
 def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
@@ -98,39 +98,64 @@ def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
     shrunk = min(1.0, _WORK / max(height, width))
     size = (max(1, round(width * shrunk)), max(1, round(height * shrunk)))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    nothing = (small < _BLACK).all(-1)
-    # Where a cell was cut out along its outline, nothing free is left to measure the light by.
-    white = white_point(small) if nothing.mean() < _CUT_OUT else np.full(3, 255.0)
+    black = _black(small)
+    border = np.concatenate([black[0], black[-1], black[:, 0], black[:, -1]])
+    cut_out = bool(black.mean() >= _CUT_OUT[0] and border.mean() >= _CUT_OUT[1])
+    # Of a cell that was cut out, nothing free is left to measure the light by.
+    white = np.full(3, 255.0) if cut_out else np.rint(white_point(small))
     density = optical_density(small, white)
-    azure = np.where(nothing, 0, np.maximum(density[..., 0] - _HAEM * density[..., 2], 0))
+    azure = np.where(black & cut_out, 0, np.maximum(density[..., 0] - _HAEM * density[..., 2], 0))
     nucleus = _nucleus(np.asarray(cv2.GaussianBlur(azure, (0, 0), 1.0), np.float32))
     if nucleus is None:
-        return Frame((width - 1) / 2, (height - 1) / 2, float(max(height, width)), white, found=False)
+        return Frame((width - 1) / 2, (height - 1) / 2, float(max(height, width)), white, found=False, cut_out=cut_out)
     rows, columns = np.nonzero(nucleus)
     y, x = float(rows.mean()), float(columns.mean())
     # Of a disc, the mean square distance from the middle is half the squared radius. Lobes spread, and count as wide.
     radius = float(np.sqrt(2 * (rows.var() + columns.var()) + 1 / 6))
     side = max(SPAN * 2 * radius / shrunk, _LEAST)
-    stain = float(np.median(density[nucleus][:, :2].sum(1)))
-    stronger = float(np.clip(STAINED / max(stain, 0.01), *_STRONGER))
-    return Frame((x + 0.5) / shrunk - 0.5, (y + 0.5) / shrunk - 0.5, side, white, stronger)
+    return Frame((x + 0.5) / shrunk - 0.5, (y + 0.5) / shrunk - 0.5, side, white,
+                 _to_azure(np.median(density[nucleus], axis=0).astype(np.float64)), cut_out=cut_out)
 
 
 def frame_cell(pixels: UInt8[np.ndarray, "height width 3"], size: int,
                frame: Frame | None = None) -> UInt8[np.ndarray, "size size 3"]:
-    """The cell in one light, of one strength of stain, at one scale, as a square of `size` px. Beyond the image, the
-    frame is as a place without cells. frame: where it is known already."""
+    """The cell in one light, of one azure, at one scale, as a square of `size` px. Beyond the image, the frame is as a
+    place without cells. frame: where it is known already."""
     frame = frame or find_frame(pixels)
+    return relit(resize(_square(pixels, frame, frame.white), size), frame.white, frame.stain)
+
+
+def _to_azure(nucleus: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, "3 3"]:
+    """What takes the density of this nucleus to AZURE, and leaves that of eosin, and what is of neither, as it is."""
+    other = np.cross(nucleus, EOSIN)
+    if np.linalg.norm(other) < 1e-3:
+        return np.eye(3)
+    of_azure = np.linalg.inv(np.stack([nucleus, EOSIN, other / np.linalg.norm(other)], axis=1))[0]
+    change = np.outer(AZURE - nucleus, of_azure)
+    return np.eye(3) + change * min(1.0, _MOST_CHANGE / max(float(np.linalg.norm(change)), 1e-9))
+
+
+def _square(pixels: Pixels, frame: Frame, beyond: NDArray[Any]) -> Pixels:
+    """What of the image lies in the frame, as it is; `beyond` (RGB) where nothing was recorded. No wider than _MOST."""
     if frame.side > _MOST:
         pixels, frame = _shrunk(pixels, frame, _MOST / frame.side)
     side = max(round(frame.side), 1)
     left, top = round(frame.x - (side - 1) / 2), round(frame.y - (side - 1) / 2)
-    square = np.full((side, side, 3), LIT, np.uint8)
+    square = np.full((side, side, 3), beyond, np.uint8)
     rows, columns = (slice(max(start, 0), min(start + side, length)) for start, length in
                      ((top, pixels.shape[0]), (left, pixels.shape[1])))
-    inside = np.s_[rows.start - top:rows.stop - top, columns.start - left:columns.stop - left]
-    square[inside] = relit(pixels[rows, columns], frame.white, frame.stronger)
-    return resize(square, size)
+    within = np.s_[rows.start - top:rows.stop - top, columns.start - left:columns.stop - left]
+    square[within] = _filled(pixels[rows, columns], frame, beyond)
+    return square
+
+
+def _filled(pixels: Pixels, frame: Frame, beyond: NDArray[Any]) -> Pixels:
+    """The pixels, with `beyond` (RGB) where nothing was recorded."""
+    if not frame.cut_out:
+        return pixels
+    filled = pixels.copy()
+    filled[_black(pixels)] = beyond
+    return filled
 
 
 def _shrunk(pixels: Pixels, frame: Frame, by: float) -> tuple[Pixels, Frame]:
@@ -141,14 +166,19 @@ def _shrunk(pixels: Pixels, frame: Frame, by: float) -> tuple[Pixels, Frame]:
     return np.asarray(small, np.uint8), moved
 
 
-def relit(pixels: Pixels, white: Float64[np.ndarray, " 3"], stronger: float = 1.0) -> Pixels:
-    """Pixels with each channel scaled so that white becomes LIT, and densities multiplied by `stronger`; where nothing
-    was recorded, LIT."""
-    table = np.clip(np.rint(LIT * (np.arange(256)[:, None] / np.maximum(white, 1.0)) ** stronger), 0, 255)
-    table = table.astype(np.uint8)
-    lit = np.asarray(cv2.LUT(np.ascontiguousarray(pixels), table[None]), np.uint8)
-    lit[(pixels < _BLACK).all(-1)] = LIT
-    return lit
+def relit(pixels: Pixels, white: Float64[np.ndarray, " 3"], stain: Float64[np.ndarray, "3 3"] | None = None) -> Pixels:
+    """Pixels with each channel scaled so that white becomes LIT, and densities (R, G, B) taken through `stain`."""
+    levels = np.maximum(np.arange(256), 1)[:, None]
+    if stain is None:
+        table = np.clip(np.rint(LIT * levels / np.maximum(white, 1.0)), 0, 255).astype(np.uint8)
+        return np.asarray(cv2.LUT(np.ascontiguousarray(pixels), table[None]), np.uint8)
+    table = np.log(levels / np.maximum(white, 1.0)).astype(np.float32)
+    light = cv2.exp(cv2.transform(cv2.LUT(np.ascontiguousarray(pixels), table[None]), stain))
+    return np.clip(np.rint(LIT * np.asarray(light)), 0, 255).astype(np.uint8)
+
+
+def _black(pixels: Pixels) -> NDArray[np.bool_]:
+    return np.asarray(cv2.inRange(pixels, (0, 0, 0), (_BLACK - 1,) * 3)).astype(bool)
 
 
 def _nucleus(density: NDArray[np.float32]) -> NDArray[np.bool_] | None:

@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from jaxtyping import Bool, Float64, UInt8
 
-from .bundle import Bundle
+from .bundle import Bundle, Description
 from .bundle_calibration import conformal_sets
 from .cells_pack import usable_cores
 from .duplicates import Damaged, map_rows
@@ -23,6 +23,7 @@ from .errors import ImageError, LeukoscopeError
 from .frame import shown_side, shown_square
 from .images import Pixels
 from .predict_stream import squared
+from .recipe import Preprocess
 from .runs import Run, load_network
 
 OnProgress = Callable[[int, int], None]
@@ -64,11 +65,32 @@ class Judge(Protocol):
         ...
 
 
+class _Shaped:
+    """What a judge shows of a picture, by its `steps`."""
+
+    @property
+    def steps(self) -> Description | Preprocess:
+        raise NotImplementedError
+
+    def shown(self, pixels: Pixels) -> int:
+        return shown_side(pixels, self.steps)
+
+    def square(self, pixels: Pixels) -> Pixels:
+        return shown_square(pixels, self.steps)
+
+    def prepare(self, pixels: Pixels) -> Prepared:
+        return squared(pixels, self.steps)
+
+
 @dataclass(frozen=True)
-class BundleJudge:
+class BundleJudge(_Shaped):
     """A bundle, at its temperature."""
 
     bundle: Bundle
+
+    @property
+    def steps(self) -> Description:
+        return self.bundle.description
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,24 +98,15 @@ class BundleJudge:
 
     @property
     def micrometres(self) -> float | None:
-        return self.bundle.description.micrometres
+        return self.steps.micrometres
 
     @property
     def radius(self) -> float | None:
-        return self.bundle.description.radius
+        return self.steps.radius
 
     @property
     def least_energy(self) -> float | None:
-        return self.bundle.description.least_energy
-
-    def shown(self, pixels: Pixels) -> int:
-        return shown_side(pixels, self.bundle.description)
-
-    def square(self, pixels: Pixels) -> Pixels:
-        return shown_square(pixels, self.bundle.description)
-
-    def prepare(self, pixels: Pixels) -> Prepared:
-        return squared(pixels, self.bundle.description)
+        return self.steps.least_energy
 
     def answer(self, cells: UInt8[np.ndarray, "n size size 3"]) -> tuple[Probabilities, np.ndarray | None]:
         found, energy = self.bundle.probabilities(cells)
@@ -102,10 +115,14 @@ class BundleJudge:
 
 
 @dataclass(frozen=True)
-class RunJudge:
+class RunJudge(_Shaped):
     """A run: the mean of its folds' probabilities. It sets no cell apart as unsure or unknown."""
 
     run: Run
+
+    @property
+    def steps(self) -> Preprocess:
+        return self.run.recipe.preprocess
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -126,15 +143,6 @@ class RunJudge:
     @cached_property
     def networks(self) -> list[Any]:
         return [load_network(self.run, fold) for fold in self.run.all_folds]
-
-    def shown(self, pixels: Pixels) -> int:
-        return shown_side(pixels, self.run.recipe.preprocess)
-
-    def square(self, pixels: Pixels) -> Pixels:
-        return shown_square(pixels, self.run.recipe.preprocess)
-
-    def prepare(self, pixels: Pixels) -> Prepared:
-        return squared(pixels, self.run.recipe.preprocess)
 
     def answer(self, cells: UInt8[np.ndarray, "n size size 3"]) -> tuple[Probabilities, np.ndarray | None]:
         found = []

@@ -44,8 +44,8 @@ class Preprocess(Section):
     """From a decoded cell to the network's input.
 
     frame: "image" keeps the image as it is; "light" brings its background to one white; "cell" also
-        finds the cell nearest to its middle and brings it to one scale and strength of stain, by its own pixels
-        (frame.py), so that cells of other laboratories look alike.
+        finds the cell nearest to its middle and brings it to one scale, and its nucleus to one colour, by its own
+        pixels (frame.py), so that cells of other laboratories look alike.
     crop: side in px of the centred square that is kept before resizing; 0 keeps the whole cell. Not with a cell's
         frame.
     smaller: what happens to a cell that is smaller than the crop: "keep" takes it whole, "refuse" calls it damaged.
@@ -122,7 +122,7 @@ class Augment(Section):
     Camera: half of the cells are blurred by up to `defocus` px (standard deviation of the input), all get noise of up
         to `noise` grey levels, half are compressed as JPEG of a quality from `jpeg` (0: none) to 95.
     surround: with this probability all becomes white outside of a rectangle about the middle, each side of which is
-        0.55 to 1 of the image's, as where a cell was cut out narrowly.
+        0.45 to 1 of the image's, as where a cell was cut out narrowly.
     copies: label -> cells of the class after changed copies are added to its cells once and for all (or cells left
         out, drawn by the seed); then nothing is changed anew. `split.copies` says where they may stand.
     anew: true keeps no copies: an epoch shows each cell as often as itself and its copies would, changed anew each

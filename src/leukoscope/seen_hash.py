@@ -28,7 +28,7 @@ BITS_APART = 7
 (benchmarks/seen.py; tests/test_seen.py repeats it in part)."""
 BITS_APART_FRAMED = 3
 """The same for cells that were brought to one light and scale, which are more alike: of 1,423 PBC cells on 5,693
-others, the nearest came to 4, a basophil to a lymphocyte, and the next to 8. Fewer copies are known again."""
+others, the nearest came to 6, a basophil to a lymphocyte, and the third to 9. Fewer copies are known again."""
 
 Thumbnail = UInt8[np.ndarray, "64 64"]
 Hashes = UInt8[np.ndarray, "n 16"]

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 DARKEST = 1.0
 """Lowest grey level that is told apart from none: it bounds the optical density."""
+AZURE, EOSIN = np.array([0.43, 0.70, 0.16]), np.array([0.17, 0.69, 0.70])
+"""Densities (R, G, B) of a nucleus and of the granules of an eosinophil in PBC's smears, medians."""
 
 _PEAK = 0.3
 _NEAR = 3  # grey levels
