@@ -37,7 +37,8 @@ def unit(*values: float) -> NDArray[np.float64]:
 
 AZURE, EOSIN = unit(0.56, 0.65, 0.25), unit(0.10, 0.55, 0.40)
 REST = unit(*np.cross(AZURE, EOSIN))
-"""Densities (R, G, B) of the dyes in PBC's smears, by eye, and what neither explains."""
+"""Densities (R, G, B) of the dyes in PBC's smears, by eye, and what neither explains. Not those of stain.py: what takes
+cells apart here should not be what puts them together again."""
 
 
 @dataclass(frozen=True, eq=False)

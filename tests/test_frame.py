@@ -122,12 +122,33 @@ def test_a_nucleus_that_was_recorded_as_black_stays_dark():
     """Through a hard camera curve, or where the stain is deep: black, but no cell that was cut out."""
     pixels = stained(AZURE)
     pixels[np.hypot(*(np.mgrid[:200, :200] - 99.5)) < 30] = 0
-    found = find_frame(pixels)
-    assert not found.cut_out
-    assert found.side == pytest.approx(SPAN * 60, rel=0.05)
+    assert find_frame(pixels).side == pytest.approx(SPAN * 60, rel=0.05)
     square = frame_cell(pixels, 96)
     assert np.median(square[40:56, 40:56]) < 100
     assert (shown_square(pixels, Preprocess(size=32, frame="cell"))[60:80, 60:80] == 0).all()
+
+
+@pytest.mark.parametrize("bar", [np.s_[:, :20], np.s_[180:], np.s_[:40], np.s_[:30, :30]])
+def test_a_black_bar_is_no_nucleus(bar):
+    """As at the edge of a scan, or around a round field of view."""
+    pixels = stained(AZURE)
+    whole, square = find_frame(pixels), frame_cell(pixels, 96)
+    pixels[bar] = 2
+    found = find_frame(pixels)
+    assert (found.x, found.y, found.side) == pytest.approx((whole.x, whole.y, whole.side), rel=0.01)
+    assert np.abs(frame_cell(pixels, 96).astype(int) - square).mean() < 1
+    shown = shaped(pixels, Preprocess(size=200, frame="light"))
+    assert np.abs(shown[bar].astype(int) - LIT).max() <= 2
+
+
+def test_a_black_nucleus_stays_dark_where_the_cell_was_cut_out_too():
+    pixels = stained(AZURE)
+    apart = np.hypot(*(np.mgrid[:200, :200] - 99.5))
+    pixels[(apart > 55) | (apart < 25)] = 0
+    found, square = find_frame(pixels), frame_cell(pixels, 96)
+    assert (found.white == 255).all()
+    assert np.median(square[44:52, 44:52]) < 100
+    assert (square[:8] == LIT).all()
 
 
 def test_relit_scales_each_channel():

@@ -16,6 +16,7 @@ from leukoscope.cells import pack_cells
 from leukoscope.errors import LeakError, LeukoscopeError, ManifestError, RunError
 from leukoscope.evaluate_operating import choose_threshold
 from leukoscope.experiments_evaluate import evaluate_run
+from leukoscope.frame import FRAMING
 from leukoscope.predict import feature_maps, predict_cells, predict_run
 from leukoscope.runs import Run, load_network
 from tiny import make_cells, tiny_recipe, train_on_cpu
@@ -190,6 +191,21 @@ def test_weights_of_another_recipe_are_named(copy):
     recipe.write_text(recipe.read_text().replace("size = 16", "size = 20"))
     with pytest.raises(RunError, match=r"hidden1\.1\.weight is \(120, 16\), the recipe's network expects \(120, 64\)"):
         load_network(Run(copy), 0)
+
+
+def test_a_run_whose_cells_were_framed_otherwise_is_refused(copy):
+    """Else its network would be shown what it was not trained on, and nobody would know."""
+    recipe, fold = copy / "recipe.toml", copy / "folds" / "0" / "fold.json"
+    recipe.write_text(recipe.read_text().replace('frame = "image"', 'frame = "light"'))
+    facts = json.loads(fold.read_text())
+    assert facts["framing"] is None
+    for told, good in ((FRAMING, True), (FRAMING - 1, False), (None, False)):
+        fold.write_text(json.dumps(facts | {"framing": told}))
+        if good:
+            load_network(Run(copy), 0)
+            continue
+        with pytest.raises(RunError, match="another version framed the cells that fold 0 was trained on"):
+            load_network(Run(copy), 0)
 
 
 def test_a_run_without_fingerprints_says_what_was_not_checked(copy, tmp_path):

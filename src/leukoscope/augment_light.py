@@ -102,7 +102,7 @@ def _cut(cell: UInt8[np.ndarray, "size size 3"], kept: np.ndarray, size: int) ->
     cell[:top], cell[size - top:], cell[:, :left], cell[:, size - left:] = LIT, LIT, LIT, LIT
 
 
-_DENSITY = optical_density(np.arange(256, dtype=np.uint8), np.array([255.0]))
+_DENSITY = optical_density(np.arange(256, dtype=np.uint8)[:, None], np.array([255.0]))[:, 0]
 
 
 @njit(cache=True, nogil=True, fastmath=True)

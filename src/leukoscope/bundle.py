@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .errors import BundleError
 from .files import atomic_path
-from .frame import FRAMING
+from .frame import FRAMING, framing
 from .seen import read_seen
 
 FORMAT = 1
@@ -234,7 +234,7 @@ def _described(path: Path, parts: Mapping[str, bytes]) -> Description:
         raise BundleError(f"{path}: {DESCRIPTION}: {key}: {first['msg']}", _AGAIN) from error
     if described.digest != _digest(described):
         raise BundleError(f"{path}: {DESCRIPTION} is not what the bundle was made with", _AGAIN)
-    if described.frame != "image" and described.framing != FRAMING:
+    if described.framing != framing(described):
         raise BundleError(f"{path}: its cells were framed by framing {described.framing}, and this version has framing "
                           f"{FRAMING}", "export it anew from a run that was trained with this version")
     missing = [name for name in FILES if name not in described.files and name != SEEN]

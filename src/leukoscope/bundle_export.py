@@ -25,7 +25,7 @@ from .errors import BundleError, RunError
 from .evaluate import evaluate
 from .evaluate_operating import choose_threshold
 from .files import sha256
-from .frame import FRAMING
+from .frame import framing
 from .predict import predictions_table
 from .runs import Run, check_finished, load_network
 from .runs_seen import seen_by_fold
@@ -85,7 +85,7 @@ def _said_by_recipe(run: Run) -> dict[str, Any]:
     recipe, steps = run.recipe, run.recipe.preprocess
     return {"leukoscope": __version__, "name": recipe.name, "title": recipe.title, "classes": run.classes,
             "positive": recipe.data.positive, "frame": steps.frame, "crop": steps.crop, "size": steps.size,
-            "framing": FRAMING if steps.frame != "image" else None, "smaller": steps.smaller}
+            "framing": framing(steps), "smaller": steps.smaller}
 
 
 def _calibrated(found: Calibration, coverage: float) -> dict[str, Any]:

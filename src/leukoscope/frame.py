@@ -29,8 +29,8 @@ LIT = 240
 _WORK = 128  # px along the longer side: enough for the place and the size of a nucleus
 _NEAR = 0.35  # of the shorter side: a nucleus this far from the middle counts e^-0.5
 _JOIN = 0.05  # of the shorter side: lobes that are nearer to one another are of one nucleus
-_BLACK = 8  # grey levels: where a cell was cut out along its outline, all around it is below that in all channels
-_CUT_OUT = 0.1, 0.5  # of the image and of its border: so much black is no dark nucleus
+_BLACK = 8  # grey levels: below it in all channels, up to the border, nothing was recorded
+_CUT_OUT = 0.1, 0.5  # of the image and of its border: where so much is black, the cell was cut out along its outline
 _HAEM = 0.8
 """Nuclei take up azure, which absorbs red; haemoglobin and eosin absorb blue at least as much. So much of the blue
 density is taken off the red."""
@@ -58,7 +58,6 @@ class Frame:
     x, y: middle of the nucleus in px; 0 is the middle of the first pixel. side: of the square, px. white: RGB of a
     place without cells, whole numbers. stain: matrix from densities (R, G, B) to what they become, so that the nucleus
     is stained as others are. found: False where nothing is stained as a nucleus, and all of the image is framed.
-    cut_out: what is black was not recorded, as around a cell that was cut out along its outline.
     """
 
     x: float
@@ -67,7 +66,11 @@ class Frame:
     white: Float64[np.ndarray, " 3"]
     stain: Float64[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))
     found: bool = True
-    cut_out: bool = False
+
+
+def framing(steps: Shape) -> int | None:
+    """Which framing is meant by `steps.frame`, to be told from another version's; None where a cell stays as it is."""
+    return FRAMING if steps.frame != "image" else None
 
 
 def shaped(pixels: Pixels, steps: Shape) -> Pixels:
@@ -75,8 +78,8 @@ def shaped(pixels: Pixels, steps: Shape) -> Pixels:
     if steps.frame == "cell":
         return frame_cell(pixels, steps.size)
     if steps.frame == "light":
-        frame = find_frame(pixels)
-        pixels = relit(_filled(pixels, frame, frame.white), frame.white)
+        white = find_frame(pixels).white
+        pixels = relit(_filled(pixels, white), white)
     return resize(crop_centre(pixels, steps.crop), steps.size)
 
 
@@ -98,23 +101,22 @@ def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
     shrunk = min(1.0, _WORK / max(height, width))
     size = (max(1, round(width * shrunk)), max(1, round(height * shrunk)))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    black = _black(small)
-    border = np.concatenate([black[0], black[-1], black[:, 0], black[:, -1]])
-    cut_out = bool(black.mean() >= _CUT_OUT[0] and border.mean() >= _CUT_OUT[1])
+    nothing = _nothing(small)
     # Of a cell that was cut out, nothing free is left to measure the light by.
+    cut_out = nothing.mean() >= _CUT_OUT[0] and _border(nothing).mean() >= _CUT_OUT[1]
     white = np.full(3, 255.0) if cut_out else np.rint(white_point(small))
     density = optical_density(small, white)
-    azure = np.where(black & cut_out, 0, np.maximum(density[..., 0] - _HAEM * density[..., 2], 0))
+    azure = np.where(nothing, 0, np.maximum(density[..., 0] - _HAEM * density[..., 2], 0))
     nucleus = _nucleus(np.asarray(cv2.GaussianBlur(azure, (0, 0), 1.0), np.float32))
     if nucleus is None:
-        return Frame((width - 1) / 2, (height - 1) / 2, float(max(height, width)), white, found=False, cut_out=cut_out)
+        return Frame((width - 1) / 2, (height - 1) / 2, float(max(height, width)), white, found=False)
     rows, columns = np.nonzero(nucleus)
     y, x = float(rows.mean()), float(columns.mean())
     # Of a disc, the mean square distance from the middle is half the squared radius. Lobes spread, and count as wide.
     radius = float(np.sqrt(2 * (rows.var() + columns.var()) + 1 / 6))
     side = max(SPAN * 2 * radius / shrunk, _LEAST)
     return Frame((x + 0.5) / shrunk - 0.5, (y + 0.5) / shrunk - 0.5, side, white,
-                 _to_azure(np.median(density[nucleus], axis=0).astype(np.float64)), cut_out=cut_out)
+                 _to_azure(np.median(density[nucleus], axis=0).astype(np.float64)))
 
 
 def frame_cell(pixels: UInt8[np.ndarray, "height width 3"], size: int,
@@ -139,22 +141,24 @@ def _square(pixels: Pixels, frame: Frame, beyond: NDArray[Any]) -> Pixels:
     """What of the image lies in the frame, as it is; `beyond` (RGB) where nothing was recorded. No wider than _MOST."""
     if frame.side > _MOST:
         pixels, frame = _shrunk(pixels, frame, _MOST / frame.side)
+    pixels = _filled(pixels, beyond)
     side = max(round(frame.side), 1)
     left, top = round(frame.x - (side - 1) / 2), round(frame.y - (side - 1) / 2)
     square = np.full((side, side, 3), beyond, np.uint8)
     rows, columns = (slice(max(start, 0), min(start + side, length)) for start, length in
                      ((top, pixels.shape[0]), (left, pixels.shape[1])))
-    within = np.s_[rows.start - top:rows.stop - top, columns.start - left:columns.stop - left]
-    square[within] = _filled(pixels[rows, columns], frame, beyond)
+    inside = np.s_[rows.start - top:rows.stop - top, columns.start - left:columns.stop - left]
+    square[inside] = pixels[rows, columns]
     return square
 
 
-def _filled(pixels: Pixels, frame: Frame, beyond: NDArray[Any]) -> Pixels:
-    """The pixels, with `beyond` (RGB) where nothing was recorded."""
-    if not frame.cut_out:
+def _filled(pixels: Pixels, beyond: NDArray[Any]) -> Pixels:
+    """The pixels of an image, with `beyond` (RGB) where nothing was recorded."""
+    nothing = _nothing(pixels)
+    if not nothing.any():
         return pixels
     filled = pixels.copy()
-    filled[_black(pixels)] = beyond
+    filled[nothing] = beyond
     return filled
 
 
@@ -177,8 +181,20 @@ def relit(pixels: Pixels, white: Float64[np.ndarray, " 3"], stain: Float64[np.nd
     return np.clip(np.rint(LIT * np.asarray(light)), 0, 255).astype(np.uint8)
 
 
-def _black(pixels: Pixels) -> NDArray[np.bool_]:
-    return np.asarray(cv2.inRange(pixels, (0, 0, 0), (_BLACK - 1,) * 3)).astype(bool)
+def _nothing(pixels: Pixels) -> NDArray[np.bool_]:
+    """Where nothing was recorded: black, and joined to the border by black. A nucleus may be black too."""
+    black = np.asarray(cv2.inRange(pixels, (0, 0, 0), (_BLACK - 1,) * 3)).astype(bool)
+    if not _border(black).any():
+        return np.zeros_like(black)
+    count, parts = cv2.connectedComponents(black.astype(np.uint8))
+    outside = np.zeros(count, bool)
+    outside[_border(parts)] = True
+    outside[0] = False
+    return outside[np.asarray(parts, np.int32)]
+
+
+def _border(values: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 
 def _nucleus(density: NDArray[np.float32]) -> NDArray[np.bool_] | None:

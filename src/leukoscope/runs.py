@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from .errors import RecipeError, RunError
 from .files import read_json
+from .frame import framing
 from .manifest import read_manifest
 from .models import Units, build_network, input_sizes
 from .optics_layer import check_microscope, microscope_of, sensor_size, with_microscope
@@ -126,9 +127,13 @@ class Run:
 def load_network(run: Run, fold: int) -> tuple[Units, Stages]:
     """The trained network of one fold, in evaluation mode on the CPU, and the fitted steps from cells to its input.
 
-    Raises RunError where the fold is not done, or its weights or components do not fit the recipe.
+    Raises RunError where the fold is not done, its weights or components do not fit the recipe, or its cells were
+    framed otherwise than this version frames them.
     """
     facts = run.fold(fold)
+    if facts.get("framing") != framing(run.recipe.preprocess):
+        raise RunError(f"{run.folder}: another version framed the cells that fold {fold} was trained on, in a way that "
+                       "this one does not", "train it anew with this version")
     path = run.fold_folder(fold) / "weights.safetensors"
     network = trained_network(run.recipe, read_weights(path), where=str(path))
     microscope = microscope_of(network)

@@ -1,6 +1,6 @@
 """Light to stain: the field's own white point, and how much of each colour the smear takes away.
 
-Knows nothing of cells. Works on pixels as they come from the camera; a camera's curve (gamma) is not undone, so that
+Finds no cells. Works on pixels as they come from the camera; a camera's curve (gamma) is not undone, so that
 densities compare within a field and between fields of one camera, and are no amounts of dye.
 """
 
@@ -35,8 +35,8 @@ def white_point(pixels: UInt8[np.ndarray, "height width 3"]) -> Float64[np.ndarr
     return np.maximum(np.median(near, axis=0), DARKEST).astype(np.float64)
 
 
-def optical_density(pixels: NDArray[np.uint8],
-                    white: Float64[np.ndarray, " 3"]) -> Float32[np.ndarray, "*shape 3"]:
+def optical_density(pixels: UInt8[np.ndarray, "*shape channels"],
+                    white: Float64[np.ndarray, " channels"]) -> Float32[np.ndarray, "*shape channels"]:
     """-log10(pixel / white) of each channel: 0 where there is no cell, below 0 where it is brighter than white."""
     levels = np.maximum(np.asarray(pixels, np.float32), np.float32(DARKEST))
     np.log10(levels, out=levels)

@@ -20,6 +20,7 @@ from torch import multiprocessing
 
 from .errors import RunError
 from .files import write_json, write_text
+from .frame import framing
 from .manifest import write_table
 from .models import Units
 from .pca import save_pca
@@ -98,6 +99,7 @@ def _facts(task: FoldTask, progress: Progress, network: Units, seconds: float) -
         "stopped_early": progress.epoch < task.training.epochs, "seconds": round(seconds, 3),
         "mean": task.stages.mean.tolist(), "std": task.stages.std.tolist(),
         "parameters": sum(p.numel() for p in network.parameters()), "selected_on": selected_on,
+        "framing": framing(task.recipe.preprocess),
     }
 
 
