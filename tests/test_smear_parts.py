@@ -267,7 +267,20 @@ def test_a_field_is_scored_by_hand():
     assert (score.true, score.found, score.matched, score.inside) == (2, 3, 1, 2)
     assert score.missed == (1,)
     assert score.extra == (1, 2)
+    assert score.masked == ()
     assert score.nucleus_dice == pytest.approx(2 * 200 / (400 + 200 + 100 + 64))
+
+
+def test_a_cell_that_the_masks_have_and_the_boxes_lack_is_no_false_alarm_by_mask():
+    mask = np.zeros((80, 100), bool)
+    mask[10:30, 10:30] = mask[40:60, 60:80] = True
+    truth = Truth("a", np.array([[10, 10, 20, 20]]), mask, mask)
+    alone = score_field(found_with((10, 10, 20, 20), (60, 40, 20, 20), (0, 70, 8, 8)), truth)
+    assert (alone.extra, alone.masked) == ((1, 2), (1,))
+    figures = summarise([alone] * 3)
+    assert (figures.precision.count, figures.precision_masked.count, figures.precision_masked.total) == (3, 6, 9)
+    pieces = score_field(found_with((10, 10, 20, 20), (10, 30, 20, 8), (60, 40, 10, 20), (70, 40, 10, 20)), truth)
+    assert (pieces.extra, pieces.masked) == ((1, 2, 3), ())  # one in two pieces is two false alarms at best
 
 
 def test_a_summary_adds_fields_and_has_intervals():

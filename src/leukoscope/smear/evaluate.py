@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from ..errors import LeukoscopeError
@@ -29,6 +30,8 @@ from .field import FoundField
 
 OVERLAP = 0.5
 """Intersection over union of two boxes from which on they are one cell."""
+COVERED = 0.5
+"""Share of a found cell that lies on one true cell of the masks, from which on the masks know it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +49,9 @@ class Truth:
 @dataclass(frozen=True)
 class FieldScore:
     """Counts of a field. matched: pairs of boxes that overlap by OVERLAP. inside: pairs where the found cell's centre
-    lies in the true box. missed, extra: numbers of true and of found cells without a partner by overlap. Dice is None
-    without masks, and where neither the truth nor the finding has a pixel.
+    lies in the true box. missed, extra: numbers of true and of found cells without a partner by overlap. masked: those
+    of `extra` which lie on a cell of the masks that no other found cell lies on: boxes lack it. Dice is None without
+    masks, and where neither the truth nor the finding has a pixel.
     """
 
     name: str
@@ -57,6 +61,7 @@ class FieldScore:
     inside: int
     missed: tuple[int, ...]
     extra: tuple[int, ...]
+    masked: tuple[int, ...]
     nucleus_dice: float | None
     cell_dice: float | None
 
@@ -64,7 +69,8 @@ class FieldScore:
 @dataclass(frozen=True)
 class Summary:
     """Over fields. Rates by overlap with Wilson's interval on an effective number of cells, clustered by field;
-    `*_by_cell` take every cell for independent. recall_inside, precision_inside: by centre. F1 and Dice by bootstrap.
+    `*_by_cell` take every cell for independent. recall_inside, precision_inside: by centre. precision_masked: by
+    overlap, or as cells that the masks have and the boxes lack. F1 and Dice by bootstrap.
     """
 
     fields: int
@@ -74,6 +80,7 @@ class Summary:
     precision_by_cell: Estimate
     recall_inside: Estimate
     precision_inside: Estimate
+    precision_masked: Estimate
     f1: Estimate
     nucleus_dice: Estimate
     cell_dice: Estimate
@@ -83,6 +90,7 @@ class Summary:
         rows = (("recall, IoU 0.5", self.recall), ("precision, IoU 0.5", self.precision), ("F1, IoU 0.5", self.f1),
                 ("recall by cell", self.recall_by_cell), ("precision by cell", self.precision_by_cell),
                 ("recall, centre in box", self.recall_inside), ("precision, centre in box", self.precision_inside),
+                ("precision, box or mask", self.precision_masked),
                 ("Dice of nuclei, a field", self.nucleus_dice), ("Dice of cells, a field", self.cell_dice))
         return "\n".join([f"{self.fields} fields", *(f"{name:<26}{written(figure)}" for name, figure in rows)])
 
@@ -95,10 +103,11 @@ def score_field(found: FoundField, truth: Truth) -> FieldScore:
     centres = np.array([cell.centre for cell in found.cells], np.float64).reshape(-1, 2)
     inside = match(_within(centres, true) * (1 + overlaps(boxes, true)), 1.0)
     with_partner = [{pair[side] for pair in pairs} for side in (0, 1)]
+    extra = tuple(i for i in range(len(boxes)) if i not in with_partner[0])
     return FieldScore(
         truth.name, len(true), len(boxes), len(pairs), len(inside),
-        tuple(i for i in range(len(true)) if i not in with_partner[1]),
-        tuple(i for i in range(len(boxes)) if i not in with_partner[0]),
+        tuple(i for i in range(len(true)) if i not in with_partner[1]), extra,
+        _masked(found, truth.cell, extra) if truth.cell is not None and extra else (),
         _dice_of(found.labels("nucleus") > 0, truth.nucleus, truth.name),
         _dice_of(found.labels() > 0, truth.cell, truth.name))
 
@@ -132,12 +141,14 @@ def summarise(scores: Sequence[FieldScore], *, confidence: float = 0.95, seed: i
         raise LeukoscopeError("no field to evaluate", "give at least one")
     true, found, matched, inside = (np.array([getattr(score, name) for score in scores])
                                     for name in ("true", "found", "matched", "inside"))
+    masked = matched + np.array([len(score.masked) for score in scores])
     return Summary(
         len(scores),
         cluster_rate(matched, true, confidence, "field"), cluster_rate(matched, found, confidence, "field"),
         wilson(int(matched.sum()), int(true.sum()), confidence),
         wilson(int(matched.sum()), int(found.sum()), confidence),
         cluster_rate(inside, true, confidence, "field"), cluster_rate(inside, found, confidence, "field"),
+        cluster_rate(masked, found, confidence, "field"),
         bootstrap_rate(2 * matched, true + found, confidence, seed=seed, unit="field"),
         _mean([score.nucleus_dice for score in scores], confidence, seed),
         _mean([score.cell_dice for score in scores], confidence, seed))
@@ -157,6 +168,21 @@ def _within(centres: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray
     """1 where a centre lies in a box: (n, m)."""
     offset = centres[:, None] - boxes[None, :, :2]
     return np.all((offset >= -0.5) & (offset <= boxes[None, :, 2:] - 0.5), axis=-1).astype(np.float64)
+
+
+def _masked(found: FoundField, cell: NDArray[np.bool_], extra: Sequence[int]) -> tuple[int, ...]:
+    """Those of the found cells `extra` which lie on a piece of the mask of their own."""
+    pieces, _ = ndimage.label(cell)
+    labels = found.labels()
+    covered = [_piece_under(labels == number, pieces) for number in range(1, len(found.cells) + 1)]
+    return tuple(i for i in extra if covered[i] and covered.count(covered[i]) == 1)
+
+
+def _piece_under(cell: NDArray[np.bool_], pieces: NDArray[np.integer]) -> int:
+    """The piece that at least COVERED of a cell lies on; 0 for none."""
+    counts = np.bincount(pieces[cell], minlength=1)
+    best = int(counts[1:].argmax()) + 1 if len(counts) > 1 else 0
+    return best if best and counts[best] >= COVERED * counts.sum() else 0
 
 
 def _dice_of(found: NDArray[np.bool_], true: NDArray[np.bool_] | None, name: str) -> float | None:
