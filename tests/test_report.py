@@ -20,8 +20,10 @@ from leukoscope.files import read_json, write_json
 from leukoscope.manifest import read_manifest
 from leukoscope.pages import percent
 from leukoscope.phantom import write_cells
+from leukoscope.recipe import load_recipe
 from leukoscope.report import write_report, write_study
 from leukoscope.report_mistakes import MOST
+from leukoscope.report_words import recipe_facts
 from leukoscope.stats import mcnemar_p
 from page_reader import Page, check_numbers
 from run_folder import FIVE, Plan, build_run
@@ -108,6 +110,19 @@ def test_what_was_done_is_said_in_plain_words(five):
     assert "cells of one subject, and copies of one image, always stayed on the same side" in page.text
     assert "leukoscope train almotairi2020 --data cells.parquet -o runs/wbc" in page.text
     assert "not a medical device" in page.text
+
+
+def test_no_change_of_the_training_cells_is_left_unsaid():
+    """A row of the table for every key of [augment] that is on."""
+    told = dict(recipe_facts(load_recipe("leukoscope-small")))
+    assert told["Input"].startswith("brought to one light, azure and scale, 96")
+    assert told["Optimiser"].startswith("AdamW")
+    for words in ("rotation ±180°", "shift", "zoom", "brightness", "contrast", "horizontal flips", "stain ±20",
+                  "hue of the stain ±20", "eosin times or divided by up to 2", "light ±6", "blur up to 2 px",
+                  "noise up to 6 grey", "JPEG down to quality 40", "surround cut for 40"):
+        assert words in told["Augmentation"]
+    on = [key for key, value in load_recipe("leukoscope-small").augment.model_dump().items() if value]
+    assert len(told["Augmentation"].split(", ")) == len(on)
 
 
 def test_data_and_what_was_left_out_are_counted_and_named(five):

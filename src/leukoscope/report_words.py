@@ -161,8 +161,8 @@ def recipe_facts(recipe: Recipe) -> list[tuple[str, str]]:
     """The recipe as a short table; the whole of it stands at the page's end."""
     training, network = recipe.training, recipe.network
     options = ", ".join(f"{plain(k)} = {plain(v)}" for k, v in network.options.items())
-    rate = f"{training.optimizer.upper() if training.optimizer == 'sgd' else training.optimizer.capitalize()}, " \
-           f"learning rate {training.learning_rate:g}, batches of {training.batch_size}"
+    optimizer = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}[training.optimizer]
+    rate = f"{optimizer}, learning rate {training.learning_rate:g}, batches of {training.batch_size}"
     schedule = {"none": "", "plateau": ", lowered when validation stalls", "cosine": ", falling as a cosine"}
     balance = {"none": "none", "weights": "loss weighted by class", "sampler": "every class drawn equally often"}
     return [
@@ -202,6 +202,7 @@ def optics_words(recipe: Recipe | None) -> str:
 def _input(recipe: Recipe) -> str:
     prepare = recipe.preprocess
     crop = f"centred square of {prepare.crop} px, " if prepare.crop else ""
+    frame = {"image": "", "light": "brought to one light, ", "cell": "brought to one light, azure and scale, "}
     fitted = "all cells" if recipe.split.fit_on == "all" else "the training part"
     seen = {"colour": "RGB", "grey": "grey", "edges": _edges(recipe)}[prepare.input]
     blur = f", blurred by {prepare.blur:g} px" if prepare.blur else ""
@@ -211,7 +212,7 @@ def _input(recipe: Recipe) -> str:
     rebuilt = "" if not kept.used else ", rebuilt from " + (
         plural(kept.components, "principal component") if kept.components else
         f"the principal components with {percent(kept.variance, 0)} of the variance") + f" (fitted on {fitted})"
-    return f"{crop}{prepare.size}{CROSSES}{prepare.size} px {seen}{blur}, {values}{rebuilt}"
+    return f"{frame[prepare.frame]}{crop}{prepare.size}{CROSSES}{prepare.size} px {seen}{blur}, {values}{rebuilt}"
 
 
 def _microscope(recipe: Recipe) -> str:
@@ -236,9 +237,27 @@ def _augmentation(augment: Augment) -> str:
         parts += [f"{name} ±{number(100 * value, 0)}\u202f%"] if value else []
     flips = [way for way, on in (("horizontal", augment.flip_horizontal), ("vertical", augment.flip_vertical)) if on]
     parts += [f"{join(flips)} flips"] if flips else []
+    parts += _relighting(augment)
     classes = [f"{plain(name)} {count(cells)}" for name, cells in augment.copies.items()]
     made = f"; copies made once, cells a class: {', '.join(classes)}" if classes else ""
     return (", ".join(parts) or "none") + made
+
+
+def _relighting(augment: Augment) -> list[str]:
+    """What is changed of stain, light, camera and surround."""
+    def share(value: float) -> str:
+        return f"{number(100 * value, 0)}\u202f%"
+
+    told = (
+        (augment.stain, f"stain ±{share(augment.stain)}"),
+        (augment.stain_hue, f"hue of the stain ±{share(augment.stain_hue)}"),
+        (augment.eosin, f"eosin times or divided by up to {2**augment.eosin:.2g}"),
+        (augment.light, f"light ±{share(augment.light)} a channel"),
+        (augment.defocus, f"blur up to {augment.defocus:g} px"),
+        (augment.noise, f"noise up to {augment.noise:g} grey levels"),
+        (augment.jpeg, f"JPEG down to quality {augment.jpeg}"),
+        (augment.surround, f"surround cut for {share(augment.surround)} of the cells"))
+    return [words for value, words in told if value]
 
 
 def _split(recipe: Recipe) -> str:
