@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from ..errors import LeukoscopeError
@@ -172,7 +172,7 @@ def _within(centres: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray
 
 def _masked(found: FoundField, cell: NDArray[np.bool_], extra: Sequence[int]) -> tuple[int, ...]:
     """Those of the found cells `extra` which lie on a piece of the mask of their own."""
-    pieces, _ = ndimage.label(cell)
+    pieces = np.asarray(cv2.connectedComponents(cell.astype(np.uint8))[1], np.int32)
     labels = found.labels()
     covered = [_piece_under(labels == number, pieces) for number in range(1, len(found.cells) + 1)]
     return tuple(i for i in extra if covered[i] and covered.count(covered[i]) == 1)
