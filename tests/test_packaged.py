@@ -22,6 +22,8 @@ def test_it_is_small_whole_and_of_the_recipe():
     card = model.bundle.parts["MODEL_CARD.md"].decode()
     assert "Lymphoblasts, and other blasts of leukemia, were not among its classes" in card
     assert "Not a medical device" in card
+    assert "On another laboratory's cells" in card
+    assert "under corruptions it loses" in card
 
 
 def test_cells_of_pbc_are_named_in_use_as_in_training(data_folder):
