@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from leukoscope.frame import SPAN, Frame, find_frame, shaped
 from leukoscope.images import read_cell
 from leukoscope.runs import Run, load_network
+from leukoscope.shift_optics import jpeg
 from leukoscope.stain import optical_density
 from leukoscope.stats import wilson
 
@@ -93,8 +94,7 @@ def photographed(frame: Frame, amounts: NDArray[np.float32], lab: Laboratory, se
     if lab.blur > 0.1:
         found = cv2.GaussianBlur(found, (0, 0), lab.blur)
     levels = np.clip(np.rint(found + rng.normal(0, lab.noise, found.shape)), 0, 255).astype(np.uint8)
-    _, coded = cv2.imencode(".jpg", levels[..., ::-1].copy(), [cv2.IMWRITE_JPEG_QUALITY, lab.jpeg])
-    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)[..., ::-1].copy()
+    return jpeg(levels, lab.jpeg)
 
 
 def judge(run: Run) -> tuple[int, list[int]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from leukoscope.files import atomic_path
 from leukoscope.frame import frame_cell
 from leukoscope.phantom import draw_subject, render_cell
-from leukoscope.stain import AZURE, EOSIN, optical_density, white_point
+from leukoscope.stain import AZURE, EOSIN, dye_basis, optical_density, white_point
 
 SHOWN = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte", "erythroblast")
 SIZE, FRAMED = 300, 96
@@ -30,9 +30,9 @@ LABORATORIES = {
 def elsewhere(pixels: NDArray[np.uint8], azure: NDArray[np.float64], eosin: NDArray[np.float64],
               white: tuple[int, int, int], scale: float) -> NDArray[np.uint8]:
     """The cell as that laboratory would have it."""
-    rest = np.cross(AZURE, EOSIN)
-    amounts = optical_density(pixels, white_point(pixels)) @ np.linalg.inv([AZURE, EOSIN, rest])
-    light = np.array(white) * 10 ** -(amounts @ np.stack([azure, eosin, rest]))
+    basis = dye_basis(AZURE, EOSIN)
+    amounts = optical_density(pixels, white_point(pixels)) @ np.linalg.inv(basis).T
+    light = np.array(white) * 10 ** -(amounts @ np.stack([azure, eosin, basis[:, 2]]))
     small = cv2.resize(light, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.clip(np.rint(small), 0, 255).astype(np.uint8)
 

@@ -311,6 +311,8 @@ def test_dice_of_two_empty_masks_is_not_defined():
 def test_masks_of_another_size_are_refused():
     with pytest.raises(LeukoscopeError, match="mask"):
         score_field(found_with(), Truth("a", np.zeros((0, 4), np.int64), np.zeros((5, 5), bool)))
+    with pytest.raises(LeukoscopeError, match="mask"):  # where a found cell is to be looked up in it, too
+        score_field(found_with((60, 40, 20, 20)), Truth("a", np.zeros((0, 4), np.int64), None, np.zeros((5, 5), bool)))
     with pytest.raises(LeukoscopeError, match="no field"):
         summarise([])
 

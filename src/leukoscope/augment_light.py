@@ -16,7 +16,7 @@ from numba import njit
 from .augment_draws import uniform
 from .frame import LIT
 from .recipe import Augment
-from .stain import AZURE, EOSIN, optical_density
+from .stain import AZURE, EOSIN, dye_basis, optical_density
 
 Cells = UInt8[np.ndarray, "cells size size 3"]
 
@@ -25,7 +25,7 @@ _STREAM = 0x11687
 _DRAWS = 22
 _ROOM = 0.45
 """Narrowest surround that is kept, as a share of the side."""
-_OF_EOSIN = np.linalg.inv(np.stack([AZURE, EOSIN, np.cross(AZURE, EOSIN)], axis=1))[1]
+_OF_EOSIN = np.linalg.inv(dye_basis(AZURE, EOSIN))[1]
 """How much of eosin a density (R, G, B) holds."""
 _FINEST = 95  # JPEG quality
 

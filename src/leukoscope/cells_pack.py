@@ -20,7 +20,7 @@ import polars as pl
 
 from .cells_file import HEADER_BYTES, Damaged, PackedCells, cache_path, cached_cells
 from .errors import ImageError, ManifestError
-from .frame import framing, shaped
+from .frame import FRAMING, shaped
 from .images import Pixels, cut_cell, read_image
 from .manifest import BOX
 from .recipe import Preprocess
@@ -81,7 +81,7 @@ def _key(rows: list[dict[str, Any]], preprocess: Preprocess) -> str:
     """Over all that the packed pixels depend on. No file is read: the time of the last change of a file's content or
     entry (ctime) cannot be set back by copying tools, as the time of its last writing can."""
     refuse = " refuse" if preprocess.smaller == "refuse" and preprocess.crop else ""
-    framed = f" {preprocess.frame} {framing(preprocess)}" if preprocess.frame != "image" else ""
+    framed = f" {preprocess.frame} {FRAMING}" if preprocess.frame != "image" else ""
     digest = hashlib.sha256(_VERSION + f"{preprocess.crop} {preprocess.size}{refuse}{framed}\n".encode())
     states: dict[str, list[Any]] = {}
     for row in rows:

@@ -17,7 +17,7 @@ from jaxtyping import Float64, UInt8
 from numpy.typing import NDArray
 
 from .images import Pixels, crop_centre, resize
-from .stain import AZURE, EOSIN, optical_density, otsu, white_point
+from .stain import AZURE, EOSIN, dye_basis, optical_density, otsu, white_point
 
 SPAN = 2.4
 """Side of the square over the diameter of the nucleus: a whole neutrophil or monocyte, and a little around it."""
@@ -129,11 +129,9 @@ def frame_cell(pixels: UInt8[np.ndarray, "height width 3"], size: int,
 
 def _to_azure(nucleus: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, "3 3"]:
     """What takes the density of this nucleus to AZURE, and leaves that of eosin, and what is of neither, as it is."""
-    other = np.cross(nucleus, EOSIN)
-    if np.linalg.norm(other) < 1e-3:
+    if np.linalg.norm(np.cross(nucleus, EOSIN)) < 1e-3:
         return np.eye(3)
-    of_azure = np.linalg.inv(np.stack([nucleus, EOSIN, other / np.linalg.norm(other)], axis=1))[0]
-    change = np.outer(AZURE - nucleus, of_azure)
+    change = np.outer(AZURE - nucleus, np.linalg.inv(dye_basis(nucleus, EOSIN))[0])
     return np.eye(3) + change * min(1.0, _MOST_CHANGE / max(float(np.linalg.norm(change)), 1e-9))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .pages import count, join, number, percent, plain, plural
+from .pages import count, join, percent, plain, plural
 from .recipe import Augment, Recipe
 from .report_read import Results
 
@@ -234,7 +234,7 @@ def _augmentation(augment: Augment) -> str:
     parts += [f"shear ±{augment.shear:g}°"] if augment.shear else []
     for name in ("shift", "zoom", "brightness", "contrast", "saturation", "hue"):
         value = getattr(augment, name)
-        parts += [f"{name} ±{number(100 * value, 0)}\u202f%"] if value else []
+        parts += [f"{name} ±{percent(value, 0)}"] if value else []
     flips = [way for way, on in (("horizontal", augment.flip_horizontal), ("vertical", augment.flip_vertical)) if on]
     parts += [f"{join(flips)} flips"] if flips else []
     parts += _relighting(augment)
@@ -245,18 +245,15 @@ def _augmentation(augment: Augment) -> str:
 
 def _relighting(augment: Augment) -> list[str]:
     """What is changed of stain, light, camera and surround."""
-    def share(value: float) -> str:
-        return f"{number(100 * value, 0)}\u202f%"
-
     told = (
-        (augment.stain, f"stain ±{share(augment.stain)}"),
-        (augment.stain_hue, f"hue of the stain ±{share(augment.stain_hue)}"),
+        (augment.stain, f"stain ±{percent(augment.stain, 0)}"),
+        (augment.stain_hue, f"hue of the stain ±{percent(augment.stain_hue, 0)}"),
         (augment.eosin, f"eosin times or divided by up to {2**augment.eosin:.2g}"),
-        (augment.light, f"light ±{share(augment.light)} a channel"),
+        (augment.light, f"light ±{percent(augment.light, 0)} a channel"),
         (augment.defocus, f"blur up to {augment.defocus:g} px"),
         (augment.noise, f"noise up to {augment.noise:g} grey levels"),
         (augment.jpeg, f"JPEG down to quality {augment.jpeg}"),
-        (augment.surround, f"surround cut for {share(augment.surround)} of the cells"))
+        (augment.surround, f"surround cut for {percent(augment.surround, 0)} of the cells"))
     return [words for value, words in told if value]
 
 

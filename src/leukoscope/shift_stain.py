@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32, Float64, UInt8
 
 from .phantom_optics import ABSORBERS, transmitted
 from .shift_optics import to_pixels
-from .stain import white_point
+from .stain import dye_basis, white_point
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 White = Float64[np.ndarray, " 3"]
@@ -58,8 +58,7 @@ def dye_colours() -> Float64[np.ndarray, "2 3"]:
 
 def mixing(tilt: float) -> Float64[np.ndarray, "3 3"]:
     """The matrix that takes an optical density (red, green, blue) to the one with eosin and azure changed by `tilt`."""
-    eosin, azure = dye_colours()
-    basis = np.stack([eosin, azure, np.cross(eosin, azure) / np.linalg.norm(np.cross(eosin, azure))], axis=1)
+    basis = dye_basis(*dye_colours())
     return basis @ np.diag([2.0**tilt, 2.0**-tilt, 1.0]) @ np.linalg.inv(basis)
 
 

@@ -43,6 +43,13 @@ def optical_density(pixels: UInt8[np.ndarray, "*shape channels"],
     return np.subtract(np.log10(np.maximum(white, DARKEST)).astype(np.float32), levels, out=levels)
 
 
+def dye_basis(first: Float64[np.ndarray, " 3"], second: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, "3 3"]:
+    """Columns: the densities (R, G, B) of two dyes, and, of unit length, what neither explains (Ruifrok and Johnston
+    2001). The inverse takes a density to amounts. The dyes may not have one colour."""
+    rest = np.cross(first, second)
+    return np.stack([first, second, rest / np.linalg.norm(rest)], axis=1)
+
+
 def otsu(counts: NDArray[np.integer]) -> int:
     """The last level of the darker of two classes, chosen so that the variance between them is largest (Otsu 1979)."""
     weight = np.cumsum(counts, dtype=np.float64)

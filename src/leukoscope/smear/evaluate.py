@@ -104,12 +104,12 @@ def score_field(found: FoundField, truth: Truth) -> FieldScore:
     inside = match(_within(centres, true) * (1 + overlaps(boxes, true)), 1.0)
     with_partner = [{pair[side] for pair in pairs} for side in (0, 1)]
     extra = tuple(i for i in range(len(boxes)) if i not in with_partner[0])
+    nucleus_dice = _dice_of(found.labels("nucleus") > 0, truth.nucleus, truth.name)
+    cell_dice = _dice_of(found.labels() > 0, truth.cell, truth.name)
     return FieldScore(
         truth.name, len(true), len(boxes), len(pairs), len(inside),
         tuple(i for i in range(len(true)) if i not in with_partner[1]), extra,
-        _masked(found, truth.cell, extra) if truth.cell is not None and extra else (),
-        _dice_of(found.labels("nucleus") > 0, truth.nucleus, truth.name),
-        _dice_of(found.labels() > 0, truth.cell, truth.name))
+        _masked(found, truth.cell, extra) if truth.cell is not None and extra else (), nucleus_dice, cell_dice)
 
 
 def overlaps(first: Float64[np.ndarray, "n 4"], second: Float64[np.ndarray, "m 4"]) -> Float64[np.ndarray, "n m"]:
@@ -173,14 +173,13 @@ def _within(centres: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray
 def _masked(found: FoundField, cell: NDArray[np.bool_], extra: Sequence[int]) -> tuple[int, ...]:
     """Those of the found cells `extra` which lie on a piece of the mask of their own."""
     pieces = np.asarray(cv2.connectedComponents(cell.astype(np.uint8))[1], np.int32)
-    labels = found.labels()
-    covered = [_piece_under(labels == number, pieces) for number in range(1, len(found.cells) + 1)]
+    covered = [_piece_under(pieces[one.y:one.y + one.height, one.x:one.x + one.width][one.cell]) for one in found.cells]
     return tuple(i for i in extra if covered[i] and covered.count(covered[i]) == 1)
 
 
-def _piece_under(cell: NDArray[np.bool_], pieces: NDArray[np.integer]) -> int:
-    """The piece that at least COVERED of a cell lies on; 0 for none."""
-    counts = np.bincount(pieces[cell], minlength=1)
+def _piece_under(cell: NDArray[np.integer]) -> int:
+    """The piece that at least COVERED of a cell lies on, from the pieces under its pixels; 0 for none."""
+    counts = np.bincount(cell, minlength=1)
     best = int(counts[1:].argmax()) + 1 if len(counts) > 1 else 0
     return best if best and counts[best] >= COVERED * counts.sum() else 0
 
