@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
-from leukoscope.augment import augment_cpu, sample_changes
-from leukoscope.images import read_image, resize
-from leukoscope.recipe import Augment
+from leukoscope.cells.augment import augment_cpu, sample_changes
+from leukoscope.images.read import read_image, resize
+from leukoscope.recipes import Augment
 from peers import cell_files, machine, report, times_in_turn
 
 CELLS, SIZE, TARGET = 64, 224, 4.0

@@ -13,12 +13,12 @@ import polars as pl
 import torch
 from safetensors.torch import save_file
 
-from leukoscope.evaluate import evaluate
-from leukoscope.experiments_compare import compare_runs
+from leukoscope.commands.compare import compare_runs
+from leukoscope.evaluate.evaluate import evaluate
 from leukoscope.files import write_json, write_text
 from leukoscope.manifest import make_manifest, write_manifest, write_table
-from leukoscope.recipe import dump_recipe, make_recipe
-from leukoscope.runs import fresh_network
+from leukoscope.recipes import dump_recipe, make_recipe
+from leukoscope.runs.network import fresh_network
 from peers import machine
 
 CELLS, SUBJECTS, CLASSES, ROUNDS, MOST = 10_000, 73, tuple("abcdefgh"), 2000, 10.0

@@ -20,11 +20,12 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from leukoscope.frame import SPAN, Frame, find_frame, shaped
-from leukoscope.images import read_cell
-from leukoscope.runs import Run, load_network
-from leukoscope.shift_optics import jpeg
-from leukoscope.stain import optical_density
+from leukoscope.evaluate.corruptions_optical import jpeg
+from leukoscope.images.frame import SPAN, Frame, find_frame, shaped
+from leukoscope.images.read import read_cell
+from leukoscope.images.stain import optical_density
+from leukoscope.runs.network import load_network
+from leukoscope.runs.run import Run
 from leukoscope.stats import wilson
 
 SEED, LABORATORIES = 7, 8
@@ -97,7 +98,7 @@ def photographed(frame: Frame, amounts: NDArray[np.float32], lab: Laboratory, se
     return jpeg(levels, lab.jpeg)
 
 
-def judge(run: Run) -> tuple[int, list[int]]:
+def classifier(run: Run) -> tuple[int, list[int]]:
     """(cells, how many are right at home and in each laboratory)."""
     network, stages = load_network(run, 0)
     network.eval()
@@ -124,7 +125,7 @@ def main() -> None:
     if not chosen:
         print("nothing to judge: name run folders")
     for folder in chosen:
-        cells, right = judge(Run(folder))
+        cells, right = classifier(Run(folder))
         home = wilson(right[0], cells)
         assert home.value is not None
         assert home.low is not None

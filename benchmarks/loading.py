@@ -19,9 +19,9 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from leukoscope.cells import CellBatches, PackedCells, pack_cells
+from leukoscope.cells.stages import Stages
 from leukoscope.manifest import make_manifest
-from leukoscope.recipe import Augment, Edges, Preprocess, load_recipe
-from leukoscope.stages import Stages
+from leukoscope.recipes import Augment, Edges, Preprocess, load_recipe
 from peers import cell_files, class_folders, machine, report, times_in_turn
 
 CELLS, SIZE, BATCH = 600, 224, 64
@@ -66,7 +66,7 @@ def main() -> None:
         packed = pack_cells(manifest, Preprocess(size=SIZE), cache=folder)
         root = class_folders(folder, files)
         for name, augment, target in (("no augmentation", None, 10.0), ("affine augmentation", AFFINE, 4.0),
-                                          ("changes of shalini2022", RECIPE, 4.0)):
+                                      ("changes of shalini2022", RECIPE, 4.0)):
             seconds = times_in_turn({"ours": partial(run_epoch, our_batches(packed, augment)),
                                      "peer": partial(run_epoch, peer_loader(root, augment))})
             report(f"epoch, {name}, against ImageFolder", CELLS, seconds["ours"], seconds["peer"], target)

@@ -25,13 +25,12 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from leukoscope.cells import CellBatches, PackedCells, pack_cells
+from leukoscope.cells.stages import plain_stages
 from leukoscope.manifest import make_manifest
-from leukoscope.optics_layer import Microscope
-from leukoscope.optics_sensor import pool
-from leukoscope.recipe import Preprocess, Recipe, load_recipe
-from leukoscope.runs import fresh_network
-from leukoscope.stages import plain_stages
-from leukoscope.train_module import optimizer_for
+from leukoscope.optics import Microscope, pool
+from leukoscope.recipes import Preprocess, Recipe, load_recipe
+from leukoscope.runs.network import fresh_network
+from leukoscope.train.lightning_module import optimizer_for
 from peers import Way, cell_files, class_folders, machine, report, times_in_turn
 from spikes import growth
 

@@ -18,13 +18,14 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from leukoscope.bundle import Bundle, open_bundle
-from leukoscope.bundle_export import export_run
+from leukoscope.bundle.bundle import Bundle, open_bundle
+from leukoscope.commands.export import export_run
 from leukoscope.manifest import make_manifest
-from leukoscope.predict_stream import predict_stream
-from leukoscope.recipe import make_recipe
-from leukoscope.runs import Run, load_network
-from leukoscope.train import train
+from leukoscope.predict.stream import predict_stream
+from leukoscope.recipes import make_recipe
+from leukoscope.runs.network import load_network
+from leukoscope.runs.run import Run
+from leukoscope.train.train import train
 from peers import cell_files, class_folders, machine, report, times_in_turn
 
 CELLS, SIZE, BATCH = 1000, 96, 32

@@ -16,10 +16,10 @@ import polars as pl
 from PIL import Image
 
 from leukoscope.cells import pack_cells
+from leukoscope.cells.stages import level_cells
 from leukoscope.datasets import get_dataset
 from leukoscope.manifest import make_manifest
-from leukoscope.recipe import load_recipe
-from leukoscope.stages import level_cells
+from leukoscope.recipes import load_recipe
 from peers import machine
 
 CELLS, SIDE = 200, 450

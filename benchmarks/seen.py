@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from leukoscope.duplicates import fingerprint
-from leukoscope.duplicates_near import near_pairs
-from leukoscope.images import crop_centre, read_image, resize
-from leukoscope.seen_hash import BITS_APART, cell_hash, nearest
-from leukoscope.shift_optics import brightness, contrast, jpeg, pixel_size
+from leukoscope.evaluate.corruptions_optical import brightness, contrast, jpeg, pixel_size
+from leukoscope.images.read import crop_centre, read_image, resize
+from leukoscope.leaks.duplicates import fingerprint
+from leukoscope.leaks.registration import near_pairs
+from leukoscope.leaks.training_table import BITS_APART, cell_hash, nearest
 
 ASKED, COPIED, CROP = 1500, 300, 220
 Pixels = NDArray[np.uint8]

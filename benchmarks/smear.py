@@ -34,7 +34,7 @@ def seconds_to_page(pixels: np.ndarray, bundle: str, rounds: int = 3) -> float:
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         Image.fromarray(pixels).save(Path(folder) / "field.png")
-        command = [sys.executable, "-c", "from leukoscope.cli import main; main()", "smear", f"{folder}/field.png",
+        command = [sys.executable, "-c", "from leukoscope.cli.main import main; main()", "smear", f"{folder}/field.png",
                    "-o", f"{folder}/out", "--overwrite", "--bundle", bundle]
         for _ in range(rounds + 1):
             start = time.perf_counter()

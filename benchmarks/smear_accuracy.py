@@ -3,7 +3,7 @@
 The official list to evaluate is the argument, and the default: python benchmarks/smear_accuracy.py validation
 Beside the network stands thresholding in stain space, distance transform and nearest core, with the same scale, the
 same grid and the same drawing of outlines; its two constants were chosen on the training and validation lists.
---weights FILE takes other weights, as `python -m leukoscope.smear.fit` writes them.
+--weights FILE takes other weights, as `python -m leukoscope.smear.train_network` writes them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ import cv2
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from scipy import ndimage
 
 from leukoscope.datasets import bccd
-from leukoscope.images import read_image
+from leukoscope.images.read import read_image
+from leukoscope.images.stain import otsu
 from leukoscope.phantom import render_field
 from leukoscope.smear import find_leukocytes
-from leukoscope.smear.evaluate import FieldScore, Truth, score_field, summarise
-from leukoscope.smear.export import NamedField, cells_table
-from leukoscope.smear.network import Outliner
-from leukoscope.stain import otsu
+from leukoscope.smear.formats import NamedField, cells_table
+from leukoscope.smear.network import open_network
+from leukoscope.smear.score import FieldScore, Truth, score_field, summarise
 from leukoscope.stats import wilson
 
 STAINED = 0.06
@@ -152,9 +151,8 @@ def main() -> None:
     chosen = parser.parse_args()
     ways: dict[str, Callable | None] = {"network": None, "thresholds": thresholded}
     if chosen.weights:
-        network = Outliner().eval()
-        network.load_state_dict(load_file(chosen.weights))
-        patch("leukoscope.smear.outline.outliner", lambda: network).start()
+        network = open_network(chosen.weights.read_bytes())
+        patch("leukoscope.smear.network.finder", lambda: network).start()
     given = os.environ.get("LEUKOSCOPE_DATA")
     data = (Path(given) if given else Path(__file__).parents[2] / "shared" / "data") / "bccd"
     if data.is_dir():

@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn import functional
 
 from leukoscope.manifest import make_manifest
-from leukoscope.models import build_network
-from leukoscope.recipe import Network, Recipe, load_recipe
-from leukoscope.train import train
+from leukoscope.networks import build_network
+from leukoscope.recipes import Network, Recipe, load_recipe
+from leukoscope.train.train import train
 from loading import RECIPE as CHANGES
 from loading import peer_loader
 from peers import cell_files, class_folders, machine, report, times_in_turn

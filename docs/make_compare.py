@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from leukoscope.experiments_compare import RESULT
-from leukoscope.figures_common import save_png
+from leukoscope.commands.compare import RESULT
+from leukoscope.figures.common import save_png
 from leukoscope.files import read_json
-from leukoscope.report_compare import comparison_figures
+from leukoscope.report.compare import comparison_figures
 
 
 def main() -> None:

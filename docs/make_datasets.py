@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from leukoscope.datasets import Dataset, dataset_names, get_dataset
+from leukoscope.datasets import Dataset
+from leukoscope.datasets import dataset_names, get_dataset
 from leukoscope.files import write_text
 
 HEAD = """# Data sets

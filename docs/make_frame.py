@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from leukoscope.files import atomic_path
-from leukoscope.frame import frame_cell
+from leukoscope.images.frame import frame_cell
+from leukoscope.images.stain import AZURE, EOSIN, dye_basis, optical_density, white_point
 from leukoscope.phantom import draw_subject, render_cell
-from leukoscope.stain import AZURE, EOSIN, dye_basis, optical_density, white_point
 
 SHOWN = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte", "erythroblast")
 SIZE, FRAMED = 300, 96

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from leukoscope.experiments_optics import microscope_in
-from leukoscope.figures_common import save_png
-from leukoscope.figures_optics import optics_sheet
-from leukoscope.optics_state import state_of
-from leukoscope.runs import Run
+from leukoscope.commands.optics import microscope_in
+from leukoscope.figures.common import save_png
+from leukoscope.figures.optics import optics_sheet
+from leukoscope.optics import state_of
+from leukoscope.runs.run import Run
 
 
 def main() -> None:

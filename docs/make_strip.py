@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from leukoscope.figures_common import save_png
-from leukoscope.figures_pipeline import pipeline_strip
+from leukoscope.cells.stages import plain_stages
+from leukoscope.figures.common import save_png
+from leukoscope.figures.pipeline import pipeline_strip
 from leukoscope.phantom import render_cells
-from leukoscope.recipe import load_recipe
+from leukoscope.recipes import load_recipe
 from leukoscope.spikes import edge_responses, first_spike, first_spike_image, gabor_bank, grey_levels
-from leukoscope.stages import plain_stages
 
 STEPS = 15
 

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from unittest import mock
 
-from leukoscope.cli import main
+from leukoscope.cli.main import main
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from jaxtyping import install_import_hook
 if TYPE_CHECKING:
     import polars as pl
 
-    from leukoscope.runs import Run
-    from leukoscope.train import Event
+    from leukoscope.runs.run import Run
+    from leukoscope.train.epochs import Event
 
-CHECKED = ["augment", "models", "stats", "optics", "optics_sensor", "optics_layer", "spikes", "spikes_banks",
-           "spikes_stages", "pca", "smear"]
+CHECKED = ["cells.augment", "networks", "stats", "optics.propagation", "optics.sensor", "optics.microscope",
+           "spikes.coding", "spikes.banks", "spikes.pooling", "pca.pca", "smear"]
 install_import_hook([f"leukoscope.{name}" for name in CHECKED], "beartype.beartype")
 
 
@@ -76,7 +76,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="session")
 def bundle(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of `run`, said to be of 1 um a pixel, under CC0."""
-    from leukoscope.bundle_export import export_run
+    from leukoscope.commands.export import export_run
 
     out = tmp_path_factory.mktemp("bundle") / "tiny"
     export_run(run, out, micrometres=1.0, licence="CC0")

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from leukoscope import report_numbers as numbers
+from leukoscope.report import numbers
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from leukoscope.evaluate import evaluate
+from leukoscope.evaluate.evaluate import evaluate
 from leukoscope.files import write_json, write_text
 from leukoscope.manifest import make_manifest, write_manifest, write_table
-from leukoscope.recipe import dump_recipe, make_recipe
+from leukoscope.recipes import dump_recipe, make_recipe
 
 FIVE = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte")
 

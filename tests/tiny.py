@@ -10,9 +10,9 @@ import polars as pl
 from PIL import Image
 
 from leukoscope.manifest import make_manifest
-from leukoscope.recipe import Recipe, make_recipe
-from leukoscope.runs import Run
-from leukoscope.train import train
+from leukoscope.recipes import Recipe, make_recipe
+from leukoscope.runs.run import Run
+from leukoscope.train.train import train
 
 COLOURS = {"a": (200, 60, 60), "b": (60, 200, 60), "c": (60, 60, 200)}
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 
 class LeukoscopeError(Exception):
-    """Base of all errors that a user can mend.
+    """Base of all errors that a user can correct.
 
-    `what` names the file, row or key and the fault; `mend` says what to do about it.
+    `what` names the file, row or key and the fault; `hint` says what to do about it.
     """
 
-    def __init__(self, what: str, mend: str = "") -> None:
+    def __init__(self, what: str, hint: str = "") -> None:
         self.what = " ".join(str(what).split())
-        self.mend = " ".join(mend.split())
-        super().__init__(f"{self.what}; {self.mend}" if self.mend else self.what)
+        self.hint = " ".join(hint.split())
+        super().__init__(f"{self.what}; {self.hint}" if self.hint else self.what)
 
 
 class ManifestError(LeukoscopeError):
@@ -32,10 +32,10 @@ class RecipeError(LeukoscopeError):
 class ImageError(LeukoscopeError):
     """An image cannot be decoded whole. `path` is the file, `reason` what is wrong with it."""
 
-    def __init__(self, path: Path | str, reason: str, mend: str = "") -> None:
+    def __init__(self, path: Path | str, reason: str, hint: str = "") -> None:
         self.path = Path(path)
         self.reason = " ".join(reason.split())
-        super().__init__(f"{path}: {self.reason}", mend)
+        super().__init__(f"{path}: {self.reason}", hint)
 
 
 class DatasetError(LeukoscopeError):
@@ -56,3 +56,23 @@ class RunError(LeukoscopeError):
 
 class BundleError(LeukoscopeError):
     """A bundle is missing, damaged, of a newer format, or not what it says."""
+
+
+EXTRAS = {
+    "train": ("torch", "torchvision", "timm", "lightning", "captum", "numba", "onnxscript", "tensorboard"),
+}
+"""Which extra of the package brings which library."""
+
+
+class MissingExtraError(LeukoscopeError):
+    """A command needs a library that only an extra of the package installs."""
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """What to install where an import failed for want of an extra; None where the reason is another."""
+    name = (error.name or "").partition(".")[0]
+    for extra, libraries in EXTRAS.items():
+        if name in libraries:
+            return MissingExtraError(f"this command needs {name}, which is not installed",
+                                     f"install it with: pip install 'leukoscope[{extra}]'")
+    return None

@@ -55,7 +55,7 @@ def read_manifest(path: Path | str) -> pl.DataFrame:
     try:
         manifest = make_manifest(frame)
     except ManifestError as error:
-        raise ManifestError(f"{path}: {error.what}", error.mend) from error
+        raise ManifestError(f"{path}: {error.what}", error.hint) from error
     folder = path.resolve().parent
     absolute = lambda name: pl.col(name).map_elements(lambda p: str(folder / p), return_dtype=pl.String)  # noqa: E731
     return manifest.with_columns(absolute("image"), absolute("mask"))
@@ -150,3 +150,19 @@ def _check_boxes(manifest: pl.DataFrame) -> None:
     if len(flat):
         raise ManifestError(f"row {flat[0] + 1} ('{manifest['cell_id'][flat[0]]}') has a box without area",
                             "give width and height of at least 1 px, or remove the row")
+
+
+MARK = "~"
+"""Between the id of a cell and the number of its copy."""
+
+
+def without_copies(manifest: pl.DataFrame) -> pl.DataFrame:
+    """The manifest without the column `copy`, which is a run's own. ManifestError where rows of it are copies: their
+    pixels are in no file."""
+    if "copy" not in manifest.columns:
+        return manifest
+    if manifest["copy"].dtype.is_integer() and (manifest["copy"] > 0).any():
+        first = manifest.filter(pl.col("copy") > 0)["cell_id"][0]
+        raise ManifestError(f"cell '{first}' is a copy that a run made of '{first.rpartition(MARK)[0]}'",
+                            "give the manifest that the run was started with, or leave out the rows with copy > 0")
+    return manifest.drop("copy")

@@ -27,6 +27,6 @@ def get_dataset(name: str) -> Dataset:
     known = dataset_names()
     if name not in known:
         near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
-        mend = f"the nearest: {', '.join(near)}" if near else f"there are: {', '.join(known)}"
-        raise DatasetError(f"no data set or layout is called '{name}'", mend)
+        hint = f"the nearest: {', '.join(near)}" if near else f"there are: {', '.join(known)}"
+        raise DatasetError(f"no data set or layout is called '{name}'", hint)
     return import_module(f".{name}", __name__).DATASET

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from .base import Dataset, Index, check_choice, check_root
-from .findings import BadBox, Findings, Image, numbers
-from .layouts import cell_ids, files_below, read_lines, whole_number
+from .collector import BadBox, Findings, Image, numbers
+from .paths import cell_ids, files_below, read_lines, whole_number
 
 COUNT = 108
 EXPECTED = {"healthy": 59, "leukemic": 49}

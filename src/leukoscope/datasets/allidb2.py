@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import allidb1
 from .base import Dataset, Index, check_choice, check_root
-from .findings import Findings
+from .collector import Findings
 
 COUNT = 260
 EXPECTED = {"healthy": 130, "leukemic": 130}

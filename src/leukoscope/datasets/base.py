@@ -143,7 +143,7 @@ def is_litter(name: str) -> bool:
 
 def inspect_image(path: Path) -> tuple[tuple[int, int] | None, str]:
     """(width, height) in px and "", or None and why the file cannot be an image. Reads the header, decodes nothing."""
-    from ..images import image_size
+    from ..images.read import image_size
 
     if is_litter(path.name):
         return None, "a hidden or system file, not an image"

@@ -17,7 +17,7 @@ import polars as pl
 from jaxtyping import Bool
 
 from ..errors import DatasetError
-from ..images import read_image
+from ..images.read import read_image
 from ..manifest import make_manifest
 from .base import (
     Dataset,

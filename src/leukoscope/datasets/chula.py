@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from .base import Dataset, Index, check_choice, check_root
-from .findings import Findings, Image
-from .layouts import cell_ids, files_below, split_of
+from .collector import Findings, Image
+from .paths import cell_ids, files_below, split_of
 from .yolo import add_boxes, pair_labels
 
 CLASSES = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte")

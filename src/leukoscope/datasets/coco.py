@@ -11,18 +11,8 @@ from typing import Any
 
 from ..errors import DatasetError
 from .base import Dataset, Index, check_choice, check_root
-from .findings import BadBox, Findings, numbers
-from .layouts import (
-    PATTERN_HELP,
-    SPLITS,
-    Lookup,
-    cell_ids,
-    compile_pattern,
-    files_below,
-    is_there,
-    name_parts,
-    split_of,
-)
+from .collector import BadBox, Findings, numbers
+from .paths import PATTERN_HELP, SPLITS, Lookup, cell_ids, compile_pattern, files_below, is_there, name_parts, split_of
 
 KEYS = ("images", "annotations", "categories")
 LAYOUT = "a JSON file with images, annotations and categories, and the images that it names"

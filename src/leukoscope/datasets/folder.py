@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..errors import DatasetError
 from .base import Dataset, Index, check_choice, check_root, subfolders
-from .findings import Findings
-from .layouts import PATTERN_HELP, SPLITS, cell_ids, compile_pattern, files_below, name_parts, split_of, whole_number
+from .collector import Findings
+from .paths import PATTERN_HELP, SPLITS, cell_ids, compile_pattern, files_below, name_parts, split_of, whole_number
 
 LAYOUT = "a folder for each class with its images, such as neutrophil/a.png"
 VIEWS = {"classes": "one row an image, the folder's name as its label"}

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from .base import Dataset, Index, check_choice, check_root
-from .findings import Findings
-from .layouts import cell_ids, files_below
+from .collector import Findings
+from .paths import cell_ids, files_below
 
 FOLDERS = {"baso": "basophil", "eosi": "eosinophil", "lymp": "lymphocyte", "mono": "monocyte", "neut": "neutrophil",
            "mix": "mixed"}

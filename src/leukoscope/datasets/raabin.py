@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from .base import Dataset, Index, check_choice, check_root
-from .findings import Findings
-from .layouts import cell_ids, files_below
+from .collector import Findings
+from .paths import cell_ids, files_below
 
 TRAIN = {"basophil": 212, "eosinophil": 744, "lymphocyte": 2427, "monocyte": 561, "neutrophil": 6231}
 TEST_A = {"basophil": 89, "eosinophil": 322, "lymphocyte": 1034, "monocyte": 234, "neutrophil": 2660}

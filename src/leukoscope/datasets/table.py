@@ -13,8 +13,8 @@ import polars as pl
 
 from ..errors import DatasetError
 from .base import Dataset, Index, check_choice, check_root
-from .findings import BadBox, Findings, Image, numbers, pixel_box
-from .layouts import files_below, is_there
+from .collector import BadBox, Findings, Image, numbers, pixel_box
+from .paths import files_below, is_there
 
 TEXT = ("image", "label", "subject", "group", "field", "split", "mask")
 BOX = ("x", "y", "width", "height")

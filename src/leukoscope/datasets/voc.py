@@ -11,8 +11,8 @@ from pathlib import Path
 from xml.parsers import expat
 
 from .base import Dataset, Index, check_choice, check_root
-from .findings import BadBox, Findings, Image, numbers
-from .layouts import (
+from .collector import BadBox, Findings, Image, numbers
+from .paths import (
     PATTERN_HELP,
     SPLITS,
     Lookup,

@@ -13,17 +13,8 @@ from typing import Any, NamedTuple
 
 from ..errors import DatasetError
 from .base import Dataset, Index, check_choice, check_root
-from .findings import BadBox, Findings, Image, numbers
-from .layouts import (
-    PATTERN_HELP,
-    cell_ids,
-    compile_pattern,
-    files_below,
-    is_there,
-    name_parts,
-    read_lines,
-    split_of,
-)
+from .collector import BadBox, Findings, Image, numbers
+from .paths import PATTERN_HELP, cell_ids, compile_pattern, files_below, is_there, name_parts, read_lines, split_of
 
 LAYOUT = "images and, beside them or in folders images and labels, text files of the same names"
 NAME_FILES = ("data.yaml", "data.yml", "classes.txt", "obj.names")

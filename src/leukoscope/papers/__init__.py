@@ -7,9 +7,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from ..commands.outcome import Outcome
+from ..commands.train import OnEvent
 from ..errors import LeukoscopeError
-from ..experiments import OnEvent, Outcome
-from ..recipe import Protocol
+from ..recipes.recipe import Protocol
 from . import almotairi2020, dimuro2020, noshad2021, shalini2022
 from .request import Request
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import polars as pl
 
+from ..commands.outcome import Outcome, interval
+from ..commands.train import run_experiment
 from ..datasets import get_dataset
 from ..errors import RecipeError
-from ..experiments import Outcome, interval, run_experiment
 from ..files import write_json
 from ..manifest import read_manifest
-from ..models import build_network
-from ..recipe import Protocol, Recipe, load_recipe
-from ..report import write_study
-from ..runs import Run
-from .folders import whole_cells
-from .request import Request
+from ..networks.registry import build_network
+from ..recipes.recipe import Protocol, Recipe, load_recipe
+from ..report.study import write_study
+from ..runs.run import Run
+from .request import Request, whole_cells
 
 PUBLISHED: Mapping[str, Mapping[str, float]] = {
     "almotairi2020": {"accuracy": 0.968, "macro_sensitivity": 0.9263},

@@ -12,20 +12,20 @@ from pathlib import Path
 import polars as pl
 import torch
 
+from ..commands.outcome import Outcome
+from ..commands.train import run_experiment
 from ..datasets import get_dataset
 from ..errors import RecipeError
-from ..experiments import Outcome, run_experiment
 from ..files import write_json
 from ..manifest import read_manifest
-from ..pages import aligned, plural
-from ..recipe import Protocol, expand_variants, load_recipe, only_variants
-from ..report import write_study
-from ..runs import fresh_network
-from ..train import check_folder
-from ..train_prepare import select_cells, with_classes
+from ..recipes.recipe import Protocol, expand_variants, load_recipe, only_variants
+from ..report.study import write_study
+from ..runs.network import fresh_network
+from ..text import aligned, plural
+from ..train.prepare import select_cells, with_classes
+from ..train.train import check_folder
 from .dimuro2020_tables import PUBLISHED_CURVES, answers, table_one
-from .folders import whole_cells
-from .request import Request
+from .request import Request, whole_cells
 
 RECIPE = "dimuro2020"
 SOURCE = "Di Muro, Table 1: validation accuracy, seven of the eight classes"

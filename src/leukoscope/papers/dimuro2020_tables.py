@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import RunError
-from ..pages import plural
-from ..report_optics import Kind, kinds, pixels_seen
-from ..report_read import Results
-from ..report_study import p_of, points, points_span, read_study
-from ..stats import Comparison, Estimate, holm, repeated_difference, repeated_rate
-from ..words import join
+from ..report.optics import Kind, kinds, pixels_seen
+from ..report.study import points_span, read_study
+from ..runs.results import Results
+from ..stats.estimate import Comparison, Estimate
+from ..stats.paired import holm
+from ..stats.repeats import repeated_difference, repeated_rate
+from ..text import join, p_of, plural, points
 
 PAPER = {1: 0.9608, 2: 0.9360, 4: 0.9575, 5: 0.9418, 6: 0.9286}
 """N -> validation accuracy of Table 1: frozen optics at N = 1, learned ones at the others."""

@@ -14,20 +14,20 @@ from typing import Any
 
 import polars as pl
 
+from ..commands.evaluate import evaluate_run
+from ..commands.outcome import Outcome
+from ..commands.train import run_experiment
 from ..datasets import get_dataset
 from ..errors import DatasetError, LeakError
-from ..evaluate import evaluate
-from ..experiments import Outcome, run_experiment
-from ..experiments_evaluate import evaluate_run
+from ..evaluate.evaluate import evaluate
 from ..files import write_json
 from ..manifest import read_manifest
-from ..recipe import Protocol, load_recipe
-from ..report import write_study
-from ..runs import Run, read_fold_tables
-from ..train import check_folder
-from .folders import two_classes, whole_cells
+from ..recipes.recipe import Protocol, load_recipe
+from ..report.study import write_study
+from ..runs.run import Run, read_fold_tables
+from ..train.train import check_folder
 from .noshad2021_tables import comparison, study_tables, text_lines
-from .request import Request
+from .request import Request, two_classes, whole_cells
 
 SOURCE = "Noshad and Fallahi 2021, Tables 4 and 5"
 RECIPES = {"allidb1": "noshad2021-allidb", "cnmc": "noshad2021-cnmc"}

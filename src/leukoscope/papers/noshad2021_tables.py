@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..pages import aligned
-from ..stats import Estimate, difference
+from ..stats.estimate import Estimate
+from ..stats.rates import difference
+from ..text import aligned
 
 PUBLISHED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "noshad2021-allidb": {

@@ -16,18 +16,18 @@ from typing import Any
 import polars as pl
 import torch
 
+from ..commands.compare import compare_runs
+from ..commands.outcome import Outcome
+from ..commands.train import run_experiment
 from ..datasets import get_dataset
 from ..errors import RecipeError
-from ..experiments import Outcome, run_experiment
-from ..experiments_compare import compare_runs
 from ..manifest import read_manifest
-from ..pages import aligned
-from ..recipe import Protocol, Recipe, expand_variants, load_recipe, only_variants
-from ..runs import fresh_network
-from ..train import check_folder
-from ..train_prepare import select_cells, with_classes
-from .folders import two_classes, whole_cells
-from .request import Request
+from ..recipes.recipe import Protocol, Recipe, expand_variants, load_recipe, only_variants
+from ..runs.network import fresh_network
+from ..text import aligned
+from ..train.prepare import select_cells, with_classes
+from ..train.train import check_folder
+from .request import Request, two_classes, whole_cells
 from .shalini2022_tables import against_own, inflation_table, published_figures, table_two
 
 RECIPE = "shalini2022"

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..compare import LEVEL
-from ..pages import percent
-from ..report_study import p_of, points
-from ..stats import Estimate, difference, holm, mcnemar_p, wilson
-from ..words import join
+from ..evaluate.compare import LEVEL
+from ..stats.estimate import Estimate
+from ..stats.paired import holm, mcnemar_p
+from ..stats.rates import difference, wilson
+from ..text import join, p_of, percent, points
 
 MATRICES: Mapping[str, tuple[int, int, int, int]] = {
     "googlenet": (125, 5, 123, 7), "resnet101": (124, 6, 128, 2), "resnet152": (126, 4, 127, 3),

@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from ..stats import Estimate, no_estimate, wilson
+from ..stats.estimate import Estimate, no_estimate
+from ..stats.rates import wilson
 from .field import FoundCell
 
 RAGGED = 0.85

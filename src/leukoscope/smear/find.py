@@ -15,7 +15,8 @@ from ..errors import LeukoscopeError
 from .field import FoundCell, FoundField
 from .grid import LARGEST_TILE, Grid, Tile, grid_of, read_density, tiles
 from .measure import measure
-from .outline import Outline, outline_cells, predict_maps
+from .network import predict_maps
+from .outline import Outline, outline_cells
 from .source import FieldSource, field_source
 from .survey import Survey, survey
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from ..stain import optical_density
+from ..images.stain import optical_density
 from .network import REACH, STRIDE
 from .source import FieldSource
 

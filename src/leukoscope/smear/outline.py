@@ -9,12 +9,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Float32
 from numpy.typing import NDArray
 from scipy import ndimage
-
-from .network import STRIDE, outliner
 
 NUCLEUS, CELL, CORE = range(3)
 SMALLEST_NUCLEUS = 18.0
@@ -40,16 +37,6 @@ class Outline:
     nucleus: Float32[np.ndarray, "height width"]
     centre: tuple[float, float]
     score: float
-
-
-def predict_maps(density: Float32[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "3 height width"]:
-    """Probabilities of nucleus, cell and core of each pixel. What lies beyond the window counts as empty."""
-    height, width = density.shape[:2]
-    padded = np.pad(density, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)))
-    with torch.inference_mode():
-        batch = torch.from_numpy(padded).permute(2, 0, 1)[None]
-        maps = outliner()(batch.contiguous(memory_format=torch.channels_last)).sigmoid_()
-    return np.ascontiguousarray(maps[0, :, :height, :width].numpy())
 
 
 def outline_cells(maps: Float32[np.ndarray, "3 height width"], scale: float,

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from numpy.typing import NDArray
 
-from ..stain import optical_density
+from ..images.stain import optical_density
 
 RED_CELL = 7.5
 """um: the median diameter of a red cell in a dried smear."""

@@ -58,17 +58,17 @@ def open_field(path: Path | str, *, page: int = 0) -> ArrayField:
     there is, `images.read_image` reads whole.
     """
     path = Path(path)
-    mend = "write it as an uncompressed RGB TIFF of 8 bits, or read it whole with leukoscope.images.read_image"
+    hint = "write it as an uncompressed RGB TIFF of 8 bits, or read it whole with leukoscope.images.read_image"
     try:
         pixels = tifffile.memmap(path, page=page, mode="r")
     except FileNotFoundError as error:
         raise ImageError(path, "no such file", "mend the path") from error
     except (ValueError, OSError, IndexError, tifffile.TiffFileError) as error:
-        raise ImageError(path, f"cannot be mapped into memory ({error})", mend) from error
+        raise ImageError(path, f"cannot be mapped into memory ({error})", hint) from error
     try:
         return _checked(pixels)
     except LeukoscopeError as error:
-        raise ImageError(path, error.what, mend) from error
+        raise ImageError(path, error.what, hint) from error
 
 
 def field_source(field: np.ndarray | FieldSource) -> FieldSource:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from ..stain import optical_density, white_point
+from ..images.stain import optical_density, white_point
 from .field import FoundCell, Scale
 from .scale import FEWEST, RED_CELL, RedCells, is_chromatin, measure_red_cells
 from .source import FieldSource

@@ -29,15 +29,7 @@ from .paired import holm, mcnemar, mcnemar_p, paired_difference
 from .ranking import PseudoUnits, Ranking, rank_cells, ranking_units, weighted_areas
 from .rates import cluster_rate, design_effect, difference, exact, wilson
 from .repeats import between_kinds, repeated_difference, repeated_rate
-from .several import (
-    Ranks,
-    agreement,
-    area_difference,
-    area_influence,
-    mean_area,
-    rank_over_blocks,
-    with_trainings,
-)
+from .several import Ranks, agreement, area_difference, area_influence, mean_area, rank_over_blocks, with_trainings
 
 __all__ = [
     "DELONG",

@@ -1,0 +1,109 @@
+"""Shortcuts: can the label, or the source, be told from colours that say nothing of the cell?
+
+Nearest neighbours in colour statistics, cross-validated by unit. Knows no pixels, only their statistics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.spatial import cKDTree
+
+from ..errors import LeukoscopeError
+from ..leaks.splits import make_splits, unit_numbers
+from ..recipes.sections import Split
+from ..stats.estimate import Estimate
+from ..stats.rates import cluster_rate, wilson
+from .measure import BORDER, COLOURS
+
+MOST = 4000
+"""At most so many cells are drawn for the check."""
+FOLDS = 5
+NEIGHBOURS = 10
+"""Beside a forest of 60 trees on PBC, Chula and BCCD cells: as often right from borders, up to 6 points less from all
+colours, in a fiftieth of the time and without a further library."""
+FEATURES = {"border": BORDER, "colour": COLOURS}
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """How well `target` ("label" or "source") is told from `features` ("border": the outer frame, "colour": the whole).
+
+    accuracy: on held-out units, with its interval by unit; majority: the rate of always saying the most frequent.
+    """
+
+    target: str
+    features: str
+    accuracy: Estimate
+    majority: float
+    classes: int
+    cells: int
+
+    @property
+    def lift(self) -> float:
+        """How much of what the majority leaves open is told, at the lower end of the interval; at least 0."""
+        low = self.accuracy.low if self.accuracy.low is not None else self.majority
+        return max(0.0, (low - self.majority) / (1 - self.majority))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"target": self.target, "features": self.features, "accuracy": self.accuracy.to_dict(),
+                "majority": self.majority, "classes": self.classes, "cells": self.cells, "lift": self.lift}
+
+
+def find_shortcuts(manifest: pl.DataFrame, measures: pl.DataFrame, pairs: pl.DataFrame, target: str,
+                   seed: int) -> tuple[list[Shortcut], str]:
+    """The check for each set of features, and why it was not done ("" when it was)."""
+    cells = manifest.join(measures, on="cell_id").filter(pl.col(target).is_not_null() & (pl.col(target) != ""))
+    cells = cells.with_columns(pl.col(target).alias("label"), pl.lit(None, pl.String).alias("split")).sort("cell_id")
+    counts = cells["label"].value_counts()
+    cells = cells.filter(pl.col("label").is_in(counts.filter(pl.col("count") >= FOLDS)["label"].implode()))
+    if cells["label"].n_unique() < 2:
+        return [], f"fewer than two {target}s with {FOLDS} cells or more"
+    if cells.height > MOST:
+        cells = cells.sample(MOST, seed=seed).sort("cell_id")
+    reason = ""
+    for folds in range(FOLDS, 1, -1):
+        try:
+            splits = make_splits(cells, Split(folds=folds, validation=0), seed=seed, pairs=pairs)
+            break
+        except LeukoscopeError as error:
+            reason = error.what
+    else:
+        return [], reason
+    fold_of = splits.filter(pl.col("part") == "test").join(cells.with_row_index("row"), on="cell_id").sort(
+        "row")["fold"].to_numpy()
+    units = unit_numbers(cells, pairs=pairs)
+    labels = cells["label"].to_numpy()
+    majority = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    found = []
+    for name, columns in FEATURES.items():
+        right = _right(cells.select(columns).to_numpy(), labels, fold_of)
+        found.append(Shortcut(target, name, _rate(right, units), majority, cells["label"].n_unique(), cells.height))
+    return found, ""
+
+
+def _right(features: np.ndarray, labels: np.ndarray, fold_of: np.ndarray) -> np.ndarray:
+    """Whether each cell's label is told by its neighbours among the cells of the other folds: bool (n,)."""
+    names, codes = np.unique(labels, return_inverse=True)
+    right = np.zeros(len(labels), bool)
+    for fold in np.unique(fold_of):
+        test = fold_of == fold
+        mean, spread = features[~test].mean(0), features[~test].std(0)
+        scaled = (features - mean) / np.where(spread > 0, spread, 1)
+        count = min(NEIGHBOURS, int((~test).sum()))
+        distances, nearest = cKDTree(scaled[~test]).query(scaled[test], k=np.arange(1, count + 1))
+        votes = np.zeros((int(test.sum()), len(names)))
+        np.add.at(votes, (np.arange(len(votes))[:, None], codes[~test][nearest]), 1 / (distances + 1e-6))
+        right[test] = votes.argmax(1) == codes[test]
+    return right
+
+
+def _rate(right: np.ndarray, units: np.ndarray) -> Estimate:
+    _, number = np.unique(units, return_inverse=True)
+    totals = np.bincount(number)
+    if (totals == 1).all():
+        return wilson(int(right.sum()), len(right))
+    return cluster_rate(np.bincount(number, right).astype(np.int64), totals, unit="subject or group")

@@ -1,0 +1,135 @@
+"""Changed copies of cells, made once and for all: which there are, where they stand in the folds, their pixels.
+
+A copy is a row of its own, `original` names its cell. Under `split.copies = "after"` it is never tested, and never
+stands in a fold that tests its original. Under `split.by = "group"` copies then serve training alone; under "image", as
+papers do, they also fall into the validation part, whatever their original does: the leak guard names that. Under
+"before" they are parted, and tested, as cells of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from ..errors import ManifestError, RecipeError
+from ..manifest import MARK
+from ..recipes.sections import Augment, Split
+from .augment import changed_pixels, draw_changes, sample_changes
+from .cache import PackedCells, derived_cells
+
+BLOCK = 256
+
+
+def plan_copies(cells: pl.DataFrame, splits: pl.DataFrame | None, copies: dict[str, int], *,
+                seed: int) -> pl.DataFrame:
+    """The rows of the copies that bring each class to its number of cells, in a fixed order; none for a class that has
+    enough. Column `copy` is the number among the copies of one cell, from 1.
+
+    cells, splits: the originals and their parts. Copies go round the cells of the class that are trained on in some
+    fold (without splits: round all), in an order drawn by the seed. Raises RecipeError for a label that no cell has.
+    """
+    for label in copies:
+        if not (cells["label"] == label).any():
+            known = ", ".join(cells["label"].unique().sort().to_list())
+            raise RecipeError(f"augment.copies: no cell has the label '{label}' (labels there: {known})",
+                              "name labels of the experiment, after data.merge")
+    learned = cells["cell_id"] if splits is None else splits.filter(pl.col("part") == "train")["cell_id"].unique()
+    planned: list[tuple[str, int]] = []
+    for number, (label, wanted) in enumerate(sorted(copies.items())):
+        own = cells.filter(pl.col("label") == label)["cell_id"]
+        givers = own.filter(own.is_in(learned.implode())).sort()
+        order = np.random.default_rng([seed, number, 0xC0B1]).permutation(len(givers))
+        planned += [(givers[int(order[i % len(order)])], i // len(order) + 1) for i in range(wanted - len(own))]
+    plan = pl.DataFrame(planned, schema={"original": pl.String, "copy": pl.Int32}, orient="row")
+    rows = plan.join(cells.drop("original", "copy", strict=False), left_on="original", right_on="cell_id", how="left",
+                     maintain_order="left", coalesce=True)
+    named = rows.with_columns((pl.col("original") + MARK + pl.col("copy").cast(pl.String)).alias("cell_id"))
+    taken = named.join(cells.select("cell_id"), on="cell_id", how="semi")
+    if taken.height:
+        raise ManifestError(f"cell '{taken['cell_id'][0]}' has the name of a copy of '{taken['original'][0]}'",
+                            f"rename it: ids that end in {MARK} and a number are those of copies")
+    return named
+
+
+def with_copies(cells: pl.DataFrame, copies: pl.DataFrame) -> pl.DataFrame:
+    """The manifest of the originals, then the copies. Where nothing groups a cell, its copies get its id as group."""
+    copied = pl.col("cell_id").is_in(copies["original"].implode())
+    alone = pl.col("subject").is_null() & pl.col("group").is_null() & copied
+    grouped = cells.with_columns(pl.when(alone).then("cell_id").otherwise("group").alias("group"))
+    groups = grouped.select("cell_id", "group")
+    own = copies.drop("group").join(groups, left_on="original", right_on="cell_id", how="left", maintain_order="left")
+    return pl.concat([grouped.with_columns(pl.lit(0, pl.Int32).alias("copy")),
+                      own.select(*grouped.columns, "copy")])
+
+
+def split_copies(splits: pl.DataFrame, copies: pl.DataFrame, split: Split, *, seed: int) -> pl.DataFrame:
+    """The splits of originals and copies. A copy has no row in a fold in which it is not used."""
+    if copies.is_empty():
+        return splits
+    parts = copies.select("cell_id", "original").join(
+        splits.rename({"cell_id": "original"}), on="original", maintain_order="left")
+    if split.by == "group":
+        own = parts.filter(pl.col("part") == "train")
+    else:
+        own = _part_by_image(parts.filter(pl.col("part") != "test"), splits, copies["cell_id"], split, seed)
+    return pl.concat([splits, own.select(splits.columns).sort("fold", maintain_order=True)])
+
+
+def _part_by_image(parts: pl.DataFrame, splits: pl.DataFrame, ids: pl.Series, split: Split,
+                   seed: int) -> pl.DataFrame:
+    """Copies parted without a look at their originals: as many are validated, of each fold, as of the originals."""
+    order = np.random.default_rng([seed, 0xC0B2]).permutation(len(ids))
+    rank = pl.DataFrame({"cell_id": ids, "rank": order})
+    if split.kind == "holdout-kfold":
+        validated = pl.col("rank") % split.folds == pl.col("fold")
+    else:
+        shares = splits.filter(pl.col("part") != "test").group_by("fold").agg(
+            share=(pl.col("part") == "validation").mean())
+        parts = parts.join(shares, on="fold", maintain_order="left")
+        # Another stretch of the order in each fold, so that not the same copies are validated in all.
+        turned = (pl.col("rank") + pl.col("fold") * len(ids) // (splits["fold"].n_unique())) % len(ids)
+        validated = turned < pl.col("share") * len(ids)
+    return parts.join(rank, on="cell_id", maintain_order="left").with_columns(
+        part=pl.when(validated).then(pl.lit("validation")).otherwise(pl.lit("train")))
+
+
+def copy_numbers(cell_ids: Sequence[str], copies: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """((n,) row of each copy's original among `cell_ids`, (n,) the number that names its draw to the augmentation)."""
+    numbers = dict(zip(cell_ids, range(len(cell_ids)), strict=True))
+    rows = np.array([numbers[original] for original in copies["original"]], np.int64)
+    return rows, rows + (copies["copy"].to_numpy().astype(np.int64) << 40)
+
+
+def copies_table(cells: pl.DataFrame, augment: Augment, *, seed: int) -> pl.DataFrame:
+    """What was done to each copy: `cell_id, original, copy, label`, then each draw by name (see `draw_changes`).
+
+    cells: the manifest of originals and copies, as `with_copies` gives it.
+    """
+    copies = cells.filter(pl.col("copy") > 0)
+    _, numbers = copy_numbers(cells.filter(pl.col("copy") == 0)["cell_id"].to_list(), copies)
+    drawn = draw_changes(augment, seed=seed, epoch=0, cells=numbers)
+    return copies.select("cell_id", "original", "copy", "label").with_columns(
+        **{name: pl.Series(values) for name, values in drawn.items()})
+
+
+def pack_copies(packed: PackedCells, copies: pl.DataFrame, augment: Augment, *, seed: int) -> PackedCells:
+    """The packed originals, then the pixels of the copies: each the original, changed by a draw that depends on the
+    seed, the original's place and the copy's number."""
+    if copies.is_empty():
+        return packed
+    rows, numbers = copy_numbers(packed.cell_ids, copies)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(packed.pixels), BLOCK):
+            yield packed.pixels[start:start + BLOCK]
+        for start in range(0, len(rows), BLOCK):
+            part = slice(start, start + BLOCK)
+            pixels = np.ascontiguousarray(packed.pixels[rows[part]])
+            changes = sample_changes(augment, seed=seed, epoch=0, cells=numbers[part], size=pixels.shape[1])
+            yield changed_pixels(pixels, changes)
+
+    what = f"copies 1 {seed} {json.dumps(augment.model_dump(exclude={'copies'}), sort_keys=True)}"
+    return derived_cells(packed, what, (*packed.cell_ids, *copies["cell_id"]), packed.pixels.shape[3], blocks)

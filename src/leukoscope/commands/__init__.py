@@ -1,0 +1,1 @@
+"""What each command does, from checked arguments to a folder with a page. Parses nothing and prints nothing."""

@@ -1,0 +1,73 @@
+"""The built-in demonstration: a phantom smear to a count and its page, and, where asked for, a whole training.
+
+Needs no download; shows on cells whose truth is known what a user does with cells of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from ..errors import RunError
+from ..manifest import write_manifest
+from ..phantom.files import write_cells, write_smears
+from ..text import plural
+from .smear import smear_fields
+
+if TYPE_CHECKING:
+    from ..train.epochs import Event
+
+FIELDS = 4
+FIELD = (1600, 1200)
+"""Width and height of a field, px: 160 x 120 um."""
+IN_FIELD = {"neutrophil": 12, "lymphocyte": 6, "monocyte": 2, "eosinophil": 1, "ig": 1, "erythroblast": 1}
+CELLS_PER_CLASS = 120
+SUBJECTS = 15
+
+OnProgress = Callable[[int, int], None]
+
+
+def run_demo(out: Path, *, seed: int = 0, on_progress: OnProgress | None = None) -> tuple[str, ...]:
+    """Render fields of a smear below `out`; find, type and count their cells with the built-in model.
+
+    Returns the lines that tell what came out. Raises RunError where `out` holds something already, since a
+    demonstration must not overwrite work.
+    """
+    _check_empty(out)
+    truth = write_smears(out / "fields", subjects=1, fields_per_subject=FIELDS, seed=seed, types=IN_FIELD, size=FIELD)
+    images = truth["image"].unique(maintain_order=True).to_list()
+    lines, _ = smear_fields(images, out / "count", subject=truth["subject"][0], on_progress=on_progress)
+    true = truth.filter(pl.col("label") != "erythroblast").height
+    return (f"{plural(len(images), 'phantom field')} with {true} leukocytes in truth: {out / 'fields'}", *lines)
+
+
+def run_training_demo(out: Path, *, seed: int = 0, on_event: Callable[[Event], None] | None = None) -> tuple[str, ...]:
+    """Render cells of several subjects below `out`, audit them, train, evaluate and report; then `run_demo`.
+
+    Raises RunError as `run_demo` does.
+    """
+    from ..audit.audit import audit
+    from ..recipes.recipe import load_recipe
+    from ..report.audit import write_audit
+    from .train import run_experiment
+
+    _check_empty(out)
+    recipe = load_recipe("demo", settings=[f"seed={seed}"])
+    cells = write_cells(out / "smears", CELLS_PER_CLASS, labels=recipe.data.classes, subjects=SUBJECTS, seed=seed)
+    write_manifest(cells, out / "cells.parquet")
+    audit_page = write_audit(audit(cells, seed=seed), out / "audit")
+    outcome = run_experiment(recipe, cells, out / "run", on_event=on_event)
+    return (
+        f"{cells.height:,} phantom cells of {SUBJECTS} subjects: {out / 'cells.parquet'}",
+        f"audit before training: {audit_page}",
+        *outcome.lines,
+        *run_demo(out / "smear", seed=seed),
+    )
+
+
+def _check_empty(out: Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise RunError(f"{out}: not empty", "choose another folder with -o, or remove it")

@@ -1,0 +1,65 @@
+"""`leukoscope features`: what becomes of one cell on its way through a run's network, as pictures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..cells.stages import Stages
+from ..figures.common import save_png
+from ..figures.pca import components_sheet, reconstruction_sheet, variance_curve
+from ..figures.pipeline import pipeline_strip
+from ..figures.training import feature_map_sheet
+from ..images.frame import shaped
+from ..predict.inside import feature_maps, input_steps
+from ..runs.network import load_network
+from ..runs.run import Run
+from .example_cells import cell_pixels, first_of_each_class
+
+REBUILT_FROM = (10, 50, 200)
+"""Numbers of components from which a few cells are shown, beside the number that is kept."""
+
+
+def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0) -> Path:
+    """Draw what each unit of a run's network makes of a cell, as one PNG in `out`. `cell` is a cell_id or a file."""
+    run = Run(folder)
+    pixels = cell_pixels(run, cell)
+    path = out / f"{_file_name(cell)}.png"
+    preprocess = run.recipe.preprocess
+    shown = shaped(pixels, preprocess)
+    save_png(feature_map_sheet(feature_maps(run, fold, pixels), shown), path)
+    return path
+
+
+def draw_input(run: Run, cell: str, out: Path, *, fold: int = 0) -> None:
+    """Draw, as PNG files in `out`, what becomes of a cell before the network sees it, and the fold's components."""
+    pixels = cell_pixels(run, cell)
+    if run.recipe.preprocess.input == "edges":
+        steps = input_steps(run, fold, pixels)
+        save_png(pipeline_strip(steps.cell, steps.grey, steps.responses, steps.latency, steps.steps, steps.stages),
+                 out / f"1_from_cell_to_input_{_file_name(cell)}.png")
+    _, stages = load_network(run, fold)
+    if stages.pca is not None:
+        size, channels = run.recipe.preprocess.size, len(stages.pca.mean) // run.recipe.preprocess.size**2
+        save_png(components_sheet(stages.pca, size, channels), out / "2_mean_and_first_components.png")
+        save_png(variance_curve(stages.pca), out / "3_variance_kept.png")
+        if channels == 1:
+            some = list(first_of_each_class(run).values())[:3]
+            samples = np.stack([_input_before_components(run, stages, one) for one in some])
+            counts = [k for k in REBUILT_FROM if k < len(stages.pca.components)]
+            save_png(reconstruction_sheet(stages.pca, samples, (*counts, len(stages.pca.components))),
+                     out / "4_rebuilt_from_components.png")
+
+
+def _input_before_components(run: Run, stages: Stages, cell: str) -> np.ndarray:
+    """(size, size) input of one cell before it is projected."""
+    preprocess = run.recipe.preprocess
+    pixels = shaped(cell_pixels(run, cell), preprocess)
+    return stages.flat(torch.from_numpy(stages.levels(pixels[None]))).view(preprocess.size, preprocess.size).numpy()
+
+
+def _file_name(cell: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", Path(cell).stem)

@@ -1,0 +1,1 @@
+"""Predictions to metrics, comparisons and robustness, every figure with its interval."""

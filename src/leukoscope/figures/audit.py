@@ -1,0 +1,116 @@
+"""Figures of an audit: classes, subjects, sharpness and stain, shortcuts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..audit.shortcut import Shortcut
+from ..text import count, percent, plain, short_names
+from .common import BLUE, NAME_LIMIT, PALETTE, VERMILLION, axes_at, styled, text_width
+from .svg import SOFT
+
+MOST_BARS, MOST_POINTS, MOST_COLOURS = 40, 6000, 14
+MARKERS = "os^Dv<>P"
+
+
+@styled
+def balance_figure(balance: pl.DataFrame) -> Figure:
+    """Cells a class, most frequent first."""
+    shown = balance.head(MOST_BARS)
+    names = short_names([name or "(no label)" for name in shown["label"]], NAME_LIMIT)
+    cells = shown["cells"].to_list()
+    left, rows = 0.25 + text_width(names, 8.5), 0.3
+    height = 0.55 + rows * len(names) + 0.45
+    figure = Figure(figsize=(6.2, height))
+    axes = axes_at(figure, left, 0.45, 6.2 - left - 0.85, rows * len(names))
+    place = np.arange(len(names))
+    axes.barh(place, cells, height=0.62, color=BLUE)
+    axes.set(yticks=place, yticklabels=names, ylim=(len(names) - 0.5, -0.5), xlabel="cells")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.tick_params(axis="y", length=0)
+    total = int(balance["cells"].sum())
+    for at, value in zip(place, cells, strict=True):
+        axes.annotate(f"{count(value)}  ({percent(value / total)})", (value, at), (4, 0), textcoords="offset points",
+                      va="center", fontsize=8, color=SOFT)
+    axes.set_title(_head("Cells a class", len(names), balance.height))
+    return figure
+
+
+@styled
+def subjects_figure(subjects: pl.DataFrame) -> Figure:
+    """Cells a subject, coloured by class; the largest subjects where there are many."""
+    labelled = subjects.with_columns(pl.col("label").fill_null("(no label)"))
+    labels = labelled.group_by("label").agg(pl.col("len").sum()).sort("len", "label", descending=[True, False])
+    shown = labels["label"].head(MOST_COLOURS).to_list()
+    order = labelled.group_by("subject").agg(pl.col("len").sum()).sort("len", "subject", descending=[True, False])
+    names = order["subject"].head(MOST_BARS).to_list()
+    figure = Figure(figsize=(max(3.6, 1.4 + 0.2 * len(names)), 3.3), layout="constrained")
+    axes = figure.add_subplot()
+    bottom = np.zeros(len(names))
+    for index, label in enumerate(shown):
+        counts = dict(labelled.filter(pl.col("label") == label).select("subject", "len").iter_rows())
+        heights = np.array([counts.get(name, 0) for name in names], float)
+        axes.bar(np.arange(len(names)), heights, 0.7, bottom, color=PALETTE[index % len(PALETTE)],
+                 alpha=1 if index < len(PALETTE) else 0.55, label=plain(label, NAME_LIMIT))
+        bottom += heights
+    axes.set_xticks(np.arange(len(names)), short_names(names, 14), rotation=90)
+    axes.set(ylabel="cells", xlim=(-0.7, len(names) - 0.3))
+    axes.set_title(_head("Cells a subject", len(names), order.height))
+    if len(shown) > 1:
+        figure.legend(loc="outside lower left", ncols=3)
+    return figure
+
+
+@styled
+def scatter_figure(table: pl.DataFrame, x: str, y: str, by: str, title: str, words: tuple[str, str]) -> Figure:
+    """A point a cell (at most 6,000, evenly chosen), coloured and shaped by class or source."""
+    known = table.with_columns(pl.col(by).fill_null("(unknown)")).filter(
+        pl.col(x).is_finite() & pl.col(y).is_finite())
+    names = known.group_by(by).len().sort("len", by, descending=[True, False])[by].head(MOST_COLOURS).to_list()
+    step = max(1, -(-known.height // MOST_POINTS))
+    figure = Figure(figsize=(5.4, 4.5 + 0.16 * (len(names) // 3)), layout="constrained")
+    axes = figure.add_subplot()
+    size = float(np.clip(9000 / max(known.height, 1), 5, 22))
+    for index, name in enumerate(names):
+        points = known.filter(pl.col(by) == name).gather_every(step)
+        # Thousands of circles would weigh megabytes as vectors.
+        axes.scatter(points[x], points[y], size, color=PALETTE[index % len(PALETTE)], linewidths=0, alpha=0.6,
+                     marker=MARKERS[index % len(MARKERS)], label=plain(name, NAME_LIMIT), rasterized=known.height > 400)
+    axes.set(xlabel=words[0], ylabel=words[1])
+    axes.set_title(title)
+    if names:
+        figure.legend(loc="outside lower left", ncols=3, markerscale=float(np.sqrt(22 / size)), handletextpad=0.3)
+    return figure
+
+
+@styled
+def shortcut_figure(shortcuts: Sequence[Shortcut]) -> Figure:
+    """Accuracy from colour statistics with its interval, against the rate of the most frequent class."""
+    names = [f"{s.target} from the {'border' if s.features == 'border' else 'whole image'}" for s in shortcuts]
+    left, rows = 0.25 + text_width(names, 8.5), 0.4
+    figure = Figure(figsize=(6.2, 1.25 + rows * len(names)))
+    axes = axes_at(figure, left, 0.45, 6.2 - left - 0.3, rows * len(names))
+    for at, shortcut in enumerate(shortcuts):
+        estimate = shortcut.accuracy
+        value = estimate.value or 0.0
+        axes.plot([shortcut.majority * 100] * 2, [at - 0.3, at + 0.3], color=SOFT, linewidth=2,
+                  label="most frequent class" if at == 0 else None)
+        axes.plot(value * 100, at, "o", color=VERMILLION, label="told, with 95 % interval" if at == 0 else None)
+        if estimate.low is not None and estimate.high is not None:
+            axes.plot([estimate.low * 100, estimate.high * 100], [at, at], color=VERMILLION)
+    axes.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), xlim=(0, 100),
+             xlabel="cells told right from colour statistics alone, %")
+    axes.tick_params(axis="y", length=0)
+    figure.text(0.02, 1 - 0.22 / figure.get_figheight(), "What colours alone give away", weight="bold", fontsize=10,
+                va="center")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    return figure
+
+
+def _head(title: str, shown: int, total: int) -> str:
+    return title if shown == total else f"{title} (the {shown} largest of {count(total)})"

@@ -1,0 +1,281 @@
+"""Splits: which cell is trained on, validated on and tested on, in each fold.
+
+k-fold, hold-out, both, or official; stratified by label; by unit (subject, group, duplicates) or by image. The same
+seed gives the same splits whatever the order of the rows. Knows nothing of pixels; the guard is in guard.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from ..errors import ManifestError, RecipeError
+from ..recipes.sections import Split
+from .guard import PARTS, Leak, Verdict, check_leaks
+
+__all__ = ["PARTS", "Leak", "Verdict", "check_leaks", "make_splits", "unit_numbers"]
+
+RESTARTS = 8
+"""Orders tried where units hold several cells, fewer where these are thousands; the most even of them is kept."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Cells to part: label (n,) as an index into `names`, unit (n,)."""
+
+    labels: np.ndarray
+    units: np.ndarray
+    names: list[str]
+
+
+def make_splits(manifest: pl.DataFrame, split: Split, *, seed: int, pairs: pl.DataFrame | None = None) -> pl.DataFrame:
+    """`[cell_id, fold, part]`, one row for each fold and cell, folds from 0, cells in the order of the manifest.
+
+    Under `by = "group"` the units are the connected components of subject, group, `original` and `pairs`
+    (`duplicates.duplicate_pairs`). Every class stands in every part of every fold, else an error says why it cannot:
+    ManifestError for cells without a label, a single class or official parts that are wrong; RecipeError for more
+    folds or parts than a class has units.
+    """
+    if manifest.is_empty():
+        raise ManifestError("the manifest has no cells to split", "index a data set with: leukoscope data index")
+    cells = manifest.with_row_index("row").sort("cell_id")
+    names, labels = _labels(cells)
+    table = _Table(labels, unit_numbers(cells, by=split.by, pairs=pairs), names)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5B117]))
+    if split.kind == "official":
+        parts = [_official(cells, split, table, rng)]
+    elif split.kind == "holdout":
+        parts = [_carve_validation(_holdout(split, table, rng), split, table, "hold-out", rng)]
+    elif split.kind == "holdout-kfold":
+        parts = _holdout_kfold(split, table, rng)
+    else:
+        parts = _kfold(split, table, rng)
+    back = np.argsort(cells["row"].to_numpy())
+    return pl.concat([
+        pl.DataFrame({"cell_id": manifest["cell_id"], "part": np.array(PARTS)[part[back]]}).select(
+            "cell_id", pl.lit(fold, dtype=pl.Int32).alias("fold"), "part")
+        for fold, part in enumerate(parts)])
+
+
+def unit_numbers(manifest: pl.DataFrame, *, by: str = "group", pairs: pl.DataFrame | None = None) -> np.ndarray:
+    """(n,) int64: equal numbers for cells that must stay together; numbered in the order of the first `cell_id`.
+
+    by: "group" joins cells of one subject, of one group, a materialised copy with its original, and the two of each
+        pair (`first`, `second`; pairs with a cell that the manifest lacks are passed over); "image" joins none.
+    """
+    ids = manifest["cell_id"]
+    rank = np.empty(len(ids), np.int64)
+    rank[ids.arg_sort().to_numpy()] = np.arange(len(ids))
+    if by == "image":
+        return rank
+    links = [_same_value(manifest[name], name) for name in ("subject", "group", "original") if name in manifest.columns]
+    if pairs is not None and pairs.height:
+        links.append(_rows_of(manifest, pairs))
+    if "original" in manifest.columns:
+        links.append(_rows_of(manifest, manifest.select(first="cell_id", second="original").drop_nulls()))
+    ends = np.concatenate([np.empty((0, 2), np.int64), *links])
+    graph = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(len(ids), len(ids)))
+    count, component = connected_components(graph, directed=False)
+    first = np.full(count, len(ids))
+    np.minimum.at(first, component, rank)
+    order = np.empty(count, np.int64)
+    order[np.argsort(first)] = np.arange(count)
+    return order[component]
+
+
+def _same_value(values: pl.Series, name: str) -> np.ndarray:
+    """Links along each chain of rows with the same value; nulls link nothing."""
+    rows = pl.DataFrame({name: values}).with_row_index("row").drop_nulls().group_by(name).agg("row")["row"].to_list()
+    return np.array([link for chain in rows for link in pairwise(chain)], np.int64).reshape(-1, 2)
+
+
+def _rows_of(manifest: pl.DataFrame, pairs: pl.DataFrame) -> np.ndarray:
+    rows = manifest.select("cell_id").with_row_index("row")
+    joined = pairs.select("first", "second").join(rows, left_on="first", right_on="cell_id").join(
+        rows, left_on="second", right_on="cell_id", suffix="_second")
+    return joined.select("row", "row_second").to_numpy().astype(np.int64)
+
+
+def _labels(cells: pl.DataFrame) -> tuple[list[str], np.ndarray]:
+    missing = cells.filter(pl.col("label").is_null() | (pl.col("label") == ""))
+    if missing.height:
+        raise ManifestError(f"{missing.height} of {cells.height} cells have no label (the first is "
+                            f"'{missing['cell_id'][0]}')", "label them, or leave them out of the manifest")
+    names = cells["label"].unique().sort().to_list()
+    if len(names) < 2:
+        raise ManifestError(f"all {cells.height} cells have the label '{names[0]}'",
+                            "give cells of two classes or more")
+    return names, np.searchsorted(np.array(names), cells["label"].to_numpy())
+
+
+def _kfold(split: Split, table: _Table, rng: np.random.Generator) -> list[np.ndarray]:
+    key = f"split.folds = {split.folds}"
+    if split.folds > len(table.labels):
+        raise RecipeError(f"{key}: there are {len(table.labels)} cells", f"take at most {len(table.labels)} folds")
+    fold_of = _assign(table, [1 / split.folds] * split.folds, key, rng)
+    result = []
+    for fold, own in enumerate(rng.spawn(split.folds)):
+        part = np.where(fold_of == fold, 2, 0)
+        result.append(_carve_validation(part, split, table, f"fold {fold} of {split.folds}", own))
+    return result
+
+
+def _holdout(split: Split, table: _Table, rng: np.random.Generator) -> np.ndarray:
+    if split.test == 0:
+        raise RecipeError("split.test = 0: a hold-out needs a test part", "set a share such as split.test = 0.2")
+    key = f"split.test = {split.test:g}"
+    return np.where(_assign(table, [1 - split.test, split.test], key, rng) == 1, 2, 0)
+
+
+def _holdout_kfold(split: Split, table: _Table, rng: np.random.Generator) -> list[np.ndarray]:
+    """One test part; each fold of the rest is the validation part once."""
+    part = _holdout(split, table, rng)
+    rest = np.flatnonzero(part == 0)
+    left = _Table(table.labels[rest], table.units[rest], table.names)
+    fold_of = _assign(left, [1 / split.folds] * split.folds, f"split.folds = {split.folds} (outside the test part)",
+                      rng)
+    result = []
+    for fold in range(split.folds):
+        own = part.copy()
+        own[rest[fold_of == fold]] = 1
+        result.append(own)
+    return result
+
+
+def _official(cells: pl.DataFrame, split: Split, table: _Table, rng: np.random.Generator) -> np.ndarray:
+    given = cells["split"] if "split" in cells.columns else pl.Series("split", [None] * cells.height, dtype=pl.String)
+    wrong = (~given.is_in(PARTS).fill_null(False)).arg_true()
+    if len(wrong):
+        raise ManifestError(f"split.kind = 'official', but {len(wrong)} of {cells.height} cells have no official part "
+                            f"('{cells['cell_id'][wrong[0]]}' has {given[wrong[0]]!r})",
+                            f"write {', '.join(PARTS)} into the column 'split', or take split.kind = 'kfold'")
+    part = given.replace_strict(PARTS, range(3), return_dtype=pl.Int64).to_numpy()
+    if not (part == 1).any():
+        part = _carve_validation(part, split, table, "the official split", rng)
+    for number in sorted({0, 2} | set(part.tolist())):
+        for name in sorted(set(range(len(table.names))) - set(table.labels[part == number].tolist())):
+            raise ManifestError(f"the official {PARTS[number]} part has no cell of class '{table.names[name]}'",
+                                "leave the class out (data.classes), or take split.kind = 'kfold'")
+    return part
+
+
+def _carve_validation(part: np.ndarray, split: Split, table: _Table, where: str,
+                      rng: np.random.Generator) -> np.ndarray:
+    """Move the share `split.validation` of the training cells, by units, to the validation part."""
+    if split.validation == 0:
+        return part
+    rest = np.flatnonzero(part == 0)
+    key = f"split.validation = {split.validation:g} ({where})"
+    training = _Table(table.labels[rest], table.units[rest], table.names)
+    chosen = _assign(training, [1 - split.validation, split.validation], key, rng)
+    part = part.copy()
+    part[rest[chosen == 1]] = 1
+    return part
+
+
+def _assign(table: _Table, shares: Sequence[float], key: str, rng: np.random.Generator) -> np.ndarray:
+    """(n,) int: the part of each cell, parts of about the given shares in every class, units kept whole."""
+    names = table.names
+    _, units = np.unique(table.units, return_inverse=True)
+    counts = np.zeros((units.max(initial=-1) + 1, len(names)))
+    np.add.at(counts, (units, table.labels), 1)
+    _check_enough(counts, len(shares), names, key)
+    targets = np.outer(shares, counts.sum(0))
+    several = int((counts.sum(1) > 1).sum())
+    tries = min(RESTARTS, max(1, 4000 // several)) if several else 1
+    best: tuple[tuple[int, float], np.ndarray, np.ndarray] | None = None
+    for _ in range(tries):
+        chosen, loads = _one_order(counts, targets, rng)
+        score = (int((loads == 0).sum()), float((((loads - targets) ** 2) / targets.sum(0)).sum()))
+        if best is None or score < best[0]:
+            best = score, chosen, loads
+    assert best is not None
+    if best[0][0]:
+        part, name = np.argwhere(best[2] == 0)[0]
+        held = int((counts[:, name] > 0).sum())
+        raise RecipeError(
+            f"{key}: no way was found to give each of {len(shares)} parts cells of class '{names[name]}' "
+            f"({int(counts[:, name].sum())} cells in {held} units, part {part + 1} stays without)",
+            "take fewer folds, another seed, or leave the class out (data.classes)")
+    return best[1][units]
+
+
+def _check_enough(counts: np.ndarray, parts: int, names: list[str], key: str) -> None:
+    held = (counts > 0).sum(0)
+    short = int(np.argmin(held))
+    if held[short] < parts:
+        raise RecipeError(
+            f"{key}: class '{names[short]}' has {int(counts[:, short].sum())} cells in {held[short]} units "
+            f"(subjects, groups or duplicates that stay together), {parts} parts need at least {parts} units",
+            f"take fewer folds, merge '{names[short]}' with another class (data.merge) or leave it out (data.classes)")
+
+
+def _one_order(counts: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Large units first, each to where it is missed most; then moves that make it more even; then the single cells."""
+    sizes = counts.sum(1)
+    chosen = np.full(len(counts), -1)
+    loads = np.zeros_like(targets)
+    several = np.flatnonzero(sizes > 1)
+    several = several[np.lexsort((rng.random(len(several)), -sizes[several] * rng.uniform(0.8, 1, len(several))))]
+    waiting = (counts > 0).sum(0)
+    for sweep in range(3):
+        moved = 0
+        for unit in several:
+            held = counts[unit] > 0
+            if sweep:
+                loads[chosen[unit]] -= counts[unit]
+                waiting += held
+            part = _most_missed(counts[unit], loads, targets, waiting)
+            waiting -= held
+            moved += part != chosen[unit]
+            chosen[unit] = part
+            loads[part] += counts[unit]
+        if not moved:
+            break
+    for name in range(targets.shape[1]):
+        single = rng.permutation(np.flatnonzero((sizes == 1) & (counts[:, name] > 0)))
+        quota = _quota(targets[:, name], loads[:, name], len(single), rng)
+        chosen[single] = np.repeat(np.arange(len(targets)), quota)
+        loads[:, name] += quota
+    return chosen, loads
+
+
+def _most_missed(unit: np.ndarray, loads: np.ndarray, targets: np.ndarray, waiting: np.ndarray) -> int:
+    """The part whose squared distance from its targets, relative to them, falls most (or grows least).
+
+    Where a class has no more units `waiting` (this one counted) than parts without it, those parts come first.
+    """
+    held = unit > 0
+    empty = loads[:, held] == 0
+    missing = targets[:, held] - loads[:, held]
+    growth = (unit[held] * (unit[held] - 2 * missing) / targets[:, held]).sum(1)
+    scarce = waiting[held] <= empty.sum(0)
+    return int(np.lexsort((growth, -(empty & scarce).sum(1)))[0])
+
+
+def _quota(targets: np.ndarray, loads: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(parts,) int, summing to `count`: how many single cells each part gets so that loads near the targets.
+
+    Where a part has none yet it gets one first; then the level is raised where most is missing, in shares of the
+    target, which is largest-remainder rounding when all loads are zero.
+    """
+    quota = np.zeros(len(targets), np.int64)
+    empty = np.flatnonzero(loads == 0)
+    for part in empty[np.argsort(targets[empty], kind="stable")][:count]:
+        quota[part] = 1
+    left = count - int(quota.sum())
+    missing = np.maximum(targets - loads - quota, 0)
+    if left and missing.sum() > 0:
+        share = missing * min(1.0, left / missing.sum())
+        quota += np.floor(share).astype(np.int64)
+    left = count - int(quota.sum())
+    order = np.lexsort((rng.random(len(targets)), loads + quota - targets))
+    quota[order] += left // len(order)
+    quota[order[: left % len(order)]] += 1
+    return quota

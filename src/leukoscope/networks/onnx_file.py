@@ -1,0 +1,45 @@
+"""Any network as an ONNX file, without traces of the machine that wrote it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from ..errors import BundleError
+
+
+def write_onnx(module: nn.Module, example: Tensor, path: Path, *, inputs: list[str], outputs: list[str],
+               axes: dict[int, Any], fold: bool = True) -> None:
+    """Write a module of one input as ONNX, without traces of the source. axes: the input's sides that may differ, as
+    torch.export dimensions. fold: as for `export_graph`. BundleError where ONNX has no such operations."""
+    quiet: Any = logging.getLogger("torch.onnx")
+    level = quiet.level
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the exporter's own remarks on torch and on itself
+        quiet.setLevel(logging.ERROR)
+        try:
+            torch.onnx.export(module, (example,), str(path), input_names=inputs, output_names=outputs, dynamo=True,
+                              dynamic_shapes=(axes,), external_data=False, verbose=False, optimize=fold)
+        except Exception as error:  # the exporter's, of many classes
+            raise BundleError(f"this network cannot be written as ONNX ({str(error).strip().splitlines()[0][:160]})",
+                              "predict with the run itself, or take another network") from error
+        finally:
+            quiet.setLevel(level)
+    _without_traces(path)
+
+
+def _without_traces(path: Path) -> None:
+    """Take out what the exporter notes of the source: lines of code, and paths of this machine."""
+    model = onnx.load(path)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input,
+                 *model.graph.output, *model.graph.initializer, *model.functions,
+                 *(node for function in model.functions for node in function.node)):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)

@@ -1,0 +1,105 @@
+"""Names and numbers in a sentence: how a count, a share, an interval or a duration is printed, everywhere.
+
+Knows nothing of pages or terminals: text only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+NO_ESTIMATE = "—"
+
+
+def plain(name: object, limit: int = 0, *, head: float = 0.7) -> str:
+    """A name as one line of printable text; cut in its middle when longer than `limit` characters (0: never).
+
+    head: the share of the characters that are kept from its beginning.
+    """
+    text = "".join(c if c.isprintable() else " " for c in str(name))
+    text = " ".join(text.split()) or NO_ESTIMATE
+    if limit and len(text) > limit:
+        first = int((limit - 1) * head)
+        text = f"{text[:first].rstrip()}…{text[len(text) - (limit - 1 - first):].lstrip()}"
+    return text
+
+
+def short_names(names: list[str] | tuple[str, ...], limit: int) -> list[str]:
+    """`plain` for each, and still different from each other: by more of their ends, else by a number."""
+    for head in (0.7, 0.4):
+        cut = [plain(name, limit, head=head) for name in names]
+        if len(set(cut)) == len(cut):
+            return cut
+    return [text if cut.count(text) == 1 else f"{plain(text, max(limit - 3, 4))} {cut[:i + 1].count(text)}"
+            for i, text in enumerate(cut)]
+
+
+def count(value: float | None) -> str:
+    """1234567 -> "1,234,567"; None -> a dash."""
+    return NO_ESTIMATE if value is None else f"{value:,.0f}"
+
+
+def percent(value: float | None, digits: int = 1, unit: bool = True) -> str:
+    """0.97142 -> "97.1 %"; None -> a dash.
+
+    100 is said of nothing less (0.9997 -> "99.97", 0.999996 -> "99.99") and 0 of nothing more (0.00001 -> "<0.01").
+    """
+    if value is None:
+        return NO_ESTIMATE
+    return _rounded(100 * value, 100, digits) + ("\u202f%" if unit else "")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """0.98765 -> "0.988"; None -> a dash; a true minus sign; 1 is said of nothing less, 0 of nothing more."""
+    if value is None:
+        return NO_ESTIMATE
+    return f"{value:.{digits}f}".replace("-", "−") if value < 0 else _rounded(value, 1, digits)
+
+
+def _rounded(value: float, whole: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    if not 0 < value < whole or text not in (f"{whole:.{digits}f}", f"{0:.{digits}f}"):
+        return text
+    step = 10.0 ** -(digits + 1)
+    if value < whole / 2:
+        return f"{value:.{digits + 1}f}" if value >= step else f"<{step:.{digits + 1}f}"
+    return f"{math.floor(value / step + 1e-9) * step:.{digits + 1}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as "8 s", "4 min 10 s" or "2 h 5 min"."""
+    if seconds is None:
+        return NO_ESTIMATE
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def plural(value: int, one: str, many: str = "") -> str:
+    """`plural(1, "cell")` -> "1 cell"; `plural(2, "class", "classes")` -> "2 classes"."""
+    return f"{count(value)} {one if value == 1 else many or one + 's'}"
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """A table for a terminal: each line's texts, the columns as wide as their widest text."""
+    widths = [max(len(text) for text in column) for column in zip(*lines, strict=True)]
+    return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points: 0.021 -> "+2.1"."""
+    return NO_ESTIMATE if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def p_of(value: float | None) -> str:
+    """0.0123 -> "p = 0.012"; below 0.001 only that."""
+    return "" if value is None else "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def join(names: Iterable[object], last: str = "and") -> str:
+    """["a", "b", "c"] -> "a, b and c"; nothing of nothing."""
+    texts = [str(name) for name in names]
+    return f"{', '.join(texts[:-1])} {last} {texts[-1]}" if len(texts) > 1 else "".join(texts)

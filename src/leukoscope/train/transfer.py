@@ -1,0 +1,117 @@
+"""Transfer: which units of a network start from an earlier run, and which stay as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from ..cells.pack import pack_cells
+from ..errors import RecipeError, RunError
+from ..files import sha256
+from ..leaks.duplicates import fingerprint_pixels
+from ..leaks.guard import Verdict
+from ..leaks.training_overlap import refuse_overlap
+from ..networks.units import Units
+from ..recipes.recipe import Recipe
+from ..runs.network import fresh_network, read_weights
+from ..runs.run import Run
+from ..runs.training_overlap import START_FOLD, run_overlap
+
+
+def check_transfer(recipe: Recipe, network: Units) -> None:
+    """Raise RecipeError where start, keep or frozen do not fit the networks; `network` may be on the meta device."""
+    wanted = recipe.network
+    for key, names in (("keep", wanted.keep), ("frozen", wanted.frozen)):
+        for name in names:
+            if name not in network.units:
+                raise RecipeError(f"network.{key}: {wanted.name} has no unit '{name}'",
+                                  f"its units: {', '.join(network.units)}")
+    left = [name for name in network.units if name not in wanted.frozen]
+    if not any(p.requires_grad for name in left for p in network.get_submodule(name).parameters()):
+        raise RecipeError(f"network.frozen = {list(wanted.frozen)}: nothing is left to train",
+                          "leave at least 'last' out, or let the optics learn")
+    loose = [name for name in wanted.frozen if wanted.start and name not in kept_units(recipe, network)]
+    if loose:
+        raise RecipeError(f"network.frozen: '{loose[0]}' is not kept from network.start, so random weights would be "
+                          "frozen", "add it to network.keep, or do not freeze it")
+    if wanted.start:
+        _kept_weights(recipe, network)
+
+
+def kept_units(recipe: Recipe, network: Units) -> tuple[str, ...]:
+    """The units whose weights come from the earlier run: those named, else all but the last."""
+    return recipe.network.keep or network.units[:-1]
+
+
+def start_network(recipe: Recipe, network: Units) -> None:
+    """Give a fresh network the weights that it is to start with, and freeze the units that are not trained."""
+    if recipe.network.start:
+        own = network.state_dict()
+        with torch.no_grad():
+            for name, value in _kept_weights(recipe, network).items():
+                own[name].copy_(value)
+    for name in recipe.network.frozen:
+        network.get_submodule(name).requires_grad_(False)
+
+
+def check_start_unseen(recipe: Recipe, manifest: pl.DataFrame, splits: pl.DataFrame, prints: pl.DataFrame) \
+        -> Verdict | None:
+    """Whether the earlier run was trained on cells (or their subjects) that here test or choose: LeakError under
+    "clean", else the verdict. None where nothing is transferred."""
+    if not recipe.network.start:
+        return None
+    start = _start(recipe)
+    pixels = {"frame", "crop", "size"}
+    if start.recipe.preprocess.model_dump(include=pixels) != recipe.preprocess.model_dump(include=pixels):
+        packed = pack_cells(manifest, start.recipe.preprocess.model_copy(update={"smaller": "keep"}))
+        prints = fingerprint_pixels(packed.cell_ids, packed.pixels)
+    judging = splits.filter(pl.col("part") != "train").select("cell_id").unique()
+    cells, prints = (table.join(judging, on="cell_id", how="semi", maintain_order="left")
+                     for table in (manifest, prints))
+    verdict = run_overlap(start, cells, prints, (START_FOLD,), recipe.protocol)
+    refuse_overlap(verdict)
+    return verdict
+
+
+def start_digest(recipe: Recipe) -> str | None:
+    """SHA-256 of the weights that training starts from, or None where it starts from random or published ones."""
+    return sha256(_start(recipe).fold_folder(START_FOLD) / "weights.safetensors") if recipe.network.start else None
+
+
+def _start(recipe: Recipe) -> Run:
+    try:
+        run = Run(Path(recipe.network.start).expanduser())
+        run.fold(START_FOLD)
+    except RunError as error:
+        raise RecipeError(f"network.start = '{recipe.network.start}': {error.what}",
+                          "name a run whose first fold is done: --set network.start=RUN") from error
+    return run
+
+
+def _kept_weights(recipe: Recipe, network: Units) -> dict[str, torch.Tensor]:
+    """The earlier run's weights of the kept units, by their names in `network`; RecipeError where one does not fit."""
+    start = _start(recipe)
+    path = start.fold_folder(START_FOLD) / "weights.safetensors"
+    earlier = read_weights(path)
+    with torch.device("meta"):
+        units = fresh_network(start.recipe).units
+    own = network.state_dict()
+    kept: dict[str, torch.Tensor] = {}
+    for unit in kept_units(recipe, network):
+        names = [name for name in own if name.startswith(f"{unit}.")]
+        there = [name for name in earlier if name.startswith(f"{unit}.")]
+        if set(names) != set(there):
+            raise RecipeError(f"network.start: {start.folder} ({start.recipe.network.name}) has no such unit '{unit}' "
+                              f"as {recipe.network.name} (its units: {', '.join(units)})",
+                              "set the same network.name and network.options, or name fitting units in network.keep")
+        for name in names:
+            if earlier[name].shape != own[name].shape:
+                raise RecipeError(
+                    f"network.keep: {name} of {start.folder} is {tuple(earlier[name].shape)}, here "
+                    f"{tuple(own[name].shape)} (preprocess.size {start.recipe.preprocess.size} there, "
+                    f"{recipe.preprocess.size} here)",
+                    "set the same preprocess.size and network.options, or name fewer units in network.keep")
+            kept[name] = earlier[name]
+    return kept

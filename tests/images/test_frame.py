@@ -1,0 +1,217 @@
+"""One cell in one light and at one scale: the same cell comes out the same, however it was photographed."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leukoscope.images.frame import LIT, SPAN, find_frame, frame_cell, relit, shaped, shown_side, shown_square
+from leukoscope.images.read import crop_centre, read_image, resize
+from leukoscope.images.stain import AZURE, EOSIN, optical_density
+from leukoscope.recipes import Preprocess
+
+
+def cell(radius: float = 30, at: tuple[float, float] = (100, 100), size: int = 200,
+         white: tuple[int, int, int] = (250, 240, 225)) -> np.ndarray:
+    """A round nucleus in its cytoplasm, with red cells in the corners, drawn four times as large and averaged."""
+    big = np.full((4 * size, 4 * size, 3), white, np.uint8)
+    x, y = (round(4 * value + 1.5) for value in at)
+
+    def disc(where: tuple[int, int], reach: float, light: tuple[float, float, float]) -> None:
+        colour = tuple(float(w * share) for w, share in zip(white, light, strict=True))
+        cv2.circle(big, where, round(4 * reach), colour, -1)
+
+    for corner in ((0, 0), (4 * size, 0), (0, 4 * size), (4 * size, 4 * size)):
+        disc(corner, size / 6, (0.85, 0.7, 0.7))
+    disc((x, y), 1.5 * radius, (0.8, 0.75, 0.9))
+    disc((x, y), radius, (0.35, 0.25, 0.6))
+    return np.asarray(cv2.resize(big, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@pytest.mark.parametrize("radius", [12, 20, 40])
+@pytest.mark.parametrize("at", [(100.0, 100.0), (80.0, 118.0)])
+def test_the_frame_is_about_the_nucleus_and_in_proportion_to_it(radius, at):
+    found = find_frame(cell(radius, at))
+    assert (found.x, found.y) == pytest.approx(at, abs=1)
+    assert found.side == pytest.approx(SPAN * 2 * radius, rel=0.06)
+
+
+@pytest.mark.parametrize("white", [(250, 240, 225), (200, 210, 230), (230, 200, 180)])
+def test_the_light_of_a_free_place_is_found_and_becomes_one(white):
+    pixels = cell(white=white)
+    assert find_frame(pixels).white == pytest.approx(white, abs=1)
+    framed = frame_cell(pixels, 96)
+    assert np.median(framed[:8].reshape(-1, 3), axis=0) == pytest.approx([LIT] * 3, abs=2)
+
+
+@settings(max_examples=15, deadline=None)
+@given(scale=st.floats(0.6, 2), red=st.floats(0.75, 1), green=st.floats(0.75, 1), blue=st.floats(0.75, 1))
+def test_scale_and_light_of_the_photograph_make_little_difference(scale, red, green, blue):
+    pixels = cell()
+    side = round(scale * 200)
+    other = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    other = np.rint(other * [red, green, blue]).astype(np.uint8)
+    first, second = (frame_cell(one, 64).astype(float) for one in (pixels, np.asarray(other)))
+    assert np.abs(first - second).mean() < 3  # grey levels; the edge of the nucleus alone differs
+    assert np.abs(resize(pixels, 64).astype(float) - resize(other, 64)).mean() > 3 or min(red, green, blue) > 0.93
+
+
+def stained(azure: np.ndarray, eosin: np.ndarray = EOSIN) -> np.ndarray:
+    """A nucleus within granules that took up eosin alone, in a pale cytoplasm with a tenth of both."""
+    y, x = np.mgrid[:200, :200] - 99.5
+    apart = np.hypot(y, x)
+    amounts = np.stack([np.select([apart < 30, apart < 42, apart < 50], [1, 0, 0.1], 0),
+                        np.select([apart < 30, apart < 42, apart < 50], [0, 0.6, 0.1], 0)], axis=-1)
+    return np.rint([250, 240, 225] * 10 ** -(amounts @ np.stack([azure, eosin]))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("azure", [0.3 * AZURE, 1.6 * AZURE, np.array([0.18, 0.29, -0.01]), np.array([0.6, 0.6, 0.2])])
+def test_how_deep_and_in_which_colour_nuclei_are_stained_makes_no_difference(azure):
+    first, second = (frame_cell(stained(one), 64).astype(float) for one in (AZURE, azure))
+    nucleus = optical_density(second[29:35, 29:35].astype(np.uint8), np.full(3, float(LIT)))
+    assert np.median(nucleus.reshape(-1, 3), axis=0) == pytest.approx(AZURE, abs=0.03)
+    assert np.median(np.abs(first - second)) < 2  # grey levels
+    assert np.abs(first - second).mean() < 3
+    assert np.abs(stained(AZURE).astype(float) - stained(azure))[70:130, 70:130].mean() > 12
+
+
+def test_eosin_stays_as_strong_as_it_was():
+    """Else a smear with pale nuclei would have deep red granules, as of eosinophils."""
+    for azure in (AZURE, 0.3 * AZURE):
+        square = frame_cell(stained(azure), 96)
+        ring = optical_density(square[47:49, 21:25], np.full(3, float(LIT)))
+        assert np.median(ring.reshape(-1, 3), axis=0) == pytest.approx(0.6 * EOSIN, abs=0.02)
+
+
+def test_a_trace_of_azure_becomes_no_nucleus():
+    found = find_frame(stained(0.06 * AZURE))
+    assert found.found
+    assert np.linalg.norm(found.stain - np.eye(3)) == pytest.approx(5, rel=1e-3)
+    assert find_frame(np.full((50, 70, 3), 200, np.uint8)).stain.tolist() == np.eye(3).tolist()
+
+
+def test_beyond_the_image_all_is_as_a_free_place():
+    framed = frame_cell(cell(40, (60, 100), 200)[:, 10:], 96)
+    assert np.abs(framed[:, :6].astype(int) - LIT).max() <= 2
+
+
+def test_an_image_without_a_cell_is_framed_as_a_whole():
+    found = find_frame(np.full((50, 70, 3), 200, np.uint8))
+    assert (found.x, found.y, found.side) == (34.5, 24.5, 70)
+    assert not found.found
+    assert find_frame(cell()).found
+    assert (frame_cell(np.zeros((40, 40, 3), np.uint8), 32) == LIT).all()  # nothing was recorded at all
+
+
+def test_where_nothing_was_recorded_nothing_is_measured():
+    """As C-NMC's cells are: cut out along their outline, all around them black."""
+    pixels = cell()
+    y, x = np.mgrid[:200, :200]
+    pixels[(x - 100)**2 + (y - 100)**2 > 46**2] = 0
+    found = find_frame(pixels)
+    assert (found.x, found.y) == pytest.approx((100, 100), abs=1)
+    assert found.side == pytest.approx(SPAN * 60, rel=0.25)
+    assert (found.white == 255).all()
+    assert (frame_cell(pixels, 96)[:8] == LIT).all()
+
+
+def test_a_nucleus_that_was_recorded_as_black_stays_dark():
+    """Through a hard camera curve, or where the stain is deep: black, but no cell that was cut out."""
+    pixels = stained(AZURE)
+    pixels[np.hypot(*(np.mgrid[:200, :200] - 99.5)) < 30] = 0
+    assert find_frame(pixels).side == pytest.approx(SPAN * 60, rel=0.05)
+    square = frame_cell(pixels, 96)
+    assert np.median(square[40:56, 40:56]) < 100
+    assert (shown_square(pixels, Preprocess(size=32, frame="cell"))[60:80, 60:80] == 0).all()
+
+
+@pytest.mark.parametrize("bar", [np.s_[:, :20], np.s_[180:], np.s_[:40], np.s_[:30, :30]])
+def test_a_black_bar_is_no_nucleus(bar):
+    """As at the edge of a scan, or around a round field of view."""
+    pixels = stained(AZURE)
+    whole, square = find_frame(pixels), frame_cell(pixels, 96)
+    pixels[bar] = 2
+    found = find_frame(pixels)
+    assert (found.x, found.y, found.side) == pytest.approx((whole.x, whole.y, whole.side), rel=0.01)
+    assert np.abs(frame_cell(pixels, 96).astype(int) - square).mean() < 1
+    shown = shaped(pixels, Preprocess(size=200, frame="light"))
+    assert np.abs(shown[bar].astype(int) - LIT).max() <= 2
+
+
+def test_a_black_nucleus_stays_dark_where_the_cell_was_cut_out_too():
+    pixels = stained(AZURE)
+    apart = np.hypot(*(np.mgrid[:200, :200] - 99.5))
+    pixels[(apart > 55) | (apart < 25)] = 0
+    found, square = find_frame(pixels), frame_cell(pixels, 96)
+    assert (found.white == 255).all()
+    assert np.median(square[44:52, 44:52]) < 100
+    assert (square[:8] == LIT).all()
+
+
+def test_relit_scales_each_channel():
+    pixels = np.array([[[100, 100, 100], [0, 0, 0], [200, 250, 255]]], np.uint8)
+    white = np.array([200.0, 240.0, 255.0])
+    assert relit(pixels, white).tolist() == [[[120, 100, 94], [1, 1, 1], [240, 250, 240]]]
+    assert relit(pixels, white, np.eye(3)).tolist() == [[[120, 100, 94], [1, 1, 1], [240, 250, 240]]]
+
+
+def test_frames_of_real_cells_hold_the_cell(data_folder):
+    """PBC's cells stand in the middle of 360 x 363 px, at one scale: nuclei of 4 to 25 micrometres, platelets down to
+    1.5."""
+    files = sorted((data_folder / "pbc").rglob("*.jpg"))[::60]
+    frames = [find_frame(read_image(file)) for file in files]
+    near = [np.hypot(frame.x - 180, frame.y - 181) < 60 for frame in frames]
+    assert np.mean(near) > 0.97
+    sides = np.array([frame.side for frame in frames])
+    assert 180 < np.median(sides) < 320
+    assert np.percentile(sides, 2) > 50
+    assert np.percentile(sides, 98) < 500
+
+
+def test_shaped_does_what_is_asked():
+    pixels = cell(white=(200, 210, 230))
+    assert np.array_equal(shaped(pixels, Preprocess(size=32, crop=90)), resize(crop_centre(pixels, 90), 32))
+    assert np.array_equal(shaped(pixels, Preprocess(size=32, frame="cell")), frame_cell(pixels, 32))
+    assert np.array_equal(shaped(pixels, Preprocess(size=32, frame="light")),
+                          resize(relit(pixels, find_frame(pixels).white), 32))
+
+
+def test_how_much_of_a_picture_is_shown():
+    pixels = cell(20)
+    assert shown_side(pixels, Preprocess(size=32, crop=90)) == 90
+    assert shown_side(pixels, Preprocess(size=32)) == 0
+    assert shown_side(pixels, Preprocess(size=32, frame="cell")) == pytest.approx(SPAN * 40, rel=0.06)
+
+
+def test_the_shown_square_is_that_of_the_frame_in_its_own_light():
+    pixels = cell(20, at=(60, 130), white=(200, 210, 230))
+    assert np.array_equal(shown_square(pixels, Preprocess(size=32, crop=90)), crop_centre(pixels, 90))
+    found, square = find_frame(pixels), shown_square(pixels, Preprocess(size=32, frame="cell"))
+    side = round(found.side)
+    left, top = round(found.x - (side - 1) / 2), round(found.y - (side - 1) / 2)
+    assert np.array_equal(square, pixels[top:top + side, left:left + side])
+
+
+@pytest.mark.parametrize("shape", [(1, 1000), (3, 500), (2000, 30)])
+def test_a_strip_that_is_stained_at_its_far_end_is_framed_as_a_whole(shape):
+    pixels = np.full((*shape, 3), 230, np.uint8)
+    pixels[-max(shape[0] // 20, 1):, -max(shape[1] // 20, 1):] = (90, 40, 130)
+    assert find_frame(pixels).side == max(shape)
+    assert frame_cell(pixels, 32).shape == (32, 32, 3)
+
+
+def test_an_image_of_any_shape_fits_into_memory():
+    """Its square would hold 30 GB."""
+    strip = np.full((1, 100_000, 3), 200, np.uint8)
+    strip[:, 50_000:] = 100
+    framed = frame_cell(strip, 64)
+    assert framed.shape == (64, 64, 3)
+    assert np.array_equal(framed[:31], np.full((31, 64, 3), LIT))
+
+
+def test_a_frame_and_a_crop_exclude_each_other():
+    with pytest.raises(ValueError, match="a cell's frame cuts already"):
+        Preprocess(frame="cell", crop=100)

@@ -1,0 +1,298 @@
+"""Prediction by a bundle: streams, what cannot be read, stopping and going on, Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import tifffile
+from PIL import Image
+
+import leukoscope as package
+from command import leukoscope, refusal
+from leukoscope.bundle.bundle import Bundle, open_bundle
+from leukoscope.errors import ImageError, LeukoscopeError
+from leukoscope.images.read import read_image
+from leukoscope.manifest import make_manifest, write_manifest
+from leukoscope.predict import stream as streaming
+from leukoscope.predict.model import load
+from leukoscope.predict.sources import list_sources
+from leukoscope.predict.stream import predict_stream
+from tiny import make_cells
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle) -> Bundle:
+    """The bundle of all tests, opened."""
+    return open_bundle(bundle)
+
+
+@pytest.fixture(scope="module")
+def folder(bundle) -> Path:
+    return bundle.path
+
+
+@pytest.fixture
+def cells(tmp_path) -> Path:
+    make_cells(tmp_path / "cells", counts={"a": 5, "b": 6}, seed=4)
+    return tmp_path / "cells"
+
+
+def expected(bundle: Bundle, images: list[np.ndarray]) -> np.ndarray:
+    from leukoscope.images.read import crop_centre, resize
+
+    return bundle.probabilities(np.stack([resize(crop_centre(image, 18), 16) for image in images]))[0]
+
+
+def test_a_folder_gives_a_row_an_image_in_the_order_of_their_names(bundle, cells, tmp_path):
+    seen = []
+    found = predict_stream(bundle, [cells], tmp_path / "p.parquet",
+                           on_progress=lambda done, total: seen.append((done, total)))
+    table = pl.read_parquet(found.table)
+    files = sorted(cells.glob("*.png"))
+    assert table["image"].to_list() == [str(file) for file in files]
+    p = table.select("p_a", "p_b", "p_c").to_numpy()
+    np.testing.assert_allclose(p, expected(bundle, [read_image(file) for file in files]), atol=1e-5)
+    assert table["predicted"].to_list() == [bundle.classes[i] for i in p.argmax(1)]
+    assert sum(found.counts.values()) == found.cells == 11
+    assert seen[-1] == (11, 11)
+    told = bundle.description
+    assert told.radius is not None
+    for row in table.iter_rows(named=True):
+        inside = {name for name in bundle.classes if row[f"p_{name}"] >= 1 - told.radius} | {row["predicted"]}
+        assert set(json.loads(row["set"])) == inside
+        assert row["unsure"] == (len(inside) != 1)
+        assert row["known"] == (row["energy"] >= told.least_energy)
+    assert found.unsure == table["unsure"].sum()
+    assert not list(tmp_path.glob(".p.parquet*"))
+
+
+def test_files_patterns_manifests_and_pages_are_all_listed(bundle, cells, tmp_path):
+    pages = np.random.default_rng(0).integers(0, 255, (3, 20, 20, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="rgb")
+    whole = Image.new("RGB", (60, 40), (200, 100, 50))
+    whole.paste(Image.open(cells / "a000.png"), (10, 5))
+    whole.save(tmp_path / "field.png")
+    box = {"cell_id": "boxed", "image": str(tmp_path / "field.png"), "x": 10, "y": 5, "width": 20, "height": 20}
+    write_manifest(make_manifest([box]), tmp_path / "boxes.parquet")
+    inputs = [cells / "a000.png", str(cells / "b*.png"), tmp_path / "stack.tif", tmp_path / "boxes.parquet", cells]
+    names = [source.name for source in list_sources(inputs)]
+    assert names == [str(cells / "a000.png"), *(str(cells / f"b{i:03d}.png") for i in range(6)),
+                     *(f"{tmp_path / 'stack.tif'}#{page}" for page in range(3)), "boxed",
+                     *(str(cells / f"a{i:03d}.png") for i in range(1, 5))]
+    table = pl.read_parquet(predict_stream(bundle, inputs, tmp_path / "p.parquet").table)
+    assert table["cell"].to_list() == names
+    alone, boxed = table.filter(pl.col("cell").is_in([str(cells / "a000.png"), "boxed"])).select("p_a").to_series()
+    assert alone == pytest.approx(boxed, abs=1e-6)
+    of_pages = table.filter(pl.col("page").is_not_null())
+    p = of_pages.select("p_a", "p_b", "p_c").to_numpy()
+    np.testing.assert_allclose(p, expected(bundle, list(pages)), atol=1e-5)
+
+
+def test_what_cannot_be_read_is_a_row_with_its_reason(bundle, cells, tmp_path):
+    (cells / "a001.png").write_bytes(b"")
+    (cells / "b003.png").write_bytes((cells / "b003.png").read_bytes()[:200])
+    found = predict_stream(bundle, [cells], tmp_path / "p.csv")
+    table = pl.read_csv(found.table)
+    assert (found.cells, found.damaged) == (11, 2)
+    wrong = table.filter(pl.col("error").is_not_null())
+    assert [Path(image).name for image in wrong["image"]] == ["a001.png", "b003.png"]
+    assert wrong.select("predicted", "unsure", "p_a", "energy").null_count().row(0) == (2, 2, 2, 2)
+    assert table.filter(pl.col("error").is_null())["predicted"].null_count() == 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_every_page_of_a_truncated_stack_has_a_row(bundle, told, tmp_path):
+    """Pages one after the other, cut off in the fourth; with and without a description of how many there were."""
+    pages = np.random.default_rng(0).integers(0, 255, (5, 20, 20, 3), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "stack.tif") as writer:
+        for page in pages:
+            writer.write(page, photometric="rgb", metadata=None,
+                         description='{"shape": [5, 20, 20, 3]}' if told else None)
+    with tifffile.TiffFile(tmp_path / "stack.tif") as tiff:
+        after = tiff.pages[3].dataoffsets[0] + 100  # type: ignore[union-attr]  # a page, no frame
+    (tmp_path / "stack.tif").write_bytes((tmp_path / "stack.tif").read_bytes()[:after])
+    table = pl.read_parquet(predict_stream(bundle, [tmp_path / "stack.tif"], tmp_path / "p.parquet").table)
+    assert table["page"].to_list() == [0, 1, 2, 3, 4]
+    assert table["error"].is_null().to_list() == [True] * 3 + [False] * 2
+    whole = bundle.probabilities(np.stack([streaming.prepared(page, bundle.description) for page in pages[:3]]))[0]
+    np.testing.assert_allclose(table.select("p_a", "p_b", "p_c").to_numpy()[:3], whole, atol=1e-5)
+    assert "a piece of its pixels lies past its end" in table["error"][3]
+    assert ("page 4 is missing: 5 are said to be there" if told else "page 4 and all after it are missing") in (
+        table["error"][4])
+
+
+def test_a_stack_that_has_fewer_pages_than_it_says_lacks_them(tmp_path):
+    page = np.zeros((20, 20, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", page, photometric="rgb", metadata=None,
+                     description="ImageJ=1.53\nimages=3\nslices=3\n")
+    sources = list_sources([tmp_path / "stack.tif"])
+    assert [(source.page, bool(source.missing)) for source in sources] == [(0, False), (1, True), (2, True)]
+    assert np.array_equal(sources[0].read(), page)
+    with pytest.raises(ImageError, match="page 2 is missing: 3 are said to be there"):
+        sources[2].read()
+
+
+def test_names_that_are_no_text_links_and_pictures_that_stand_otherwise(bundle, cells, tmp_path):
+    (cells / "away.png").symlink_to(tmp_path / "gone.png")
+    odd = os.fsencode(cells) + b"/caf\xe9.png"
+    Path(os.fsdecode(odd)).write_bytes((cells / "a000.png").read_bytes())
+    found = predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    table = pl.read_parquet(found.table)
+    assert (found.cells, found.damaged) == (13, 1)
+    assert table.filter(pl.col("error").is_not_null())["image"].to_list() == [str(cells / "away.png")]
+    assert any(name.endswith("caf\\udce9.png") for name in table["cell"])
+
+
+def test_json_lines_hold_the_same_rows(bundle, cells, tmp_path):
+    predict_stream(bundle, [cells], tmp_path / "p.jsonl")
+    predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert [line["predicted"] for line in lines] == pl.read_parquet(tmp_path / "p.parquet")["predicted"].to_list()
+
+
+def test_a_stopped_prediction_goes_on_without_doing_work_twice_or_losing_a_row(bundle, cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "PART", 4)
+    whole = pl.read_parquet(predict_stream(bundle, [cells], tmp_path / "whole.parquet").table)
+    read = []
+    inside = streaming.predict_sources
+
+    def counted(bundle, sources, *, on_progress=None):
+        if len(read) == 2 and stop:
+            raise KeyboardInterrupt
+        read.append([source.name for source in sources])
+        return inside(bundle, sources, on_progress=on_progress)
+
+    monkeypatch.setattr(streaming, "predict_sources", counted)
+    stop = True
+    with pytest.raises(KeyboardInterrupt):
+        predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    assert not (tmp_path / "p.parquet").exists()
+    with pytest.raises(LeukoscopeError, match=r"a stopped run; go on with --resume"):
+        predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    with pytest.raises(LeukoscopeError, match="a stopped run of other images or of another bundle"):
+        predict_stream(bundle, [cells / "a000.png"], tmp_path / "p.parquet", resume=True)
+    moved = cells / "b000.png"
+    kept = moved.read_bytes(), moved.stat()
+    moved.write_bytes((cells / "a000.png").read_bytes())
+    with pytest.raises(LeukoscopeError, match="a stopped run of other images"):
+        predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True)
+    stop = False
+    predict_stream(bundle, [cells], tmp_path / "other.parquet")
+    assert kept[0] != moved.read_bytes()
+    read.clear()
+    stop = True
+    shutil.rmtree(tmp_path / ".p.parquet.parts")
+    with pytest.raises(KeyboardInterrupt):
+        predict_stream(bundle, [cells], tmp_path / "p.parquet")
+    stop = False
+    whole = pl.read_parquet(tmp_path / "other.parquet")
+    found = predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True)
+    assert [len(names) for names in read] == [4, 4, 3]
+    assert sorted(name for names in read for name in names) == sorted(whole["cell"])
+    assert pl.read_parquet(found.table).equals(whole)
+    assert predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True) == found  # done: nothing to go on with
+    with pytest.raises(LeukoscopeError, match="is a table of other cells"):
+        predict_stream(bundle, [cells / "a000.png"], tmp_path / "p.parquet", resume=True)
+    assert len(read) == 3
+
+
+def test_the_batch_that_a_cell_comes_in_does_not_matter(bundle, cells, monkeypatch):
+    sources = list_sources([cells])
+    whole = streaming.predict_sources(bundle, sources)
+    monkeypatch.setattr(streaming, "BATCH", 2)
+    few = streaming.predict_sources(bundle, sources)
+    np.testing.assert_allclose(whole["p_a"], few["p_a"], atol=1e-6)
+    assert whole.drop("^p_.*$", "energy").equals(few.drop("^p_.*$", "energy"))
+
+
+def test_a_bundle_without_validation_marks_nothing(bundle):
+    told = bundle.description.model_copy(update={"radius": None, "least_energy": None})
+    table = streaming.verdicts(told, np.array([[0.9, 0.05, 0.05]], np.float32), np.array([1.0], np.float32))
+    assert table["predicted"].to_list() == ["a"]
+    assert table.select("unsure", "set", "known").row(0) == (None, None, None)
+
+
+# Python
+
+def test_python_takes_paths_arrays_and_pictures(folder, cells):
+    model = package.load(folder)
+    files = sorted(cells.glob("*.png"))
+    arrays = [np.array(Image.open(file)) for file in files]
+    by_file = model.predict(files)
+    assert by_file.equals(model.predict(arrays))
+    assert by_file.equals(model.predict(Image.open(file) for file in files))
+    assert by_file.height == 11
+    assert model.predict(files[0]).equals(by_file[:1])
+    assert model.predict(arrays[0]).equals(by_file[:1])
+    assert model.predict(Image.open(files[0])).equals(by_file[:1])
+    assert model.predict(np.stack(arrays)).equals(by_file)
+    assert model.predict([]).columns == by_file.columns
+    assert model.classes == ("a", "b", "c")
+
+
+def test_python_and_files_agree_on_pictures_that_are_not_plain(folder, cells, tmp_path):
+    model = load(folder)
+    picture = Image.open(cells / "a000.png")
+    alpha = picture.copy()
+    alpha.putalpha(Image.fromarray(np.tile(np.linspace(0, 255, 20), (20, 1)).astype(np.uint8)))
+    alpha.save(tmp_path / "alpha.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    Image.fromarray(np.array(picture.convert("L")).astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    for file in (tmp_path / "alpha.png", tmp_path / "turned.jpg", tmp_path / "deep.png"):
+        by_file, by_picture = model.predict(file), model.predict(Image.open(file))
+        np.testing.assert_allclose(by_file["p_a"], by_picture["p_a"], atol=1e-6)
+    for wrong in (None, b"bytes", 3):
+        with pytest.raises(LeukoscopeError, match="is no image"):
+            model.predict([wrong])  # type: ignore[list-item]  # on purpose
+
+
+def test_python_refuses_what_is_no_image(folder, tmp_path):
+    model = load(str(folder))
+    with pytest.raises(LeukoscopeError, match=r"an array of float64 \(4, 4, 3\) is no image"):
+        model.predict([np.zeros((4, 4, 3))])
+    (tmp_path / "x.png").write_bytes(b"nothing")
+    with pytest.raises(ImageError):
+        model.predict(tmp_path / "x.png")
+
+
+# The command
+
+def test_the_command_says_what_it_found(folder, cells, tmp_path):
+    (cells / "a001.png").write_bytes(b"")
+    answer = leukoscope("predict", folder, cells, "-o", tmp_path / "p.parquet", "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    assert (told["cells"], told["damaged"]) == (11, 1)
+    assert pl.read_parquet(told["table"]).height == 11
+    said = leukoscope("predict", folder, cells, "-o", tmp_path / "p.csv").out
+    assert "11 cells: 1 cannot be read" in said
+    assert "is there already" in refusal("predict", folder, cells, "-o", tmp_path / "p.csv")
+    assert leukoscope("predict", folder, cells, "-o", tmp_path / "p.csv", "--overwrite").code == 0
+
+
+def test_refusals_name_the_input_and_the_mend(folder, run, cells, tmp_path):
+    said = refusal("predict", folder, cells, "-o", tmp_path / "p.xls")
+    assert "predictions are written as .parquet, .csv, .jsonl" in said
+    assert "no such file or folder" in refusal("predict", folder, tmp_path / "none", "-o", tmp_path / "p.csv")
+    (tmp_path / "empty").mkdir()
+    assert "holds no image" in refusal("predict", folder, tmp_path / "empty", "-o", tmp_path / "p.csv")
+    said = refusal("predict", run.folder, cells, "-o", tmp_path / "p.csv")
+    assert "a run, not a bundle; make one: leukoscope export" in said
+    damaged = shutil.copytree(folder, tmp_path / "damaged")
+    (damaged / "model.onnx").write_bytes(b"x")
+    assert "model.onnx is not the file" in refusal("predict", damaged, cells, "-o", tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
+def test_a_table_of_something_else_is_not_gone_on_with(bundle, cells, tmp_path, name):
+    (tmp_path / name).write_text("a,b\n1,2\n")
+    with pytest.raises(LeukoscopeError, match="is no table of this bundle's predictions"):
+        predict_stream(bundle, [cells], tmp_path / name, resume=True)
