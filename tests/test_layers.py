@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
 
 ORDER = (
-    "errors", "text", "files", "manifest", "recipes", "stats", "images", "spikes", "networks", "pca", "optics",
+    "errors", "progress", "text", "files", "manifest", "recipes", "stats", "images", "spikes", "networks", "pca", "optics",
     "phantom", "datasets", "leaks", "audit", "cells", "smear", "runs", "bundle", "predict", "evaluate", "train",
     "figures", "report", "commands", "papers", "cli",
 )

@@ -12,9 +12,9 @@ from pathlib import Path
 import polars as pl
 
 from ..errors import ManifestError
-from ..images.decode import OnProgress
 from ..leaks.duplicates import duplicate_pairs
 from ..manifest import make_manifest
+from ..progress import OnProgress
 from .findings import find_all
 from .measure import BASIC, Measured, measure_cells
 from .result import LISTED, Audit, Finding

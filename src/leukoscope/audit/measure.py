@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import polars as pl
 
-from ..images.decode import Damaged, OnProgress, map_cells
+from ..images.decode import Damaged, map_cells
 from ..images.read import Pixels
 from ..leaks.duplicates import Fingerprint, fingerprint, prints_table
+from ..progress import OnProgress
 
 BASIC = ("width", "height", "sharpness", "brightness", "density", "hue")
 """width, height in px; sharpness: log10 of the variance of the Laplacian (grey levels, after a blur of 1 px);

@@ -14,6 +14,7 @@ import polars as pl
 from ..errors import RunError
 from ..manifest import write_manifest
 from ..phantom.files import write_cells, write_smears
+from ..progress import OnProgress
 from ..text import plural
 from .smear import smear_fields
 
@@ -27,7 +28,6 @@ IN_FIELD = {"neutrophil": 12, "lymphocyte": 6, "monocyte": 2, "eosinophil": 1, "
 CELLS_PER_CLASS = 120
 SUBJECTS = 15
 
-OnProgress = Callable[[int, int], None]
 
 
 def run_demo(out: Path, *, seed: int = 0, on_progress: OnProgress | None = None) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ Joins prediction, evaluation and pages; computes no metric and draws nothing its
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +27,13 @@ from ..predict.classifiers import BundleClassifier, Classifier, within_classes
 from ..predict.labelled import answers_allowed, bundle_recipe, predict_bundle
 from ..predict.model import bundle_path
 from ..predict.table import Predicted, mean_over_folds, predictions_table
+from ..progress import OnProgress
 from ..recipes.recipe import dump_recipe
 from ..report.robustness import RESULT, SHEET, robustness_lines, write_robustness
 from ..report.run import write_report
 from ..runs.results import BUNDLE_RECIPE
 from ..runs.run import Run
 from .outcome import Outcome, interval, summary
-
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

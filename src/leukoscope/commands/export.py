@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ..files import sha256
 from ..images.frame import framing
 from ..leaks.training_table import training_table_bytes
 from ..predict.table import predictions_table
+from ..progress import OnProgress
 from ..runs.network import load_network
 from ..runs.run import Run, check_finished
 from ..runs.training_overlap import trained_in_fold
@@ -34,7 +35,6 @@ from ..runs.training_overlap import trained_in_fold
 GOLDEN = 4
 """Cells of the golden pair. They are made up: a bundle carries no image of anyone."""
 BLOCK = 64
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ their work itself."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..files import atomic_path, read_json, write_json, write_text
 from ..manifest import write_table
 from ..predict.model import Model, bundle_path, load, packaged_model
 from ..predict.sources import Source, digest_of, list_sources
+from ..progress import OnProgress
 from ..report.smear import smear_lines, smear_page
 from ..smear.count import LARGE_PLATELET, differential, is_leukocyte, large_platelets, meaning
 from ..smear.flag import blasts_known, flagged_first
@@ -28,7 +29,6 @@ from .smear_resume import SUMMARY, FieldScale, Parts, names_for, open_resumable,
 
 PICTURES = 12_000_000  # characters: pictures of fields in the page
 OWN_FILES = ("smear.html", "cells.parquet", "cells.csv", "cells.coco.json")
-OnProgress = Callable[[int, int], None]
 Result = tuple[list[str], dict[str, Any]]
 
 

@@ -17,10 +17,11 @@ from ..files import write_json, write_text
 from ..manifest import write_table
 from ..predict.model import Model
 from ..predict.sources import Source
+from ..progress import OnProgress, behind
 from ..report.smear import index_lines, index_page
 from ..smear.flag import flagged_first
 from ..text import plain, plural
-from .smear import OnProgress, Result, UnreadableFields, check_complete, fields_of, opened, plan_of, smear_sources
+from .smear import Result, UnreadableFields, check_complete, fields_of, opened, plan_of, smear_sources
 from .smear_resume import SUMMARY, clear, names_for, open_resumable, written_in
 
 FILES = ("index.html", "cells.parquet", "cells.csv", "subjects.parquet", "subjects.csv")
@@ -59,7 +60,7 @@ def smear_subjects(inputs: Sequence[str | Path], out: Path, *, bundle: str | Pat
             try:
                 _, summaries[one.folder] = smear_sources(
                     one.sources, out / one.folder, model, micrometres=micrometres, subject=one.name, overwrite=False,
-                    resume=True, on_progress=_shifted(on_progress, before, len(sources)))
+                    resume=True, on_progress=behind(on_progress, before, len(sources)))
             except UnreadableFields as error:
                 failed[one.name] = error.what
                 clear(out / one.folder)
@@ -107,10 +108,6 @@ def _holds_image(folder: Path) -> bool:
         if images and images - written_in(Path(where)):
             return True
     return False
-
-
-def _shifted(on_progress: OnProgress | None, before: int, total: int) -> OnProgress | None:
-    return None if on_progress is None else lambda done, _: on_progress(before + done, total)
 
 
 def _write(summaries: dict[str, dict[str, Any]], failed: dict[str, str], model: Model | None, plan: dict[str, Any],

@@ -17,6 +17,7 @@ from ..errors import ImageError, LeukoscopeError
 from ..images.read import Pixels
 from ..predict.classifiers import Classifier, classify_cells, sets_of, within_classes
 from ..predict.table import predictions_table
+from ..progress import OnProgress
 from ..stats.bootstrap import bootstrap_method, bootstrap_rate, cluster_bootstrap, percentile_interval
 from ..stats.estimate import Estimate, no_estimate
 from ..stats.paired import paired_difference
@@ -29,7 +30,6 @@ CELLS = 400
 """Cells that are used unless told otherwise."""
 ROUNDS = 1000
 CLEAN = "clean"
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

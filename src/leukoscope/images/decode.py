@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 
 from ..errors import ImageError
+from ..progress import OnProgress
 from .read import cut_cell, read_image
 
-OnProgress = Callable[[int, int], None]
 Measured = TypeVar("Measured")
 
 

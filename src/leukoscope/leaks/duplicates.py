@@ -29,8 +29,9 @@ import cv2
 import numpy as np
 import polars as pl
 
-from ..images.decode import Damaged, OnProgress, map_cells
+from ..images.decode import Damaged, map_cells
 from ..images.read import Pixels, crop_centre, resize
+from ..progress import OnProgress
 from .registration import THUMBNAIL, near_pairs
 
 PAIRS = {"first": pl.String(), "second": pl.String(), "kind": pl.String(), "distance": pl.Float64(),

@@ -19,10 +19,10 @@ from ..errors import ImageError, LeukoscopeError
 from ..images.decode import Damaged, map_rows, usable_cores
 from ..images.frame import shown_side, shown_square
 from ..images.read import Pixels
+from ..progress import OnProgress
 from ..recipes.sections import Preprocess
 from .stream import squared
 
-OnProgress = Callable[[int, int], None]
 Prepared = UInt8[np.ndarray, "size size 3"]
 Probabilities = Float64[np.ndarray, "n classes"]
 BATCH = 32

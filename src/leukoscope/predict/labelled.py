@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -22,11 +21,10 @@ from ..leaks.guard import Verdict
 from ..leaks.training_overlap import refuse_overlap, table_overlap
 from ..leaks.training_table import BITS_APART, BITS_APART_FRAMED
 from ..manifest import make_manifest, without_copies
+from ..progress import OnProgress
 from ..recipes.recipe import Recipe, make_recipe
 from .classifiers import BundleClassifier, classify_cells, sets_of, within_classes
 from .table import Predicted, predictions_table
-
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..errors import ManifestError
 from ..leaks.duplicates import fingerprint_pixels
 from ..leaks.training_overlap import refuse_overlap
 from ..manifest import make_manifest, without_copies
+from ..progress import OnProgress
 from ..recipes.sections import Preprocess
 from ..runs.network import load_network
 from ..runs.run import Run, check_finished
@@ -29,7 +29,6 @@ from ..runs.training_overlap import run_overlap
 from .classifiers import Probabilities, _Shaped
 from .table import Predicted, predictions_table
 
-OnProgress = Callable[[int, int], None]
 Device = torch.device | str
 
 

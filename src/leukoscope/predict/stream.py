@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from ..files import alone, atomic_path, read_json, write_json
 from ..images.decode import usable_cores
 from ..images.frame import find_frame, frame_cell, shaped
 from ..manifest import write_table
+from ..progress import OnProgress, behind
 from ..recipes.sections import Preprocess
 from .sources import Source, digest_of, list_sources
 
@@ -31,7 +32,6 @@ PART = 1024
 """Rows of a part: what a killed run loses at most."""
 BATCH = 32
 KINDS = (".parquet", ".csv", ".jsonl")
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
         start = _begin(parts, {"cells": digest_of(sources), "bundle": bundle.description.files, "part": PART}, resume)
         for first in range(start * PART, len(sources), PART):
             some = sources[first:first + PART]
-            done = _told(on_progress, first, len(sources))
+            done = behind(on_progress, first, len(sources))
             write_table(predict_sources(bundle, some, on_progress=done), parts / f"{first // PART:06d}.parquet")
         return _join(bundle, parts, out)
 
@@ -256,7 +256,3 @@ def _summary(bundle: Bundle, out: Path, rows: pl.LazyFrame) -> Streamed:
     return Streamed(out, summed["cells"], summed["damaged"], summed["unsure"] if told.radius is not None else None,
                     summed["unknown"] if told.least_energy is not None else None,
                     {name: summed[f"is {name}"] for name in told.classes})
-
-
-def _told(on_progress: OnProgress | None, before: int, total: int) -> OnProgress | None:
-    return None if on_progress is None else lambda done, _: on_progress(before + done, total)
