@@ -1,5 +1,5 @@
 """`leukoscope compare` on six runs of 10,000 cells of 73 subjects in eight classes, 2,000 rounds of the bootstrap by
-subject: from opening the folders to the page, prediction times included.
+subject: from opening the folders to the page, including prediction times.
 """
 
 from __future__ import annotations

@@ -19,14 +19,14 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from leukoscope.cells import CellBatches, PackedCells, pack_cells
-from leukoscope.cells.stages import Stages
+from leukoscope.cells.input_steps import InputSteps
 from leukoscope.manifest import make_manifest
 from leukoscope.recipes import Augment, Edges, Preprocess, load_recipe
 from peers import cell_files, class_folders, machine, report, times_in_turn
 
 CELLS, SIZE, BATCH = 600, 224, 64
 MEAN, STD = (0.87, 0.75, 0.72), (0.16, 0.19, 0.08)
-STAGES = Stages(Preprocess(), Edges(), np.array(MEAN), np.array(STD))
+STEPS = InputSteps(Preprocess(), Edges(), np.array(MEAN), np.array(STD))
 AFFINE = Augment(rotation=180, shear=10, shift=0.1, zoom=0.2)
 RECIPE = load_recipe("shalini2022").augment.model_copy(update={"copies": {}})
 """The changes of that recipe, drawn anew instead of once."""
@@ -48,7 +48,7 @@ def peer_loader(root: Path, augment: Augment | None) -> DataLoader:
 def our_batches(packed: PackedCells, augment: Augment | None, cells: int = CELLS) -> CellBatches:
     """`cells` of them; the packed ones come again where there are fewer."""
     rows = np.arange(cells) % len(packed.cell_ids)
-    return CellBatches(packed, rows, rows % 2, batch_size=BATCH, augment=augment, stages=STAGES, seed=0,
+    return CellBatches(packed, rows, rows % 2, batch_size=BATCH, augment=augment, steps=STEPS, seed=0,
                        shuffle=True)
 
 

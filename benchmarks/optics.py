@@ -25,7 +25,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from leukoscope.cells import CellBatches, PackedCells, pack_cells
-from leukoscope.cells.stages import plain_stages
+from leukoscope.cells.input_steps import plain_steps
 from leukoscope.manifest import make_manifest
 from leukoscope.optics import Microscope, pool
 from leukoscope.recipes import Preprocess, Recipe, load_recipe
@@ -121,7 +121,7 @@ def wait(device: torch.device) -> None:
 def our_batches(packed: PackedCells, recipe: Recipe, cells: int, device: str = "cpu") -> CellBatches:
     """`cells` of them; the packed ones come again where there are fewer."""
     rows = np.arange(cells) % len(packed.cell_ids)
-    return CellBatches(packed, rows, rows % 2, batch_size=BATCH, augment=recipe.augment, stages=plain_stages(recipe),
+    return CellBatches(packed, rows, rows % 2, batch_size=BATCH, augment=recipe.augment, steps=plain_steps(recipe),
                        seed=0, shuffle=True, device=device)
 
 

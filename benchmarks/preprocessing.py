@@ -16,7 +16,7 @@ import polars as pl
 from PIL import Image
 
 from leukoscope.cells import pack_cells
-from leukoscope.cells.stages import level_cells
+from leukoscope.cells.input_steps import level_cells
 from leukoscope.datasets import get_dataset
 from leukoscope.manifest import make_manifest
 from leukoscope.recipes import load_recipe

@@ -1,9 +1,9 @@
 """How well leukocytes are found in BCCD's fields, beside a way without training: docs/smear.md shows what it prints.
 
-The official list to evaluate is the argument, and the default: python benchmarks/smear_accuracy.py validation
-Beside the network stands thresholding in stain space, distance transform and nearest core, with the same scale, the
-same grid and the same drawing of outlines; its two constants were chosen on the training and validation lists.
---weights FILE takes other weights, as `python -m leukoscope.smear.train_network` writes them.
+The argument is the official list to evaluate: python benchmarks/smear_accuracy.py validation (the default)
+The other way is thresholds in stain space, distance transform and nearest core, with the same scale, grid and drawing
+of outlines; its two constants were chosen on the training and validation lists. --weights FILE takes other weights, as
+`python -m leukoscope.smear.train_network` writes them.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ STAINED = 0.06
 REACH = 3.0
 """um: how far cytoplasm reaches beyond the nucleus, at most."""
 PIXEL = 0.25
-"""um a pixel of the grid, nearly, which the way without training is not told."""
+"""um per pixel of the grid, nearly; the way without training does not know it exactly."""
 
 Field = tuple[NDArray[np.uint8], Truth]
 
 
 def thresholded(density: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the network is to say, without one: maps (3, h, w) of nucleus, cell and core."""
+    """What the network answers, without a network: maps (3, h, w) of nucleus, cell and core."""
     index = cv2.GaussianBlur(density @ np.array([1, 1, -2], np.float32), (0, 0), 0.3 / PIXEL)
     stained = index > STAINED
     levels = np.clip(index * 200, 0, 255).astype(int)
@@ -68,64 +68,66 @@ def disc(radius: float) -> NDArray[np.uint8]:
 
 def bccd_fields(data: Path, split: str) -> list[Field]:
     """The fields of an official list, those without leukocytes included."""
-    found = []
+    fields = []
     boxes = bccd.index(data, "boxes").manifest.filter(pl.col("split") == split)
     for _, rows in boxes.group_by("field", maintain_order=True):
         leukocytes = rows.filter(pl.col("label") == "leukocyte").select("x", "y", "width", "height").to_numpy()
         truth = Truth(rows["field"][0], leukocytes, *bccd.read_outlines(rows["mask"][0]))
-        found.append((read_image(rows["image"][0]), truth))
-    return found
+        fields.append((read_image(rows["image"][0]), truth))
+    return fields
 
 
 def phantom_fields(white_cells: float, count: int = 16) -> list[Field]:
     """Rendered fields of 90 x 67 um, none of them trained on; the more leukocytes, the more touch."""
-    found = []
+    fields = []
     for seed in range(count):
         field = render_field(900, 675, seed=(5, seed), white_cells=white_cells)
-        kept = [n for n, cell in enumerate(field.cells) if cell.type != "platelet"]
-        boxes = [(field.cells[n].x, field.cells[n].y, field.cells[n].width, field.cells[n].height) for n in kept]
-        wanted = np.isin(field.cell_labels, np.array(kept, int) + 1)
-        found.append((field.pixels, Truth(f"phantom {seed}", np.array(boxes, np.int64).reshape(-1, 4),
+        leukocytes = [n for n, cell in enumerate(field.cells) if cell.type != "platelet"]
+        boxes = [(field.cells[n].x, field.cells[n].y, field.cells[n].width, field.cells[n].height) for n in leukocytes]
+        wanted = np.isin(field.cell_labels, np.array(leukocytes, int) + 1)
+        fields.append((field.pixels, Truth(f"phantom {seed}", np.array(boxes, np.int64).reshape(-1, 4),
                                           field.nucleus_labels > 0, wanted)))
-    return found
+    return fields
 
 
 def single_cells(folder: Path, each: int = 24) -> None:
-    """Print of PBC's images, which show one cell in their middle and were never trained on: how many are found, and the
-    median of their sizes at 0.098 um a pixel, which is what the red cells say.
+    """Print how many cells are found of PBC's images, which show one in the middle and were never trained on, and the
+    median of their sizes at 0.098 um per pixel, the scale by the red cells.
     """
     kinds = {kind: f"{kind}/*" for kind in ("eosinophil", "basophil", "lymphocyte", "monocyte", "ig", "erythroblast",
                                             "platelet")}
     for kind, pattern in {"segmented neutrophil": "neutrophil/SNE*", "band": "neutrophil/BNE*", **kinds}.items():
         files = sorted(folder.glob(pattern))
         files = [files[n] for n in np.linspace(0, len(files) - 1, each).astype(int)]
-        found = [[cell for cell in find_leukocytes(read_image(file), pixel=0.098).cells
-                  if np.hypot(cell.centre[0] - 180, cell.centre[1] - 181) < 45] for file in files]
-        sizes = [cells[0].morphometry for cells in found if cells]
-        diameter, share = (np.median([getattr(one, name) for one in sizes] or [np.nan])
+        middle = [[cell for cell in find_leukocytes(read_image(file), pixel=0.098).cells
+                   if np.hypot(cell.centre[0] - 180, cell.centre[1] - 181) < 45] for file in files]
+        sizes = [cells[0].morphometry for cells in middle if cells]
+        diameter, share = (np.median([getattr(cell, name) for cell in sizes] or [np.nan])
                            for name in ("cell_diameter_um", "nucleus_share"))
-        lobes = np.bincount([min(one.lobes, 4) for one in sizes], minlength=5)[1:]
+        lobes = np.bincount([min(cell.lobes, 4) for cell in sizes], minlength=5)[1:]
         print(f"PBC, {kind}: {len(sizes)} of {each} found; {diameter:.1f} um, nucleus {share:.2f} of the cell; "
               f"one, two, three, more lobes: {', '.join(map(str, lobes))}", flush=True)
 
 
 def flagged_cells(folder: Path, each: int = 120) -> None:
-    """Print of PBC's images, all of healthy donors, how many cells in the middle the rule takes for blast-like."""
+    """Print how many cells in the middle of PBC's images, all of healthy donors, the rule calls blast-like."""
     for kind in ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte", "ig", "erythroblast"):
         files = sorted((folder / kind).glob("*"))
         files = [files[n] for n in np.linspace(0, len(files) - 1, each).astype(int)]
-        found = taken = 0
+        cells = like_blasts = 0
         for file in files:
             named = NamedField(file.stem, file.name, find_leukocytes(read_image(file), pixel=0.098))
             rows = [row for row in cells_table([named], None).iter_rows(named=True)
                     if np.hypot(row["centre_x"] - 180, row["centre_y"] - 181) < 45 and not row["cut"]]
-            found, taken = found + len(rows[:1]), taken + sum(row["flag"] is not None for row in rows[:1])
-        share = wilson(taken, found)
-        print(f"PBC, {kind}: {taken} of {found} look like blasts ({share.low:.3f} to {share.high:.3f})", flush=True)
+            cells += len(rows[:1])
+            like_blasts += sum(row["flag"] is not None for row in rows[:1])
+        share = wilson(like_blasts, cells)
+        print(f"PBC, {kind}: {like_blasts} of {cells} look like blasts ({share.low:.3f} to {share.high:.3f})",
+              flush=True)
 
 
 def evaluate(name: str, fields: list[Field], ways: dict[str, Callable | None]) -> None:
-    """Print the table of each way, and the fields where boxes lack a partner."""
+    """Print the table of each way, and the fields where a box has no partner."""
     for way, maps in ways.items():
         if maps is None:
             scores = [score_field(find_leukocytes(pixels), truth) for pixels, truth in fields]
@@ -137,7 +139,7 @@ def evaluate(name: str, fields: list[Field], ways: dict[str, Callable | None]) -
 
 
 def faults(score: FieldScore) -> str:
-    """Which boxes have no partner, or nothing."""
+    """Which boxes have no partner; or ""."""
     parts = [f"{what} {', '.join(map(str, numbers))}" for what, numbers in (
         ("true boxes missed:", score.missed), ("found without a box:", score.extra)) if numbers]
     return f"   {score.name}: {'; '.join(parts)}" if parts else ""
@@ -160,7 +162,7 @@ def main() -> None:
         single_cells(data.parent / "pbc" / "PBC_dataset_normal_DIB")
         flagged_cells(data.parent / "pbc" / "PBC_dataset_normal_DIB")
     else:
-        print(f"no real fields: {data} is not there (set LEUKOSCOPE_DATA)")
+        print(f"no real fields: {data} does not exist (set LEUKOSCOPE_DATA)")
     for white_cells in (0.5, 2.0):
         evaluate(f"phantoms, {white_cells:g} leukocytes per 1,000 um2", phantom_fields(white_cells), ways)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from leukoscope.datasets import Dataset
-from leukoscope.datasets import dataset_names, get_dataset
+from leukoscope.datasets import Dataset, dataset_names, get_dataset
+from leukoscope.datasets.leukocytes import CLASS_OF, CLASSES
 from leukoscope.files import write_text
 
 HEAD = """# Data sets
@@ -13,11 +13,11 @@ HEAD = """# Data sets
 Written by `python docs/make_datasets.py` from the readers in `src/leukoscope/datasets/`; a test compares the two.
 
 `leukoscope data index NAME FOLDER -o cells.parquet [--view VIEW] [--option KEY=VALUE]` makes a manifest of any of
-them. It counts what the published set holds and what the folder holds, and names what is missing or damaged. No data
-set comes with Leukoscope; each keeps its own licence. `data get` fetches those marked with a star.
+them. It counts the cells of the published set and of the folder, and names what is missing or damaged. No data set is
+part of Leukoscope; each has its own licence. `data get` downloads those marked with a star.
 
-How to read the last column: cells of one subject look alike, so a fair split keeps them together. Where the set does
-not say who the subjects are, the group stands in; where there is neither, no split can be trusted to be fair, and the
+How to read the last column: cells of one subject are alike, so a fair split keeps them together. Where the subjects of
+a set are not known, the group takes their place; where there is no group either, no split is known to be fair, and the
 index says so.
 """
 
@@ -26,11 +26,25 @@ PUBLIC = "## Public data sets\n\n| name | what | licence | how to get it | views
 GENERAL = "\n## General layouts\n\n| name | what | views | subjects and groups |\n|---|---|---|---|\n"
 
 CHULA = """
-## Which Chula
+## Three sets called Chula
 
 Chulalongkorn University published three sets of blood cells. `chula` reads the one with YOLO boxes around
-leukocytes, `WBC_Dataset` (500 fields, five types). It does not read Chula RBC-12 (red cells marked by points) nor
-Chula-WBC-8 (leukocytes cut out, with a CSV of labels: index that with `table`).
+leukocytes, `WBC_Dataset` (500 fields, five types), and cells cut from its fields. It does not read Chula RBC-12 (red
+cells marked by points) nor Chula-WBC-8 (leukocytes cut out, with a CSV of labels: index that with `table`).
+"""
+
+SHARED = """
+## Shared classes
+
+The view `leukocytes` gives the cells of several sets the same labels, so that a model can be trained on some
+laboratories and tested on another; the column `source` names the laboratory. The table shows which types of a set
+belong to each class: the set's own name, and after a colon the column `subtype` where it differs. Cells of the last
+row have a subtype and no label.
+
+A class is not the same everywhere. The blasts of `cnmc` are lymphoblasts, those of `lmu` are myeloblasts and
+monoblasts, those of `mll` are not divided further. `mll` is bone marrow; the others are blood. Each class comes from
+some laboratories only, so a network that recognises the laboratory can guess the class: test it on a laboratory that
+it was not trained on.
 """
 
 
@@ -45,7 +59,17 @@ def datasets_page() -> str:
     options = [f"\n### Options of `{d.name}`\n\n| option | what |\n|---|---|\n"
                + "".join(_row(f"`{key}`", text) for key, text in d.options.items()) for d in sets if d.options]
     sources = "\n## How to cite\n\n" + "".join(f"- `{d.name}`: {d.citation}. Page: <{d.homepage}>\n" for d in public)
-    return HEAD + "\n" + PUBLIC + "".join(rows) + CHULA + GENERAL + "".join(lines) + "".join(options) + sources
+    return "".join([HEAD, "\n", PUBLIC, *rows, CHULA, SHARED, _shared(public), GENERAL, *lines, *options, sources])
+
+
+def _shared(public: list[Dataset]) -> str:
+    sets = [data for data in public if data.leukocytes]
+    table = "\n" + _row("class", *(f"`{data.name}`" for data in sets)) + _row(*["---"] * (len(sets) + 1))
+    for name in (*CLASSES, None):
+        types = [[own if own == subtype else f"{own}: {subtype}" for own, subtype in data.leukocytes.items()
+                  if CLASS_OF.get(subtype) == name] for data in sets]
+        table += _row(name or "(no label)", *("<br>".join(cells) for cells in types))
+    return table
 
 
 def _views(data: Dataset) -> str:

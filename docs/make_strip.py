@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from leukoscope.cells.stages import plain_stages
+from leukoscope.cells.input_steps import plain_steps
 from leukoscope.figures.common import save_png
 from leukoscope.figures.pipeline import pipeline_strip
 from leukoscope.phantom import render_cells
@@ -23,7 +23,7 @@ def main() -> None:
     responses = edge_responses(torch.from_numpy(grey).float() / 255, gabor_bank())
     latency = first_spike(responses, STEPS)
     picture = first_spike_image(latency, STEPS)[0].numpy()
-    stages = plain_stages(load_recipe("noshad2021-cnmc"))
+    stages = plain_steps(load_recipe("noshad2021-cnmc"))
     blurred = stages.flat(torch.from_numpy(stages.levels(cell))).view(100, 100).numpy()
     figure = pipeline_strip(cell[0], grey[0], responses[0].numpy(), latency[0].numpy(), STEPS, [
         ("First-spike image", "early is bright", picture), ("Blurred, z-scored", "Gaussian, 1 px", blurred)])

@@ -1,4 +1,4 @@
-"""Files are whole or not there."""
+"""Files are complete or do not exist."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
     def fail() -> None:
         with atomic_path(target) as beside:
             beside.write_text("half")
-            raise RuntimeError("disk on fire")
+            raise RuntimeError("disk failed")
 
-    with pytest.raises(RuntimeError, match="disk on fire"):
+    with pytest.raises(RuntimeError, match="disk failed"):
         fail()
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["table.csv"]
 
 
-def test_the_suffix_is_kept_for_writers_that_look_at_it(tmp_path):
+def test_the_suffix_is_the_same_for_writers_that_need_it(tmp_path):
     with atomic_path(tmp_path / "a" / "b.parquet") as beside:
         assert beside.suffix == ".parquet"
         beside.write_bytes(b"x")
@@ -52,7 +52,7 @@ def test_a_killed_writer_never_shows_a_part(tmp_path):
     assert len(set(text)) == 1
 
 
-def test_json_goes_round_and_refuses_what_is_not_json(tmp_path):
+def test_json_is_written_and_read_and_nan_is_refused(tmp_path):
     write_json(tmp_path / "a.json", {"café": [1, 2.5, None]})
     assert read_json(tmp_path / "a.json") == {"café": [1, 2.5, None]}
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -70,8 +70,8 @@ def test_sha256_is_of_the_bytes(tmp_path):
     assert sha256(tmp_path / "x") == hashlib.sha256(b"abc").hexdigest()
 
 
-def test_an_error_is_one_line_with_the_mend():
-    assert str(LeukoscopeError("row 3:\n is bad", "mend\n it")) == "row 3: is bad; mend it"
+def test_an_error_is_one_line_with_its_hint():
+    assert str(LeukoscopeError("row 3:\n is bad", "correct\n it")) == "row 3: is bad; correct it"
     error = ImageError("a.png", "cut\noff")
     assert str(error) == "a.png: cut off"
     assert error.reason == "cut off"

@@ -13,9 +13,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
 
 ORDER = (
-    "errors", "progress", "text", "files", "manifest", "recipes", "stats", "images", "spikes", "networks", "pca", "optics",
-    "phantom", "datasets", "leaks", "audit", "cells", "smear", "runs", "bundle", "predict", "evaluate", "train",
-    "figures", "report", "commands", "papers", "cli",
+    "errors", "progress", "text", "tables", "files", "manifest", "recipes", "stats", "images", "spikes", "networks",
+    "pca", "optics", "phantom", "datasets", "leaks", "audit", "cells", "smear", "runs", "bundle", "predict",
+    "evaluate", "train", "figures", "report", "commands", "papers", "cli",
 )
 """Folders and single modules from the ground up: each imports from those before it."""
 

@@ -1,4 +1,4 @@
-"""The manifest keeps what it is given, and refuses, by row and column, what it cannot mean."""
+"""The manifest stores what it is given, and refuses wrong values by row and column."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from leukoscope.manifest import SCHEMA, make_manifest, read_manifest, split_unit
 CELL = {"cell_id": "a", "image": "a.png"}
 
 
-def test_columns_come_in_order_and_type_and_further_ones_stay():
+def test_columns_have_the_order_and_type_of_the_schema_and_further_ones_stay():
     manifest = make_manifest([CELL | {"fine_label": "SNE", "x": 1, "y": 2, "width": 3, "height": 4}])
     assert manifest.columns == [*SCHEMA, "fine_label"]
     assert [manifest.schema[name] for name in SCHEMA] == list(SCHEMA.values())
@@ -23,9 +23,9 @@ def test_columns_come_in_order_and_type_and_further_ones_stay():
 @pytest.mark.parametrize(("rows", "message"), [
     ([{"image": "a.png"}], "no column 'cell_id'"),
     ([{"cell_id": "a"}], "no column 'image'"),
-    ([CELL, CELL], "cell_id 'a' stands in 2 rows"),
+    ([CELL, CELL], "cell_id 'a' is used in 2 rows"),
     ([CELL, {"cell_id": "b", "image": ""}], "column 'image' is empty in row 2"),
-    ([CELL | {"x": 1}], r"row 1 \('a'\) gives only a part of the box"),
+    ([CELL | {"x": 1}], r"row 1 \('a'\) has an incomplete box"),
     ([CELL | {"x": 1, "y": 1, "width": 0, "height": 2}], "box without area"),
     ([CELL | {"x": "left", "y": 1, "width": 1, "height": 2}], "column 'x', row 1: 'left' is not of type Int32"),
     ([CELL | {"x": 2**40, "y": 1, "width": 1, "height": 2}], "column 'x', row 1"),
@@ -48,7 +48,7 @@ def test_a_manifest_moves_with_its_images(tmp_path, suffix):
     assert manifest["mask"].to_list() == [None, None]
 
 
-def test_ids_of_a_csv_stay_text_and_what_is_empty_is_not_known(tmp_path):
+def test_ids_of_a_csv_stay_text_and_empty_values_are_null(tmp_path):
     (tmp_path / "m.csv").write_text('cell_id,image,label,subject,split,original\n001,a.png,x,"",,\n'
                                     '002,a.png,x,"",,001\n')
     manifest = read_manifest(tmp_path / "m.csv")
@@ -58,7 +58,7 @@ def test_ids_of_a_csv_stay_text_and_what_is_empty_is_not_known(tmp_path):
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1), min_size=1,
                 unique=True))
-def test_any_text_goes_round(tmp_path_factory, ids):
+def test_any_text_is_written_and_read_unchanged(tmp_path_factory, ids):
     folder = tmp_path_factory.mktemp("round")
     manifest = make_manifest([{"cell_id": i, "image": "/x.png", "label": i} for i in ids])
     write_manifest(manifest, folder / "m.parquet")
@@ -81,7 +81,7 @@ def test_a_damaged_file_is_named(tmp_path, name, content, message):
         read_manifest(tmp_path / name)
 
 
-def test_what_cannot_be_written_is_said_before_work(tmp_path):
+def test_an_unknown_suffix_is_refused_before_writing(tmp_path):
     with pytest.raises(ManifestError, match=r"end the name in \.parquet or \.csv"):
         write_table(pl.DataFrame({"a": [1]}), tmp_path / "a.xls")
 

@@ -1,11 +1,12 @@
 """Exceptions for what a user can get wrong.
 
-Each says on one line what was expected, what came and how to mend it; the command line prints that line and exits
-with 2. Our own broken invariants are asserted instead, and do show a traceback.
+Each says in one line what was expected, what was given and how to correct it. The command line prints that line and
+exits with code 2. Our own broken invariants are asserted instead, and show a traceback.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -22,7 +23,7 @@ class LeukoscopeError(Exception):
 
 
 class ManifestError(LeukoscopeError):
-    """A manifest is not the table of cells that it should be."""
+    """A manifest is not a valid table of cells."""
 
 
 class RecipeError(LeukoscopeError):
@@ -39,29 +40,29 @@ class ImageError(LeukoscopeError):
 
 
 class DatasetError(LeukoscopeError):
-    """A folder does not hold the data set that it was said to hold."""
+    """A folder does not hold the expected data set."""
 
 
 class DownloadError(LeukoscopeError):
-    """A download failed, or what came is not what was published."""
+    """A download failed, or the downloaded file does not match the published checksum."""
 
 
 class LeakError(LeukoscopeError):
-    """A split lets the test part be seen in training."""
+    """Cells of the test part, or of their subjects, are in the training part too."""
 
 
 class RunError(LeukoscopeError):
-    """A run folder is missing, damaged, unfinished or made by another recipe."""
+    """A run folder is missing, damaged, unfinished or made from another recipe."""
 
 
 class BundleError(LeukoscopeError):
-    """A bundle is missing, damaged, of a newer format, or not what it says."""
+    """A bundle is missing, damaged, of a newer format, or does not match its description."""
 
 
 EXTRAS = {
     "train": ("torch", "torchvision", "timm", "lightning", "captum", "numba", "onnxscript", "tensorboard"),
 }
-"""Which extra of the package brings which library."""
+"""Which extra of the package installs which libraries."""
 
 
 class MissingExtraError(LeukoscopeError):
@@ -69,10 +70,16 @@ class MissingExtraError(LeukoscopeError):
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
-    """What to install where an import failed for want of an extra; None where the reason is another."""
+    """The error that says which extra to install, after an import failed; None where no extra has that library."""
     name = (error.name or "").partition(".")[0]
     for extra, libraries in EXTRAS.items():
         if name in libraries:
             return MissingExtraError(f"this command needs {name}, which is not installed",
                                      f"install it with: pip install 'leukoscope[{extra}]'")
     return None
+
+
+def require(library: str) -> None:
+    """Raise ModuleNotFoundError, before any work, where a library that is imported later is not installed."""
+    if find_spec(library) is None:
+        raise ModuleNotFoundError(f"No module named '{library}'", name=library)

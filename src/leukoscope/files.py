@@ -1,6 +1,6 @@
-"""Files that are whole or not there: write beside, then rename.
+"""Write files so that they are complete or do not exist: write a temporary file, then rename it.
 
-Knows nothing of what the files hold.
+Knows nothing of what the files contain.
 """
 
 from __future__ import annotations
@@ -22,44 +22,47 @@ from .errors import LeukoscopeError
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a fresh path beside `path`; when the block ends well, it takes `path`'s place in one step.
+    """Yield the path of a temporary file in the same folder; when the block ends without error, it replaces `path` in
+    one step.
 
     A reader sees the old file or the new one, never a part; a killed writer leaves at most a hidden `.partial` file.
-    The suffix is kept, so that writers which choose the format by it work. A full disk is an OSError that names
-    `path`, also where the library that writes calls it by another name.
+    The suffix is the same, for writers that choose the format by it. A full disk is an OSError that names `path`, also
+    where the library that writes raises another error.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
-        yield beside
-        with open(beside, "rb") as written:
+        yield partial
+        with open(partial, "rb") as written:
             os.fsync(written.fileno())
-        os.replace(beside, path)
+        os.replace(partial, path)
     except Exception as error:
         number = _system_error(error)
-        elsewhere = isinstance(error, OSError) and error.filename not in (None, str(beside))
-        if number is None or elsewhere:
+        of_another_file = isinstance(error, OSError) and error.filename not in (None, str(partial))
+        if number is None or of_another_file:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
-        beside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def _system_error(error: BaseException) -> int | None:
-    """The system's error number of an OSError, of one that another error hides (torch), or in the words of a library
-    written in Rust (polars, safetensors); None where there is none."""
+    """The system's error number: of an OSError, of an OSError behind another error (torch), or from the message of a
+    library written in Rust (polars, safetensors); None if there is none."""
     for known in (error, error.__context__):
         if isinstance(known, OSError):
             return known.errno
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
 
 
 @contextmanager
-def alone(lock: Path, what: str) -> Iterator[None]:
-    """Let one process at a time into the block; another is refused with a LeukoscopeError that says `what` is written.
-    lock: a file for it, which goes when the block ends."""
+def alone(lock: Path, what: str, kind: type[LeukoscopeError] = LeukoscopeError) -> Iterator[None]:
+    """Let one process at a time run the block. In another process it raises `kind`: `what` is being written.
+
+    lock: a file for this, deleted when the block ends.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(lock, timeout=0):
@@ -68,28 +71,28 @@ def alone(lock: Path, what: str) -> Iterator[None]:
             finally:
                 lock.unlink(missing_ok=True)
     except filelock.Timeout as error:
-        raise LeukoscopeError(f"{what}: another process is writing it", "wait for it") from error
+        raise kind(f"{what}: another process is writing it", "wait until it has ended") from error
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, completely or not at all."""
     with atomic_path(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all. NaN is refused: it is not JSON."""
+    """Write `value` as indented JSON, completely or not at all. Raises ValueError for NaN, which is not JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
-    """Read JSON; a damaged file is a LeukoscopeError that names it."""
+    """Read JSON. Raises LeukoscopeError with the name of the file where it is missing or damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise LeukoscopeError(f"{path}: no such file", "finish or repeat what should have written it") from error
+        raise LeukoscopeError(f"{path}: no such file", "run the command that writes it, or let it finish") from error
     except ValueError as error:
-        raise LeukoscopeError(f"{path}: not valid JSON ({error})", "repeat what has written it") from error
+        raise LeukoscopeError(f"{path}: not valid JSON ({error})", "run the command that wrote it again") from error
 
 
 def sha256(path: Path | str) -> str:

@@ -1,4 +1,4 @@
-"""The manifest: the table of cells, one row each, that everything else starts from.
+"""The manifest: the table of cells, one row for each, that everything else starts from.
 
 Reads, checks and writes Parquet or CSV. Knows nothing of data sets and opens no image.
 """
@@ -22,16 +22,17 @@ SCHEMA: dict[str, pl.DataType] = {
     "split": pl.String(),
     "original": pl.String(),
 }
-"""Columns and types. `original` names the cell of which a materialised augmented copy was made, else it is null."""
+"""Columns and types. `original` is the cell from which an augmented copy on disk was made, else null."""
 
 REQUIRED = ("cell_id", "image")
+INDEX_FIRST = "index a data set with: leukoscope data index"
 
 
 def make_manifest(rows: Sequence[Mapping[str, object]] | pl.DataFrame) -> pl.DataFrame:
-    """A checked manifest from rows: every column of `SCHEMA` in order and type, then further columns as they came.
+    """A checked manifest from rows: all columns of `SCHEMA` in this order and type, then further columns unchanged.
 
-    Raises ManifestError for a missing `cell_id` or `image`, a duplicate id, a box of which only a part is given or
-    that has no area, or a value that does not fit its column.
+    Raises ManifestError for a missing `cell_id` or `image`, a duplicate id, an incomplete box, a box without area, or a
+    value of the wrong type.
     """
     frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, infer_schema_length=None)
     for name in REQUIRED:
@@ -47,11 +48,11 @@ def make_manifest(rows: Sequence[Mapping[str, object]] | pl.DataFrame) -> pl.Dat
 
 
 def read_manifest(path: Path | str) -> pl.DataFrame:
-    """Read and check a manifest; relative image and mask paths are taken from the manifest's own folder."""
+    """Read and check a manifest; relative paths of images and masks start from the manifest's folder."""
     path = Path(path)
     frame = _read_table(path)
     if frame.is_empty():
-        raise ManifestError(f"{path}: the manifest has no rows", "index a data set with: leukoscope data index")
+        raise ManifestError(f"{path}: the manifest has no rows", INDEX_FIRST)
     try:
         manifest = make_manifest(frame)
     except ManifestError as error:
@@ -62,7 +63,7 @@ def read_manifest(path: Path | str) -> pl.DataFrame:
 
 
 def write_manifest(manifest: pl.DataFrame, path: Path | str) -> None:
-    """Write Parquet or CSV, by the suffix; paths below the manifest's folder are stored relative to it."""
+    """Write Parquet or CSV, by the suffix; paths below the manifest's folder are written relative to it."""
     path = Path(path)
     folder = path.resolve().parent
 
@@ -76,24 +77,23 @@ def write_manifest(manifest: pl.DataFrame, path: Path | str) -> None:
 
 
 def write_table(frame: pl.DataFrame, path: Path | str) -> None:
-    """Write any table as Parquet or CSV, by the suffix, whole or not at all."""
-    path = Path(path)
+    """Write any table as Parquet or CSV, by the suffix, completely or not at all."""
     check_table_path(path)
-    with atomic_path(path) as beside:
-        if path.suffix == ".parquet":
-            frame.write_parquet(beside)
+    with atomic_path(path) as partial:
+        if partial.suffix == ".parquet":
+            frame.write_parquet(partial)
         else:
-            frame.write_csv(beside)
+            frame.write_csv(partial)
 
 
 def check_table_path(path: Path | str) -> None:
-    """Raise ManifestError unless the suffix is one that `write_table` knows."""
+    """Raise ManifestError unless `write_table` knows the suffix."""
     if Path(path).suffix not in (".parquet", ".csv"):
         raise ManifestError(f"{path}: tables are written as .parquet or .csv", "end the name in .parquet or .csv")
 
 
 def split_unit() -> pl.Expr:
-    """What must stay in one part of a split: the group, where there is none the subject, else the cell itself."""
+    """What must stay together in a split: the group, without a group the subject, without both the cell itself."""
     return pl.coalesce(
         pl.lit("group:") + pl.col("group"), pl.lit("subject:") + pl.col("subject"), pl.lit("cell:") + pl.col("cell_id")
     ).alias("unit")
@@ -104,13 +104,13 @@ def _read_table(path: Path) -> pl.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pl.read_parquet(path)
-        texts = {name: dtype for name, dtype in SCHEMA.items() if dtype == pl.String()}  # '007' is no number
+        texts = {name: dtype for name, dtype in SCHEMA.items() if dtype == pl.String()}  # '007' is not a number
         return pl.read_csv(path, infer_schema_length=None, schema_overrides=texts)
     except FileNotFoundError as error:
-        raise ManifestError(f"{path}: no such file", "index a data set with: leukoscope data index") from error
+        raise ManifestError(f"{path}: no such file", INDEX_FIRST) from error
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise ManifestError(f"{path}: not a readable table ({reason})", "write it again, or export it anew") from error
+        raise ManifestError(f"{path}: not a readable table ({reason})", "write or export it again") from error
 
 
 def _typed(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Series:
@@ -125,27 +125,26 @@ def _typed(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Series:
         where = f"row {row[0] + 1}" if len(row) else "a row"
         value = frame[name][row[0]] if len(row) else "?"
         raise ManifestError(f"column '{name}', {where}: '{value}' is not of type {dtype}",
-                            f"write {'whole numbers' if dtype.is_integer() else 'text'} there") from error
+                            f"this column needs {'whole numbers' if dtype.is_integer() else 'text'}") from error
 
 
 def _check_required(manifest: pl.DataFrame) -> None:
     for name in REQUIRED:
         empty = (manifest[name].is_null() | (manifest[name] == "")).arg_true()
         if len(empty):
-            raise ManifestError(f"column '{name}' is empty in row {empty[0] + 1}", "give every cell one")
-    twice = manifest.filter(pl.col("cell_id").is_duplicated())
-    if twice.height:
-        raise ManifestError(
-            f"cell_id '{twice['cell_id'][0]}' stands in {twice.filter(pl.col('cell_id') == twice['cell_id'][0]).height}"
-            f" rows ({twice['cell_id'].n_unique()} ids are not unique)", "give every cell an id of its own")
+            raise ManifestError(f"column '{name}' is empty in row {empty[0] + 1}", "give a value for every cell")
+    duplicates = manifest["cell_id"].filter(manifest["cell_id"].is_duplicated())
+    if len(duplicates):
+        raise ManifestError(f"cell_id '{duplicates[0]}' is used in {(duplicates == duplicates[0]).sum()} rows "
+                            f"({duplicates.n_unique()} ids are not unique)", "every cell needs its own id")
 
 
 def _check_boxes(manifest: pl.DataFrame) -> None:
     given = manifest.select(pl.sum_horizontal(pl.col(name).is_not_null() for name in BOX).alias("n"))["n"]
     partial = ((given > 0) & (given < len(BOX))).arg_true()
     if len(partial):
-        raise ManifestError(f"row {partial[0] + 1} ('{manifest['cell_id'][partial[0]]}') gives only a part of the box",
-                            f"give all of {', '.join(BOX)}, or none")
+        raise ManifestError(f"row {partial[0] + 1} ('{manifest['cell_id'][partial[0]]}') has an incomplete box",
+                            f"give all of {', '.join(BOX)}, or none of them")
     flat = ((manifest["width"] <= 0) | (manifest["height"] <= 0)).fill_null(False).arg_true()
     if len(flat):
         raise ManifestError(f"row {flat[0] + 1} ('{manifest['cell_id'][flat[0]]}') has a box without area",
@@ -153,16 +152,16 @@ def _check_boxes(manifest: pl.DataFrame) -> None:
 
 
 MARK = "~"
-"""Between the id of a cell and the number of its copy."""
+"""Separates the id of a cell from the number of its copy."""
 
 
 def without_copies(manifest: pl.DataFrame) -> pl.DataFrame:
-    """The manifest without the column `copy`, which is a run's own. ManifestError where rows of it are copies: their
+    """The manifest without the column `copy`, which only a run uses. Raises ManifestError where a row is a copy: its
     pixels are in no file."""
     if "copy" not in manifest.columns:
         return manifest
     if manifest["copy"].dtype.is_integer() and (manifest["copy"] > 0).any():
         first = manifest.filter(pl.col("copy") > 0)["cell_id"][0]
         raise ManifestError(f"cell '{first}' is a copy that a run made of '{first.rpartition(MARK)[0]}'",
-                            "give the manifest that the run was started with, or leave out the rows with copy > 0")
+                            "use the manifest that the run was started with, or leave out the rows with copy > 0")
     return manifest.drop("copy")

@@ -6,15 +6,41 @@ Knows nothing of pages or terminals: text only.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 NO_ESTIMATE = "—"
+TYPE_NAMES = {
+    "ig": "immature granulocyte (IG)", "nrbc": "nucleated red cell (NRBC)", "plt": "platelet", "rbc": "red cell",
+    "wbc": "leukocyte",
+}
+"""What class labels that are abbreviations mean."""
+FIGURE_NAMES = {
+    "ppv": "PPV", "npv": "NPV", "f1": "F1", "fpr": "false positive rate", "fnr": "false negative rate", "auc": "AUC",
+    "label_auc": "AUC of labels", "kappa": "Cohen's κ", "mcc": "Matthews correlation", "brier": "Brier score",
+}
+"""Keys of metrics.json that are no words themselves."""
+TERMINAL = str.maketrans({"\u202f": " ", "−": "-", "–": "-", "—": "-"})
+"""Signs of print, in ASCII for a terminal."""
+
+
+class HasInterval(Protocol):
+    """A figure with its interval, such as `stats.Estimate`; None where it is not defined, and `method` says why."""
+
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def method(self) -> str: ...
 
 
 def plain(name: object, limit: int = 0, *, head: float = 0.7) -> str:
     """A name as one line of printable text; cut in its middle when longer than `limit` characters (0: never).
 
-    head: the share of the characters that are kept from its beginning.
+    head: the share of the characters that comes from its beginning.
     """
     text = "".join(c if c.isprintable() else " " for c in str(name))
     text = " ".join(text.split()) or NO_ESTIMATE
@@ -66,6 +92,57 @@ def _rounded(value: float, whole: float, digits: int) -> str:
     return f"{math.floor(value / step + 1e-9) * step:.{digits + 1}f}"
 
 
+def share(value: float | None) -> str:
+    """`percent` without its unit: 0.97142 -> "97.1"."""
+    return percent(value, unit=False)
+
+
+def span(low: float | None, high: float | None, form: Callable[[float], str] = share, *, page: bool = False) -> str:
+    """The ends of an interval, where a heading says "95 % CI": "94.1-96.1", or "-3.5 to -0.9" where an end has a sign.
+
+    form: writes an end without its unit; page: with the dash and minus of print, else in ASCII for a terminal. "" where
+    there is no interval.
+    """
+    if low is None or high is None:
+        return ""
+    ends = form(low), form(high)
+    signed = any(end[:1] in ("+", "-", "−") for end in ends)
+    text = (" to " if signed else "–").join(ends)
+    return text if page else text.translate(TERMINAL)
+
+
+def interval(estimate: HasInterval, form: Callable[[float], str] = share, unit: str = "\u202f%", *,
+             confidence: float | None = 0.95, page: bool = False) -> str:
+    """A figure with its interval in a sentence or a line: "95.2 % (95 % CI 94.1-96.1)".
+
+    form, page: as for `span`; unit: what follows the value, such as " points". confidence: None in a table whose
+    heading says it: "95.2 (94.1-96.1)". Without an interval the value alone; without a value "not defined (<why>)", in
+    a table a dash.
+    """
+    if estimate.value is None:
+        text = NO_ESTIMATE if confidence is None else f"not defined ({estimate.method})"
+    else:
+        text, ends = form(estimate.value) + unit, span(estimate.low, estimate.high, form, page=True)
+        label = "" if confidence is None else f"{percent(confidence, 0)} CI "
+        text += f" ({label}{ends})" if ends else ""
+    return text if page else text.translate(TERMINAL)
+
+
+def type_name(label: str, limit: int = 0) -> str:
+    """The name of a class for people: "ig" -> "immature granulocyte (IG)"; labels without an entry stay. limit: where
+    the name has more characters than this (0: never), the label, cut to them."""
+    name = TYPE_NAMES.get(label.lower(), label)
+    return name if not limit or len(name) <= limit else plain(label, limit)
+
+
+def figure_name(key: str) -> str:
+    """A key of metrics.json for people: "macro_ppv" -> "macro PPV"."""
+    head, _, rest = key.partition("_")
+    if head in ("macro", "weighted"):
+        return f"{head} {figure_name(rest)}"
+    return FIGURE_NAMES.get(key, key.replace("_", " "))
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as "8 s", "4 min 10 s" or "2 h 5 min"."""
     if seconds is None:
@@ -78,9 +155,9 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def plural(value: int, one: str, many: str = "") -> str:
+def plural(value: int, singular: str, several: str = "") -> str:
     """`plural(1, "cell")` -> "1 cell"; `plural(2, "class", "classes")` -> "2 classes"."""
-    return f"{count(value)} {one if value == 1 else many or one + 's'}"
+    return f"{count(value)} {singular if value == 1 else several or singular + 's'}"
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -90,8 +167,9 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def points(value: float | None) -> str:
-    """A difference of shares in percentage points: 0.021 -> "+2.1"."""
-    return NO_ESTIMATE if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    """A difference of shares in percentage points: 0.021 -> "+2.1", 0.0004 -> "0.0"."""
+    text = NO_ESTIMATE if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    return "0.0" if text in ("+0.0", "−0.0") else text
 
 
 def p_of(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The audit finds what was put in, finds nothing where nothing is, and says what it could not look at."""
+"""The audit finds known problems, reports none where there are none, and names what it could not check."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def save(folder: Path, name: str, pixels: np.ndarray) -> str:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> pl.DataFrame:
-    """24 cells of two classes and subjects each; one broken, one missing, one doubled under the other label."""
+    """24 cells of two classes and four subjects; one broken, one missing, one duplicate with another label."""
     rows = [{"cell_id": f"c{i:02d}", "image": save(tmp_path, f"c{i:02d}", textured(i)), "label": "ab"[i % 2],
              "subject": f"s{i % 4}"} for i in range(24)]
     (tmp_path / "broken.png").write_bytes(Path(str(rows[0]["image"])).read_bytes()[:200])
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_named(mixed: pl.DataFrame) -> None:
     assert dict(found.subjects.filter(label="a").select("subject", "len").iter_rows()) == {"s0": 7, "s2": 6}
     lines = found.verdict
     assert lines[0].startswith("problem: 2 of 28 cells cannot be decoded (first: ")
-    assert lines[1] == ("problem: 1 pair of the same cell carry different labels ('c00' a, 'twin' b)")
+    assert lines[1] == ("problem: 1 pair of images of the same cell have different labels ('c00' a, 'twin' b)")
     assert "warning: 1 of 28 cells have no label" in lines
     assert any(line.startswith("warning: no subject is known for 1 of 28 cells") for line in lines)
     assert any(f"fewer than {RARE} of a, b" in line for line in lines)
@@ -125,14 +125,14 @@ def test_a_border_that_knows_the_label_is_a_shortcut_and_noise_is_none(tmp_path:
             pixels[:4] = {"a": (220, 40, 40), "b": (40, 220, 40), "c": (40, 40, 220)}[label]
         rows.append({"cell_id": f"c{i:02d}", "image": save(tmp_path, str(i), pixels), "label": label,
                      "group": f"g{i // 3}"})
-    found = {name: audit(make_manifest(part)) for name, part in (("told", rows[:45]), ("noise", rows[45:]))}
+    found = {name: audit(make_manifest(part)) for name, part in (("border", rows[:45]), ("noise", rows[45:]))}
     for name, one in found.items():
         border = next(s for s in one.shortcuts if s.features == "border")
         assert border.majority == pytest.approx(1 / 3)
         assert border.accuracy.total == 45
         assert border.accuracy.low is not None
         warned = [f for f in one.findings if f.kind == "shortcut" and f.level == "warning"]
-        if name == "told":
+        if name == "border":
             assert border.accuracy.value == 1
             assert border.accuracy.low > 0.75
             assert any("border" in f.text for f in warned)
@@ -141,7 +141,7 @@ def test_a_border_that_knows_the_label_is_a_shortcut_and_noise_is_none(tmp_path:
             assert not warned
 
 
-def test_sources_that_look_different_are_told_and_explained(tmp_path: Path) -> None:
+def test_sources_that_look_different_are_reported(tmp_path: Path) -> None:
     tints = ((0, 0, 0), (60, 60, 60))
     rows = [{"cell_id": f"c{i:02d}", "image": save(tmp_path, str(i), textured(i, tint=tints[i % 2])),
              "label": "ab"[i // 2 % 2], "source": ["dark", "bright"][i % 2], "subject": f"s{i // 2}"}
@@ -149,9 +149,9 @@ def test_sources_that_look_different_are_told_and_explained(tmp_path: Path) -> N
     found = audit(make_manifest(rows))
     assert found.explained["brightness"] > 0.8
     assert [(row["of"], row["cells"]) for row in found.sources.to_dicts()] == [("bright", 20), ("dark", 20)]
-    assert any("lies between sources" in line and line.startswith("warning") for line in found.verdict)
-    assert any(line.startswith("warning: the source is told from the border") for line in found.verdict)
-    assert not any(line.startswith("warning: the label is told") for line in found.verdict)
+    assert any("is between sources" in line and line.startswith("warning") for line in found.verdict)
+    assert any(line.startswith("warning: the source can be guessed from the border") for line in found.verdict)
+    assert not any(line.startswith("warning: the label can be guessed") for line in found.verdict)
 
 
 def test_the_share_explained_agrees_with_an_analysis_of_variance() -> None:
@@ -182,7 +182,7 @@ def test_outliers_are_named_with_what_is_odd_and_nothing_else() -> None:
     side = found.filter(what="side").row(0, named=True)
     assert side["value"] == pytest.approx(np.sqrt(300 * 100))
     assert side["low"] < 100 < side["high"] < side["value"]
-    # A second source of other brightness has its own middle.
+    # A second source with another brightness has its own median.
     both = pl.concat([table, table.with_columns(at + "-2", source=pl.lit("y"), brightness=pl.col("brightness") - 0.5)])
     assert outliers_of(both).height == 2 * found.height
 
@@ -193,7 +193,7 @@ def test_the_official_files_of_cnmc_without_their_images(data_folder: Path, tmp_
     training = audit(manifest.filter(pl.col("fold").is_not_null()))
     assert training.pair_counts == {"all": 104, "identical": 104, "near": 0, "augmented": 0, "across labels": 0,
                                     "across subjects": 99, "across folds": 94}
-    assert ("warning: 104 pairs of cells show the same (104 identical); 99 across subjects, 94 across folds"
+    assert ("warning: 104 pairs of images show the same cell (104 identical); 99 across subjects, 94 across folds"
             in training.verdict)
     assert "note: 73 subjects" in "".join(training.verdict)
     assert len(training.not_done) == 1
@@ -220,7 +220,7 @@ def test_the_cells_of_bccd_hold_cells_photographed_twice(data_folder: Path) -> N
 
 
 class Page(HTMLParser):
-    """What a page opens from elsewhere, which elements stay open, and its text."""
+    """Links and sources of a page, and elements that are not closed."""
 
     VOID = frozenset(("meta", "img", "br", "link", "input", "hr"))
 
@@ -272,7 +272,7 @@ def test_a_set_with_nothing_wrong_says_so(tmp_path: Path) -> None:
              "subject": f"s{i // 4}"} for i in range(48)]
     found = audit(make_manifest(rows))
     assert {f.level for f in found.findings} <= {"fine", "note"}
-    assert "fine: no two cells show the same" in found.verdict
+    assert "fine: no two images show the same cell" in found.verdict
     assert found.not_done == ()
 
 

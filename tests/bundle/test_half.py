@@ -13,7 +13,7 @@ from safetensors.torch import load as load_weights
 
 from leukoscope.bundle.bundle import open_bundle
 from leukoscope.bundle.graph import CellGraph, export_graph, half_graph, half_weights, round_weights
-from leukoscope.cells.stages import Stages
+from leukoscope.cells.input_steps import InputSteps
 from leukoscope.commands.export import export_run
 from leukoscope.errors import BundleError, LeukoscopeError
 from leukoscope.networks import build_network
@@ -29,7 +29,7 @@ def graph() -> CellGraph:
     network = build_network(Network(name="resnet12", options={"width": 0.5}), classes=8, size=32)
     network(3 * torch.randn(16, 3, 32, 32))
     round_weights(network)
-    return CellGraph(network, Stages(Preprocess(size=32), Edges(), np.full(3, 0.7), np.full(3, 0.2)), 1.5)
+    return CellGraph(network, InputSteps(Preprocess(size=32), Edges(), np.full(3, 0.7), np.full(3, 0.2)), 1.5)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_run_as_half_a_bundle(tmp_path, monkeypatch):
 def test_a_bundle_that_frames_cells_names_none_where_there_is_none():
     told = SimpleNamespace(frame="cell", crop=0, size=24, smaller="keep")
     for shape, level in (((40, 40, 3), 0), ((50, 60, 3), 255), ((1, 1, 3), 99)):
-        with pytest.raises(LeukoscopeError, match="no cell to name"):
+        with pytest.raises(LeukoscopeError, match="no cell found: nothing is stained like a nucleus"):
             prepared(np.full(shape, level, np.uint8), told)  # type: ignore[arg-type]
     stained = np.full((60, 60, 3), 240, np.uint8)
     stained[20:40, 20:40] = (90, 60, 150)

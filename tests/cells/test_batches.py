@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from leukoscope.cells import CellBatches, PackedCells
 from leukoscope.cells.augment import augment_cpu, sample_changes
-from leukoscope.cells.stages import Stages
+from leukoscope.cells.input_steps import InputSteps
 from leukoscope.recipes import Augment, Edges, Preprocess
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-STAGES = Stages(Preprocess(), Edges(), np.array(MEAN), np.array(STD))
+STEPS = InputSteps(Preprocess(), Edges(), np.array(MEAN), np.array(STD))
 TURN = Augment(rotation=180, shift=0.1, brightness=0.2, flip_horizontal=True)
 
 
@@ -30,7 +30,7 @@ def packed_cells(count: int = 40, size: int = 12) -> PackedCells:
 def batches(count: int = 23, *, epoch: int = 0, **options: object) -> CellBatches:
     rows = np.random.default_rng(1).permutation(40)[:count]
     made = CellBatches(packed_cells(), rows, rows % 5, **{  # pyright: ignore[reportArgumentType] - a test's shorthand
-        "batch_size": 4, "augment": TURN, "stages": STAGES, "seed": 7, **options})
+        "batch_size": 4, "augment": TURN, "steps": STEPS, "seed": 7, **options})
     made.set_epoch(epoch)
     return made
 
@@ -98,7 +98,7 @@ def test_every_rank_has_as_many_batches_as_announced(count, size, ranks, drop_la
 def test_weights_draw_with_replacement_in_proportion():
     rows = np.arange(40)
     weights = np.where(rows < 4, 9.0, 1.0)
-    made = CellBatches(packed_cells(), rows, rows, batch_size=8, augment=None, stages=STAGES, seed=0,
+    made = CellBatches(packed_cells(), rows, rows, batch_size=8, augment=None, steps=STEPS, seed=0,
                        weights=weights)
     drawn = []
     for epoch in range(200):
@@ -141,7 +141,7 @@ def test_a_gpu_gets_the_same_batches_within_rounding():
 
 def test_errors_reach_the_consumer():
     made = batches()
-    made.stages = replace(STAGES, mean=np.array([0.1, 0.2]))
+    made.steps = replace(STEPS, mean=np.array([0.1, 0.2]))
     before = threading.active_count()
     with pytest.raises(ValueError, match="three values"):
         list(made)
@@ -173,8 +173,8 @@ def test_two_iterations_at_once_do_not_mix():
 
 def test_arguments_that_do_not_fit_are_refused():
     packed, rows = packed_cells(), np.arange(5)
-    options = {"batch_size": 2, "augment": None, "stages": STAGES, "seed": 0}
-    for changed, says in [({"rows": np.array([0, 40])}, "0 to 39"), ({"labels": np.arange(4)}, "equally long"),
+    options = {"batch_size": 2, "augment": None, "steps": STEPS, "seed": 0}
+    for changed, says in [({"rows": np.array([0, 40])}, "0 to 39"), ({"labels": np.arange(4)}, "equal length"),
                           ({"weights": np.array([1.0, -1, 1, 1, 1])}, "weights"), ({"weights": np.zeros(5)}, "weights"),
                           ({"batch_size": 0}, "batch_size"), ({"rank": 2, "world_size": 2}, "rank 2 of 2")]:
         given_ = {"rows": rows, "labels": rows[:len(changed.get("rows", rows))], **options, **changed}

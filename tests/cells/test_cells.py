@@ -139,7 +139,7 @@ def test_damaged_cells_stop_or_are_listed_by_name(tmp_path: Path, cache):
 def test_no_cell_left_is_an_error_even_when_damaged_ones_may_be_skipped(tmp_path: Path, cache):
     gone = make_manifest([{"cell_id": "a", "image": str(tmp_path / "a.png")}])
     for _ in range(2):
-        with pytest.raises(ImageError, match=r"1 of 1 cells are damaged.*none is left"):
+        with pytest.raises(ImageError, match=r"1 of 1 cells are damaged.*no cell is left"):
             pack_cells(gone, SMALL, cache=cache, skip_damaged=True)
     with pytest.raises(ManifestError, match="no cells"):
         pack_cells(gone.head(0), SMALL, cache=cache)
@@ -237,7 +237,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(manifest, cache):
                           text=True, check=False)
     last = done.stderr.strip().splitlines()[-1]
     assert "LeukoscopeError" in last
-    assert "cannot be written there (File too large); free some space" in last
+    assert "cannot be written to this folder (File too large); free some space" in last
     assert files_in(cache) == []
 
 
@@ -253,7 +253,7 @@ def test_another_process_maps_the_file_instead_of_getting_its_pixels(manifest, c
     np.testing.assert_array_equal(pickle.loads(sent).pixels, packed.pixels)
     assert copy.copy(packed).cell_ids == packed.cell_ids
     packed.path.unlink()
-    with pytest.raises(LeukoscopeError, match="gone or damaged"):
+    with pytest.raises(LeukoscopeError, match="missing or damaged"):
         pickle.loads(sent)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
+import typer
 from PIL import Image
 
 from command import leukoscope, refusal
 from damaged import write_damaged
+from leukoscope.cli.main import COMMANDS, GROUPS, app
 from leukoscope.manifest import read_manifest, write_manifest
 from leukoscope.phantom import write_cells
 
@@ -46,7 +49,8 @@ def test_help_answers_without_loading_torch():
     code = ("import sys; sys.argv = ['leukoscope', '--help']\n"
             "from leukoscope.cli.main import main\n"
             "try: main()\nexcept SystemExit: pass\n"
-            "heavy = {'torch', 'lightning', 'matplotlib', 'sklearn', 'scipy', 'cv2', 'numba', 'polars'}\n"
+            "heavy = {'torch', 'lightning', 'matplotlib', 'sklearn', 'scipy', 'cv2', 'numba', 'polars',\n"
+            "         'pydantic', 'rich'}\n"
             "heavy &= set(sys.modules)\n"
             "assert not heavy, heavy")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -65,11 +69,31 @@ def test_every_command_has_help_with_an_example(command):
         assert f"leukoscope {command}".strip() in answer.out.partition("Usage")[2].partition("\n")[2]
 
 
+@pytest.mark.parametrize(("function", "example"), COMMANDS)
+def test_every_command_takes_its_example_which_stands_on_one_line_of_its_help(function, example):
+    words = shlex.split(example.partition(">")[0])
+    named = [words.pop(0) for _ in range(2 if words[0] in GROUPS else 1)]
+    answer = leukoscope(*named, "--help")
+    assert f"  Example: leukoscope {example}\n" in answer.out
+    assert "--json" in answer.out
+    command = typer.main.get_command(app)
+    for name in named:
+        command = command.commands[name]
+    assert command.callback.__name__ == function.__name__
+    assert command.make_context(named[-1], words).params
+
+
+def test_the_list_of_commands_cuts_no_sentence():
+    for group in ([], *([name] for name in GROUPS)):
+        assert "..." not in leukoscope(*group, "--help").out.partition("Commands:")[2]
+
+
 @pytest.mark.parametrize(("arguments", "says"), [
     (["trian"], "No such command 'trian'"),
     (["train", "demo"], "Missing option '--data'"),
     (["train", "demo", "--data", "x.parquet", "-o", "r", "--protocol", "dirty"], "'dirty' is not one of"),
-    (["train", "dmo", "--data", "x.parquet", "-o", "r"], "dmo: neither a file nor a built-in recipe; built in: "),
+    (["train", "dmo", "--data", "x.parquet", "-o", "r"],
+     "dmo: neither a file nor a built-in recipe; did you mean demo?"),
     (["train", "demo", "--data", "x.parquet", "-o", "r"], "x.parquet: no such file"),
     (["train", "demo", "--data", "x.parquet", "-o", "r", "--set", "training.epochs=0"], "training.epochs"),
     (["train", "demo", "--data", "x.parquet", "-o", "r", "--set", "training.epoch=3"], "training.epoch: no such key"),
@@ -80,7 +104,7 @@ def test_every_command_has_help_with_an_example(command):
     (["data", "index", "pbc", "nowhere", "-o", "c.xls"], "written as .parquet or .csv"),
     (["data", "index", "pbc", "nowhere", "-o", "c.csv", "--view", "nine"], "pbc has no view 'nine'; choose one of"),
     (["data", "index", "pbc", "nowhere", "-o", "c.csv", "--option", "a=b"], "no such option"),
-    (["data", "get", "allidb1", "--to", "x"], "allidb1 cannot be fetched by a program"),
+    (["data", "get", "allidb1", "--to", "x"], "allidb1 cannot be downloaded by a program"),
     (["data", "audit", "nowhere.csv", "-o", "a"], "nowhere.csv: no such file"),
     (["report", "nowhere"], "nowhere"),
     (["evaluate", "nowhere", "--data", "x.csv", "-o", "e"], "no such"),
@@ -99,7 +123,7 @@ def test_a_recipe_with_a_fault_is_named(tmp_path, cells):
     recipe.write_text('name = "mine"\n[network\n')
     assert f"{recipe}: not valid TOML" in refusal("train", recipe, "--data", cells, "-o", tmp_path / "run")
     recipe.write_text('name = "mine"\n[network]\nname = "lenet5"\n[split]\nby = "image"\n')
-    assert "run with --protocol paper" in refusal("train", recipe, "--data", cells, "-o", tmp_path / "run")
+    assert "use --protocol paper" in refusal("train", recipe, "--data", cells, "-o", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -110,7 +134,7 @@ def test_bad_manifests_stop_before_anything_is_written(tmp_path, cells):
 
     twice = tmp_path / "twice.csv"
     read_manifest(cells).sample(fraction=2, with_replacement=True, seed=0).write_csv(twice)
-    assert "stands in" in train(twice)
+    assert "is used in" in train(twice)
     one = changed(cells, tmp_path / "one.csv", lambda rows: [r for r in rows if r["label"] == "neutrophil"])
     assert "class 'lymphocyte' has no cells" in train(one)
     few = changed(cells, tmp_path / "few.csv", lambda rows: [r | {"subject": "same"} for r in rows])

@@ -59,16 +59,16 @@ def test_the_command_writes_a_sheet_maps_and_what_the_run_has_predicted(run, tmp
     assert rows_of(tmp_path / "explanations.png") == pytest.approx(3, abs=0.02)
     for cell in chosen:
         assert f"{cell}: {tested[cell]['predicted']} " in answer.out
-    assert "which it was tested on" in answer.out
+    assert "which was tested on this cell" in answer.out
     assert str(tmp_path / "explanations.png") in answer.out
 
 
 def test_a_network_that_was_trained_on_the_cell_is_named_as_such(run, tmp_path):
     trained = run.part(0, "train")[0]
     lines = explain_cells(run.folder, [trained], tmp_path, fold=0)
-    assert "fold 0, which it was trained on" in lines[0]
+    assert "fold 0, which was trained on this cell" in lines[0]
     assert json.loads((tmp_path / "explanations.json").read_text())["cells"][0]["part"] == "train"
-    assert "fold 1, which it was tested on" in explain_cells(run.folder, [trained], tmp_path)[0]
+    assert "fold 1, which was tested on this cell" in explain_cells(run.folder, [trained], tmp_path)[0]
 
 
 def test_files_are_explained_by_the_first_fold_and_keep_their_names_apart(run, cells, tmp_path):

@@ -18,12 +18,14 @@ from bundle_folder import change
 from command import leukoscope, refusal
 from leukoscope.commands import smear as smear_command
 from leukoscope.commands import smear_field as field_command
+from leukoscope.commands import smear_write as write_command
 from leukoscope.commands.smear import smear_fields
-from leukoscope.commands.smear_resume import names_for
-from leukoscope.commands.smear_subjects import smear_subjects, subjects_of
+from leukoscope.commands.smear_inputs import subjects_of, unique_names
+from leukoscope.commands.smear_subjects import smear_subjects
 from leukoscope.errors import LeukoscopeError
 from leukoscope.figures.svg import image_uri
 from leukoscope.predict import model
+from leukoscope.smear.summary import SmearSummary
 from page_reader import Page
 from smear_fields import SCALE, phantom, save
 
@@ -57,6 +59,11 @@ def packaged(bundle, tmp_path, monkeypatch) -> Path:
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def as_json(summary: SmearSummary) -> Any:
+    """What a program that reads the summary's JSON sees."""
+    return json.loads(json.dumps(summary.to_dict()))
 
 
 def names_in(folder: Path) -> list[str]:
@@ -96,8 +103,8 @@ def test_cells_are_typed_by_the_model_of_the_package(packaged, fields, tmp_path)
     assert tables[0].equals(tables[2])
     assert read(tmp_path / "own" / "summary.json")["bundle"]["packaged"] is True
     page = Page(tmp_path / "own" / "smear.html").text
-    assert "The packaged model has never seen lymphoblasts" in page
-    assert "no diagnosis" in page
+    assert "The built-in model was never trained on lymphoblasts" in page
+    assert "not a diagnosis" in page
 
 
 def test_python_and_predict_know_it_too(packaged, fields, tmp_path, monkeypatch):
@@ -114,7 +121,7 @@ def test_python_and_predict_know_it_too(packaged, fields, tmp_path, monkeypatch)
 def test_an_installation_without_it_says_so(fields, tmp_path, monkeypatch):
     monkeypatch.setattr(model, "_packaged", lambda: tmp_path / "gone.zip")
     said = refusal("smear", fields, "-o", tmp_path / "out")
-    assert "gone.zip: the model of the package is missing; install leukoscope anew" in said
+    assert "gone.zip: the built-in model is missing; install leukoscope again" in said
     assert "is missing" in refusal("predict", "packaged", fields, "-o", tmp_path / "p.csv")
     assert not (tmp_path / "out").exists()
     assert leukoscope("smear", fields / "1.png", "-o", tmp_path / "out", "--no-types").code == 0
@@ -127,8 +134,8 @@ def test_bundles_that_will_not_do_are_refused_by_name(bundle, fields, tmp_path):
     assert f"{newer}: is of format 2, and this version reads up to 1; install a newer leukoscope" in said
     change(odd, classes=["platelet", "erythroblast", "debris"])
     said = refusal("smear", fields, "-o", tmp_path / "out", "--bundle", odd)
-    assert f"{odd}: tells platelet, erythroblast, debris apart, and no leukocyte is among them" in said
-    assert "take one of the two" in refusal("smear", fields, "-o", tmp_path / "out", "--no-types", "--bundle", bundle)
+    assert f"{odd}: its classes are platelet, erythroblast, debris, and none of them is a leukocyte" in said
+    assert "use one of the two" in refusal("smear", fields, "-o", tmp_path / "out", "--no-types", "--bundle", bundle)
     assert not (tmp_path / "out").exists()
 
 
@@ -144,7 +151,7 @@ def test_a_stopped_call_goes_on_without_doing_a_field_twice_or_losing_one(fields
     assert not (out / "summary.json").exists()
     (out / ".parts" / "000002.parquet").write_bytes(b"half")  # of the third, whose part is not whole
     (out / ".3.01234567.partial.png").write_bytes(b"half")
-    with pytest.raises(LeukoscopeError, match="holds a stopped run; go on with --resume, or take --overwrite"):
+    with pytest.raises(LeukoscopeError, match="holds a stopped run; continue with --resume, or use --overwrite"):
         smear_fields([fields], out, types=False)
     with monkeypatch.context() as patch:
         called = stop_after(patch, 9)
@@ -155,9 +162,9 @@ def test_a_stopped_call_goes_on_without_doing_a_field_twice_or_losing_one(fields
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
     with monkeypatch.context() as patch:
         stop_after(patch, 0)  # done: nothing to go on with
-        assert smear_fields([fields], out, types=False, resume=True)[1] == read(out / "summary.json")
+        assert as_json(smear_fields([fields], out, types=False, resume=True)) == read(out / "summary.json")
     (out / "2.png").unlink()
-    assert "2.png is missing; take --overwrite" in refusal("smear", fields, "-o", out, "--no-types", "--resume")
+    assert "2.png is missing; use --overwrite" in refusal("smear", fields, "-o", out, "--no-types", "--resume")
 
 
 def test_a_stopped_call_goes_on_with_the_same_only(fields, bundle, tmp_path, monkeypatch):
@@ -170,7 +177,7 @@ def test_a_stopped_call_goes_on_with_the_same_only(fields, bundle, tmp_path, mon
                           (("--no-types", "--subject", "x"), "another --subject"),
                           (("--bundle", bundle), "another bundle")):
         line = refusal("smear", own, "-o", out, "--resume", *options)
-        assert f"was made with {said}; name another folder, or take --overwrite instead of --resume" in line
+        assert f"was made with {said}; name another folder, or use --overwrite instead of --resume" in line
     os.utime(own / "3.png", (1, 1))
     assert "was made with other fields" in refusal("smear", own, "-o", out, "--resume", "--no-types")
     assert leukoscope("smear", own / "1.png", "-o", out, "--no-types", "--overwrite").code == 0
@@ -189,7 +196,7 @@ def test_a_full_disk_is_one_line_and_the_call_goes_on_when_there_is_room(fields,
         patch.setattr(os, "fsync", full)
         line = refusal("smear", fields, "-o", out, "--no-types")
     assert f"{out}" in line
-    assert "No space left on device; free the disk, or choose another folder" in line
+    assert "No space left on device; free disk space, or choose another folder" in line
     assert not [name for name in names_in(out) if "partial" in name]
     assert leukoscope("smear", fields, "-o", out, "--no-types", "--resume").code == 0
     assert (out / "cells.parquet").read_bytes() == (whole / "cells.parquet").read_bytes()
@@ -198,7 +205,7 @@ def test_a_full_disk_is_one_line_and_the_call_goes_on_when_there_is_room(fields,
 def test_a_folder_that_cannot_be_written_is_one_line(fields, tmp_path):
     (tmp_path / "file").write_text("")
     said = refusal("smear", fields, "-o", tmp_path / "file" / "x", "--no-types")
-    assert "Not a directory; name what can be read, or a folder to write to" in said
+    assert "Not a directory; check the path, and who may read and write it" in said
     assert "is a file; name a folder" in refusal("smear", fields, "-o", tmp_path / "file", "--no-types")
 
 
@@ -219,11 +226,11 @@ def test_no_field_is_kept_in_memory_when_the_next_is_worked_on(fields, tmp_path,
 
 def test_the_page_has_room_for_so_many_pictures_and_says_where_the_others_are(fields, tmp_path, monkeypatch):
     one = max(len(image_uri(phantom(seed).pixels)) for seed in (1, 2, 3))
-    monkeypatch.setattr(smear_command, "PICTURES", round(1.5 * one))
+    monkeypatch.setattr(write_command, "PICTURES", round(1.5 * one))
     smear_fields([fields], tmp_path / "out", types=False)
     page = Page(tmp_path / "out" / "smear.html")
     assert [tag for tag, _ in page.tags].count("image") == 1
-    assert "2 more fields, for which this page has no room, lie beside it as PNG" in page.text
+    assert "2 more fields do not fit into this page; the pictures are beside it as PNG" in page.text
 
 
 # Several subjects
@@ -318,7 +325,7 @@ def test_folders_that_do_not_say_who_the_subjects_are(subjects, tmp_path):
     said = refusal("smear", subjects, "-o", out, "--by-folder", "--no-types", "--subject", "x")
     assert "folders name the subjects" in said
     said = refusal("smear", subjects / "Bob <1>" / "x.png", "-o", out, "--by-folder", "--no-types")
-    assert "--by-folder takes folders, a subject each" in said
+    assert "--by-folder takes folders, one for each subject" in said
     own = shutil.copytree(subjects, tmp_path / "in")
     shutil.copy(own / "Bob <1>" / "x.png", own / "stray.png")
     assert "stray.png lies beside folders of subjects" in refusal("smear", own, "-o", out, "--by-folder", "--no-types")
@@ -339,14 +346,14 @@ def test_an_interrupted_call_says_how_it_goes_on(fields, tmp_path, monkeypatch):
     monkeypatch.setattr(smear_command, "smear_sources", stopped)
     answer = leukoscope("smear", fields, "-o", tmp_path / "out", "--no-types")
     assert answer.code == 130
-    assert "goes on with --resume" in answer.err
+    assert "repeat the command with --resume to continue" in answer.err
 
 
 def test_what_an_earlier_call_has_written_is_no_field_and_no_subject(subjects, tmp_path):
     own = shutil.copytree(subjects, tmp_path / "in")
-    _, first = smear_fields([own / "Ann"], own / "Ann" / "count", types=False)
-    _, second = smear_fields([own / "Ann"], own / "Ann" / "again", types=False)
-    assert [one["image"] for one in second["fields"]] == [one["image"] for one in first["fields"]]
+    first = smear_fields([own / "Ann"], own / "Ann" / "count", types=False)
+    second = smear_fields([own / "Ann"], own / "Ann" / "again", types=False)
+    assert [field.image for field in second.fields] == [field.image for field in first.fields]
     smear_subjects([own], own / "all", types=False)
     assert [one.name for one in subjects_of([own], own / "more")] == ["Ann", "Bob <1>"]
     assert "was written by an earlier call" in refusal("smear", own / "Ann" / "count", "-o", tmp_path / "x",
@@ -354,5 +361,5 @@ def test_what_an_earlier_call_has_written_is_no_field_and_no_subject(subjects, t
 
 
 def test_names_are_cut_where_a_file_system_would_not_take_them():
-    names = names_for(["ä" * 120 + "1", "ä" * 120 + "2", "short"], set())
+    names = unique_names(["ä" * 120 + "1", "ä" * 120 + "2", "short"], set())
     assert names == ["ä" * 90, "ä" * 90 + "_2", "short"]

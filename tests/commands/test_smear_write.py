@@ -24,7 +24,7 @@ from leukoscope.images.read import read_image
 from leukoscope.phantom import render_field
 from leukoscope.smear import ArrayField, FoundCell, FoundField, find_leukocytes
 from leukoscope.smear.count import differential, is_leukocyte, meaning
-from leukoscope.smear.crops import cut_cells, cut_square, square_about
+from leukoscope.smear.crops import cut_square, square_about
 from leukoscope.smear.formats import outlines
 from leukoscope.smear.measure import measure
 from page_reader import Page
@@ -77,7 +77,7 @@ def read(path: Path) -> Any:
 def test_a_disc_is_cut_in_the_middle_and_at_the_scale_of_the_model(wanted, scale):
     diameter = 30.0
     field, cell = disc(diameter, 155.0, 163.0, side=330)
-    image, = cut_cells(field, [cell], 90, wanted=wanted, scale=scale)
+    image = cut_square(field, square_about(cell, 90, wanted=wanted, scale=scale))
     assert image.shape == (90, 90, 3)
     dark = (240.0 - image[..., 0]) / 200
     assert math.sqrt(4 * dark.sum() / math.pi) == pytest.approx(diameter * scale / wanted, rel=0.03)
@@ -105,9 +105,9 @@ def test_beyond_the_border_a_field_is_mirrored():
 
 def test_a_square_may_be_larger_than_the_field_but_not_without_bound():
     field, cell = disc(9.0, 20.0, 20.0, side=40)
-    assert cut_cells(field, [cell], 32, wanted=10.0, scale=1.0)[0].shape == (32, 32, 3)
-    with pytest.raises(LeukoscopeError, match=r"square of 32,000 px; mend the scale"):
-        cut_cells(field, [cell], 32, wanted=1000.0, scale=1.0)
+    assert cut_square(field, square_about(cell, 32, wanted=10.0, scale=1.0)).shape == (32, 32, 3)
+    with pytest.raises(LeukoscopeError, match=r"square of 32,000 px; correct the scale"):
+        cut_square(field, square_about(cell, 32, wanted=1000.0, scale=1.0))
 
 
 def test_a_picture_in_strips_is_the_picture():
@@ -264,11 +264,12 @@ def test_the_model_is_shown_the_squares_at_its_own_scale(typed, fields, bundle):
     path = fields[0]
     pixels = read_image(path)
     cells = find_leukocytes(pixels, pixel=SCALE).cells
-    told = model.predict(cut_cells(ArrayField(pixels), cells, 18, wanted=1.0, scale=SCALE))
+    squares = [square_about(cell, 18, wanted=1.0, scale=SCALE) for cell in cells]
+    answers = model.predict(cut_square(ArrayField(pixels), square) for square in squares)
     assert square_about(cells[0], 18, wanted=1.0, scale=SCALE).side == 120  # 18 um
     own = in_order(typed).filter(pl.col("field") == path.stem)
-    assert own["predicted"].to_list() == told["predicted"].to_list()
-    np.testing.assert_allclose(own["energy"], told["energy"], rtol=1e-5)
+    assert own["predicted"].to_list() == answers["predicted"].to_list()
+    np.testing.assert_allclose(own["energy"], answers["energy"], rtol=1e-5)
 
 
 def test_the_summary_counts_the_table(typed):
@@ -294,7 +295,7 @@ def test_the_page_holds_the_numbers_and_every_outline(typed):
     for one in count["types"]:
         if one["share"]["value"] not in (0, 1):
             low, high = (f"{100 * one['share'][end]:.1f}" for end in ("low", "high"))
-            assert f"{low} to {high}" in page.text
+            assert f"{low}–{high}" in page.text
     assert "For research use only." in page.text
     assert "S <1>" in page.text
     shapes = [attributes for tag, attributes in page.tags if tag == "path" and attributes.get("class") == "halo"]
@@ -323,12 +324,12 @@ def test_the_annotated_picture_differs_along_the_outlines_only(typed, fields):
 
 def test_all_fields_are_measured_by_the_median_scale(tmp_path):
     paths = [save(phantom(seed).pixels, tmp_path / "in" / f"{seed}.png") for seed in (1, 2, 3)]
-    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False)
+    summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False)
     own = [find_leukocytes(read_image(path)).scale.micrometres_per_pixel for path in paths]
     known = sorted(scale for scale in own if scale is not None)
     assert len(set(known)) == 3
-    assert [field["micrometres_per_pixel"] for field in summary["fields"]] == [known[1]] * 3
-    assert {field["scale_from"] for field in summary["fields"]} == {"other fields"}
+    assert [field.micrometres_per_pixel for field in summary.fields] == [known[1]] * 3
+    assert {field.scale_from for field in summary.fields} == {"other fields"}
 
 
 def test_the_median_scale_leaves_out_what_is_not_known_or_too_coarse():
@@ -339,10 +340,10 @@ def test_the_median_scale_leaves_out_what_is_not_known_or_too_coarse():
 def test_a_field_of_another_magnification_keeps_its_own_scale(tmp_path):
     for number, scale in enumerate((SCALE, SCALE, 0.5)):
         save(phantom(number + 1, scale).pixels, tmp_path / "in" / f"{number}.png")
-    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False)
-    last = summary["fields"][2]
-    assert last["micrometres_per_pixel"] == pytest.approx(0.5, rel=0.1)
-    assert any("another magnification" in remark for remark in last["remarks"])
+    summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False)
+    last = summary.fields[2]
+    assert last.micrometres_per_pixel == pytest.approx(0.5, rel=0.1)
+    assert any("another magnification" in remark for remark in last.remarks)
 
 
 # ------------------------------------------------------------------------------------------------ bad input
@@ -417,7 +418,7 @@ def test_pages_that_a_truncated_stack_lacks_are_named(tmp_path):
     assert set(missing) == {str(page) for page in range(len(names), 3)}
     assert missing
     for page, reason in missing.items():
-        assert f"page {page} is missing: 3 are said to be there" in reason
+        assert f"page {page} is missing: the file should have 3" in reason
         assert f"stack.tif#{page}: left out, page {page} is missing" in answer.out
     assert f"{len(missing)} file" in Page(tmp_path / "out" / "smear.html").text
 
@@ -438,8 +439,8 @@ def test_a_folder_that_is_not_empty_is_refused_unless_told(fields, tmp_path):
 def test_fields_are_never_written_over(tmp_path):
     path = save(phantom(1).pixels, tmp_path / "in" / "field.png")
     before = path.read_bytes()
-    assert "lie in the folder" in refusal("smear", path, "-o", path.parent, "--overwrite")
-    assert "lie in the folder" in refusal("smear", path.parent, "-o", path.parent, "--overwrite")
+    assert "are in the folder for the results" in refusal("smear", path, "-o", path.parent, "--overwrite")
+    assert "are in the folder for the results" in refusal("smear", path.parent, "-o", path.parent, "--overwrite")
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == ["field.png"]
 
@@ -466,6 +467,6 @@ def test_a_bundle_without_its_scale_is_remarked_upon(run, fields, tmp_path):
 def test_fields_of_one_name_keep_apart(tmp_path):
     for folder in ("a", "b"):
         save(phantom(1).pixels, tmp_path / "in" / folder / "cells.png")
-    _, summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False, micrometres=SCALE)
-    assert [field["name"] for field in summary["fields"]] == ["cells_2", "cells_3"]
+    summary = smear_fields([tmp_path / "in"], tmp_path / "out", types=False, micrometres=SCALE)
+    assert [field.name for field in summary.fields] == ["cells_2", "cells_3"]
     assert {"cells_2.png", "cells_3.png"} <= {path.name for path in (tmp_path / "out").iterdir()}

@@ -1,4 +1,4 @@
-"""A drawn cell: a stained nucleus in pale cytoplasm, so that look-alike data has something to see."""
+"""A drawn cell: a stained nucleus in pale cytoplasm, for look-alike data."""
 
 from __future__ import annotations
 

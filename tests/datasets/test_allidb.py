@@ -1,4 +1,4 @@
-"""ALL-IDB1 and ALL-IDB2: labels by name, centroids as boxes, and whatever is missing, twice or damaged."""
+"""ALL-IDB1 and ALL-IDB2: labels by name, centroids as boxes, and missing, double or damaged files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_boxes_at_the_border_are_clipped_and_counted(tmp_path):
     found = index1(make1(tmp_path, {1: ((0, 89), (159, 0), (80, 45))}), "centroids", side=20)
     assert found.manifest.select("x", "y", "width", "height").rows() == [
         (0, 79, 10, 11), (149, 0, 11, 10), (70, 35, 20, 20)]
-    assert any(note.startswith("2 boxes reached outside") for note in found.notes)
+    assert any(note.startswith("2 boxes extend beyond") for note in found.notes)
 
 
 def test_bad_centroids_are_named_with_file_and_line(tmp_path):
@@ -86,7 +86,7 @@ def test_missing_and_empty_centroid_files_of_leukemic_fields_are_named(tmp_path)
     found = index1(root, "centroids")
     assert [m for m in found.missing if ".xyc" in m] == ["Im001_1.xyc (the centroids of im/Im001_1)"]
     assert [(Path(p).name, r) for p, r in found.damaged] == [
-        ("Im003_1.xyc", "holds no centroid, but the field is leukemic")]
+        ("Im003_1.xyc", "contains no centroid, but the field is leukemic")]
 
 
 def test_centroids_of_healthy_fields_are_not_used(tmp_path):
@@ -94,7 +94,7 @@ def test_centroids_of_healthy_fields_are_not_used(tmp_path):
     (root / "xyc" / "Im002_0.xyc").write_text("5 5\n")
     found = index1(root, "centroids")
     assert found.manifest.filter(pl.col("field").str.contains("Im002")).is_empty()
-    assert any("healthy fields and not used" in note for note in found.notes)
+    assert any("centroids of healthy fields are not used" in note for note in found.notes)
 
 
 def test_a_field_that_is_there_twice_is_used_once_and_never_with_two_labels(tmp_path):
@@ -104,7 +104,7 @@ def test_a_field_that_is_there_twice_is_used_once_and_never_with_two_labels(tmp_
     found = index1(root)
     assert found.found == {"healthy": 2, "leukemic": 1}
     reasons = [reason for _, reason in found.damaged]
-    assert sum("as healthy and as leukemic" in reason for reason in reasons) == 2
+    assert sum("exists as healthy and as leukemic" in reason for reason in reasons) == 2
     assert sum("a second file of Im001" in reason for reason in reasons) == 1
 
 

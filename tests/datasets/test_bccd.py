@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from leukoscope.datasets import bccd
+from leukoscope.datasets.collector import BadBox, pixel_box
 from leukoscope.errors import DatasetError
 from leukoscope.images.read import read_image, read_mask
 
@@ -45,25 +46,28 @@ def test_boxes_outside_are_clipped_or_named(tmp_path: Path):
     index = bccd.index(make(tmp_path, fields=1, boxes=own), "boxes")
     assert [tuple(row) for row in index.manifest.select("x", "y", "width", "height").iter_rows()] == [
         (0, 0, 20, 80), (0, 0, 96, 80)]
-    assert any("box 0" in note and "clipped" in note for note in index.notes)
-    reasons = [reason for _, reason in index.damaged]
-    assert [reason.split(" (")[0] for reason in reasons] == ["box 1", "box 2", "box 3", "box 4"]
-    assert "expected one of WBC, RBC, Platelets" in reasons[3]
+    assert any("object 1" in note and "clipped" in note for note in index.notes)
+    assert [Path(where).name for where, _ in index.damaged] == [
+        f"BloodImage_00000.xml: object {number}" for number in (2, 3, 4, 5)]
+    assert "expected one of WBC, RBC, Platelets" in index.damaged[3][1]
 
 
 @given(corners=st.lists(st.integers(-200, 300), min_size=4, max_size=4), width=st.integers(1, 120),
        height=st.integers(1, 120))
 def test_a_clipped_box_never_leaves_its_image(corners: list[int], width: int, height: int):
-    x, y, w, h = bccd._clip((corners[0], corners[1], corners[2], corners[3]), (width, height))
     inside = np.zeros((height, width), bool)
     columns, rows = np.arange(1, width + 1), np.arange(1, height + 1)
     left, top, right, bottom = corners
     inside[np.ix_((rows >= top) & (rows <= bottom), (columns >= left) & (columns <= right))] = True
-    if w > 0 and h > 0:
-        assert inside[y:y + h, x:x + w].all()
-        assert inside.sum() == w * h
-    else:
+    try:
+        x, y, w, h, _ = pixel_box(left - 1, top - 1, right, bottom, (width, height))
+    except BadBox:
         assert not inside.any()
+        return
+    assert w > 0
+    assert h > 0
+    assert inside[y:y + h, x:x + w].all()
+    assert inside.sum() == w * h
 
 
 def test_damaged_parts_are_named_and_the_rest_is_read(tmp_path: Path):
@@ -81,7 +85,7 @@ def test_damaged_parts_are_named_and_the_rest_is_read(tmp_path: Path):
     assert index.manifest["mask"].to_list() == [None, None]
     assert {"BloodImage_00000: image", "BloodImage_00001: annotation"} <= set(index.missing)
     assert Counter(Path(path).name for path, _ in index.damaged) == Counter([
-        "BloodImage_00002.jpg", "BloodImage_00003.xml", "BloodImage_00004.xml", "BloodImage_Mask_00005.png",
+        "BloodImage_00002.jpg", "BloodImage_00003.xml", "BloodImage_00004.xml: object 1", "BloodImage_Mask_00005.png",
         "BloodImage_Mask_00006.png"])
 
 
@@ -106,11 +110,11 @@ def test_fields_without_leukocytes_and_unlisted_fields_are_named(tmp_path: Path)
     (folder / "ImageSets" / "Main" / "train.txt").write_text("")
     notes = " / ".join(bccd.index(folder).notes)
     assert "fields without leukocytes: BloodImage_00001" in notes
-    assert "no official list names (split is empty): BloodImage_00000" in notes
+    assert "in no official list (split is empty): BloodImage_00000" in notes
 
 
 def test_no_box_at_all_is_an_error(tmp_path: Path):
-    with pytest.raises(DatasetError, match="no field has an image and a box"):
+    with pytest.raises(DatasetError, match=r"contains no usable cell.*expected the folders Annotations and JPEG"):
         bccd.index(make(tmp_path, fields=1, boxes={0: []}))
     with pytest.raises(DatasetError, match="no field has a leukocyte"):
         bccd.index(make(tmp_path / "red", fields=1, boxes={0: [("RBC", 1, 1, 9, 9)]}))

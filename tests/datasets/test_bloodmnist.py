@@ -1,4 +1,4 @@
-"""BloodMNIST: lossless, whole-or-nothing unpacking, official splits, and archives that are wrong."""
+"""BloodMNIST: unpacking without loss, completely or not at all; official splits; wrong archives."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_size_is_asked_for_where_there_are_several(tmp_path: Path):
         bloodmnist.index(tmp_path)
     cells = bloodmnist.index(tmp_path, size="64").manifest
     assert read_cell(cells.row(0, named=True)).shape == (64, 64, 3)
-    for size, said in (("128", "holds no bloodmnist_128.npz"), ("30", "none of that size")):
+    for size, said in (("128", "contains no bloodmnist_128.npz"), ("30", "does not have this size")):
         with pytest.raises(DatasetError, match=said):
             bloodmnist.index(tmp_path, size=size)
     with pytest.raises(DatasetError, match="no such file"):

@@ -128,7 +128,7 @@ class TestYolo:
         ("0 0.5 0.5 0 0.1", "no area"), ("0 1.5 0.5 0.1 0.1", "outside the image of 100 x 80"),
         ("0 50 40 10 10", "outside"), ("0 0.5 0.5 0.1", "got 4"), ("0 0.5 0.5 0.1 0.1 0.9", "got 6"),
         ("-1 0.5 0.5 0.1 0.1", "whole number from 0"), ("0.5 0.5 0.5 0.1 0.1", "whole number from 0"),
-        ("nan 0.5 0.5 0.1 0.1", "whole number from 0"), ("cell 0.5 0.5 0.1 0.1", "'cell' is not a number"),
+        ("nan 0.5 0.5 0.1 0.1", "must be a whole number from 0"), ("cell 0.5 0.5 0.1 0.1", "'cell' is not a number"),
         ("3 0.5 0.5 0.1 0.1", "class 3 has no name"), ("0 0 0 nan 1 1 1", "finite")])
     def test_bad_lines_are_named_and_the_others_kept(self, tmp_path, line, reason):
         found = self.one(tmp_path, f"\n{line}\n0 0.5 0.5 0.1 0.1\n")
@@ -140,7 +140,7 @@ class TestYolo:
     def test_a_box_partly_outside_is_clipped_and_counted(self, tmp_path):
         found = self.one(tmp_path, "0 0 0 0.2 0.2\n")
         assert found.manifest.select(BOX).row(0) == (0, 0, 10, 8)
-        assert any(note.startswith("1 boxes reached outside") for note in found.notes)
+        assert any(note.startswith("1 boxes extend beyond") for note in found.notes)
 
     def test_polygons_are_reduced_to_their_boxes(self, tmp_path):
         found = self.one(tmp_path, "2 0.1 0.25 0.3 0.25 0.2 0.5\n")
@@ -168,7 +168,7 @@ class TestYolo:
         mask.write_bytes((tmp_path / "images" / "train" / "b.png").read_bytes())
         found = index["yolo"](tmp_path)
         assert found.manifest.height == 4
-        assert any("lie in a folder of labels" in note for note in found.notes)
+        assert any("are in a folder of labels" in note for note in found.notes)
 
     def test_labels_are_found_in_every_usual_place(self, tmp_path):
         fields = {"train/a": ((0, 1, 2, 3, 4),)}
@@ -202,7 +202,7 @@ class TestYolo:
         (tmp_path / "data.yaml").unlink()
         found = index["yolo"](tmp_path)
         assert set(found.found) == {"0", "1", "2"}
-        assert any("the option classes names them" in note for note in found.notes)
+        assert any("name them with the option classes" in note for note in found.notes)
 
     @pytest.mark.parametrize("text", [
         "names: [a", "names: 3", "- a", "", "names: [[a, b]]", "names: {x: a}", "names: ['', b, c]",
@@ -269,7 +269,7 @@ class TestVoc:
         assert found.found == {"WBC": 1, "Zelle <ä>": 1}
         assert len(found.missing) == 1
         assert found.missing[0].startswith("field_2.jpg ")
-        assert any("another file than the one that was found" in note for note in found.notes)
+        assert any("another file than the image that is used" in note for note in found.notes)
         assert any("have no annotation" in note and "more.jpg" in note for note in found.notes)
 
     def test_equal_names_in_two_splits_go_with_their_own_annotations(self, tmp_path):
@@ -285,7 +285,7 @@ class TestVoc:
         file = tmp_path / "Annotations" / "field 1.xml"
         file.write_text(file.read_text(encoding="utf-8").replace("<width>100<", "<width>640<"), encoding="utf-8")
         notes = index["voc"](tmp_path).notes
-        assert any(n.startswith("1 images are not as large") and "the annotation says 640 x 80" in n for n in notes)
+        assert any(n.startswith("1 images do not have the size") and "the annotation says 640 x 80" in n for n in notes)
 
     def test_names_in_the_lists_of_two_splits_get_none(self, tmp_path):
         made["voc"]["make"](tmp_path, lists={"train": ("field 1", "field_2"), "test": ("field_2",)})

@@ -1,4 +1,4 @@
-"""Chula WBC: YOLO boxes, slides as groups, mirrored copies, label files that lie astray."""
+"""Chula WBC: YOLO boxes, slides as groups, mirrored copies, label files in another folder, crops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leukoscope.datasets import get_dataset
 from leukoscope.errors import DatasetError
 
 _made = runpy.run_path(str(Path(__file__).parents[1] / "data" / "chula" / "make.py"))
-make, USUAL = _made["make"], _made["USUAL"]
+make, make_crops, USUAL = _made["make"], _made["make_crops"], _made["USUAL"]
 index = get_dataset("chula").index
 CLASSES = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte")
 
@@ -89,3 +89,47 @@ def test_other_images_are_left_out_and_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="WBC_Samples with train and valid"):
         index(tmp_path / "empty")
+
+
+def test_crops_have_the_slide_of_their_field_as_group(tmp_path):
+    index_of_crops = index(make_crops(tmp_path), "crops")
+    cells = index_of_crops.manifest
+    assert cells.select("cell_id", "label", "group", "field", "split").rows() == [
+        ("basophil/train_images_B-30_0047_1", "basophil", "30", "B-30_0047", "train"),
+        ("lymphocyte/valid_images_L-5Bb_0165_1", "lymphocyte", "5B", "L-5Bb_0165", "validation"),
+        ("monocyte/M-8_0037_12", "monocyte", "8", "M-8_0037", None)]
+    assert cells["subject"].null_count() == cells.height
+    assert any("they are not crops" in note and "other.jpg" in note for note in index_of_crops.notes)
+
+
+def test_fields_and_their_crops_have_the_same_groups(tmp_path):
+    fields, cut = index(make(tmp_path / "a"), "fields").manifest, index(make_crops(tmp_path / "b"), "crops").manifest
+    of_field = {Path(image).stem: group for image, group in fields.select("image", "group").iter_rows()}
+    assert all(of_field[field] == group for field, group in cut.select("field", "group").iter_rows())
+
+
+def test_the_shared_view_reads_crops_where_there_are_any_else_boxes(tmp_path):
+    boxes = index(make(tmp_path), "leukocytes").manifest
+    assert boxes.height == 7
+    assert boxes["subtype"].to_list() == boxes["label"].to_list()
+    make_crops(tmp_path)
+    cells = index(tmp_path, "leukocytes").manifest
+    assert cells.height == 3
+    assert cells["subtype"].to_list() == cells["label"].to_list()
+    assert index(tmp_path, "cells").manifest.height == 7
+
+
+def test_a_folder_without_crops_says_what_was_expected(tmp_path):
+    with pytest.raises(DatasetError, match="crops with names like"):
+        index(make(tmp_path), "crops")
+
+
+def test_the_real_crops(data_folder):
+    found = index(data_folder / "chula" / "cells", "crops")
+    assert found.found == {"basophil": 100, "eosinophil": 100, "lymphocyte": 111, "monocyte": 86, "neutrophil": 112}
+    assert found.damaged == ()
+    assert found.manifest["group"].n_unique() == 19
+    # Two letters before one number: a slide has fields of several types, and its cells stay together.
+    assert set(found.manifest.filter(group="8")["field"].str.slice(0, 1)) == {"E", "L", "M"}
+    fields = index(data_folder / "chula" / "WBC_Samples").manifest
+    assert set(fields["group"]) <= set(found.manifest["group"])

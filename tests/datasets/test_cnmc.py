@@ -94,7 +94,7 @@ def test_contradictions_and_damage_are_named_and_left_out(tmp_path: Path):
     reasons = {Path(path).name: reason for path, reason in index.damaged}
     assert set(reasons) == {"UID_7_1_1_hem.bmp", "UID_H7_1_1_all.bmp", "UID_H8_1_1_hem.bmp", "cell 12.bmp",
                             "UID_9_1_1_all.bmp", "Thumbs.db"}
-    assert "stands in the folder all" in reasons["UID_H8_1_1_hem.bmp"]
+    assert "is in the folder all" in reasons["UID_H8_1_1_hem.bmp"]
     assert "contradict" in reasons["UID_H7_1_1_all.bmp"]
     assert "empty" in reasons["UID_9_1_1_all.bmp"]
 
@@ -108,7 +108,7 @@ def test_the_labels_file_must_be_there_whole_and_agree(tmp_path: Path):
     assert {Path(file).name for file, _ in index.damaged} == {"1.bmp", "4.bmp"}
     for wrong, said in ((text.replace("new_names", "names"), "expected the columns"),
                         (text.replace(",1.bmp,1", ",1.bmp,yes"), "line 2"),
-                        (text + text.splitlines()[1], "named twice")):
+                        (text + text.splitlines()[1], "listed twice")):
         path.write_text(wrong)
         with pytest.raises(DatasetError, match=said) as caught:
             cnmc.index(tmp_path, "preliminary")
@@ -127,7 +127,7 @@ def test_two_copies_of_the_set_are_refused(tmp_path: Path):
 
 
 def test_a_folder_without_the_set_is_refused(tmp_path: Path):
-    with pytest.raises(DatasetError, match="holds no cell of the view 'training'"):
+    with pytest.raises(DatasetError, match=r"contains no usable cell.* with cells of the view 'training'"):
         cnmc.index(tmp_path)
     with pytest.raises(DatasetError, match="no such folder"):
         cnmc.index(tmp_path / "gone")
@@ -144,7 +144,7 @@ def test_the_groups_are_those_that_identical_files_make(official: pl.DataFrame):
     assert pairs.filter(pl.col("fold") != pl.col("fold_other")).height == 94
     assert _components(across.select("subject", "subject_other").iter_rows()) == {
         frozenset(same) for same in cnmc.SAME_SUBJECT}
-    # No pair is left that stands in two groups, so a split by group cannot part identical files.
+    # No pair has two groups, so a split by group cannot separate identical files.
     group = {subject: cnmc.group_of(subject) for subject in training["subject"].unique()}
     assert all(group[first] == group[second] for first, second in across.select("subject", "subject_other").iter_rows())
 
@@ -185,7 +185,7 @@ def test_the_official_list_verifies_a_download(data_folder: Path, tmp_path: Path
     assert index.found == {"healthy": 26, "leukemic": 29}
     assert index.damaged == ()
     assert len(index.missing) == 10_661 - 55
-    # One byte of the pixels changed, and one file cut short: length and checksum tell.
+    # One byte of the pixels changed, and one file truncated: length and checksum show it.
     folder = tmp_path / "training_data" / "fold_0" / "all"
     folder.mkdir(parents=True)
     first, second = sorted((real / "fold_0" / "all").iterdir())[:2]
@@ -199,6 +199,6 @@ def test_the_official_list_verifies_a_download(data_folder: Path, tmp_path: Path
     assert index.manifest["image"].to_list() == [str(folder / third.name)]
     reasons = {Path(path).name: reason for path, reason in index.damaged}
     assert "SHA-256" in reasons[first.name]
-    assert "608,444 bytes, officially 608,454" in reasons[second.name]
+    assert "608,444 bytes, the official file has 608,454" in reasons[second.name]
     with pytest.raises(DatasetError, match="columns path, bytes and sha256"):
         cnmc.index(tmp_path, official=str(folder / third.name))

@@ -32,7 +32,7 @@ def changed(root: Path, change, split: str = "train2017"):
     ({"bbox": [1, 2, 3]}, "4 numbers"), ({"bbox": [1, 2, float("nan"), 4]}, "finite"),
     ({"bbox": [1, 2, "x", 4]}, "'x' is not a number"), ({"bbox": [1, 2, -3, 4]}, "no area"),
     ({"bbox": [500, 2, 3, 4]}, "outside"), ({"bbox": None}, "neither a box nor a segmentation"),
-    ({"bbox": [], "segmentation": [[1, 2, 3]]}, "pairs of numbers"), ({"bbox": {"x": 1}}, "4 numbers"),
+    ({"bbox": [], "segmentation": [[1, 2, 3]]}, "at least three pairs of numbers"), ({"bbox": {"x": 1}}, "4 numbers"),
     ({"category_id": 99}, "no category"), ({"category_id": [1]}, "usable category_id"),
     ({"image_id": 999}, "no image with the id 999"), ({"image_id": None}, "usable image_id")])
 def test_bad_annotations_are_named_by_their_number(tmp_path, changes, reason):
@@ -72,7 +72,7 @@ def test_entries_that_are_no_objects_are_named(tmp_path):
         content["images"].append(content["images"][0])
         content["categories"].append({"id": 1})
     reasons = [reason for _, reason in changed(tmp_path, spoil).damaged]
-    assert reasons == ["expected an object with id and file_name, got str", "the id 100 stands twice",
+    assert reasons == ["expected an object with id and file_name, got str", "the id 100 is used twice",
                        "has no usable name"]
 
 
@@ -96,6 +96,15 @@ def test_an_image_listed_twice_is_indexed_once(tmp_path):
     found = index(tmp_path)
     assert found.manifest.height == 3
     assert any("listed twice" in note for note in found.notes)
+
+
+def test_images_that_no_file_lists_are_reported(tmp_path):
+    def leave_out(content):
+        gone = content["images"].pop(0)["id"]
+        content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] != gone]
+    notes = changed(tmp_path, leave_out).notes
+    assert any(note.startswith("1 images are in no JSON file; the first: ") for note in notes)
+    assert not any("no JSON file" in note for note in index(make(tmp_path / "whole")).notes)
 
 
 def test_one_file_may_be_named_and_other_json_is_left_out(tmp_path):
@@ -128,7 +137,7 @@ def test_run_lengths_are_reduced_to_their_boxes(height, width, data):
         counts[-1] += 1
     mask = {"size": [height, width], "counts": counts}
     if not marked:
-        with pytest.raises(BadBox, match="marks nothing"):
+        with pytest.raises(BadBox, match="mask is empty"):
             segmentation_edges(mask)
         return
     columns, rows = zip(*marked, strict=True)
@@ -147,7 +156,7 @@ def test_damaged_run_lengths_are_refused(mask):
 
 
 def packed(counts: list[int]) -> str:
-    """Counts in COCO's packed form, by its definition: differences from the third on, 5 bits a character."""
+    """Counts in COCO's packed form, by its definition: differences from the third on, 5 bits in each character."""
     text = ""
     for position, count in enumerate(counts):
         value = count - counts[position - 2] if position > 2 else count

@@ -1,4 +1,4 @@
-"""Downloads against a real HTTP server on this machine that breaks off, lies, changes its mind, or is not there."""
+"""Downloads from a real HTTP server on this machine that stops early, gives wrong answers, or does not exist."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Answer = Callable[["Handler"], None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers the n-th request by the n-th entry of the server's plan; the last entry goes on for ever."""
+    """Answers the n-th request by the n-th entry of the server's plan; the last entry is used for all further ones."""
 
     protocol_version = "HTTP/1.1"
     server: Server  # pyright: ignore[reportIncompatibleVariableOverride] - the one that is started below
@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """A server with a plan, and a record of the headers it was asked with."""
+    """A server with a plan, and a record of the headers of each request."""
 
     daemon_threads = True
 
@@ -73,7 +73,7 @@ class Server(ThreadingHTTPServer):
 
 def send(body: bytes = BODY, *, ranges: bool = True, etag: str = '"one"', cut: int | None = None,
          stated: int | None = None, honour_if_range: bool = True, **headers: object) -> Answer:
-    """Send `body`, or its rest where a range is asked for and `ranges`; break off after `cut` bytes of it."""
+    """Send `body`, or its rest if a range is asked for and `ranges` is true; stop after `cut` bytes of it."""
 
     def answer(handler: Handler) -> None:
         asked = handler.headers.get("Range", "")
@@ -129,7 +129,7 @@ def test_a_broken_download_goes_on_where_it_stopped(server: Server, tmp_path: Pa
 
 def test_the_next_call_goes_on_where_the_last_gave_up(server: Server, tmp_path: Path):
     server.plan = [send(cut=400_000)]
-    with pytest.raises(DownloadError, match="goes on from there") as caught:
+    with pytest.raises(DownloadError, match="continues where it stopped") as caught:
         get(server, tmp_path, attempts=1)
     assert server.url in str(caught.value)
     assert names(tmp_path) == ["cells.npz.part", "cells.npz.part.json"]
@@ -169,7 +169,7 @@ def test_a_file_that_changes_between_tries_is_taken_anew(server: Server, tmp_pat
     server.asked.clear()
     server.plan = [send(OTHER, etag='"old"', cut=400_000), send(etag='"new"', honour_if_range=False)]
     assert get(server, tmp_path / "etag", checksum=None).read_bytes() == BODY
-    # ... or not at all: then the checksum tells, and the file is fetched once more from the start.
+    # ... or not at all: then the checksum shows it, and the file is downloaded once more from the start.
     server.asked.clear()
     server.plan = [send(OTHER, etag="", cut=400_000), send(etag="")]
     assert get(server, tmp_path / "silent").read_bytes() == BODY
@@ -178,10 +178,10 @@ def test_a_file_that_changes_between_tries_is_taken_anew(server: Server, tmp_pat
 
 def test_a_length_stated_too_long_is_not_believed(server: Server, tmp_path: Path):
     server.plan = [send(stated=len(BODY) + 1000, ranges=False)]
-    with pytest.raises(DownloadError, match="broke off after 1,000,003 bytes"):
+    with pytest.raises(DownloadError, match="interrupted after 1,000,003 bytes"):
         get(server, tmp_path / "a", checksum=None)
     assert not (tmp_path / "a" / "cells.npz").exists()
-    with pytest.raises(DownloadError, match="offers 1,001,003 bytes, published are 1,000,003"):
+    with pytest.raises(DownloadError, match="offers 1,001,003 bytes, the published length is 1,000,003"):
         get(server, tmp_path / "b", bytes=len(BODY))
     assert names(tmp_path / "b") == []
     assert get(server, tmp_path / "c").read_bytes() == BODY  # the checksum tells that it is whole nevertheless
@@ -189,9 +189,9 @@ def test_a_length_stated_too_long_is_not_believed(server: Server, tmp_path: Path
 
 def test_a_length_stated_too_short_is_not_believed(server: Server, tmp_path: Path):
     server.plan = [send(stated=500_000)]
-    with pytest.raises(DownloadError, match="what came is not what was published: its sha256 is"):
+    with pytest.raises(DownloadError, match="does not match the published one: its sha256 is"):
         get(server, tmp_path)
-    with pytest.raises(DownloadError, match="offers 500,000 bytes, published are 1,000,003"):
+    with pytest.raises(DownloadError, match="offers 500,000 bytes, the published length is 1,000,003"):
         get(server, tmp_path, bytes=len(BODY), checksum=None)
     assert names(tmp_path) == []
 
@@ -455,7 +455,7 @@ def test_no_member_lands_outside_the_folder(tmp_path: Path, name: str):
     for archive, content in ((folder / "set.zip", _zip({"fine": b"1", name: b"2"})),
                              (folder / "set.tar.gz", _tar(_member("fine"), _member(name)))):
         archive.write_bytes(content)
-        with pytest.raises(DownloadError, match="would land outside"):
+        with pytest.raises(DownloadError, match="would be written outside"):
             unpack(archive)
         archive.unlink()
     assert names(tmp_path) == ["in"]

@@ -115,11 +115,11 @@ class TestFolder:
         (tmp_path / "neutrophil" / "P0_0.png").rename(tmp_path / "neutrophil" / "other.png")
         found = folder(tmp_path, pattern=r"(?P<group>P\d+)_")
         assert found.manifest["group"].null_count() == 1
-        assert any("do not fit the pattern" in note and "other.png" in note for note in found.notes)
+        assert any("do not match the pattern" in note and "other.png" in note for note in found.notes)
 
     @pytest.mark.parametrize(("pattern", "what"), [
-        ("(", "no regular expression"), (r"P\d", "no named group"), (r"(?P<patient>P)", "group 'patient'"),
-        (r"(?P<subject>Q\d)", "fits no name")])
+        ("(", "not a regular expression"), (r"P\d", "no named group"), (r"(?P<patient>P)", "group 'patient'"),
+        (r"(?P<subject>Q\d)", "matches no name")])
     def test_a_pattern_that_cannot_work_is_refused(self, tmp_path, pattern, what):
         with pytest.raises(DatasetError, match=what):
             folder(make(tmp_path), pattern=pattern)
@@ -140,7 +140,7 @@ class TestFolder:
 
     def test_parts_of_a_split_are_not_taken_for_classes(self, tmp_path):
         make(tmp_path, {"train/a": 1, "test/a": 1})
-        with pytest.raises(DatasetError, match="give the option depth=2"):
+        with pytest.raises(DatasetError, match="use the option depth=2"):
             folder(tmp_path)
 
     def test_damaged_empty_and_shallow_are_named(self, tmp_path):
@@ -199,7 +199,7 @@ class TestTable:
         assert found.manifest.select("cell_id", "x", "y", "width", "height").rows() == [
             ("neutrophil/P0_0#1", 1, 2, 10, 11), ("neutrophil/P0_0#2", 0, 0, 5, 10)]
         assert [where.rpartition("row ")[2] for where, _ in found.damaged] == ["3", "4", "5", "6"]
-        assert any("1 boxes reached outside" in note for note in found.notes)
+        assert any("1 boxes extend beyond" in note for note in found.notes)
 
     def test_missing_and_damaged_images_are_named_with_their_row(self, tmp_path):
         frame = pl.DataFrame({"image": ["neutrophil/P0_0.png", "gone.png", None, "neutrophil/bad.png"]})
@@ -209,6 +209,12 @@ class TestTable:
         assert found.manifest.height == 1
         assert [m.rpartition("/")[2] for m in found.missing] == ["gone.png (row 2)"]
         assert [Path(p.partition(": row")[0]).name for p, _ in found.damaged] == ["cells.csv", "bad.png"]
+
+    def test_images_that_are_not_in_the_table_are_reported(self, tmp_path):
+        frame = pl.DataFrame({"image": ["neutrophil/P0_0.png", "neutrophil/P1_1.png"]})
+        notes = table(self.write(tmp_path, frame)).notes
+        assert notes == (
+            f"1 images in the same folders are not in the table; the first: {tmp_path}/neutrophil/P0_2.png",)
 
     def test_ids_of_the_table_are_kept_and_paths_with_equal_stems_stay_apart(self, tmp_path):
         make(tmp_path)
@@ -245,7 +251,7 @@ class TestTable:
         with pytest.raises(DatasetError, match="separator of one character"):
             table(root, separator=";;")
         (root / "second.csv").write_text("image\n")
-        with pytest.raises(DatasetError, match=r"holds 2 tables .cells.csv, second.csv."):
+        with pytest.raises(DatasetError, match=r"contains 2 tables .cells.csv, second.csv."):
             table(root)
         with pytest.raises(DatasetError, match="no such file"):
             table(root, file="third.csv")

@@ -17,7 +17,7 @@ from leukoscope.manifest import read_manifest, write_manifest
 
 make = runpy.run_path(str(Path(__file__).parents[1] / "data" / "pbc" / "make.py"))["make"]
 
-OURS = ("pbc", "bccd", "cnmc", "bloodmnist")
+OURS = ("pbc", "bccd", "cnmc", "bloodmnist", "lmu", "mll")
 
 
 def test_the_published_counts_add_up_to_the_published_total():
@@ -108,7 +108,7 @@ def test_folders_that_do_not_hold_the_set_are_refused_by_name(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "classes" / "basophil").mkdir(parents=True)
     for root, said in ((tmp_path / "nowhere", "no such folder"), (file, "is a file"),
-                       (tmp_path / "empty", "does not hold"), (tmp_path / "classes", "hold no image")):
+                       (tmp_path / "empty", "does not contain"), (tmp_path / "classes", "contains no usable cell")):
         with pytest.raises(DatasetError, match=said) as caught:
             pbc.index(root)
         assert str(root) in str(caught.value)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +25,8 @@ from leukoscope.evaluate.compare import Kind, answer, compare
 from leukoscope.evaluate.compare_runs import read_kinds
 from leukoscope.evaluate.costs import pareto
 from leukoscope.evaluate.evaluate import evaluate
+from leukoscope.evaluate.ranking import mean_curve
+from leukoscope.evaluate.results import Compared, Curves
 from leukoscope.evaluate.table import read_cells
 from leukoscope.figures.compare import cliques
 from leukoscope.manifest import make_manifest, write_manifest
@@ -66,8 +70,15 @@ def table(right: np.ndarray, labels: np.ndarray, *, subjects: np.ndarray | None 
 def kind(name: str, *tables: pl.DataFrame, positive: str = "leukemic") -> Kind:
     classes = sorted(tables[0]["label"].unique())
     return Kind(name, tuple(read_cells(one, classes) for one in tables),
-                tuple(evaluate(one, classes, positive=positive, rounds=200).to_dict() for one in tables),
+                tuple(evaluate(one, classes, positive=positive, rounds=200) for one in tables),
                 tuple((0, repeat) for repeat in range(len(tables))))
+
+
+def compared(kinds: Sequence[Kind], **options: Any) -> dict[str, Any]:
+    """What compare.json holds of them; it reads back as the same."""
+    found = compare(kinds, **options)
+    assert Compared.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    return found.to_dict()
 
 
 def published(name: str, shift: int = 0) -> pl.DataFrame:
@@ -96,7 +107,7 @@ def test_six_confusion_matrices_give_the_thirty_figures_of_the_paper(name):
 def test_two_images_of_260_separate_nothing():
     """ResNet-50 against VGG-19, 259 against 257: whichever images they are, the comparison finds no difference."""
     for shift in (0, 1, 5, 60):
-        found = compare([kind("resnet50", published("resnet50")), kind("vgg19", published("vgg19", shift))],
+        found = compared([kind("resnet50", published("resnet50")), kind("vgg19", published("vgg19", shift))],
                         positive="leukemic", rounds=200)
         test = found["pairs"][0]["tests"]["accuracy"]
         assert test["difference"]["value"] == pytest.approx(2 / 260)
@@ -120,8 +131,8 @@ def test_the_least_p_is_that_of_the_most_favourable_pairing():
     assert {name for name, p in told_apart().items() if p < 0.05} == {"googlenet"}
     assert {name for name, p in told_apart(2).items() if p >= 0.05} == {"vgg19"}
     sentence = what_the_paper_shows()
-    assert "at best apart from googlenet, and not from resnet101, resnet152, vgg16 and vgg19" in sentence
-    assert "with twice as many, at best from all but vgg19." in sentence
+    assert "significantly from googlenet, but not from resnet101, resnet152, vgg16 and vgg19" in sentence
+    assert "with twice as many images, from all but vgg19." in sentence
 
 
 # The tests
@@ -137,11 +148,11 @@ def three_kinds(seed: int = 0, n: int = 400, subjects: int | None = None) -> lis
 
 def test_every_p_value_is_that_of_its_own_test_corrected_over_all_pairs():
     kinds = three_kinds()
-    found = compare(kinds, positive="leukemic", rounds=500)
+    found = compared(kinds, positive="leukemic", rounds=500)
     names = [(pair["first"], pair["second"]) for pair in found["pairs"]]
     assert names == list(combinations(("one", "two", "three"), 2))
     pairs = list(combinations(kinds, 2))
-    raw = [mcnemar(a.right[0], b.right[0]) for a, b in pairs]
+    raw = [mcnemar(a.correct[0], b.correct[0]) for a, b in pairs]
     for pair, expected, adjusted in zip(found["pairs"], raw, holm(np.array([c.p_value for c in raw])), strict=True):
         test = pair["tests"]["accuracy"]
         assert test["p_value"] == expected.p_value
@@ -165,7 +176,7 @@ def test_subjects_are_drawn_whole():
     first, second = (rng.random(20) < share for share in (0.9, 0.6))
     kinds = [kind(name, table(right[subjects], labels, subjects=subjects, seed=i))
              for i, (name, right) in enumerate((("one", first), ("two", second)))]
-    found = compare(kinds, positive="leukemic", rounds=1000)
+    found = compared(kinds, positive="leukemic", rounds=1000)
     test = found["pairs"][0]["tests"]["accuracy"]
     expected = paired_difference(first, second, np.arange(20))
     assert (test["difference"]["low"], test["difference"]["high"]) == pytest.approx(
@@ -173,7 +184,7 @@ def test_subjects_are_drawn_whole():
     wide = found["pairs"][0]["tests"]["sensitivity"]["difference"]
     assert wide["high"] - wide["low"] > 0.3
     assert (found["unit"], found["clusters"]) == ("subject", 20)
-    alone = compare([kind(name, table(right[subjects], labels, seed=i))
+    alone = compared([kind(name, table(right[subjects], labels, seed=i))
                      for i, (name, right) in enumerate((("one", first), ("two", second)))],
                     positive="leukemic", rounds=1000)
     narrow = alone["pairs"][0]["tests"]["sensitivity"]["difference"]
@@ -182,11 +193,11 @@ def test_subjects_are_drawn_whole():
 
 def test_sensitivity_and_specificity_are_tested_on_the_cells_of_one_class():
     kinds = three_kinds()
-    found = compare(kinds, positive="leukemic", rounds=200)
+    found = compared(kinds, positive="leukemic", rounds=200)
     for pair, (a, b) in zip(found["pairs"], combinations(kinds, 2), strict=True):
         for name, number in (("sensitivity", 1), ("specificity", 0)):
             own = a.cells[0].labels == number
-            expected = mcnemar(a.right[0][own], b.right[0][own])
+            expected = mcnemar(a.correct[0][own], b.correct[0][own])
             assert pair["tests"][name]["difference"] == expected.difference.to_dict()
             assert pair["tests"][name]["p_value"] == expected.p_value
 
@@ -194,9 +205,9 @@ def test_sensitivity_and_specificity_are_tested_on_the_cells_of_one_class():
 def test_the_bootstrap_of_mean_sensitivity_agrees_with_its_variance_by_hand():
     """Of two classes, the mean of two differences of independent paired rates."""
     kinds = three_kinds(n=3000)
-    found = compare(kinds, rounds=4000)
+    found = compared(kinds, rounds=4000)
     for pair, (a, b) in zip(found["pairs"], combinations(kinds, 2), strict=True):
-        change = a.right[0].astype(float) - b.right[0]
+        change = a.correct[0].astype(float) - b.correct[0]
         classes = [change[a.cells[0].labels == k] for k in (0, 1)]
         value = sum(own.mean() for own in classes) / 2
         reach = 1.96 * np.sqrt(sum(own.var() / own.size for own in classes)) / 2
@@ -213,18 +224,17 @@ def test_trainings_of_one_kind_are_tested_together():
     tables = [[table(rng.random(500) < share, labels, seed=10 * i + j) for j in range(3)]
               for i, share in enumerate((0.9, 0.8))]
     kinds = [kind(name, *own) for name, own in zip(("one", "two"), tables, strict=True)]
-    found = compare(kinds, positive="leukemic", rounds=500)
-    expected = repeated_difference(kinds[0].right, kinds[1].right)
+    found = compared(kinds, positive="leukemic", rounds=500)
+    expected = repeated_difference(kinds[0].correct, kinds[1].correct)
     test = found["pairs"][0]["tests"]["accuracy"]
     assert test["p_value"] == expected.p_value
     assert test["difference"]["low"] == expected.difference.low
     assert [row["trainings"] for row in found["kinds"]] == [3, 3]
     for name in ("sensitivity", "ppv", "f1", "auc", "log_loss"):
-        estimates = [one["overall" if name == "log_loss" else "per_class"] for one in kinds[0].metrics]
-        values = [e[name]["value"] if name == "log_loss" else e["leukemic"][name]["value"] for e in estimates]
-        assert found["kinds"][0]["figures"][name]["value"] == pytest.approx(np.mean(values))
-        single = estimates[0][name] if name == "log_loss" else estimates[0]["leukemic"][name]
-        ours = found["kinds"][0]["figures"][name]
+        estimates = [m.overall[name] if name == "log_loss" else m.per_class["leukemic"].estimates[name]
+                     for m in kinds[0].metrics]
+        ours, single = found["kinds"][0]["figures"][name], estimates[0].to_dict()
+        assert ours["value"] == pytest.approx(np.array([estimate.value for estimate in estimates], float).mean())
         assert ours["low"] < ours["value"] < ours["high"]
         # A mean of three is surer of its cells than one is, but how they differ is added.
         assert ours["high"] - ours["low"] > 0.4 * (single["high"] - single["low"])
@@ -235,7 +245,7 @@ def test_kinds_that_answer_alike_do_not_differ_and_share_the_first_rank():
     labels = np.arange(200) % 2
     right = np.arange(200) % 9 != 0
     kinds = [kind(name, table(right, labels)) for name in ("one", "two")]
-    found = compare(kinds, positive="leukemic", rounds=200)
+    found = compared(kinds, positive="leukemic", rounds=200)
     pair = found["pairs"][0]
     assert all(test["p_value"] == 1.0 for test in pair["tests"].values())
     assert pair["agreement"] == {"same": 1.0, "kappa": 1.0, "shared_errors": 1.0}
@@ -248,19 +258,18 @@ def test_several_classes_are_compared_by_means_over_classes():
     labels = rng.integers(3, size=600)
     kinds = [kind(name, table(rng.random(600) < share, labels, seed=i, classes=("a", "b", "c"), folds=4), positive="")
              for i, (name, share) in enumerate((("one", 0.95), ("two", 0.7)))]
-    found = compare(kinds, rounds=500)
+    found = compared(kinds, rounds=500)
     assert set(found["pairs"][0]["tests"]) == {"accuracy", "macro_sensitivity", "macro_f1", "macro_auc"}
-    macro = kinds[0].metrics[0]["overall"]["macro_auc"]["value"] - kinds[1].metrics[0]["overall"]["macro_auc"]["value"]
-    assert found["pairs"][0]["tests"]["macro_auc"]["difference"]["value"] == pytest.approx(macro)
+    macro = [kind.metrics[0].to_dict()["overall"]["macro_auc"]["value"] for kind in kinds]
+    assert found["pairs"][0]["tests"]["macro_auc"]["difference"]["value"] == pytest.approx(macro[0] - macro[1])
     assert found["blocks"]["mean_ranks"] == [1.0, 2.0]
     assert all(test["holm"] < 0.01 for test in found["pairs"][0]["tests"].values())
 
 
 def test_two_kinds_alone_are_told_apart_in_one_sentence():
-    pairs = [{"first": "a", "second": "b", "tests": {"accuracy": {"holm": 0.001}}}]
-    assert answer(["a", "b"], [0.9, 0.8], pairs) == "a is right more often than b."
-    assert answer(["a", "b"], [0.9, 0.9], pairs) == "a and b are right equally often."
-    assert answer(["a", "b", "c"], [0.9, 0.9, 0.8], pairs).startswith("a and b are right equally often, and more often")
+    assert answer(["a", "b"], [0.9, 0.8], {"b": 0.001}) == "a is right more often than b."
+    assert answer(["a", "b"], [0.9, 0.9], {}) == "a and b are right equally often."
+    assert answer(["a", "b", "c"], [0.9, 0.9, 0.8], {}).startswith("a and b are right equally often, and more often")
 
 
 def test_a_class_without_mistakes_keeps_its_doubt_in_several_trainings():
@@ -269,13 +278,13 @@ def test_a_class_without_mistakes_keeps_its_doubt_in_several_trainings():
     wrong = np.arange(40) % 5 != 0
     kinds = [kind(name, *(table(own, labels, seed=seed) for seed in (0, 1)))
              for name, own in (("one", right), ("two", wrong))]
-    found = compare(kinds, positive="leukemic", rounds=500)
-    once = kind("one", table(right, labels)).metrics[0]["per_class"]["leukemic"]
+    found = compared(kinds, positive="leukemic", rounds=500)
+    once = kind("one", table(right, labels)).metrics[0].per_class["leukemic"].estimates
     for name in ("sensitivity", "specificity", "ppv", "npv", "f1"):
         ours = found["kinds"][0]["figures"][name]
         assert ours["value"] == 1.0
         assert 0.5 < ours["low"] < 0.96
-        assert ours["low"] == pytest.approx(once[name]["low"], abs=0.12)
+        assert ours["low"] == pytest.approx(once[name].low, abs=0.12)
 
 
 def test_three_subjects_that_lean_one_way_are_not_proof():
@@ -289,7 +298,7 @@ def test_three_subjects_that_lean_one_way_are_not_proof():
     first[::37] = False
     kinds = [kind(name, table(right, labels, subjects=subjects, seed=i), positive="")
              for i, (name, right) in enumerate((("one", first), ("two", second)))]
-    tests = compare(kinds, rounds=1000)["pairs"][0]["tests"]
+    tests = compared(kinds, rounds=1000)["pairs"][0]["tests"]
     assert all(tests[name]["p_value"] > 0.05 for name in ("accuracy", "macro_sensitivity", "macro_f1"))
 
 
@@ -307,7 +316,7 @@ def test_one_subject_gives_figures_without_intervals():
     subjects = np.zeros(40, int)
     kinds = [kind(name, *(table(rng.random(40) < 0.8, labels, subjects=subjects, seed=s) for s in range(count)))
              for name, count in (("one", 2), ("two", 1))]
-    found = compare(kinds, positive="leukemic", rounds=200)
+    found = compared(kinds, positive="leukemic", rounds=200)
     assert all(test["p_value"] is None for test in found["pairs"][0]["tests"].values())
     assert found["kinds"][0]["figures"]["accuracy"]["low"] is None
 
@@ -329,10 +338,10 @@ def test_blocks_are_the_same_folds_of_the_same_training():
     tables = {name: [table(rng.random(80) < 0.8, labels, seed=s, folds=folds) for s in range(count)]
               for name, folds, count in (("a", 4, 1), ("b", 4, 1), ("c", 2, 2))}
     kinds = {name: kind(name, *own) for name, own in tables.items()}
-    assert compare([kinds["a"], kinds["b"]], positive="leukemic", rounds=200)["blocks"]["blocks"] == 4
-    assert compare([kinds["a"], kinds["c"]], positive="leukemic", rounds=200)["blocks"] is None
+    assert compared([kinds["a"], kinds["b"]], positive="leukemic", rounds=200)["blocks"]["blocks"] == 4
+    assert compared([kinds["a"], kinds["c"]], positive="leukemic", rounds=200)["blocks"] is None
     turned = Kind("d", kinds["c"].cells[::-1], kinds["c"].metrics[::-1], ((0, 1), (0, 0)))
-    found = compare([kinds["c"], turned], positive="leukemic", rounds=200)["blocks"]
+    found = compared([kinds["c"], turned], positive="leukemic", rounds=200)["blocks"]
     assert all(row[0] == row[1] for row in found["accuracy"])  # the same trainings, named in another order
 
 
@@ -349,6 +358,16 @@ def test_a_kind_is_on_the_front_unless_another_is_as_good_for_less(points):
 
 def test_a_kind_without_a_cost_is_on_no_front():
     assert pareto([0.9, 0.8], [None, 3.0]) == [False, True]
+
+
+def test_the_mean_curve_is_the_mean_of_the_classes_at_each_false_positive_rate():
+    labels = np.arange(60) % 3
+    one = evaluate(table(labels != 9, labels, classes=("a", "b", "c")), ("a", "b", "c"), rounds=100)
+    assert mean_curve(tuple(one.curves.values()))["tpr"] == [1.0] * 501
+    steps = [Curves({"fpr": fpr, "tpr": (0.0, top, 1.0)}, {}) for fpr, top in (((0.0, 0.0, 1.0), 0.8),
+                                                                             ((0.0, 0.5, 1.0), 0.5))]
+    mean = mean_curve(steps)
+    assert (mean["fpr"][250], mean["tpr"][250]) == (0.5, pytest.approx((0.9 + 0.5) / 2))
 
 
 def test_cliques_are_the_longest_runs_within_the_critical_difference():
@@ -444,7 +463,7 @@ def test_evaluations_of_runs_on_the_same_cells_are_compared(runs, tmp_path, monk
     lost = tmp_path / "lost"
     shutil.copytree(tmp_path / "resnet", lost)
     (lost / "evaluation.json").write_text(json.dumps({"run": "/nowhere/resnet50"}))
-    assert "the evaluation of /nowhere/resnet50, which is not there any more" in refusal(
+    assert "the evaluation of /nowhere/resnet50, which no longer exists" in refusal(
         "compare", tmp_path / "lenet", lost, "-o", tmp_path / "x")
     assert "different cells: 80 of 80 cells of" in refusal("compare", runs / "lenet", tmp_path / "resnet",
                                                            "-o", tmp_path / "x")
@@ -462,7 +481,7 @@ def test_runs_that_do_not_match_are_refused_with_the_reason(runs, tmp_path):
     with pytest.raises(RunError, match=r"different cells: 1 of 80 cells of .*lenet are not in .*fewer, such as 'a003'"):
         read_kinds([first, fewer])
     twice = altered("twice", lambda t: pl.concat([t, t.head(1)]))
-    with pytest.raises(RunError, match="twice: a cell is judged more than once"):
+    with pytest.raises(RunError, match="twice: a cell has more than one prediction"):
         read_kinds([first, twice])
     label = altered("label", lambda t: t.with_columns(
         label=pl.when(pl.col("cell_id") == "b001").then(pl.lit("a")).otherwise("label")))
@@ -471,19 +490,23 @@ def test_runs_that_do_not_match_are_refused_with_the_reason(runs, tmp_path):
     subject = altered("subject", lambda t: t.with_columns(subject=pl.lit("x")))
     with pytest.raises(RunError, match=r"cell 'a000' has subject None in .* and 'x' in"):
         read_kinds([first, subject])
-    assert "a run is named twice" in refusal("compare", first, first, "-o", tmp_path / "o")
+    assert "a run is listed twice" in refusal("compare", first, first, "-o", tmp_path / "o")
     assert "2 trainings of one recipe: nothing to compare with" in refusal(
         "compare", first, runs / "lenet-again", "-o", tmp_path / "o")
     assert "one run: nothing to compare with" in refusal("compare", first, "-o", tmp_path / "o")
     assert "not a run" in refusal("compare", first, tmp_path / "nothing", "-o", tmp_path / "o")
-    with pytest.raises(RunError, match=r"lenet and .*again are one training twice .*the same recipe, seed and"):
+    with pytest.raises(RunError, match=r"lenet and .*again are the same training: recipe, seed and"):
         read_kinds([first, Path(shutil.copytree(first, tmp_path / "again")), runs / "resnet"])
     bare = altered("bare", lambda t: t.drop("group"))
     with pytest.raises(RunError, match=r"bare: predictions\.parquet has no column 'group'"):
         read_kinds([first, bare])
+    (bare / "metrics.json").write_text("[]")
+    pl.read_parquet(first / "predictions.parquet").write_parquet(bare / "predictions.parquet")
+    with pytest.raises(RunError, match=r"bare: metrics\.json does not hold the metrics of an evaluation"):
+        read_kinds([first, bare])
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "compare.json").write_text("[]")
-    assert "is not what leukoscope compare leaves" in refusal("report", tmp_path / "damaged")
+    assert "compare the runs again" in refusal("report", tmp_path / "damaged")
     assert "holds a run" in refusal("compare", first, runs / "resnet", "-o", runs / "resnet")
     assert "rounds is 5, expected 100" in refusal("compare", first, runs / "resnet", "-o", tmp_path / "o",
                                                   "--rounds", "5")
@@ -494,4 +517,5 @@ def test_other_classes_are_refused(runs, tmp_path, monkeypatch):
     monkeypatch.setenv("LEUKOSCOPE_CACHE", str(tmp_path / "cache"))
     cells = make_cells(tmp_path / "images", counts={"a": 12, "c": 12}, size=40)
     run_experiment(tiny_recipe(training__epochs=1), make_manifest(cells), tmp_path / "other")
-    assert "lenet tells a, b apart" in refusal("compare", runs / "lenet", tmp_path / "other", "-o", tmp_path / "o")
+    said = refusal("compare", runs / "lenet", tmp_path / "other", "-o", tmp_path / "o")
+    assert "lenet has the classes a, b, " in said

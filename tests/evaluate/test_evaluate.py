@@ -14,6 +14,7 @@ from sklearn import metrics as reference
 
 from leukoscope.errors import LeukoscopeError
 from leukoscope.evaluate.evaluate import evaluate
+from leukoscope.evaluate.results import Metrics
 
 FIVE = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte")
 ALMOTAIRI = [[1401, 10, 0, 0, 1], [13, 70, 0, 0, 0], [0, 0, 10, 0, 0], [0, 0, 0, 502, 15], [10, 0, 0, 13, 119]]
@@ -297,7 +298,9 @@ def test_three_cells_all_right_leave_their_doubt_in_the_mean() -> None:
 def test_any_table_gives_bounds_that_hold_and_valid_json(n: int, classes: int, subjects: int, seed: int,
                                                          skill: float) -> None:
     frame, names, *_ = random_table(n, classes, subjects=subjects, seed=seed, skill=skill, by_subject=seed % 2 == 0)
-    result = evaluate(frame, names, positive=names[0], validation=frame, rounds=100, seed=seed).to_dict()
+    found = evaluate(frame, names, positive=names[0], validation=frame, rounds=100, seed=seed)
+    result = found.to_dict()
+    assert Metrics.from_dict(json.loads(json.dumps(result))) == found
     check_bounds(result)
     assert sum(map(sum, result["confusion"])) == n
 
@@ -367,7 +370,7 @@ def test_without_validation_there_is_no_operating_point_and_the_notes_say_so() -
 
 
 @pytest.mark.parametrize(("options", "text"), [
-    ({"positive": "blast"}, "positive class 'blast' is no class"), ({"rounds": 5}, "rounds is 5"),
+    ({"positive": "blast"}, "positive class 'blast' is not a class"), ({"rounds": 5}, "rounds is 5"),
     ({"confidence": 95.0}, "confidence is 95.0")])
 def test_wrong_options_are_named(options: dict[str, Any], text: str) -> None:
     frame, names, *_ = random_table(20, 2)

@@ -233,5 +233,5 @@ def test_what_there_is_not_is_refused(cell):
 def test_a_scale_at_which_no_cell_is_photographed_is_refused():
     """At 10 um a pixel a picture of 360 px would get a million specks."""
     for micrometres in (1e-4, 10.0):
-        with pytest.raises(LeukoscopeError, match="mend --micrometres"):
+        with pytest.raises(LeukoscopeError, match="correct --micrometres"):
             scene_of(np.zeros((360, 360, 3), np.uint8), 0, micrometres)

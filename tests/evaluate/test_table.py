@@ -1,4 +1,4 @@
-"""Predictions that cannot be trusted: each is refused with row, column and mend."""
+"""Predictions that cannot be trusted: each is refused with row, column and hint."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def test_single_precision_and_rounding_on_the_way_are_no_fault() -> None:
 @pytest.mark.parametrize(("change", "text"), [
     (lambda f: f.drop("p_healthy"), r"no column 'p_healthy' \(it has cell_id"),
     (lambda f: f.drop("subject"), "no column 'subject'"),
-    (lambda f: f.with_columns(p_blast=0.0), "column 'p_blast' is of no class"),
+    (lambda f: f.with_columns(p_blast=0.0), "column 'p_blast' belongs to no class"),
     (lambda f: f.head(0), "the table has no rows"),
     (lambda f: f.with_columns(label=pl.Series(["leukemic", "blast", "healthy"])),
-     r"row 2 \('b'\): label 'blast' is no class; the classes are leukemic, healthy"),
+     r"row 2 \('b'\): label 'blast' is not a class; the classes are leukemic, healthy"),
     (lambda f: f.with_columns(predicted=pl.Series(["x", "healthy", "leukemic"])), r"row 1 \('a'\): predicted 'x'"),
     (lambda f: f.with_columns(label=pl.Series([None, "healthy", "healthy"])), "row 1: column 'label' is empty"),
     (lambda f: f.with_columns(fold=pl.Series([0, None, 1])), "row 2: column 'fold' is empty"),
     (lambda f: f.with_columns(fold=pl.Series(["0", "one", "1"])), "row 2, column 'fold': 'one' is not of type"),
     (lambda f: f.with_columns(p_healthy=pl.Series(["0.1", "much", "0.3"])), "row 2, column 'p_healthy': 'much'"),
-    (lambda f: f.with_columns(cell_id=pl.Series(["b", "a", "b"])), "cell_id 'b' stands in rows 1 and 3"),
+    (lambda f: f.with_columns(cell_id=pl.Series(["b", "a", "b"])), "cell_id 'b' appears in rows 1 and 3"),
     (lambda f: f.with_columns(p_healthy=pl.Series([0.1, float("nan"), 0.3])), r"row 2 \('b'\): a probability is mis"),
     (lambda f: f.with_columns(p_healthy=pl.Series([0.1, None, 0.3])), r"row 2 \('b'\): a probability is missing"),
     (lambda f: f.with_columns(p_healthy=pl.Series([0.1, 0.8, 0.5])), r"row 3 \('c'\): the probabilities do not add"),

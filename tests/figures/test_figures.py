@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from base64 import b64decode
 from io import BytesIO
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -22,7 +23,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from leukoscope.evaluate.evaluate import evaluate
-from leukoscope.figures.common import PALETTE, line_style, save_png, save_svg
+from leukoscope.figures.common import PALETTE, line_style, save_png
 from leukoscope.figures.metrics import (
     confusion_figure,
     dots_figure,
@@ -32,7 +33,9 @@ from leukoscope.figures.metrics import (
 )
 from leukoscope.figures.svg import image_uri, svg, svg_text
 from leukoscope.figures.training import feature_map_sheet, mosaic, training_figure
-from leukoscope.text import count, duration, number, percent, plain, short_names
+from leukoscope.runs.results import Metrics, json_view
+from leukoscope.stats import Estimate
+from leukoscope.text import count, duration, interval, number, percent, plain, points, short_names, span, type_name
 
 FIVE = ["neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte"]
 PAPER = [[1401, 10, 0, 0, 1], [13, 70, 0, 0, 0], [0, 0, 10, 0, 0], [0, 0, 0, 502, 15], [10, 0, 0, 13, 119]]
@@ -52,7 +55,8 @@ def found(classes, positive="", cells=240):
         "label": [classes[i] for i in truth], "predicted": [classes[i] for i in share.argmax(axis=1)],
         **{f"p_{name}": share[:, k] for k, name in enumerate(classes)}},
         schema_overrides={"subject": pl.String, "group": pl.String})
-    return evaluate(table, classes, positive=positive, rounds=100).to_dict(), share.max(axis=1)
+    found = evaluate(table, classes, positive=positive, rounds=100).to_dict()
+    return json_view(Metrics, found, Path("metrics.json")), share.max(axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +66,10 @@ def metrics():
 
 
 def all_figures(metrics, probabilities):
-    per_class = metrics["per_class"]
-    found = [m["sensitivity"] for m in per_class.values()]
-    return [confusion_figure(metrics["classes"], metrics["confusion"]), roc_figure(metrics),
-            precision_recall_figure(metrics), reliability_figure(metrics["calibration"], probabilities),
-            dots_figure(list(per_class), found, title="Sensitivity", xlabel="x")]
+    found = [own["sensitivity"] for own in metrics.per_class.values()]
+    return [confusion_figure(metrics.classes, metrics.confusion), roc_figure(metrics),
+            precision_recall_figure(metrics), reliability_figure(metrics.calibration, probabilities),
+            dots_figure(list(metrics.per_class), found, title="Sensitivity", xlabel="x")]
 
 
 def history(epochs=8, validation=True):
@@ -81,7 +84,7 @@ def texts_of(figure):
 
 
 def estimate(value, low=None, high=None):
-    return {"value": value, "low": low, "high": high, "method": "wilson", "count": None, "total": None}
+    return Estimate(value, low, high, "wilson")
 
 
 @pytest.mark.parametrize("case", ["five", "twelve", "binary"])
@@ -102,7 +105,7 @@ def test_every_figure_names_itself_and_its_axes_in_valid_svg_with_ids_unique_on_
         assert wanted <= {node.get("id") for node in root.iter()}
         assert re.findall(r'https?://[^"\s]+', text) == ["http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"]
     shown = " ".join("".join(node.itertext()) for node in roots[0].iter(f"{SVG}text"))
-    assert all(name in shown for name in short_names(metrics[case][0]["classes"], 26))
+    assert all(name in shown for name in short_names(list(metrics[case][0].classes), 26))
 
 
 def test_class_names_are_never_formulas_markup_or_references():
@@ -151,11 +154,10 @@ def test_roc_draws_the_curves_of_the_metrics_and_prints_each_area(metrics):
     figure = roc_figure(five)
     drawn = {line.get_color(): line.get_xydata() for line in figure.axes[0].lines if line.get_color() in PALETTE}
     for k, name in enumerate(FIVE):
-        curve = five["curves"][name]["roc"]
-        np.testing.assert_array_equal(drawn[PALETTE[k]], np.column_stack([curve["fpr"], curve["tpr"]]))
-        area = five["per_class"][name]["auc"]
-        assert f"{number(area['value'])} ({number(area['low'])}–{number(area['high'])})" \
-            in texts_of(figure)
+        curve = five.curves[name].roc
+        np.testing.assert_array_equal(drawn[PALETTE[k]], np.column_stack([curve.fpr, curve.tpr]))
+        area = five.per_class[name]["auc"]
+        assert f"{number(area.value)} ({number(area.low)}–{number(area.high)})" in texts_of(figure)
 
 
 def test_a_binary_task_draws_the_curve_of_its_positive_class_alone(metrics):
@@ -166,11 +168,11 @@ def test_a_binary_task_draws_the_curve_of_its_positive_class_alone(metrics):
 
 def test_reliability_points_and_histogram_are_the_metrics(metrics):
     five, probabilities = metrics["five"]
-    upper, lower = reliability_figure(five["calibration"], probabilities).axes
+    upper, lower = reliability_figure(five.calibration, probabilities).axes
     points = next(line for line in upper.lines if line.get_label() == "this run, with interval").get_xydata()
     np.testing.assert_array_equal(
-        points, [[b["confidence"], b["accuracy"]["value"]] for b in five["calibration"]["bins"]])
-    assert sum(bar.get_bbox().height for bar in lower.patches if isinstance(bar, Rectangle)) == five["cells"]
+        points, [[b.confidence, b.accuracy.value] for b in five.calibration.bins])
+    assert sum(bar.get_bbox().height for bar in lower.patches if isinstance(bar, Rectangle)) == five.cells
 
 
 def test_dots_show_value_and_interval_and_a_dash_where_there_is_none():
@@ -208,7 +210,7 @@ def test_training_marks_the_epoch_that_was_kept():
     for axes in (a for a in figure.axes if a.lines):
         marks = [np.asarray(line.get_xdata())[0] for line in axes.lines if line.get_marker() == "o"]
         assert marks == [6, 6]
-    assert {"kept: epoch 6", "epoch", "accuracy", "loss (cross-entropy)", "training", "validation"} \
+    assert {"epoch used: 6", "epoch", "accuracy", "loss (cross-entropy)", "training", "validation"} \
         <= set(texts_of(figure))
 
 
@@ -250,7 +252,7 @@ def test_feature_map_sheet_names_units_counts_and_sizes(tmp_path):
 def test_the_same_figure_is_the_same_file_and_settings_are_left_alone(tmp_path):
     before = dict(mpl.rcParams)
     for name in ("a.svg", "b.svg"):
-        save_svg(confusion_figure(FIVE, PAPER), tmp_path / name)
+        (tmp_path / name).write_text(svg_text(confusion_figure(FIVE, PAPER)), encoding="utf-8")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert dict(mpl.rcParams) == before
     ET.parse(tmp_path / "a.svg")
@@ -286,6 +288,29 @@ def test_names_in_figures_are_single_printable_lines_and_escaped_in_pages(names)
 
 def test_numbers_that_are_not_there_are_dashes():
     assert {percent(None), number(None), count(None), duration(None)} == {"—"}
+
+
+def test_an_interval_is_written_as_the_field_writes_it():
+    share = Estimate(0.9523, 0.9411, 0.9608, "wilson")
+    loss = Estimate(-0.021, -0.035, -0.009, "paired")
+    assert interval(share) == "95.2 % (95 % CI 94.1-96.1)"
+    assert interval(share, page=True) == "95.2\u202f% (95\u202f% CI 94.1–96.1)"
+    assert interval(share, confidence=0.9) == "95.2 % (90 % CI 94.1-96.1)"
+    assert interval(loss, points, " points") == "-2.1 points (95 % CI -3.5 to -0.9)"
+    assert interval(loss, points, "", confidence=None) == "-2.1 (-3.5 to -0.9)"
+    assert span(0.9411, 0.9608, page=True) == "94.1–96.1"
+    assert span(-0.1, 0.2, number, page=True) == "−0.100 to 0.200"
+    assert span(None, None) == ""
+    assert interval(Estimate(0.9, None, None, "one subject only")) == "90.0 %"
+    assert interval(Estimate(None, None, None, "one class only")) == "not defined (one class only)"
+    assert interval(Estimate(None, None, None, "one class only"), confidence=None) == "-"
+
+
+def test_class_names_are_written_out_where_there_is_room():
+    assert [type_name(label) for label in ("ig", "IG", "blast", "$x_{")] == [
+        "immature granulocyte (IG)", "immature granulocyte (IG)", "blast", "$x_{"]
+    assert type_name("ig", 16) == "ig"
+    assert "immature granulocyte (IG)" in texts_of(confusion_figure(["ig", "neutrophil"], [[1, 0], [0, 1]]))
 
 
 def test_durations_read_as_people_say_them():

@@ -1,4 +1,4 @@
-"""One cell in one light and at one scale: the same cell comes out the same, however it was photographed."""
+"""Framing: a cell looks the same in any light and at any scale of the photograph."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_scale_and_light_of_the_photograph_make_little_difference(scale, red, gr
 
 
 def stained(azure: np.ndarray, eosin: np.ndarray = EOSIN) -> np.ndarray:
-    """A nucleus within granules that took up eosin alone, in a pale cytoplasm with a tenth of both."""
+    """A nucleus among granules stained by eosin only, in a pale cytoplasm stained by a tenth of both dyes."""
     y, x = np.mgrid[:200, :200] - 99.5
     apart = np.hypot(y, x)
     amounts = np.stack([np.select([apart < 30, apart < 42, apart < 50], [1, 0, 0.1], 0),
@@ -79,7 +79,7 @@ def test_how_deep_and_in_which_colour_nuclei_are_stained_makes_no_difference(azu
 
 
 def test_eosin_stays_as_strong_as_it_was():
-    """Else a smear with pale nuclei would have deep red granules, as of eosinophils."""
+    """Otherwise a smear with pale nuclei would get dark red granules, as in eosinophils."""
     for azure in (AZURE, 0.3 * AZURE):
         square = frame_cell(stained(azure), 96)
         ring = optical_density(square[47:49, 21:25], np.full(3, float(LIT)))
@@ -107,7 +107,7 @@ def test_an_image_without_a_cell_is_framed_as_a_whole():
 
 
 def test_where_nothing_was_recorded_nothing_is_measured():
-    """As C-NMC's cells are: cut out along their outline, all around them black."""
+    """Like the cells of C-NMC: cut out along their outline, black around it."""
     pixels = cell()
     y, x = np.mgrid[:200, :200]
     pixels[(x - 100)**2 + (y - 100)**2 > 46**2] = 0
@@ -119,7 +119,7 @@ def test_where_nothing_was_recorded_nothing_is_measured():
 
 
 def test_a_nucleus_that_was_recorded_as_black_stays_dark():
-    """Through a hard camera curve, or where the stain is deep: black, but no cell that was cut out."""
+    """With a steep camera curve or a dark stain: black, but not a cell that was cut out."""
     pixels = stained(AZURE)
     pixels[np.hypot(*(np.mgrid[:200, :200] - 99.5)) < 30] = 0
     assert find_frame(pixels).side == pytest.approx(SPAN * 60, rel=0.05)
@@ -204,7 +204,7 @@ def test_a_strip_that_is_stained_at_its_far_end_is_framed_as_a_whole(shape):
 
 
 def test_an_image_of_any_shape_fits_into_memory():
-    """Its square would hold 30 GB."""
+    """Its square would need 30 GB."""
     strip = np.full((1, 100_000, 3), 200, np.uint8)
     strip[:, 50_000:] = 100
     framed = frame_cell(strip, 64)
@@ -213,5 +213,5 @@ def test_an_image_of_any_shape_fits_into_memory():
 
 
 def test_a_frame_and_a_crop_exclude_each_other():
-    with pytest.raises(ValueError, match="a cell's frame cuts already"):
+    with pytest.raises(ValueError, match="frame = 'cell' crops already"):
         Preprocess(frame="cell", crop=100)

@@ -1,4 +1,4 @@
-"""Every kind of file that images come in: whole ones give their picture, damaged ones an error that names them."""
+"""Every kind of image file: complete files give their pixels, damaged files an error that names them."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_limit_is_named_and_checked_before_decoding(tmp_path: Path, odd):
     assert images.read_image(path, max_pixels=48 * 40).shape == (40, 48, 3)
     with pytest.raises(ImageError, match=r"48 x 40 px are 1,920 pixels, over the limit of 1,919"):
         images.read_image(path, max_pixels=48 * 40 - 1)
-    # Decoding would fail on the broken body, so the header's answer came first.
+    # Decoding would fail on the broken body, so the header was checked first.
     broken = tmp_path / "broken.png"
     broken.write_bytes(path.read_bytes()[:60])
     with pytest.raises(ImageError, match="over the limit"):
@@ -88,7 +88,7 @@ def test_the_limit_is_named_and_checked_before_decoding(tmp_path: Path, odd):
 
 
 def test_the_limit_is_ours_alone(odd, monkeypatch):
-    """Pillow has one of its own, which warns first and cannot be raised for one file."""
+    """Pillow has its own limit, which only warns at first and cannot be raised for a single file."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     for name in ("plain.png", "plain.jpg", "plain.bmp", "lzw.tif"):
         assert images.read_image(odd[name].path).shape == (40, 48, 3), name
@@ -128,7 +128,7 @@ def test_jpeg_decodes_to_the_same_values_as_pillow(data_folder: Path):
 
 
 def test_corrupt_data_inside_a_jpeg_is_mostly_noticed(tmp_path: Path):
-    """Some overwritten bytes decode to as many pixels as before: no decoder can tell. Pillow notices one in ten."""
+    """Some overwritten bytes decode to as many pixels as before, which no decoder can notice. Pillow notices 10 %."""
     noise = np.random.default_rng(5).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     smooth = cv2.GaussianBlur(noise, (0, 0), 2)
     content, path, noticed = encoded(smooth, "JPEG", quality=95), tmp_path / "cell.jpg", 0
@@ -173,7 +173,7 @@ def test_rubbish_is_an_image_or_an_image_error(bases, tmp_path: Path, data):
 
 
 def test_nothing_is_printed_about_damaged_files(damaged):
-    """Decoders like to print; a thousand damaged cells would bury the one line that matters."""
+    """Some decoders print; with a thousand damaged cells, the important line would be lost."""
     paths = [str(case.path) for case in damaged.values() if "\0" not in str(case.path)]
     code = ("import sys\nfrom leukoscope.errors import ImageError\nfrom leukoscope.images.read import read_image\n"
             "for path in sys.argv[1:]:\n    try:\n        read_image(path)\n    except ImageError:\n        pass\n")
@@ -227,7 +227,7 @@ def test_shrinking_averages_areas():
     pixels = np.random.default_rng(0).integers(0, 256, (48, 36, 3), dtype=np.uint8)
     means = pixels.reshape(12, 4, 12, 3, 3).mean(axis=(1, 3))
     assert np.abs(images.resize(pixels, 12) - means).max() <= 0.51
-    # Along the axis that shrinks the mean is kept, also when the other one grows.
+    # Along an axis that shrinks, the mean stays the same, also when the other axis grows.
     tall = np.repeat(np.array([0, 200], np.uint8), 40)[:, None, None].repeat(3, 1).repeat(3, 2)
     assert images.resize(tall, 8)[:, :, 0].tolist() == [[0] * 8] * 4 + [[200] * 8] * 4
 

@@ -1,4 +1,4 @@
-"""Duplicates: every kind of copy that is promised is found, and cells that only look alike are not."""
+"""Duplicates: every kind of copy that is covered is found, and cells that are only similar are not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 
 def warped(*, angle: float = 0, zoom: float = 1, shift: float = 0, shear: float = 0, mirror: bool = False) -> Change:
-    """As augmentation does it: about the centre, black where nothing is known. Angle in degrees, shift as a share."""
+    """As in augmentation: about the centre, black beyond the image. Angle in degrees, shift as a share of the side."""
 
     def change(pixels: np.ndarray) -> np.ndarray:
         height, width = pixels.shape[:2]
@@ -212,7 +212,7 @@ def batched(names: list[str]) -> list[tuple[str, str]]:
 
 
 def test_pairs_of_the_pbc_subset(data_folder: Path) -> None:
-    """Four identical pairs, as a hash of the files says, and cells photographed twice, turned by about 30 degrees."""
+    """Four pairs of identical files, and cells photographed twice, turned by about 30 degrees."""
     folder = data_folder / "pbc/PBC_dataset_normal_DIB"
     twice = ["monocyte/MO_422563", "monocyte/MO_832660", "lymphocyte/LY_800058", "lymphocyte/LY_373896",
              "eosinophil/EO_677075", "eosinophil/EO_663412", "basophil/BA_49100", "basophil/BA_949913"]

@@ -1,4 +1,4 @@
-"""Splits are whole, fair and repeatable; the guard names every leak; and a leak is shown to flatter a score."""
+"""Splits are complete, fair and repeatable; the guard names every leak; and a leak makes a score too good."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAIR = {"kind": "identical", "distance": 0.0}
 
 
 def cells(labels: str, **columns: list[Any]) -> pl.DataFrame:
-    """A manifest with a cell a letter of `labels`."""
+    """A manifest with one cell for each letter of `labels`."""
     ids = [f"c{i:03d}" for i in range(len(labels))]
     return make_manifest(pl.DataFrame({"cell_id": ids, "image": ids, "label": list(labels), **columns}))
 
@@ -45,7 +45,7 @@ def table(*rows: tuple[str, int, str]) -> pl.DataFrame:
 
 @st.composite
 def manifests(draw: st.DrawFn, mixed: bool = True) -> pl.DataFrame:
-    """Cells of up to 30 units: subjects, groups or single cells; units hold one class each unless `mixed`."""
+    """Cells of up to 30 units: subjects, groups or single cells; units have cells of one class unless `mixed`."""
     rows: list[dict[str, Any]] = []
     for unit in range(draw(st.integers(8, 24))):
         kind = draw(st.sampled_from(["subject", "group", "both", "none"]))
@@ -174,7 +174,7 @@ def test_units_join_subject_group_copies_and_pairs() -> None:
     (cells("aaab" * 2), Split(folds=3), "class 'b' has 2 cells in 2 units .* 3 parts need at least 3"),
     (cells("aaabbb", subject=["1", "2", "3", "4", "4", "4"]), Split(folds=2), "class 'b' has 3 cells in 1 units"),
     (cells("aabb"), Split(folds=2, validation=0.5), "split.validation = 0.5 .*fold 0 of 2.* class 'a' has 1 cells"),
-    (cells("ab"), Split(folds=3), "split.folds = 3: there are 2 cells; take at most 2 folds"),
+    (cells("ab"), Split(folds=3), "split.folds = 3: there are 2 cells; use at most 2 folds"),
     (cells("aaaa"), Split(folds=2), "all 4 cells have the label 'a'"),
     (cells("ab").with_columns(label=pl.Series(["a", None])), Split(folds=2), "1 of 2 cells have no label .*'c001'"),
     (cells("abab"), Split(kind="holdout", test=0), "a hold-out needs a test part"),
@@ -202,7 +202,7 @@ def test_the_five_class_cells_of_bccd_are_too_few_for_ten_folds(data_folder: Pat
 
 @pytest.fixture(scope="module")
 def official(data_folder: Path) -> pl.DataFrame:
-    """The labelled training cells of C-NMC 2019 as a manifest with hashes; the official fold stands in `fold`."""
+    """The labelled training cells of C-NMC 2019 as a manifest with hashes; column fold: the official fold."""
     listed = pl.read_csv(data_folder / "cnmc/official_files.csv.gz", schema_overrides={"subject": pl.String})
     return make_manifest(listed.filter(pl.col("fold").is_not_null()).select(
         cell_id="path", image="path", label="label", subject=pl.col("subject").str.to_uppercase(), sha256="sha256",
@@ -265,8 +265,8 @@ def test_copies_of_an_original_that_is_not_there_belong_together() -> None:
 @pytest.mark.parametrize(("split", "training", "kind", "says"), [
     ({"fit_on": "all"}, {}, "fitted", "normalisation is fitted on all cells"),
     ({"select_on": "test"}, {}, "chosen", "chosen on the test part"),
-    ({"validation": 0}, {"patience": 5}, "chosen", r"early stopping \(training.patience = 5\) could only watch"),
-    ({"validation": 0}, {"schedule": "plateau"}, "chosen", "learning rate .* could only watch the test"),
+    ({"validation": 0}, {"patience": 5}, "chosen", r"early stopping \(training.patience = 5\) could only use"),
+    ({"validation": 0}, {"schedule": "plateau"}, "chosen", "learning rate .* could only use the test"),
 ])
 def test_what_the_recipe_leaks_is_named(split: dict[str, Any], training: dict[str, Any], kind: str, says: str) -> None:
     manifest = cells("ab" * 12)
@@ -306,11 +306,11 @@ def test_the_verdict_says_what_could_not_be_checked() -> None:
 
 @pytest.mark.parametrize(("splits", "says"), [
     (table(("c000", 0, "train"), ("c001", 0, "test"), ("c002", 0, "train")), "fold 0 has 3 cells, the manifest 4"),
-    (table(*((f"c00{i}", 0, "train") for i in (0, 1, 2, 2))), "cell 'c002' stands in fold 0 more than once"),
+    (table(*((f"c00{i}", 0, "train") for i in (0, 1, 2, 2))), "cell 'c002' is in fold 0 more than once"),
     (table(*((f"c00{i}", 0, "train") for i in (0, 1, 2, 9))), "cell 'c009' is not in the manifest"),
     (table(*((f"c00{i}", 0, "exam") for i in range(4))), "has part 'exam'"),
     (table(), "the table is empty"),
-    (table(*((f"c00{i}", 0, "train") for i in range(4))), "each cell is tested exactly once"),
+    (table(*((f"c00{i}", 0, "train") for i in range(4))), "each cell must be tested exactly once"),
 ])
 def test_a_table_that_is_no_split_is_refused(splits: pl.DataFrame, says: str) -> None:
     with pytest.raises(RunError, match=says):
@@ -318,7 +318,7 @@ def test_a_table_that_is_no_split_is_refused(splits: pl.DataFrame, says: str) ->
 
 
 def copies_of(pixels: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Two materialised copies, as papers store them before they split: turned, mirrored, a little brighter."""
+    """Two copies, as papers store them on disk before they split: turned, mirrored, a little brighter."""
     made = []
     for _ in range(2):
         height, width = pixels.shape[:2]
@@ -328,7 +328,7 @@ def copies_of(pixels: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
     return made
 
 
-def test_augmented_copies_across_parts_flatter_a_score(data_folder: Path) -> None:
+def test_augmented_copies_across_parts_make_a_score_too_good(data_folder: Path) -> None:
     """On real cells: a nearest neighbour in colour and texture, the same copies, split by image and by original."""
     rng = np.random.default_rng(0)
     rows, features = [], []
@@ -346,7 +346,7 @@ def test_augmented_copies_across_parts_flatter_a_score(data_folder: Path) -> Non
         splits = make_splits(manifest, split.split, seed=0)
         verdict = check_leaks(manifest, splits, split)
         assert [leak.kind for leak in verdict.leaks] == (["copy"] * 4 if by == "image" else [])
-        right[by] = told(values, manifest, splits)
+        right[by] = guessed(values, manifest, splits)
     # The copies of a cell are not independent, so the interval of the paired difference is clustered by original.
     family = manifest.select(pl.coalesce("original", "cell_id"))["original"].to_numpy()
     gain = paired_difference(right["image"], right["group"], family).difference
@@ -355,7 +355,7 @@ def test_augmented_copies_across_parts_flatter_a_score(data_folder: Path) -> Non
     assert gain.low > 0.05, f"by image {right['image'].mean():.3f}, by original {right['group'].mean():.3f}"
 
 
-def told(values: np.ndarray, manifest: pl.DataFrame, splits: pl.DataFrame) -> np.ndarray:
+def guessed(values: np.ndarray, manifest: pl.DataFrame, splits: pl.DataFrame) -> np.ndarray:
     labels = manifest["label"].to_numpy()
     right = np.zeros(len(labels), bool)
     for (_,), fold in splits.group_by("fold", maintain_order=True):

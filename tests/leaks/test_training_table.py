@@ -1,4 +1,4 @@
-"""What a bundle remembers of its training: hashes that copies keep and others do not share, and the table of them."""
+"""The training table of a bundle: hashes that are the same for copies and different for other cells."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from leukoscope.manifest import make_manifest
 
 
 def textured(count: int, size: int = 64, seed: int = 0) -> np.ndarray:
-    """uint8 (count, size, size, 3): blots of several sizes, each cell its own."""
+    """uint8 (count, size, size, 3): random spots of several sizes, different in each cell."""
     rng = np.random.default_rng(seed)
     cells = []
     for _ in range(count):
@@ -128,7 +128,7 @@ def test_a_damaged_table_is_named():
     table = training_table(*table_of(textured(3)))
     with pytest.raises(ValueError, match="its columns are source, subject"):
         read_training_table(training_table_bytes(table.drop("hash")))
-    with pytest.raises(ValueError, match="a value of 'hash' is not of 16 bytes"):
+    with pytest.raises(ValueError, match="a value of 'hash' does not have 16 bytes"):
         read_training_table(training_table_bytes(table.with_columns(hash=pl.col("pixels"))))
 
 
@@ -165,4 +165,4 @@ def test_a_run_without_fingerprints_leaves_people_alone():
     here, prints = table_of(textured(2, seed=4), subject=["b", "c"], source=["x"] * 2)
     found = table_overlap("bundle", table, here, prints, "clean")
     assert [leak.kind for leak in found.leaks] == ["subject"]
-    assert "cells that bundle was trained on (it keeps no fingerprints)" in found.not_checked
+    assert "cells that bundle was trained on (it has no fingerprints)" in found.not_checked

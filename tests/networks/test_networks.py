@@ -133,7 +133,7 @@ def published() -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_pretrained_densenet121_gives_a_grey_image_what_three_equal_channels_give(channels, published, monkeypatch):
     reference, old = published
-    monkeypatch.setattr("leukoscope.networks.densenet.published_weights", lambda weights: dict(old))
+    monkeypatch.setattr("leukoscope.networks.imagenet.published_weights", lambda name: dict(old))
     network = build_network(Network(name="densenet121", pretrained=True), classes=1000, channels=channels, size=40)
     network.eval()
     network.get_submodule("last.2").load_state_dict(reference.get_submodule("classifier").state_dict())
@@ -256,15 +256,15 @@ def test_the_unit_may_be_given_as_a_number():
 
 
 def test_pretrained_weights_that_nobody_publishes_are_refused():
-    said = r"network\.pretrained: nobody .* wbcsnet2; .* these have some: alexnet, densenet121"
+    said = r"network\.pretrained: no weights are published for wbcsnet2; .* weights exist for alexnet, densenet121"
     with pytest.raises(RecipeError, match=said):
         build_network(Network(name="wbcsnet2", pretrained=True), classes=5, size=70)
 
 
 @pytest.mark.parametrize("name", ["alexnet", "densenet121"])
-def test_offline_pretrained_weights_are_an_error_with_a_mend(name, monkeypatch, tmp_path):
+def test_offline_pretrained_weights_are_an_error_with_a_hint(name, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(RecipeError, match=r"network\.pretrained: https://.* cannot be had .*pretrained = false"):
+    with pytest.raises(RecipeError, match=r"network\.pretrained: https://.* cannot be downloaded .*pretrained = false"):
         build_network(Network(name=name, pretrained=True), classes=5, size=224)

@@ -102,18 +102,16 @@ def test_units_compute_what_timms_own_network_does():
 @pytest.fixture
 def published(monkeypatch):
     """Made-up weights in place of those that would be fetched, 1,000 classes and auxiliary classifiers included."""
-    kept = {}
+    weights = {}
 
-    def weights_of(entry):
-        if entry not in kept:
-            name = str(entry).partition("_Weights")[0].lower()
-            names = {"resnet18": "resnet18", "googlenet": "googlenet", "vit_b_16": "vit_b_16"}
+    def weights_of(name):
+        if name not in weights:
             more = {"init_weights": False} if name == "googlenet" else {}
-            kept[entry] = models.get_model(names[name], weights=None, **more).state_dict()
-        return kept[entry]
+            weights[name] = models.get_model(name, weights=None, **more).state_dict()
+        return weights[name]
 
     monkeypatch.setattr("leukoscope.networks.zoo.published_weights", weights_of)
-    return kept
+    return weights
 
 
 @pytest.mark.parametrize("name", ["resnet18", "googlenet"])
@@ -184,7 +182,8 @@ def test_pretrained_weights_without_a_connection_say_what_to_do(monkeypatch, tmp
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for name in ("resnet50", "convnext_atto"):
-        with pytest.raises(RecipeError, match=r"network\.pretrained: .*cannot be had.*; go online.*pretrained = false"):
+        with pytest.raises(RecipeError, match=(
+                r"network\.pretrained: .*cannot be downloaded.*; connect to the internet.*= false")):
             build(name, 64, pretrained=True)
 
 

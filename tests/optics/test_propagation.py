@@ -222,11 +222,11 @@ def test_srgb_values_become_light():
 
 
 @pytest.mark.parametrize(("weights", "images", "words"), [
-    ([0.5, -0.1, 0.2], (1, 3, 8, 8), "none negative"),
+    ([0.5, -0.1, 0.2], (1, 3, 8, 8), "numbers of at least 0"),
     ([0.0, 0.0, 0.0], (1, 3, 8, 8), "not all zero"),
-    ([math.nan, 1.0, 1.0], (1, 3, 8, 8), "none negative"),
+    ([math.nan, 1.0, 1.0], (1, 3, 8, 8), "numbers of at least 0"),
     ([0.5, 0.5, 0.5], (1, 1, 8, 8), r"expected \(cells, 3, height, width\)"),
-    ([0.5, 0.5, 0.5], (1, 2, 8, 8), "one channel a lamp"),
+    ([0.5, 0.5, 0.5], (1, 2, 8, 8), "one channel per lamp"),
 ])
 def test_lamps_that_make_no_light_and_missing_channels_are_refused(weights, images, words):
     with pytest.raises(ValueError, match=words):
@@ -237,7 +237,7 @@ def test_lamps_that_make_no_light_and_missing_channels_are_refused(weights, imag
 
 
 def test_an_image_smaller_than_half_the_psf_is_refused():
-    with pytest.raises(ValueError, match="too small for a PSF of 63 px"):
+    with pytest.raises(ValueError, match="half a PSF of 63 px must be smaller"):
         convolve(torch.ones(1, 1, 31, 40), torch.ones(1, 63, 63), torch.ones(1))
     with pytest.raises(ValueError, match="kernels: expected 1 or 3, got 2"):
         convolve(torch.ones(1, 3, 40, 40), torch.ones(2, 3, 3), torch.ones(3))

@@ -36,7 +36,7 @@ def test_noise_has_the_mean_and_variance_of_photons_and_of_reading(signal, photo
 def test_without_photons_nothing_is_random_and_with_them_draws_are_needed():
     signal = torch.rand(2, 1, 4, 4)
     assert torch.equal(record(signal, Camera()), signal)
-    with pytest.raises(ValueError, match="two standard normal numbers a pixel"):
+    with pytest.raises(ValueError, match="two standard normal numbers per pixel"):
         record(signal, Camera(photons=10.0))
 
 

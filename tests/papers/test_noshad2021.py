@@ -16,7 +16,8 @@ from command import leukoscope, refusal
 from leukoscope.errors import DatasetError
 from leukoscope.manifest import make_manifest, read_manifest, write_manifest
 from leukoscope.papers.noshad2021 import read_task
-from leukoscope.papers.noshad2021_tables import PRINTED_INTERVALS, PUBLISHED, comparison, text_lines
+from leukoscope.papers.noshad2021_tables import PRINTED_INTERVALS, PUBLISHED, comparison, study_tables
+from leukoscope.papers.request import Request
 from leukoscope.phantom import write_cells
 from leukoscope.recipes import load_recipe
 from leukoscope.runs.run import Run
@@ -54,37 +55,41 @@ def reproduced(cnmc, tmp_path_factory):
     return out, answer.out
 
 
+def request(data: Path) -> Request:
+    return Request(data, Path("nowhere"), "full", ["clean"])
+
+
 def row(text: str, part: str, name: str) -> str:
     block = text[text.index(f"\n{part}\n"):]
     return next(line for line in block.splitlines() if line.startswith(f"{name}  "))
 
 
 def percent(estimate) -> str:
-    return f"{100 * estimate['value']:.1f} ({100 * estimate['low']:.1f} to {100 * estimate['high']:.1f})"
+    return f"{100 * estimate['value']:.1f} ({100 * estimate['low']:.1f}-{100 * estimate['high']:.1f})"
 
 
 def test_the_tables_of_the_paper_stand_beside_ours(reproduced):
     out, printed = reproduced
     metrics = Run(out / "clean").metrics
-    line = row(printed, "test part", "accuracy")
-    assert "98.80 (98.17 to 99.23)" in line
+    line = row(printed, "Test part", "accuracy")
+    assert "98.80 (98.17-99.23)" in line
     assert percent(metrics["overall"]["accuracy"]) in line
-    line = row(printed, "test part", "leukemic: sensitivity")
-    assert "99.64 (98.95 to 99.88)" in line
+    line = row(printed, "Test part", "leukemic: sensitivity")
+    assert "99.64 (98.95-99.88)" in line
     assert percent(metrics["per_class"]["leukemic"]["sensitivity"]) in line
     for protocol in ("clean", "paper"):
         external = json.loads((out / f"{protocol}-preliminary" / "metrics.json").read_text())
-        assert percent(external["overall"]["accuracy"]) in row(printed, "official preliminary test set", "accuracy")
-    assert "99.55" in row(printed, "validation part", "accuracy")
-    assert "0.9881 (0.9829 to 0.9932)" in row(printed, "test part", "AUC of labels")
+        assert percent(external["overall"]["accuracy"]) in row(printed, "Official preliminary test set", "accuracy")
+    assert "99.55" in row(printed, "Validation part", "accuracy")
+    assert "0.9881 (0.9829-0.9932)" in row(printed, "Test part", "AUC of labels")
 
 
 def test_the_page_says_the_same(reproduced):
     out, printed = reproduced
     page = (out / "study.html").read_text()
     for name in ("accuracy", "AUC of probabilities", "AUC of labels"):
-        for text in row(printed, "test part", name).split("  "):
-            assert text.strip() in page
+        for text in row(printed, "Test part", name).split("  "):
+            assert text.strip().replace("-", "–") in page
     assert (out / "clean" / "report.html").stat().st_size > 10_000
 
 
@@ -117,7 +122,7 @@ def test_protocols_are_compared_by_what_one_network_can(reproduced):
     out, printed = reproduced
     folds = Run(out / "paper").metrics["per_fold"]
     mean = sum(fold["accuracy"]["value"] for fold in folds) / len(folds)
-    _, _, _, paper, _ = re.split(r"  +", row(printed, "test part", "accuracy"))
+    _, _, _, paper, _ = re.split(r"  +", row(printed, "Test part", "accuracy"))
     assert paper.startswith(f"{100 * mean:.1f} (")
 
 
@@ -145,7 +150,7 @@ def test_allidb1_in_its_layout(tmp_path):
                         "--set", "preprocess.size=32", "--set", "pca.components=4", "--set", "pca.variance=0")
     assert answer.code == 0, answer.err
     assert answer.out.startswith("noshad2021-allidb, small scale")
-    assert "100.00 (77.10 to 100.00)" in row(answer.out, "test part", "accuracy")
+    assert "100.00 (77.10-100.00)" in row(answer.out, "Test part", "accuracy")
 
 
 def test_the_counts_of_a_whole_set_are_those_of_the_paper():
@@ -162,8 +167,8 @@ def test_two_classes_of_a_manifest(two, tmp_path):
     answer = leukoscope("reproduce", "noshad2021", "--data", two, "-o", tmp_path / "out", *FAST,
                         "--set", "data.positive=lymphoblast")
     assert answer.code == 0, answer.err
-    assert "its counts are scaled to 19 of lymphocyte and 19 of lymphoblast" in answer.out
-    assert row(answer.out, "test part", "accuracy").split()[1] == "-"  # not the paper's cells: nothing stands beside
+    assert "its numbers are scaled to 19 of lymphocyte and 19 of lymphoblast" in answer.out
+    assert row(answer.out, "Test part", "accuracy").split()[1] == "-"  # not the paper's cells: nothing stands beside
     run = Run(tmp_path / "out" / "clean")
     assert run.classes == ("lymphocyte", "lymphoblast")
     assert (run.folder / "figures" / "input").is_dir()
@@ -197,7 +202,7 @@ def test_inflation_is_the_difference_with_the_two_intervals_squared_and_added():
     assert first.inflation.value == pytest.approx(0.16)
     assert first.inflation.low == pytest.approx(0.16 - (0.03**2 + 0.07**2) ** 0.5)
     assert first.inflation.high == pytest.approx(0.16 + (0.02**2 + 0.1**2) ** 0.5)
-    assert "+16.0 (+8.4 to +26.2)" in text_lines(rows, ["clean", "paper"])[2]
+    assert "+16.0 (+8.4 to +26.2)" in study_tables(rows, ["clean", "paper"])[0].lines()[2]
 
 
 def change(two: Path, out: Path, **columns: pl.Expr) -> Path:
@@ -208,22 +213,22 @@ def change(two: Path, out: Path, **columns: pl.Expr) -> Path:
 def test_one_class_is_refused(two, tmp_path):
     only = change(two, tmp_path / "one.parquet", label=pl.lit("leukemic"))
     line = refusal("reproduce", "noshad2021", "--data", only, "-o", tmp_path / "out", *FAST)
-    assert "labels there: leukemic; noshad2021 tells two classes apart" in line
+    assert "noshad2021 needs two classes; labels of the cells: leukemic;" in line
 
 
 def test_a_label_that_no_map_knows_is_refused(two, tmp_path):
     odd = pl.when(pl.col("cell_id") == read_manifest(two)["cell_id"][3]).then(pl.lit("smudge"))
     three = change(two, tmp_path / "three.parquet", label=odd.otherwise("label"))
     line = refusal("reproduce", "noshad2021", "--data", three, "-o", tmp_path / "out", *FAST)
-    assert "labels there: lymphoblast, lymphocyte, smudge; noshad2021 tells two classes apart" in line
+    assert "noshad2021 needs two classes; labels of the cells: lymphoblast, lymphocyte, smudge;" in line
     assert "data.classes" in line
     line = refusal("train", "noshad2021-cnmc", "--data", two, "-o", tmp_path / "out", *FAST)
-    assert "class 'healthy' has no cells (labels there: lymphoblast, lymphocyte)" in line
+    assert "class 'healthy' has no cells (labels: lymphoblast, lymphocyte)" in line
 
 
 def test_which_class_is_looked_for_must_be_said(two, tmp_path):
     line = refusal("reproduce", "noshad2021", "--data", two, "-o", tmp_path / "out", *FAST)
-    assert "which of lymphoblast and lymphocyte is looked for is not said" in line
+    assert "positive class not specified; the classes are lymphoblast and lymphocyte" in line
     assert "--set data.positive=" in line
 
 
@@ -274,9 +279,9 @@ def test_only_constant_images_are_refused(tmp_path):
 def test_other_folders_and_transfer_are_refused(two, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="neither C-NMC 2019 nor ALL-IDB1"):
-        read_task(tmp_path / "empty", [])
+        read_task(request(tmp_path / "empty"))
     line = refusal("reproduce", "noshad2021", "--data", two, "-o", tmp_path / "out", "--transfer", two)
-    assert "noshad2021 transfers to no other set" in line
+    assert "noshad2021 has no transfer to another data set" in line
 
 
 def test_a_damaged_file_of_an_official_folder_is_named_or_left_out(cnmc, tmp_path):
@@ -302,16 +307,16 @@ def test_a_preliminary_set_that_was_trained_on_is_not_used_and_said(cnmc, tmp_pa
                         "--set", "network.name=lenet5")
     assert answer.code == 0, answer.err
     assert "The preliminary test set was not used under protocol clean: pairs of identical images" in answer.out
-    assert "official preliminary test set" not in answer.out
+    assert "Official preliminary test set" not in answer.out
 
 
 def test_the_papers_tables_stand_beside_its_own_cells_and_class_alone(two, cnmc, tmp_path):
     renamed = pl.col("label").replace({"lymphocyte": "healthy", "lymphoblast": "leukemic"})
-    assert not read_task(change(two, tmp_path / "named.parquet", label=renamed), []).of_paper
-    task = read_task(cnmc, [])
+    assert not read_task(request(change(two, tmp_path / "named.parquet", label=renamed))).of_paper
+    task = read_task(request(cnmc))
     assert task.of_paper
     write_manifest(task.cells, tmp_path / "cnmc.parquet")
-    assert read_task(tmp_path / "cnmc.parquet", []).of_paper
+    assert read_task(request(tmp_path / "cnmc.parquet")).of_paper
     answer = leukoscope("reproduce", "noshad2021", "--data", cnmc, "-o", tmp_path / "out", *FAST,
                         "--set", "network.name=lenet5", "--set", "data.positive=healthy")
     assert answer.code == 0, answer.err

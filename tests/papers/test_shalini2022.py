@@ -51,7 +51,7 @@ def test_the_table_of_the_paper_stands_beside_ours(reproduced):
         metrics = json.loads((out / "clean" / "repeat-0" / row[0] / "metrics.json").read_text())
         accuracy = metrics["overall"]["accuracy"]
         assert row[2] == f"{100 * accuracy['value']:.1f}"
-        assert f"{100 * accuracy['value']:.1f} ({100 * accuracy['low']:.1f}–{100 * accuracy['high']:.1f})" in printed
+        assert f"{100 * accuracy['value']:.1f} ({100 * accuracy['low']:.1f}-{100 * accuracy['high']:.1f})" in printed
         right = MATRICES[row[0]][0] + MATRICES[row[0]][2]
         assert row[1].startswith(f"{100 * right / 260:.1f} (")
     assert found["published"]["resnet50"]["accuracy"] == 259 / 260
@@ -130,7 +130,7 @@ def request(data: Path, *settings: str, scale: str = "full") -> Request:
 def test_the_counts_follow_the_cells(fields, tmp_path):
     task = read_task(request(fields))
     assert task.settings[-1] == 'augment.copies={"healthy" = 1235, "leukemic" = 1235}'
-    assert task.remarks == ("Not there: Im025 (neither Im025_0 nor Im025_1); " + "; ".join(
+    assert task.remarks == ("Missing: Im025 (neither Im025_0 nor Im025_1); " + "; ".join(
         f"Im{i:03d} (neither Im{i:03d}_0 nor Im{i:03d}_1)" for i in range(26, 109)) + ".",)
     rows = [{"cell_id": f"{label}{i}", "image": f"{label}{i}.png", "label": label}
             for label, count in (("mature", 2000), ("precursor", 1500)) for i in range(count)]
@@ -140,10 +140,10 @@ def test_the_counts_follow_the_cells(fields, tmp_path):
     assert task.settings[0] == 'data.classes=["mature", "precursor"]'
     small = read_task(request(tmp_path / "cells.parquet", "data.positive=precursor", scale="small"))
     assert small.settings[-1] == 'augment.copies={"mature" = 1500, "precursor" = 1500}'  # of 1,200 a class
-    assert "a quarter more than the larger has" in small.remarks[0]
+    assert "a quarter more than the larger class has" in small.remarks[0]
     own = read_task(request(tmp_path / "cells.parquet", "data.positive=mature", "augment.copies={mature = 9}"))
     assert not any("copies" in setting for setting in own.settings)
-    with pytest.raises(ManifestError, match="which of mature and precursor is looked for is not said"):
+    with pytest.raises(ManifestError, match="positive class not specified; the classes are mature and precursor"):
         read_task(request(tmp_path / "cells.parquet"))
 
 
@@ -160,11 +160,11 @@ def test_refusals_come_before_anything_is_trained(fields, tmp_path):
     assert "split.folds = 5: class 'leukemic' has 3 cells in 3 units" in said
     assert "no network" not in said
     common = ("reproduce", "shalini2022", "--data", fields, "-o", tmp_path / "b")
-    assert "--transfer: shalini2022 transfers to no other set" in refusal(*common, "--transfer", fields)
+    assert "--transfer: shalini2022 has no transfer to another data set" in refusal(*common, "--transfer", fields)
     assert "shalini2022: no variant 'vgg13'; it has: resnet50, googlenet, " in refusal(*common, "--only", "vgg13")
-    assert "--only: noshad2021 trains recipes of their own" in refusal(
+    assert "--only: the recipes of noshad2021 are no variants of one recipe" in refusal(
         "reproduce", "noshad2021", "--data", fields, "-o", tmp_path / "b", "--only", "vgg16")
-    assert "say how often with --repeats" in refusal(*common, "--set", "training.repeat=1")
+    assert "use --repeats for the number of trainings" in refusal(*common, "--set", "training.repeat=1")
     assert "vgg16 needs an input of 32 to 1024 px" not in refusal(*common, "--set", "preprocess.size=16")
     assert "needs an input of 32 to 1024 px" in refusal(*common, "--set", "preprocess.size=16")
     assert not (tmp_path / "b").exists()

@@ -252,10 +252,10 @@ def test_data_that_cannot_be_fitted(method):
 
 def test_parameters_that_cannot_be():
     for wrong in ({}, {"components": 3, "variance": 0.9}):
-        with pytest.raises(LeukoscopeError, match="exactly one of both"):
+        with pytest.raises(LeukoscopeError, match="exactly one of them"):
             fit_pca(TABLE, **wrong)
     for components in (0, -1, True):
-        with pytest.raises(LeukoscopeError, match="whole number from 1 on"):
+        with pytest.raises(LeukoscopeError, match="whole number of at least 1"):
             fit_pca(TABLE, components=components)
     for share in (0.0, -0.1, 1.01, 99.0, float("nan")):
         with pytest.raises(LeukoscopeError, match="share above 0 and up to 1"):
@@ -305,7 +305,7 @@ def test_a_file_that_is_not_whole_or_not_ours_is_named(tmp_path):
     refused("holds no principal components")
     for name in tensors:
         save_file({k: v for k, v in tensors.items() if k != name}, path, about)
-        refused(f"{name} is nothing")
+        refused(f"{name} is missing")
         save_file(tensors | {name: tensors[name].astype(np.float16)}, path, about)
         refused(f"{name} is float16")
         save_file(tensors | {name: np.concatenate([tensors[name]] * 2)}, path, about)
@@ -316,7 +316,7 @@ def test_a_file_that_is_not_whole_or_not_ours_is_named(tmp_path):
     for name, value in (("variance", -tensors["variance"]), ("samples", tensors["samples"] * 0),
                         ("total_variance", tensors["total_variance"] / 1e3)):
         save_file(tensors | {name: value}, path, about)
-        refused("cannot be")
+        refused("are not possible")
 
 
 PEAK = """

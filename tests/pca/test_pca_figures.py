@@ -68,7 +68,7 @@ def test_by_default_as_many_steps_as_there_are():
 
 
 def test_sizes_and_counts_that_are_not_theirs():
-    with pytest.raises(LeukoscopeError, match="36 pixels, not of 1 x 5 x 5"):
+    with pytest.raises(LeukoscopeError, match="36 pixels, not 1 x 5 x 5"):
         components_sheet(PCA, 5)
     with pytest.raises(LeukoscopeError, match="36 pixels, not of 6 x 5"):
         reconstruction_sheet(PCA, CELLS[:, :, :5])

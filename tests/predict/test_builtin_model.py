@@ -36,5 +36,5 @@ def test_cells_of_pbc_are_named_in_use_as_in_training(data_folder):
 
 
 def test_an_image_without_a_cell_is_not_named():
-    with pytest.raises(LeukoscopeError, match="no cell to name"):
+    with pytest.raises(LeukoscopeError, match="no cell found: nothing is stained like a nucleus"):
         load("packaged").predict(np.full((80, 80, 3), 230, np.uint8))

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from leukoscope.cells.stages import plain_stages
+from leukoscope.cells.input_steps import plain_steps
 from leukoscope.errors import LeukoscopeError, RunError
 from leukoscope.files import write_text
 from leukoscope.images.read import read_image
@@ -89,7 +89,7 @@ def use(tmp_path, monkeypatch) -> Callable[[Units], Run]:
     write_text(tmp_path / "recipe.toml", dump_recipe(recipe))
 
     def run_of(network: Units) -> Run:
-        monkeypatch.setattr(module_explain, "load_network", lambda run, fold: (network.eval(), plain_stages(recipe)))
+        monkeypatch.setattr(module_explain, "load_network", lambda run, fold: (network.eval(), plain_steps(recipe)))
         return Run(tmp_path)
 
     return run_of
@@ -226,7 +226,7 @@ def test_the_background_is_the_median_of_the_outermost_pixels():
 def test_a_class_or_method_that_there_is_not_is_named(cell, use):
     with pytest.raises(LeukoscopeError, match=r"green: not a class of .*; its classes: red, blue"):
         explain(use(by_hand()), 0, cell, target="green")
-    with pytest.raises(LeukoscopeError, match="gradcam: no method of explanation; choose of: grad-cam, occlusion"):
+    with pytest.raises(LeukoscopeError, match="gradcam: not a method of explanation; choose from: grad-cam, occlusion"):
         explain(use(by_hand()), 0, cell, methods=("gradcam",))  # type: ignore[arg-type]  # what the test is about
 
 

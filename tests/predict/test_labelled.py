@@ -25,9 +25,12 @@ from leukoscope.manifest import write_manifest
 from leukoscope.predict.classifiers import BundleClassifier, sets_of, within_classes
 from leukoscope.predict.labelled import predict_bundle
 from leukoscope.predict.run import RunClassifier
-from leukoscope.report.robustness import held_to, points
+from leukoscope.runs.results import json_view
+from leukoscope.runs.robustness import Corruption, negative
 from leukoscope.runs.run import Run
 from leukoscope.runs.training_overlap import trained_in_fold
+from leukoscope.stats import Estimate
+from leukoscope.text import interval, points
 from page_reader import Page, check_numbers
 from tiny import make_cells, tiny_recipe, train_on_cpu
 
@@ -118,7 +121,7 @@ def test_doubts_are_counted_as_the_table_says(bundle, ours):
     page = Page(outcome.page)
     check_numbers(page, dict(outcome.metrics))
     assert "Does it know when it is wrong?" in page.text
-    assert "They are of another laboratory (away) than those of its training (home)." in page.text
+    assert "They come from another laboratory (away) than the training cells (home)." in page.text
     assert "of the bundle “tiny”" in page.text
 
 
@@ -135,7 +138,7 @@ def test_fewer_labels_than_classes_are_evaluated_with_all_or_within_them(bundle,
     right = (p.argmax(1) == before.sort("cell_id")["label"].replace_strict({"a": 0, "b": 1}).to_numpy()).sum()
     assert whole.metrics["overall"]["accuracy"]["count"] == right
     assert within.metrics["overall"]["accuracy"]["count"] >= right
-    assert "No cell is of class c; it could still be an answer, which is then wrong." in Page(whole.page).text
+    assert "No cell is of class c; as an answer it is still possible, and then wrong." in Page(whole.page).text
     assert "the probabilities of c were dropped" in Page(within.page).text
     assert within.metrics["doubt"]["covered"]["count"] == whole.metrics["doubt"]["covered"]["count"]
     sizes = np.array([len(json.loads(row)) for row in after["set"]])
@@ -164,11 +167,11 @@ def test_what_is_left_of_probabilities_and_sets():
 
 def test_labels_that_a_bundle_cannot_judge_are_refused(bundle, cells, tmp_path):
     strange = cells.with_columns(label=pl.when(pl.col("label") == "c").then(pl.lit("platelet")).otherwise("label"))
-    with pytest.raises(ManifestError, match=r"not know the label 'platelet' \(8\); it tells a, b, c apart: rename"):
+    with pytest.raises(ManifestError, match=r"not know the label 'platelet' \(8\); its classes are a, b, c: rename"):
         evaluate_model(bundle, strange, tmp_path / "out")
     with pytest.raises(ManifestError, match="no labels"):
         evaluate_model(bundle, cells.with_columns(label=pl.lit(None, pl.String)), tmp_path / "out")
-    with pytest.raises(ManifestError, match="of one class alone"):
+    with pytest.raises(ManifestError, match="all cells are of one class"):
         evaluate_model(bundle, cells.filter(pl.col("label") == "a"), tmp_path / "out", EvaluateOptions(within=True))
     assert not (tmp_path / "out").exists()
     partly = cells.with_columns(label=pl.when(pl.col("label") == "c").then(pl.lit("")).otherwise("label"))
@@ -182,7 +185,7 @@ def test_damaged_cells_stop_it_or_are_left_out(bundle, cells, tmp_path):
         pl.lit(str(tmp_path / "torn.png"))).otherwise("image"))
     write_manifest(torn, tmp_path / "torn.parquet")
     said = refusal("evaluate", bundle, "--data", tmp_path / "torn.parquet", "-o", tmp_path / "out")
-    assert re.search(r"torn\.png: .*1 of 42 cells are damaged\); mend the files, or .* --skip-damaged", said)
+    assert re.search(r"torn\.png: .*1 of 42 cells are damaged\); repair the files, or .* --skip-damaged", said)
     answer = leukoscope("evaluate", bundle, "--data", tmp_path / "torn.parquet", "-o", tmp_path / "out",
                         "--skip-damaged", "--json")
     assert answer.code == 0, answer.err
@@ -206,7 +209,7 @@ def test_cells_of_its_training_are_refused_and_those_of_its_test_part_are_not(ru
     outcome = evaluate_model(bundle, tested, tmp_path / "out")
     assert outcome.metrics["overall"]["accuracy"]["count"] == open_bundle(
         bundle).description.metrics["overall"]["accuracy"]["count"]
-    assert "They are of a source that it was trained on (home)." in Page(outcome.page).text
+    assert "They come from the source of the training cells (home)." in Page(outcome.page).text
 
 
 def test_a_turned_copy_of_a_training_cell_is_refused(run, bundle, cells, tmp_path):
@@ -233,13 +236,13 @@ def test_a_bundle_that_does_not_say_what_it_has_seen_is_not_checked(bundle, cell
     assert open_bundle(old).seen is None
     outcome = evaluate_model(old, cells, tmp_path / "out")
     guard = json.loads((tmp_path / "out" / "guard.json").read_text())
-    assert guard["not_checked"] == [f"cells that {old} was trained on (it does not say; export it anew)"]
+    assert guard["not_checked"] == [f"cells that {old} was trained on (it does not say; export it again)"]
     page = Page(outcome.page).text
-    assert "it does not say; export it anew" in page
+    assert "it does not say; export it again" in page
     assert "Not checked for leaks" in page
     assert "could not be checked" in page
     assert "No leak found" not in page
-    assert "Nothing was trained or chosen on these cells" not in page
+    assert "None of these cells was used for training or selection" not in page
     assert "leak guard (protocol clean): not checked: cells that" in outcome.lines[2]
     assert "not trained on" not in outcome.lines[0]
     broken = rewritten(bundle, tmp_path / "broken", **{SEEN: b"nothing"})
@@ -285,7 +288,7 @@ def test_an_evaluation_overwrites_no_run_and_no_bundle(run, bundle, cells, ours,
 @pytest.fixture(scope="module")
 def shifted(bundle, cells, tmp_path_factory):
     out = tmp_path_factory.mktemp("shift") / "out"
-    return out, evaluate_model(bundle, cells, out, EvaluateOptions(shift=True, corrupted_cells=30))
+    return out, evaluate_model(bundle, cells, out, EvaluateOptions(robustness=True, corrupted_cells=30))
 
 
 def test_a_file_is_no_folder_to_write_to(bundle, cells, tmp_path):
@@ -358,7 +361,7 @@ def test_the_page_of_robustness_is_whole(shifted):
     for word in ("NaN", "nan ", "None", "inf"):
         assert word not in page.text
     assert "30 of 42 cells, drawn by the seed 0, each class by its share (a 10, b 14, c 6)" in page.text
-    assert "Another laboratory: it was trained on home, these cells are of away." in page.text
+    assert "Another laboratory: it was trained on cells of home, these cells are of away." in page.text
     assert "The scale of these cells is not known" in page.text
     for one in CORRUPTIONS.values():
         assert one.title in page.text
@@ -403,11 +406,16 @@ def test_runs_are_put_under_the_same_corruptions_and_a_known_scale_is_used(run, 
 def test_options_of_the_shift_alone_are_refused_without_it(bundle, tmp_path, option, value):
     answer = leukoscope("evaluate", bundle, "--data", tmp_path / "none.parquet", "-o", tmp_path / "out", option, value)
     assert answer.code == 2
-    assert f"{option} is for --shift alone: add it, or leave {option} out" in answer.err
+    assert f"{option} is for --shift only; add --shift, or leave out {option}" in answer.err
 
 
 def test_drops_are_losses_in_points():
-    assert points({"value": 0.032, "low": 0.015, "high": 0.05}) == "−3.2 (−5.0 to −1.5)"
-    assert points({"value": -0.0004, "low": None, "high": None}) == "0.0"
-    rows = [{"strength": k, "drop": {"value": v}} for k, v in enumerate((0.01, 0.04, 0.06, 0.02, 0.3), start=1)]
-    assert held_to({"corruptions": {"x": {"strengths": rows}}}, "x") == 2
+    drop = Estimate(0.032, 0.015, 0.05, "paired")
+    assert interval(negative(drop), points, "", page=True, confidence=None) == "−3.2 (−5.0 to −1.5)"
+    assert points(0.0004) == points(-0.0004) == "0.0"
+    one = {"value": 0.9, "low": None, "high": None, "method": ""}
+    rows = [{"corruption": "x", "strength": k, "accuracy": one, "macro_f1": one, "calibration_error": one,
+             "example": "a", "drop": one | {"value": v}} for k, v in enumerate((0.01, 0.04, 0.06, 0.02, 0.3), start=1)]
+    table = {"title": "X", "unit": "", "values": [1, 2, 3, 4, 5], "mild": "", "strong": "", "sides": [],
+             "strengths": rows, "mean_accuracy": one, "mean_drop": one}
+    assert json_view(Corruption, table, Path("shift.json")).robust_up_to == 2

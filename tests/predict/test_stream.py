@@ -19,6 +19,7 @@ from leukoscope.bundle.bundle import Bundle, open_bundle
 from leukoscope.errors import ImageError, LeukoscopeError
 from leukoscope.images.read import read_image
 from leukoscope.manifest import make_manifest, write_manifest
+from leukoscope.predict import batches
 from leukoscope.predict import stream as streaming
 from leukoscope.predict.model import load
 from leukoscope.predict.sources import list_sources
@@ -122,8 +123,8 @@ def test_every_page_of_a_truncated_stack_has_a_row(bundle, told, tmp_path):
     assert table["error"].is_null().to_list() == [True] * 3 + [False] * 2
     whole = bundle.probabilities(np.stack([streaming.prepared(page, bundle.description) for page in pages[:3]]))[0]
     np.testing.assert_allclose(table.select("p_a", "p_b", "p_c").to_numpy()[:3], whole, atol=1e-5)
-    assert "a piece of its pixels lies past its end" in table["error"][3]
-    assert ("page 4 is missing: 5 are said to be there" if told else "page 4 and all after it are missing") in (
+    assert "a strip or tile of pixels lies beyond its end" in table["error"][3]
+    assert ("page 4 is missing: the file should have 5" if told else "page 4 and all after it are missing") in (
         table["error"][4])
 
 
@@ -134,7 +135,7 @@ def test_a_stack_that_has_fewer_pages_than_it_says_lacks_them(tmp_path):
     sources = list_sources([tmp_path / "stack.tif"])
     assert [(source.page, bool(source.missing)) for source in sources] == [(0, False), (1, True), (2, True)]
     assert np.array_equal(sources[0].read(), page)
-    with pytest.raises(ImageError, match="page 2 is missing: 3 are said to be there"):
+    with pytest.raises(ImageError, match="page 2 is missing: the file should have 3"):
         sources[2].read()
 
 
@@ -197,7 +198,7 @@ def test_a_stopped_prediction_goes_on_without_doing_work_twice_or_losing_a_row(b
     assert sorted(name for names in read for name in names) == sorted(whole["cell"])
     assert pl.read_parquet(found.table).equals(whole)
     assert predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True) == found  # done: nothing to go on with
-    with pytest.raises(LeukoscopeError, match="is a table of other cells"):
+    with pytest.raises(LeukoscopeError, match="a table of other cells"):
         predict_stream(bundle, [cells / "a000.png"], tmp_path / "p.parquet", resume=True)
     assert len(read) == 3
 
@@ -205,7 +206,7 @@ def test_a_stopped_prediction_goes_on_without_doing_work_twice_or_losing_a_row(b
 def test_the_batch_that_a_cell_comes_in_does_not_matter(bundle, cells, monkeypatch):
     sources = list_sources([cells])
     whole = streaming.predict_sources(bundle, sources)
-    monkeypatch.setattr(streaming, "BATCH", 2)
+    monkeypatch.setattr(batches, "BATCH", 2)
     few = streaming.predict_sources(bundle, sources)
     np.testing.assert_allclose(whole["p_a"], few["p_a"], atol=1e-6)
     assert whole.drop("^p_.*$", "energy").equals(few.drop("^p_.*$", "energy"))
@@ -250,13 +251,13 @@ def test_python_and_files_agree_on_pictures_that_are_not_plain(folder, cells, tm
         by_file, by_picture = model.predict(file), model.predict(Image.open(file))
         np.testing.assert_allclose(by_file["p_a"], by_picture["p_a"], atol=1e-6)
     for wrong in (None, b"bytes", 3):
-        with pytest.raises(LeukoscopeError, match="is no image"):
+        with pytest.raises(LeukoscopeError, match="is not an image"):
             model.predict([wrong])  # type: ignore[list-item]  # on purpose
 
 
 def test_python_refuses_what_is_no_image(folder, tmp_path):
     model = load(str(folder))
-    with pytest.raises(LeukoscopeError, match=r"an array of float64 \(4, 4, 3\) is no image"):
+    with pytest.raises(LeukoscopeError, match=r"an array of float64 \(4, 4, 3\) is not an image"):
         model.predict([np.zeros((4, 4, 3))])
     (tmp_path / "x.png").write_bytes(b"nothing")
     with pytest.raises(ImageError):
@@ -274,7 +275,7 @@ def test_the_command_says_what_it_found(folder, cells, tmp_path):
     assert pl.read_parquet(told["table"]).height == 11
     said = leukoscope("predict", folder, cells, "-o", tmp_path / "p.csv").out
     assert "11 cells: 1 cannot be read" in said
-    assert "is there already" in refusal("predict", folder, cells, "-o", tmp_path / "p.csv")
+    assert "already exists" in refusal("predict", folder, cells, "-o", tmp_path / "p.csv")
     assert leukoscope("predict", folder, cells, "-o", tmp_path / "p.csv", "--overwrite").code == 0
 
 
@@ -294,5 +295,5 @@ def test_refusals_name_the_input_and_the_mend(folder, run, cells, tmp_path):
 @pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
 def test_a_table_of_something_else_is_not_gone_on_with(bundle, cells, tmp_path, name):
     (tmp_path / name).write_text("a,b\n1,2\n")
-    with pytest.raises(LeukoscopeError, match="is no table of this bundle's predictions"):
+    with pytest.raises(LeukoscopeError, match="not a table of this bundle's predictions"):
         predict_stream(bundle, [cells], tmp_path / name, resume=True)

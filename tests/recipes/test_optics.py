@@ -26,8 +26,8 @@ def recipe(optics: dict[str, Any] | None = None, **sections: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(("optics", "said"), [
-    ({"numerical_aperture": 1.2}, r"numerical_aperture 1\.2 is above the refractive index 1: no light leaves a cell at "
-                                  r"more than 90 degrees; set refractive_index to 1\.33 for water or 1\.515 for oil"),
+    ({"numerical_aperture": 1.2}, r"numerical_aperture 1\.2 is above the refractive index 1, which no objective can "
+                                  r"reach; set refractive_index to 1\.33 for water or 1\.515 for oil"),
     ({"numerical_aperture": 1.4, "refractive_index": 1.33}, r"numerical_aperture 1\.4 is above the .* index 1\.33"),
     ({"wavelengths": [625, 525, 460]}, r"wavelengths\[0\]: expected micrometres from 0\.2 to 2, got 625; 625 looks "
                                        r"like nanometres, so write 0\.625"),
@@ -40,17 +40,17 @@ def recipe(optics: dict[str, Any] | None = None, **sections: dict[str, Any]) -> 
     ({"pixel": float("nan")}, r"pixel: expected micrometres from 0\.001 to 10, got nan; docs"),
     ({"grid": 64}, r"grid: must be odd, so that one sample is the centre \(got 64\)"),
     ({"window": 32}, r"window: must be odd, so that one sample is the centre \(got 32\)"),
-    ({"grid": 15}, r"window = 63: a pupil of 15 samples repeats its point spread function every 36\.3 px; take a "),
-    ({"grid": 61, "transfer": "free"}, r"window = 63: a pupil of 61 samples .* every 61\.0 px"),
-    *(({"transfer": "free", **aberration}, "aberrations are of a pupil, and transfer = 'free' has none; take 'incohere")
+    ({"grid": 15}, r"window = 63: the point spread function of a pupil of 15 samples repeats every 36\.3 px; use a "),
+    ({"grid": 61, "transfer": "free"}, r"window = 63: .* a pupil of 61 samples repeats every 61\.0 px"),
+    *(({"transfer": "free", **aberration}, "aberrations belong to a pupil, and transfer = 'free' has none; use 'incohe")
       for aberration in ({"defocus": 0.1}, {"spherical": -0.1}, {"astigmatism": 0.1}, {"learn": ["aberration"]})),
-    ({"transfer": "free", **COUNTED}, "photons: transfer = 'free' can make light out of nothing, so light has no"),
-    ({"learn": ["aberration"]}, "learn: aberrations cannot be learned from none, where either sign blurs alike"),
-    ({"bit_depth": 8}, "bit_depth: a converter has a top, and lamps without limit pass it; set constraint"),
-    ({"pixel": 0.2}, r"pixel = 0\.2: cannot carry what a numerical aperture of 0\.95 passes at 0\.46; take pixels of "
-                     r"wavelength / \(4 NA\) = 0\.1211 or less, or numerical_aperture = 0\.575"),
-    ({"photons": 1000.0}, "photons: brighter lamps would cost nothing; set constraint to 'sum' or 'power'"),
-    ({"read_noise": 2.0}, "read_noise and full_well are in electrons; set photons to what a white field gives"),
+    ({"transfer": "free", **COUNTED}, "photons: transfer = 'free' does not conserve light, so photons cannot be"),
+    ({"learn": ["aberration"]}, "learn: aberrations cannot be learned when all start at 0, because the gradient"),
+    ({"bit_depth": 8}, "bit_depth: a converter has a largest value, which lamps without a limit exceed; set"),
+    ({"pixel": 0.2}, r"pixel = 0\.2: too large for the finest detail that a numerical aperture of 0\.95 passes at "
+                     r"0\.46; use pixels of wavelength / \(4 NA\) = 0\.1211 or less, or numerical_aperture = 0\.575"),
+    ({"photons": 1000.0}, "photons: without a limit, brighter lamps would cost nothing; set constraint to 'sum'"),
+    ({"read_noise": 2.0}, "read_noise and full_well are in electrons; set photons to the electrons of a white"),
     ({"full_well": 2e4, "constraint": "sum"}, "read_noise and full_well are in electrons; set photons"),
     ({"learn": ["lens"]}, r"learn\.0: .*'illumination', 'pupil' or 'aberration' \(got 'lens'\)"),
     ({"pool": 0}, r"pool: .*greater than or equal to 1 \(got 0\)"),
@@ -74,13 +74,13 @@ def test_the_ends_of_every_range_are_in_it(optics):
     assert recipe(optics).optics == Optics(simulate=True, **optics)
 
 
-LIGHT = "optics: light is neither normalised, blurred nor projected beforehand; set preprocess.normalise = 'none'"
+COLOUR = "optics: the microscope needs three colour channels, but preprocess.input"
+LIGHT = "optics: the microscope needs unchanged pixel values; set preprocess.normalise = 'none'"
 
 
 @pytest.mark.parametrize(("sections", "said"), [
-    ({"preprocess": {"input": "grey"}}, "optics: three channels of light are needed, and preprocess.input = 'grey' has "
-                                        "fewer; set it to 'colour'"),
-    ({"preprocess": {"input": "edges"}}, "optics: three channels of light are needed, and preprocess.input = 'edges'"),
+    ({"preprocess": {"input": "grey"}}, f"{COLOUR} = 'grey'; set it to 'colour'"),
+    ({"preprocess": {"input": "edges"}}, f"{COLOUR} = 'edges'"),
     ({"preprocess": {"normalise": "channel"}}, LIGHT),
     ({"preprocess": {"normalise": "image"}}, LIGHT),
     ({"preprocess": {"blur": 1.0}}, LIGHT),
@@ -105,7 +105,7 @@ def small_network(optics: dict[str, Any], size: int = 64, name: str = "lenet5") 
 def test_large_pixels_that_leave_too_few_are_refused_with_a_mend_that_works(name, least):
     with pytest.raises(RecipeError) as caught:
         small_network({"pool": 5}, name=name)
-    assert caught.value.what == f"optics.pool = 5: leaves 12 of 64 px a side, and {name} needs {least}"
+    assert caught.value.what == f"optics.pool = 5: the sensor has 12 of 64 px per side, and {name} needs {least}"
     most = 64 // least
     assert caught.value.hint == f"set optics.pool to {most} or less, or preprocess.size to {5 * least} or more"
     small_network({"pool": most}, name=name)

@@ -117,7 +117,7 @@ def test_scale_then_paper_then_settings(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"training": {"epoch": 5}}, r"training\.epoch: no such key; docs/recipes"),
+    ({"training": {"epoch": 5}}, r"training\.epoch: no such key; did you mean training\.epochs\? docs/recipes"),
     ({"training": {"epochs": 0}}, r"training\.epochs: .*greater than or equal to 1 \(got 0\)"),
     ({"training": {"optimizer": "sdg"}}, r"training\.optimizer: .*'sgd', 'adam' or 'adamw' \(got 'sdg'\)"),
     ({"training": {"learning_rate": "fast"}}, r"training\.learning_rate: .*\(got 'fast'\)"),
@@ -125,12 +125,12 @@ def test_scale_then_paper_then_settings(tmp_path):
     ({"split": {"validation": 1.0}}, r"split\.validation: .*less than 1"),
     ({"name": "No Good"}, r"name: .*pattern"),
     ({"network": {}}, r"network\.name: Field required"),
-    ({"data": {"classes": ["a", "a"]}}, "data: classes: each may stand there once"),
+    ({"data": {"classes": ["a", "a"]}}, "data: classes must be unique"),
     ({"data": {"classes": ["a", "b"], "positive": "c"}}, "data: positive: 'c' is not one of the classes a, b"),
     ({"network": {"name": "lenet5", "keep": ["unit1"]}}, "network: keep: needs start"),
     ({"network": {"name": "lenet5", "frozen": ["unit1"]}}, "network: frozen: needs start or pretrained"),
-    ({"split": {"by": "image"}}, r"split\.by = 'image': leaks, which protocol = 'clean' does not allow"),
-    ({"split": {"fit_on": "all", "select_on": "test"}}, r"split\.fit_on = 'all', split\.select_on = 'test': leaks"),
+    ({"split": {"by": "image"}}, r"split\.by = 'image': a leak, which protocol = 'clean' does not allow"),
+    ({"split": {"fit_on": "all", "select_on": "test"}}, r"split\.fit_on = 'all', split\.select_on = 'test': a leak"),
     ({"colour": 1, "shape": 2}, r"colour: no such key \(and 1 more\)"),
 ])
 def test_errors_name_the_key_and_what_is_allowed(change, said):

@@ -24,7 +24,7 @@ from leukoscope.report.data import MOST
 from leukoscope.report.run import write_report
 from leukoscope.report.sentences import recipe_facts
 from leukoscope.report.study import write_study
-from leukoscope.stats import mcnemar_p
+from leukoscope.stats import Estimate, mcnemar_p
 from leukoscope.text import percent
 from page_reader import Page, check_numbers
 from run_folder import FIVE, Plan, build_run
@@ -63,7 +63,7 @@ def test_every_interval_stands_beside_its_number(five):
     _, page, metrics = five
     for name in FIVE:
         for key in numbers.PER_CLASS:
-            interval = numbers.interval_of(key, metrics["per_class"][name][key])
+            interval = numbers.interval_of(key, Estimate.from_dict(metrics["per_class"][name][key]))
             assert not interval or interval in page.text
 
 
@@ -75,7 +75,7 @@ def test_the_answer_comes_first(five):
     first = page.text[:page.text.index("Data and split")]
     assert accuracy in first
     assert f"Weakest class: {weak}" in first
-    assert f"Of 300 test cells, {right} were named rightly and {300 - right} wrongly." in first
+    assert f"Of 300 test cells, {right} were classified correctly and {300 - right} wrongly." in first
     assert "No leak found" in first
 
 
@@ -105,25 +105,25 @@ def test_ids_are_unique_links_lead_somewhere_and_every_picture_is_described(five
 
 def test_what_was_done_is_said_in_plain_words(five):
     _, page, _ = five
-    assert ("WBCsNet-2 was trained from random weights to tell apart 5 classes: neutrophil, eosinophil, basophil, "
+    assert ("WBCsNet-2 was trained from random weights to distinguish 5 classes: neutrophil, eosinophil, basophil, "
             "lymphocyte and monocyte.") in page.text
     assert "tested by 2-fold cross-validation on 300 cells" in page.text
-    assert "cells of one subject, and copies of one image, always stayed on the same side" in page.text
+    assert "cells of one subject, and copies of one image, are always in the same part" in page.text
     assert "leukoscope train almotairi2020 --data cells.parquet -o runs/wbc" in page.text
     assert "not a medical device" in page.text
 
 
 def test_no_change_of_the_training_cells_is_left_unsaid():
     """A row of the table for every key of [augment] that is on."""
-    told = dict(recipe_facts(load_recipe("leukoscope-small")))
-    assert told["Input"].startswith("brought to one light, azure and scale, 96")
-    assert told["Optimiser"].startswith("AdamW")
+    facts = dict(recipe_facts(load_recipe("leukoscope-small")))
+    assert facts["Input"].startswith("equal light, azure and scale, 96")
+    assert facts["Optimiser"].startswith("AdamW")
     for words in ("rotation ±180°", "shift", "zoom", "brightness", "contrast", "horizontal flips", "stain ±20",
-                  "hue of the stain ±20", "eosin times or divided by up to 2", "light ±6", "blur up to 2 px",
-                  "noise up to 6 grey", "JPEG down to quality 40", "surround cut for 40"):
-        assert words in told["Augmentation"]
+                  "hue of the stain ±20", "eosin multiplied or divided by up to 2", "light ±6", "blur up to 2 px",
+                  "noise up to 6 grey", "JPEG down to quality 40", "surroundings cut off for 40"):
+        assert words in facts["Augmentation"]
     on = [key for key, value in load_recipe("leukoscope-small").augment.model_dump().items() if value]
-    assert len(told["Augmentation"].split(", ")) == len(on)
+    assert len(facts["Augmentation"].split(", ")) == len(on)
 
 
 def test_data_and_what_was_left_out_are_counted_and_named(five):
@@ -202,7 +202,7 @@ def test_a_paper_run_of_ten_folds_names_each_leak_and_stays_small(tmp_path, cell
     assert "This run contains 11 leaks" in page.text
     assert all(str(leak["text"]) in page.text for leak in leaks)
     assert "No leak found" not in page.text
-    assert "the weights kept are those that did best on the test part itself" in page.text
+    assert "the weights used are those that did best on the test part itself" in page.text
     assert sum(tag == "svg" for tag, _ in page.tags) >= 10
     assert len(page.raw.encode()) < 5_000_000
 
@@ -227,15 +227,15 @@ def test_an_evaluation_on_other_cells_has_a_page(tmp_path, five):
     write_json(out / "evaluation.json", {"run": str(run), "recipe": "almotairi2020"})
     page = Page(write_report(out))
     check_numbers(page, metrics)
-    assert "was tried on 300 cells from elsewhere" in page.text
-    assert "Nothing was trained or chosen on these cells." in page.text
+    assert "was evaluated on 300 cells outside its own data" in page.text
+    assert "None of these cells was used for training or selection." in page.text
 
 
 def test_a_run_without_its_verdict_says_so(tmp_path):
     run = build_run(tmp_path / "run", Plan(cells=60, folds=1))
     for name in ("guard.json", "left_out.json", "environment.json"):
         (run / name).unlink()
-    assert "The leak guard's verdict is not in this folder" in Page(write_report(run)).text
+    assert "The result of the leak guard is not in this folder" in Page(write_report(run)).text
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [
@@ -306,12 +306,12 @@ def test_a_study_without_a_file_takes_every_finished_run(study, tmp_path):
     folder, _ = study
     for name in ("none", "1"):
         shutil.copytree(folder / name, tmp_path / "two" / name)
-    assert "2 runs beside each other" in Page(write_study(tmp_path / "two")).text
+    assert "2 runs compared" in Page(write_study(tmp_path / "two")).text
 
 
 @pytest.mark.parametrize(("content", "said"), [
     ('{"runs": ["nothing"]}', "no such folder"), ('{"runs": ["../secret"]}', "not a run below this folder"),
-    ('{"runs": [3]}', "not a run below this folder"), ("[]", "expected a table"), ("{", "not valid JSON"),
+    ('{"runs": [3]}', "study.json: 'runs.0': "), ("[]", "expected a table"), ("{", "not valid JSON"),
     ("{}", "no finished run below it"),
 ])
 def test_a_wrong_study_is_refused(tmp_path, content, said):

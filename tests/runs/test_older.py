@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tiny import make_cells
 
 import leukoscope
 from leukoscope.commands.report import write_any_report
 from leukoscope.manifest import read_manifest
 from leukoscope.predict.run import RunClassifier, predict_run
 from leukoscope.runs.run import Run
+from tiny import make_cells
 
 OLDER = Path(__file__).parents[1] / "data" / "older"
 

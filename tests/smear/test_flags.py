@@ -11,14 +11,13 @@ import polars as pl
 import pytest
 from scipy.stats import binom
 
-from leukoscope.commands.smear_field import process_field, square_for
-from leukoscope.commands.smear_resume import FieldScale
+from leukoscope.commands.smear_field import ScaleChoice, process_field
 from leukoscope.errors import LeukoscopeError
 from leukoscope.figures.smear import colours_of
 from leukoscope.predict.sources import Source
 from leukoscope.smear import FoundCell, FoundField, Scale, find_leukocytes
 from leukoscope.smear.count import differential, kind_of, large_platelets, per_hundred
-from leukoscope.smear.crops import cut_square
+from leukoscope.smear.crops import cut_square, square_for
 from leukoscope.smear.flag import counted, flag_of, flagged_first, immaturity
 from leukoscope.smear.formats import NamedField, cells_table, coco_annotations, geojson
 from smear_fields import SCALE, nested_discs, phantom, save
@@ -159,8 +158,8 @@ def test_a_class_that_the_map_does_not_know_is_named():
 
 # Bundles that frame cells by themselves
 
-def framed(**told) -> SimpleNamespace:
-    return SimpleNamespace(**({"frame": "cell", "crop": 0, "size": 16, "micrometres": None} | told))
+def framed(**changed) -> SimpleNamespace:
+    return SimpleNamespace(**({"frame": "cell", "crop": 0, "size": 16, "micrometres": None} | changed))
 
 
 def test_such_a_bundle_is_shown_the_pixels_of_the_field_around_the_cell():
@@ -184,14 +183,13 @@ def test_such_a_bundle_types_a_field_without_remarks_about_scale(tmp_path):
 
     path = save(phantom(1).pixels, tmp_path / "field.png")
     model = SimpleNamespace(predict=predict, classes=("lymphocyte",), description=framed(crop=18, micrometres=0.01))
-    own = FieldScale("", None, 0)
-    part = process_field(Source(str(path), str(path)), "field", model, SCALE, own, [own], subject="",  # type: ignore[arg-type]
-                colours=colours_of(["lymphocyte"]), out=tmp_path)
-    longest = part.table.select(pl.max_horizontal("width", "height")).to_series()
+    result = process_field(Source(str(path), str(path)), "field", model, ScaleChoice(SCALE), subject="",  # type: ignore[arg-type]
+                           colours=colours_of(["lymphocyte"]), out=tmp_path)
+    longest = result.table.select(pl.max_horizontal("width", "height")).to_series()
     assert [image.shape for image in seen] == [(math.ceil(2.2 * side), math.ceil(2.2 * side), 3) for side in longest]
     assert len(seen) >= 6
-    assert not [remark for remark in part.facts["remarks"] if "bundle" in remark]
-    first = part.table.row(0, named=True)
+    assert not [remark for remark in result.summary.remarks if "bundle" in remark]
+    first = result.table.row(0, named=True)
     assert first["y"] == 0  # cut by the border, beyond which lies nothing but light
     left, top = (round(first[name] - (seen[0].shape[0] - 1) / 2) for name in ("centre_x", "centre_y"))
     white = np.rint(find_leukocytes(phantom(1).pixels, pixel=SCALE).white)

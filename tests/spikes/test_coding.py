@@ -257,7 +257,8 @@ def test_what_is_no_number_is_refused_by_image(value):
     responses[5, 1, 2, 3] = value
     for function in (lambda: first_spike(responses, 15), lambda: rank_intensities(responses),
                      lambda: first_spike(responses.half(), 15)):
-        with pytest.raises(LeukoscopeError, match=r"image 5 of 9 \(from 0\): responses that are infinite or NaN; mend"):
+        with pytest.raises(LeukoscopeError, match=(
+                r"image 5 of 9 \(from 0\): responses that are infinite or NaN; correct")):
             function()
 
 

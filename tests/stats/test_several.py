@@ -107,7 +107,7 @@ def test_scores_that_rank_alike_do_not_differ():
     found = area_difference(labels[None] == 1, scores[None, 1:], 3 * scores[None, 1:] + 1)
     assert found.p_value == 1.0
     assert found.difference.low is None
-    with pytest.raises(LeukoscopeError, match="expected positive and negative cells, got 50 of 50"):
+    with pytest.raises(LeukoscopeError, match="expected positive and negative cells, got 50 and 0"):
         area_influence(np.ones((1, 50), bool), scores[1:])
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from leukoscope.cells import CellBatches, pack_cells
-from leukoscope.cells.stages import plain_stages
+from leukoscope.cells.input_steps import plain_steps
 from leukoscope.errors import ImageError, RecipeError, RunError
 from leukoscope.optics import Microscope, microscope_of
 from leukoscope.predict.run import predict_cells, predict_run
@@ -120,7 +120,7 @@ def test_training_is_the_loop_that_the_recipe_says(repeat, cells, tmp_path):
     optimizer = torch.optim.SGD([{"params": others, "lr": 0.0, "weight_decay": 0.01}, {"params": optics, "lr": 0.0}],
                                 momentum=0.9)
     batches = CellBatches(packed, learned, labels[learned], batch_size=8, augment=chosen.augment,
-                          stages=plain_stages(chosen), seed=epoch_seed(seed, 0) % 2**32, shuffle=True)
+                          steps=plain_steps(chosen), seed=epoch_seed(seed, 0) % 2**32, shuffle=True)
     for epoch in range(3):
         batches.set_epoch(epoch)
         torch.manual_seed(epoch_seed(seed, 0, epoch + 1, 0))
@@ -219,8 +219,8 @@ def test_cells_from_elsewhere_are_predicted_through_the_microscope(noisy, tmp_pa
 
 
 @pytest.mark.parametrize(("name", "value", "said"), [
-    ("lamps", math.nan, r"microscope\.lamps holds a value that is not a number; train the run anew"),
-    ("lamps", -1e30, r"every weight of microscope\.lamps is zero, so no light reaches the sensor; train the run anew"),
+    ("lamps", math.nan, r"microscope\.lamps holds a value that is not a number; train the run again"),
+    ("lamps", -1e30, r"every weight of microscope\.lamps is zero, so no light reaches the sensor; train the run again"),
     ("mask", math.inf, r"microscope\.mask holds a value that is not a number"),
     ("mask", -1e30, r"every weight of microscope\.mask is zero, so no light reaches the sensor"),
     ("wavefront", math.nan, r"microscope\.wavefront holds a value that is not a number"),
@@ -239,7 +239,7 @@ def test_weights_without_a_microscope_are_not_those_of_the_recipe(noisy, tmp_pat
     folder = shutil.copytree(noisy.folder, tmp_path / "copy")
     path = folder / "folds" / "0" / "weights.safetensors"
     save_file({name: value for name, value in read_weights(path).items() if name != "microscope.mask"}, path)
-    with pytest.raises(RunError, match=r"microscope\.mask is nothing, the recipe's network expects \(15, 15\)"):
+    with pytest.raises(RunError, match=r"microscope\.mask is missing, but the network .* expects \(15, 15\)"):
         load_network(Run(folder), 0)
 
 
@@ -290,7 +290,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights_behind_a_noisy_camera(moment,
     assert same_weights(run, noisy)
     assert run.predictions.equals(noisy.predictions)
     assert (run.fold_folder(0) / "optics.csv").read_text() == (noisy.fold_folder(0) / "optics.csv").read_text()
-    with pytest.raises(RunError, match=r"made with optics\.photons = 2000\.0, now it is 3000\.0"):
+    with pytest.raises(RunError, match=r"started with optics\.photons = 2000\.0, now it is 3000\.0"):
         train_on_cpu(optical_recipe({**NOISY, "learning_rate": 0.5, "photons": 3000.0}, training__epochs=4), cells, out,
                      resume=True)
 
@@ -309,8 +309,8 @@ def test_grey_cells_are_refused_by_a_microscope_and_by_nothing_else(mode, cells,
         Image.open(path).convert("L").convert(mode).save(tmp_path / Path(path).name)
     grey = cells.with_columns(pl.col("image").map_elements(lambda p: str(tmp_path / Path(p).name), pl.String))
     chosen = optical_recipe(training__epochs=1)
-    said = (r"optics: the cells are grey, one channel three times, so there is nothing to illuminate; give images in "
-            r"colour, or set optics\.simulate = false")
+    said = (r"optics: all cells are grey \(three equal channels\), so lamps of different colour have no effect; use "
+            r"images in colour, or set optics\.simulate = false")
     with pytest.raises(RecipeError, match=said):
         train_on_cpu(chosen, grey, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_is_named(cells, tmp_path):
     assert in_process(RECIPE, cells, out, ("batch", 0, 3)) == -signal.SIGKILL
     path = out / "folds" / "0" / "last.ckpt"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(RunError, match=r"last\.ckpt: not a readable checkpoint .* remove it"):
+    with pytest.raises(RunError, match=r"last\.ckpt: not a readable checkpoint .* delete it"):
         train_on_cpu(RECIPE, cells, out, resume=True)
 
 
@@ -183,11 +183,11 @@ def changed(cells: pl.DataFrame, **values: object) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    (lambda cells: (RECIPE.model_copy(update={"seed": 7}), cells), "made with seed = 0, now it is 7"),
-    (lambda cells: (tiny_recipe(), cells), r"made with augment\.flip_horizontal = True, now it is False"),
-    (lambda cells: (RECIPE, cells[1:]), "made from 36 cells, this manifest gives 35"),
-    (lambda cells: (RECIPE, changed(cells, label="b")), r"made with label = 'a' in row 1 \('a000'\), now it is 'b'"),
-    (lambda cells: (RECIPE, changed(cells, image=cells["image"][5])), "the images are not those that the run was"),
+    (lambda cells: (RECIPE.model_copy(update={"seed": 7}), cells), "started with seed = 0, now it is 7"),
+    (lambda cells: (tiny_recipe(), cells), r"started with augment\.flip_horizontal = True, now it is False"),
+    (lambda cells: (RECIPE, cells[1:]), "started with 36 cells, this manifest gives 35"),
+    (lambda cells: (RECIPE, changed(cells, label="b")), r"started with label = 'a' in row 1 \('a000'\), now it is 'b'"),
+    (lambda cells: (RECIPE, changed(cells, image=cells["image"][5])), "the images have changed since the run was"),
 ])
 def test_another_recipe_manifest_or_image_does_not_resume(change, said, whole, cells):
     recipe, table = change(cells)
@@ -230,7 +230,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(limit, file
     process.join()
     assert process.exitcode == 0
     assert here.poll(), "no RunError was raised"
-    assert re.search(rf"{file}: cannot be written \(File too large\); make room .* --resume", here.recv())
+    assert re.search(rf"{file}: cannot be written \(File too large\); free some space .* --resume", here.recv())
     assert [path for path in out.rglob("*") if ".partial" in path.name] == []
     assert in_process(RECIPE, cells, out, None) == 0
     check_same(Run(out), whole)

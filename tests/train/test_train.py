@@ -14,7 +14,7 @@ from PIL import Image
 from torch.nn import functional
 
 from leukoscope.cells import CellBatches, channel_statistics, pack_cells
-from leukoscope.cells.stages import Stages
+from leukoscope.cells.input_steps import InputSteps
 from leukoscope.errors import ImageError
 from leukoscope.images.read import resize
 from leukoscope.runs.network import fresh_network, read_weights
@@ -135,7 +135,7 @@ def test_training_is_the_loop_that_the_recipe_says(balance, tmp_path):
     network = fresh_network(run.recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01)
     batches = CellBatches(packed, learned, labels[learned], batch_size=8, augment=chosen.augment,
-                          stages=Stages(chosen.preprocess, chosen.edges, mean, std),
+                          steps=InputSteps(chosen.preprocess, chosen.edges, mean, std),
                           seed=epoch_seed(0, 0) % 2**32, shuffle=True,
                           weights=each[labels[learned]] if balance == "sampler" else None)
     weight = torch.tensor(each, dtype=torch.float32) if balance == "weights" else torch.ones(3)

@@ -1,3 +1,3 @@
-"""What to know of a data set before training on it: duplicates, leaks, imbalance, outliers, shortcuts.
+"""Checks of a data set before training on it: duplicates, leaks, imbalance, outliers, shortcuts.
 
-Measures and states; `report/audit.py` draws the page."""
+Measures and states; `report/audit.py` makes the page."""

@@ -1,4 +1,4 @@
-"""What an audit found, as one frozen value that can be written as JSON."""
+"""The result of an audit, as a frozen value that can be written as JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .shortcut import Shortcut
 Level = Literal["problem", "warning", "note", "fine"]
 LEVELS: tuple[Level, ...] = ("problem", "warning", "note", "fine")
 LISTED = 1000
-"""At most so many rows of each list stand in audit.json; the counts are always whole."""
+"""Rows of each list in audit.json, at most; the counts are always complete."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """kind: what was looked for. level: how bad. text: one sentence. mend: what to do, "" for nothing."""
+    """kind: what was checked. level: how serious. text: one sentence. hint: what to do, may be empty."""
 
     kind: str
     level: Level
@@ -29,12 +29,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the audit found. Tables are polars frames, in the manifest's words.
+    """The result of an audit. Tables are polars frames with the manifest's names.
 
-    findings: worst first. pairs: as `duplicate_pairs`, with the facts of both cells. measures: one row a decoded cell
-    (`audit_measure.COLUMNS`). outliers: `[cell_id, what, value, low, high, score]`. balance: cells a label. subjects:
-    cells a subject and label. sources: means and spread of brightness and stain a source. explained: share of the
-    variance of each measure between sources (or subjects). not_done: checks that were not possible, and why.
+    findings: the worst first. pairs: as `duplicate_pairs`, with the facts of both cells. measures: one row for each
+    decoded cell (`measure.COLUMNS`). outliers: `[cell_id, what, value, low, high, score]`. balance: cells of each
+    label. subjects: cells of each subject and label. sources: means and spread of brightness and stain of each source.
+    explained: share of the variance of each measure between sources (or subjects). not_done: checks that were not
+    possible, and why.
     """
 
     manifest: pl.DataFrame
@@ -52,19 +53,19 @@ class Audit:
 
     @property
     def verdict(self) -> tuple[str, ...]:
-        """One line a finding, worst first."""
+        """One line for each finding, the worst first."""
         return tuple(f"{finding.level}: {finding.text}" for finding in self.findings)
 
     @property
     def pair_counts(self) -> dict[str, int]:
-        """Pairs by kind, in all, and across labels, subjects, sources, parts and folds where these are known."""
+        """Pairs: all, of each kind, and across labels, subjects, sources, parts and folds where these are known."""
         counts = {kind: int((self.pairs["kind"] == kind).sum()) for kind in ("identical", "near", "augmented")}
         across = {f"across {name.removeprefix('other_')}s": int(self.pairs[name].sum())
                   for name in self.pairs.columns if name.startswith("other_")}
         return {"all": self.pairs.height, **counts, **across}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-safe; lists are cut at `LISTED` rows."""
+        """JSON-safe; lists have at most `LISTED` rows."""
         return {
             "cells": self.manifest.height, "verdict": list(self.verdict),
             "findings": [asdict(finding) for finding in self.findings], "not_done": list(self.not_done),

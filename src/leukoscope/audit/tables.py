@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 FACTS = ("label", "subject", "group", "source", "split", "fold")
-"""Columns of which a pair's two values are compared."""
+"""Columns whose values are compared in a pair."""
 SCORE = 5.0
-"""Robust z-score from which a cell is an outlier: so rare in normal values (1 in 2 million) that it is worth a look."""
+"""Robust z-score above which a cell is an outlier: 1 in 2 million of normally distributed values."""
 STAIN = ("brightness", "density", "hue", "sharpness")
 
 
@@ -22,7 +22,7 @@ def pair_facts(pairs: pl.DataFrame, manifest: pl.DataFrame) -> pl.DataFrame:
 
 
 def balance_of(manifest: pl.DataFrame) -> pl.DataFrame:
-    """`[label, cells, share, subjects]`, most frequent first; unlabelled cells stand under ''."""
+    """`[label, cells, share, subjects]`, most frequent first; cells without a label are counted under ''."""
     return (manifest.group_by(pl.col("label").fill_null("")).agg(
         pl.len().alias("cells"), pl.col("subject").drop_nulls().n_unique().alias("subjects"))
         .with_columns((pl.col("cells") / manifest.height).alias("share"))
@@ -30,10 +30,11 @@ def balance_of(manifest: pl.DataFrame) -> pl.DataFrame:
 
 
 def outliers_of(located: pl.DataFrame) -> pl.DataFrame:
-    """`[cell_id, what, value, low, high, score]`, oddest first: beyond SCORE robust standard deviations of the median.
+    """`[cell_id, what, value, low, high, score]`, the highest score first: cells more than SCORE robust standard
+    deviations from the median of their source.
 
-    side (geometric mean of width and height) and aspect are compared as logarithms; where most cells agree exactly
-    (files of one size) the spread counts as 2 %. Compared are the cells of one source; `located` are measures with it.
+    side (geometric mean of width and height) and aspect are compared as logarithms; the spread is at least 0.02 (2 %),
+    as files often have one size. located: the measures with the column source.
     """
     numbers = dict.fromkeys(("value", "low", "high", "score"), pl.Float64())
     tables = [pl.DataFrame(schema={"cell_id": pl.String(), "what": pl.String(), **numbers})]
@@ -51,14 +52,15 @@ def _far(ids: pl.Series, what: str, values: np.ndarray) -> pl.DataFrame:
     score = np.abs(values - middle) / spread
     shown = np.exp if what in ("side", "aspect") else np.asarray
     low, high = (float(shown(middle + sign * SCORE * spread)) for sign in (-1, 1))
-    odd = score > SCORE
-    table = pl.DataFrame({"cell_id": ids.filter(pl.Series(odd)), "value": shown(values[odd]), "score": score[odd]})
+    far = score > SCORE
+    table = pl.DataFrame({"cell_id": ids.filter(pl.Series(far)), "value": shown(values[far]), "score": score[far]})
     return table.select("cell_id", pl.lit(what).alias("what"), "value", pl.lit(low).alias("low"),
                         pl.lit(high).alias("high"), "score")
 
 
 def sources_of(located: pl.DataFrame, by: str) -> pl.DataFrame:
-    """Cells, mean and standard deviation of brightness, stain and sharpness for each value of `by` (or for all)."""
+    """Cells, mean and standard deviation of brightness, stain and sharpness for each value of `by` (or of all
+    cells)."""
     key = pl.col(by).fill_null("(unknown)").alias("of") if by else pl.lit("all cells").alias("of")
     return located.with_columns(pl.col(name).fill_nan(None) for name in STAIN).group_by(key).agg(
         pl.len().alias("cells"), *(pl.col(name).mean() for name in STAIN),
@@ -66,9 +68,9 @@ def sources_of(located: pl.DataFrame, by: str) -> pl.DataFrame:
 
 
 def share_explained(located: pl.DataFrame, by: str) -> dict[str, float]:
-    """The share of the variance of each stain measure that lies between the values of `by`, adjusted (epsilon squared).
+    """The share of the variance of each stain measure between the values of `by`, adjusted (epsilon squared).
 
-    Kelley 1935, doi 10.1073/pnas.21.9.554; 0 when the values of `by` do not matter.
+    Kelley 1935, doi 10.1073/pnas.21.9.554; 0 if there is no difference between the values of `by`.
     """
     if not by or located.is_empty():
         return {}

@@ -1,76 +1,78 @@
-"""The model card of a bundle: what it is, what it was trained on, what it can and cannot say. Text alone."""
+"""The model card of a bundle: what it is, what it was trained on, what it can and cannot say. Text only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from ..stats.estimate import Estimate
+from ..text import figure_name, interval, join, number, plural, points, share, type_name
+
+NOT_SHARES = ("macro_auc", "log_loss")
+
 
 def model_card(description: Mapping[str, Any]) -> str:
     """Markdown from what bundle.json says."""
-    trained, metrics = description["trained"], description["metrics"]
-    counts = ", ".join(f"{count:,} {name}" for name, count in trained["counts"].items())
-    people = f"{len(trained['subjects'])} subjects" if trained["subjects"] else "subjects that are not known"
-    sources = ", ".join(trained["sources"]) or "a source that is not named"
-    scale = f"{description['micrometres']:g} micrometres" if description["micrometres"] else "not stated"
-    lines = [
+    trained, metrics, size = description["trained"], description["metrics"], description["size"]
+    counts = ", ".join(f"{count:,} {type_name(name)}" for name, count in trained["counts"].items())
+    people = f"{len(trained['subjects'])} subjects" if trained["subjects"] else "unknown subjects"
+    sources = ", ".join(trained["sources"]) or "an unnamed source"
+    width = f"{description['micrometres']:g} micrometres" if description["micrometres"] else "not known"
+    steps = {"cell": ", each brought to one light, azure and scale by its own pixels",
+             "light": ", each brought to one light by its own pixels", "image": ""}[description["frame"]]
+    steps += f", cut to {description['crop']} px before" if description["crop"] else ""
+    tested = ("that the protocol of a paper calls test cells. Some leaked from the training cells, so the figures are "
+              "too good" if metrics["protocol"] == "paper" else "of the same source that were not trained on")
+    rows = [(figure_name(key), key, estimate) for key, estimate in metrics["overall"].items()]
+    rows += [(f"sensitivity for {type_name(name)}", "", one) for name, one in metrics["sensitivity"].items()]
+    if metrics["calibration_error"]:
+        rows.append(("expected calibration error", "", metrics["calibration_error"]))
+    notes = ["## What else to know", *(f"- {note}" for note in description["notes"]), ""] * bool(description["notes"])
+    return "\n".join([
         f"# {description['title'] or description['name']}", "",
-        "For research. Not a medical device: nothing that it says may decide on a patient.", "",
+        "For research. Not a medical device: no decision about a patient may rest on it.", "",
         "## What it is",
-        f"- Tells apart: {', '.join(description['classes'])}. Whatever else it is shown, it will call one of these.",
-        f"- Network: {trained['network']}, on cells of {description['size']} px"
-        + (", each brought to one light, azure and scale by its own pixels" if description["frame"] == "cell" else "")
-        + (f" cut to {description['crop']} px before" if description["crop"] else "") + f"; pixel: {scale}.",
-        f"- Trained on {trained['cells']:,} cells ({counts}) of {sources}, of {people}; protocol "
+        f"- Tells apart: {join(type_name(name) for name in description['classes'])}. It calls anything else one of "
+        "these too.",
+        f"- Network: {trained['network']}, on cells of {size} x {size} px{steps}. Width of a pixel: {width}.",
+        f"- Trained on {trained['cells']:,} cells ({counts}) of {sources}, from {people}; protocol "
         f"{trained['protocol']}.",
         f"- Licence of the weights: {description['licence']}.", "",
-        "## How often it is right",
-        _tested(metrics), "",
-        "| figure | value |", "|---|---|"]
-    lines += [f"| {key.replace('_', ' ')} | {_shown(key, estimate)} |" for key, estimate in metrics["overall"].items()]
-    lines += [f"| sensitivity for {name} | {_shown('', estimate)} |"
-              for name, estimate in metrics["sensitivity"].items()]
-    if metrics["calibration_error"]:
-        lines.append(f"| expected calibration error | {_shown('', metrics['calibration_error'])} |")
-    if description["notes"]:
-        lines += ["", "## What else to know", *(f"- {note}" for note in description["notes"])]
-    lines += ["", "Cells of another laboratory look otherwise, and it will be right less often there.", "",
-              "## When it doubts", *_doubts(description), ""]
-    return "\n".join(lines)
+        "## How often it is right", f"On {metrics['cells']:,} cells {tested}:", "",
+        "| figure | value (95 % CI) |", "|---|---|",
+        *(f"| {name} | {_written(Estimate.from_dict(estimate), key in NOT_SHARES)} |" for name, key, estimate in rows),
+        "", *_int8(metrics), *notes,
+        "Cells of another laboratory look different, and it will be right less often there.", "",
+        "## When it is unsure", *_doubts(description), ""])
 
 
-def _tested(metrics: Mapping[str, Any]) -> str:
-    if metrics["protocol"] == "paper":
-        return (f"On {metrics['cells']:,} cells that the protocol of a paper calls tested: what leaks from training "
-                "into them makes these figures too good. With 95 % intervals:")
-    return f"On {metrics['cells']:,} cells of the same source that were not trained on, with 95 % intervals:"
+def _written(estimate: Estimate, plain: bool) -> str:
+    return interval(estimate, number if plain else share, "" if plain else " %", confidence=None)
+
+
+def _int8(metrics: Mapping[str, Any]) -> list[str]:
+    """What computing in 8 bits costs on the test cells."""
+    if "int8" not in metrics:
+        return []
+    cost = metrics["int8"]
+    difference = interval(Estimate.from_dict(cost["difference"]), points, " points")
+    return [f"It computes its convolutions in 8 bits (int8). With 32 bits it is right in "
+            f"{interval(Estimate.from_dict(cost['accuracy_float32']))} of the same cells; 8 bits change that by "
+            f"{difference}. They change the class of {plural(cost['changed'], 'cell')}, and the probabilities by "
+            f"{cost['mean_change']:.2g} on average and by at most {cost['largest_change']:.2g}.", ""]
 
 
 def _doubts(description: Mapping[str, Any]) -> list[str]:
     if description["radius"] is None:
-        return ["- No cells were validated on: its probabilities are not calibrated, and it marks no cell as unsure."]
+        return ["- There were no validation cells: its probabilities are not calibrated, and it marks no cell as "
+                "unsure."]
     cells = description["trained"]["validation_cells"]
+    few = "" if description["radius"] < 1 else (" There were too few validation cells to promise anything, so every "
+                                                "cell is unsure.")
     return [f"- Probabilities are divided by a temperature of {description['temperature']:.3g}, fitted on {cells:,} "
-            "validation cells, which also chose the epoch; so did the sets below.",
+            "validation cells. The same cells chose the epoch and the sets below.",
             f"- `unsure`: the conformal set for a coverage of {100 * description['coverage']:g} % does not hold "
-            "exactly one class. The promise holds about, and on the average over cells like those, not for each class, "
-            "subject or laboratory." + ("" if description["radius"] < 1 else " There were too few to promise "
-                                        "anything, so every cell is unsure."),
+            "exactly one class. The coverage is approximate. It holds on average over cells like those of the "
+            f"validation, not for each class, subject or laboratory.{few}",
             f"- `known` is false where the energy is below that of {100 * description['rejected']:g} % of the "
             "validation cells: the cell is unlike those of training."]
-
-
-def _shown(key: str, estimate: Mapping[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "not defined"
-    if key in ("macro_auc", "log_loss"):
-        value, low, high = (None if v is None else f"{v:.3f}" for v in _bounds(estimate))
-        unit = ""
-    else:
-        value, low, high = (None if v is None else f"{100 * v:.1f}" for v in _bounds(estimate))
-        unit = " %"
-    return f"{value}{unit}" if low is None else f"{value}{unit} ({low} to {high})"
-
-
-def _bounds(estimate: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
-    return estimate["value"], estimate["low"], estimate["high"]

@@ -1,11 +1,13 @@
-"""One graph from pixels to probabilities: the recipe's steps, the network, the temperature.
+"""One graph from pixels to probabilities: the recipe's steps, the network, the temperature; in 32, 16 or 8 bits.
 
-Takes cells that are cut and resized already, uint8; what it computes is what `stages` and `predict` do, in operations
+Takes uint8 cells that are cut and resized, and computes what `cells.input_steps` and `predict.run` do, in operations
 that ONNX has. Writes no file but the ONNX one.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -17,15 +19,18 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..cells.stages import Stages
+from ..cells.input_steps import InputSteps
 from ..errors import BundleError
 from ..networks.onnx_file import write_onnx
 from ..networks.units import Units
 from ..optics.microscope import StillMicroscope, microscope_of
-from ..recipes.sections import Edges
 from ..spikes.banks import gabor_bank
 from ..spikes.coding import edge_responses, first_spike
 from .bundle import INPUT, OUTPUTS
+
+LARGEST = float(np.finfo(np.float16).max)
+BATCH = 16
+"""Cells that are measured together."""
 
 
 class CellGraph(nn.Module):
@@ -33,10 +38,14 @@ class CellGraph(nn.Module):
     (b,): the logarithm of the sum of exponentials of the logits, which is high for cells like those trained on (Liu et
     al. 2020). temperature: what logits are divided by before the softmax (not for the energy)."""
 
-    def __init__(self, network: Units, stages: Stages, temperature: float) -> None:
+    def __init__(self, network: Units, steps: InputSteps, temperature: float) -> None:
         super().__init__()
-        self.network = _still(network).eval()
-        self.stages = stages
+        microscope = microscope_of(network)
+        if microscope is not None:  # as the fixed optics that it has learned, without complex numbers
+            network = deepcopy(network)
+            network._modules["microscope"] = StillMicroscope(microscope)
+        self.network = network.eval()
+        self.steps = steps
         self.temperature = temperature
 
     def forward(self, cells: UInt8[Tensor, "b size size 3"]) \
@@ -45,42 +54,28 @@ class CellGraph(nn.Module):
         return torch.softmax(logits / self.temperature, 1), torch.logsumexp(logits, 1)
 
     def logits(self, cells: UInt8[Tensor, "b size size 3"]) -> Float32[Tensor, "b classes"]:
-        """What the network itself gives, before temperature and softmax."""
-        return self.network(self.stages.encode(self._levels(cells)))
+        """The output of the network, before temperature and softmax."""
+        return self.network(self.steps.encode(self._levels(cells)))
 
     def _levels(self, cells: Tensor) -> Tensor:
-        """As `Stages.levels`, in torch: the same whole numbers."""
-        steps = self.stages.preprocess
-        if steps.input == "colour":
+        """As `InputSteps.levels`, in torch: the same whole numbers."""
+        if self.steps.preprocess.input == "colour":
             return cells
-        grey = _grey(cells)
-        return grey[..., None] if steps.input == "grey" else _edges(grey, self.stages.edges)[..., None]
-
-
-def _still(network: Units) -> Units:
-    """The network; a microscope in front of it as the fixed optics that it has learned, without complex numbers."""
-    microscope = microscope_of(network)
-    if microscope is None:
-        return network
-    fixed = deepcopy(network)
-    fixed._modules["microscope"] = StillMicroscope(microscope)
-    return fixed
-
-
-def _grey(cells: UInt8[Tensor, "b size size 3"]) -> UInt8[Tensor, "b size size"]:
-    """Luma in whole numbers, rounded as `spikes.grey_levels` does."""
-    red, green, blue = cells.to(torch.int32).unbind(-1)
-    return torch.div(red * 19595 + green * 38470 + blue * 7471 + 0x8000, 1 << 16, rounding_mode="floor").to(torch.uint8)
-
-
-def _edges(grey: UInt8[Tensor, "b size size"], edges: Edges) -> UInt8[Tensor, "b size size"]:
-    bank = gabor_bank(edges.window, edges.wavelength, edges.sigma, edges.gamma, edges.orientations)
-    responses = edge_responses(grey.to(torch.float32) / 255, bank)
-    if edges.spikes:
-        return first_spike(responses, edges.steps).amin(1)
-    found = responses.amax(1)
-    most = found.amax((1, 2), keepdim=True)
-    return (found / torch.where(most > 0, most, torch.ones_like(most)) * 255).round().to(torch.uint8)
+        # Luma in whole numbers, rounded as `spikes.grey_levels` does.
+        red, green, blue = cells.to(torch.int32).unbind(-1)
+        luma = red * 19595 + green * 38470 + blue * 7471 + 0x8000
+        grey = torch.div(luma, 1 << 16, rounding_mode="floor").to(torch.uint8)
+        if self.steps.preprocess.input == "grey":
+            return grey[..., None]
+        edges = self.steps.edges
+        bank = gabor_bank(edges.window, edges.wavelength, edges.sigma, edges.gamma, edges.orientations)
+        responses = edge_responses(grey.to(torch.float32) / 255, bank)
+        if edges.spikes:
+            return first_spike(responses, edges.steps).amin(1)[..., None]
+        strongest = responses.amax(1)
+        most = strongest.amax((1, 2), keepdim=True)
+        scaled = strongest / torch.where(most > 0, most, torch.ones_like(most)) * 255
+        return scaled.round().to(torch.uint8)[..., None]
 
 
 def export_graph(graph: CellGraph, size: int, path: Path, *, fold: bool = True) -> None:
@@ -90,33 +85,30 @@ def export_graph(graph: CellGraph, size: int, path: Path, *, fold: bool = True) 
                axes={0: torch.export.Dim("batch")}, fold=fold)
 
 
-LARGEST = float(np.finfo(np.float16).max)
-
-
 def round_weights(network: nn.Module) -> None:
-    """Round every float32 weight of two axes or more to the nearest float16, in place. Raises BundleError where one is
-    larger than float16 can hold."""
+    """Round every float32 weight of two axes or more to the nearest float16, in place. Raises BundleError where a
+    weight is larger than float16 can hold."""
     with torch.no_grad():
         for name, weight in network.state_dict().items():
-            if _large(tuple(weight.shape)) and weight.dtype == torch.float32:
+            if weight.dim() > 1 and weight.dtype == torch.float32:
                 if not bool((weight.abs() <= LARGEST).all()):
                     raise BundleError(f"{name} has weights above {LARGEST:g}", "export without --half")
                 weight.copy_(weight.half().float())
 
 
 def half_weights(network: nn.Module) -> bytes:
-    """The rounded weights as safetensors: what was rounded in float16, all else as it is."""
-    return save({name: (weight.half() if _large(tuple(weight.shape)) and weight.dtype == torch.float32 else weight)
+    """The rounded weights as safetensors: what was rounded in float16, all else unchanged."""
+    return save({name: (weight.half() if weight.dim() > 1 and weight.dtype == torch.float32 else weight)
                  .detach().cpu().contiguous() for name, weight in network.state_dict().items()})
 
 
 def half_graph(content: bytes) -> bytes:
-    """An ONNX model with each float32 initializer of two axes or more that float16 holds exactly kept so, and cast
+    """An ONNX model with each float32 weight of two axes or more that float16 holds exactly stored as float16, and cast
     where it is used. The runtime casts once, when it opens the model."""
     model = onnx.load_model_from_string(content)
     casts = []
     for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or not _large(tuple(tensor.dims)):
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
             continue
         values = numpy_helper.to_array(tensor)
         with np.errstate(over="ignore"):
@@ -131,5 +123,33 @@ def half_graph(content: bytes) -> bytes:
     return model.SerializeToString()
 
 
-def _large(shape: tuple[int, ...]) -> bool:
-    return len(shape) > 1
+def int8_graph(content: bytes, cells: UInt8[np.ndarray, "n size size 3"]) -> bytes:
+    """An ONNX model whose network convolves in whole numbers: activations of 8 bits, in the range that they have for
+    these cells, and weights of 7 bits, scaled by channel. All else, the first steps and the last layer among it, is
+    computed in float32 as before. BundleError where the network has no convolutions.
+
+    7 bits, since processors without VNNI add pairs of products in 16 bits and would overflow.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Batches(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches: Iterator[np.ndarray] = (cells[n:n + BATCH] for n in range(0, len(cells), BATCH))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]  # None ends it
+            return next(({INPUT: batch} for batch in self.batches), None)
+
+    model = onnx.load_model_from_string(content)
+    convolutions = [node.name for node in model.graph.node if node.op_type == "Conv" and node.input[1].startswith(
+        "network.") and not node.input[1].startswith("network.microscope")]
+    if not convolutions:
+        raise BundleError("the network has no convolutions to compute in 8 bits", "export without --int8")
+    # What the pre-processing of onnxruntime does, the exporter has done; without this note it would warn.
+    helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "int8.onnx"
+        quantize_static(model, path, Batches(), QuantFormat.QDQ, nodes_to_quantize=convolutions, per_channel=True,
+                        reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+        quantised = onnx.load(path)
+    quantised.ClearField("metadata_props")
+    return quantised.SerializeToString()

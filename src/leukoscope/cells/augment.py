@@ -1,8 +1,8 @@
-"""Seeded changes of cells: geometry in one resampling, colour in one matrix, then normalisation.
+"""Random, reproducible changes of cells: geometry in one resampling, colour in one matrix, then normalisation.
 
-The draws of a cell depend on (seed, epoch, cell) alone, not on the batch it comes in. Knows nothing of files or
-labels. Pixel centres have whole coordinates: the first pixel's centre is (0, 0), the last one's (size - 1, size - 1),
-and the image reaches half a pixel further on each side, where it is reflected (dcba|abcd|dcba).
+The draws of a cell depend only on (seed, epoch, cell), not on its batch. Knows nothing of files or labels.
+Pixel centres have whole coordinates, from (0, 0) to (size - 1, size - 1). The image extends half a pixel beyond them on
+each side and is reflected there (dcba|abcd|dcba).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _DRAWS = ("rotation", "shear", "shift_x", "shift_y", "zoom", "flip_horizontal", 
 class Changes:
     """What is done to each of n cells.
 
-    matrices: from output to input pixel coordinates (x, y, 1). colours: applied to (R, G, B). pivots: times the mean
-    luma of the cell (before geometry), added to each channel, so that contrast turns about the cell's own mean.
-    moves, recolours: whether any cell needs the geometric or the colour step. light: what comes before both, or None.
+    matrices: from output to input pixel coordinates (x, y, 1). colours: applied to (R, G, B). pivots: multiplied by the
+    mean luma of the cell (before geometry) and added to each channel, so that contrast is relative to the cell's mean.
+    moves, recolours: whether the geometric and the colour step are needed. light: what comes before both, or None.
     """
 
     matrices: Float32[np.ndarray, "cells 2 3"]
@@ -50,25 +50,19 @@ class Changes:
 def sample_changes(
     augment: Augment | None, *, seed: int, epoch: int, cells: Integer[np.ndarray, " cells"], size: int
 ) -> Changes:
-    """Draw the changes of `cells` (any whole numbers that name them) for images of `size` px. None changes nothing."""
+    """Draw the changes of `cells` (any integers that identify them) for images of `size` px. None changes nothing."""
     augment = augment or Augment()
     drawn = draw_changes(augment, seed=seed, epoch=epoch, cells=cells)
     matrices = geometry(size, **{name: drawn[name] for name in _DRAWS[:7]})
     colours, pivots = colour(**{name: drawn[name] for name in _DRAWS[7:]})
-    steps = augment.model_dump()
-    return Changes(
-        matrices=matrices, colours=colours, pivots=pivots,
-        moves=any(steps[name] for name in ("rotation", "shear", "shift", "zoom", "flip_horizontal", "flip_vertical")),
-        recolours=any(steps[name] for name in ("brightness", "contrast", "saturation", "hue")),
-        light=draw_light(augment, seed=seed, epoch=epoch, cells=cells),
-    )
+    return Changes(matrices, colours, pivots, augment.moves, augment.recolours,
+                   draw_light(augment, seed=seed, epoch=epoch, cells=cells))
 
 
 def draw_changes(augment: Augment, *, seed: int, epoch: int,
                  cells: Integer[np.ndarray, " cells"]) -> dict[str, np.ndarray]:
-    """What is drawn for each cell, by name: angles in degrees, shifts as shares of the side, factors of zoom,
-    brightness, contrast and saturation, hue as a share of the circle, whether it is flipped. `geometry` and `colour`
-    take them."""
+    """The draws for each cell, by name: angles in degrees, shifts as shares of the side, factors of zoom, brightness,
+    contrast and saturation, hue as a share of the circle, and whether it is flipped. For `geometry` and `colour`."""
     draw = dict(zip(_DRAWS, uniform((seed, epoch), cells, len(_DRAWS)), strict=True))
     spread = {name: 2 * value - 1 for name, value in draw.items()}
     return {
@@ -97,17 +91,17 @@ def geometry(
     flip_horizontal: Bool[np.ndarray, " cells"],
     flip_vertical: Bool[np.ndarray, " cells"],
 ) -> Float32[np.ndarray, "cells 2 3"]:
-    """Matrices from output to input pixels: the picture is flipped, zoomed, sheared, turned about its centre, shifted.
+    """Matrices from output to input pixels. The image is flipped, zoomed, sheared, rotated about its centre, shifted.
 
-    rotation in degrees counter-clockwise as seen; shear in degrees, along x; shifts as shares of the side, right and
-    down; zoom as a factor (2 shows everything twice as large).
+    rotation in degrees counter-clockwise; shear in degrees, along x; shifts as shares of the side, right and down; zoom
+    as a factor (2 shows everything twice as large).
     """
     angle, slant = np.deg2rad(rotation), np.tan(np.deg2rad(shear))
     cos, sin = np.cos(angle), np.sin(angle)
     flip_x, flip_y = np.where(flip_horizontal, -1.0, 1.0), np.where(flip_vertical, -1.0, 1.0)
-    # The inverse of rotation * shear * zoom * flip, written out; y runs down.
-    turned_back = np.stack([cos - slant * sin, -sin - slant * cos, sin, cos])
-    inverse = (turned_back / zoom).T.reshape(-1, 2, 2) * np.stack([flip_x, flip_y], axis=-1)[:, :, None]
+    # The inverse of rotation * shear * zoom * flip, written out; y points down.
+    unrotated = np.stack([cos - slant * sin, -sin - slant * cos, sin, cos])
+    inverse = (unrotated / zoom).T.reshape(-1, 2, 2) * np.stack([flip_x, flip_y], axis=-1)[:, :, None]
     centre = (size - 1) / 2
     target = centre + size * np.stack([shift_x, shift_y], axis=-1)
     offset = centre - np.einsum("nij,nj->ni", inverse, target)
@@ -123,7 +117,7 @@ def colour(
 ) -> tuple[Float32[np.ndarray, "cells 3 3"], Float32[np.ndarray, " cells"]]:
     """Matrices and pivots (see Changes) of three factors and the hue, a share of the circle, applied in this order.
 
-    Saturation scales and hue turns the chroma plane of YIQ; grey stays grey and luma is kept by both.
+    Saturation scales the chroma plane of YIQ and hue rotates it; both leave grey and luma unchanged.
     """
     turn = 2 * np.pi * hue
     zero, one = np.zeros_like(turn), np.ones_like(turn)
@@ -135,15 +129,21 @@ def colour(
 
 
 def augment_cpu(pixels: Cells, changes: Changes, mean: Triple, std: Triple) -> Inputs:
-    """Change but for the light, clip to [0, 255] and normalise: (value / 255 - mean) / std. One thread; releases the
+    """Apply geometry and colour, clip to [0, 255] and normalise: (value / 255 - mean) / std. One thread; releases the
     GIL.
 
-    Bilinear weights are whole 1/8191ths, so a value may differ from exact arithmetic by 0.1 grey level.
+    Bilinear weights are integers (1/8191ths), so a value may differ from exact arithmetic by 0.1 grey level. ValueError
+    where pixels and changes do not fit: the kernels check no bounds.
     """
     pixels = np.ascontiguousarray(pixels)
     scale, offset = _scale(mean, std)
     count, size = pixels.shape[:2]
-    _check(changes, pixels)
+    if pixels.dtype != np.uint8 or pixels.shape != (count, size, size, 3):
+        raise ValueError(f"pixels: expected uint8 (cells, size, size, 3), got {pixels.dtype} {pixels.shape}")
+    if not len(changes.matrices) == len(changes.colours) == len(changes.pivots) == count:
+        raise ValueError(f"changes of {len(changes.matrices)} cells for {count} cells")
+    if not np.abs(changes.matrices).max(initial=0) < 1e6:
+        raise ValueError("changes: the matrices contain NaN or exceed a million pixels")
     out = np.empty((count, 3, size, size), np.float32)
     if not count:
         return out
@@ -160,7 +160,7 @@ def augment_cpu(pixels: Cells, changes: Changes, mean: Triple, std: Triple) -> I
 
 
 def changed_pixels(pixels: Cells, changes: Changes) -> Cells:
-    """The changed cells (but for the light) as pixels again, rounded to whole grey levels."""
+    """The cells after geometry and colour, as pixels rounded to whole grey levels."""
     planes = augment_cpu(pixels, changes, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     return np.ascontiguousarray(np.moveaxis(np.rint(planes * 255), 1, -1).astype(np.uint8))
 
@@ -168,40 +168,29 @@ def changed_pixels(pixels: Cells, changes: Changes) -> Cells:
 def augment_torch(
     pixels: UInt8[torch.Tensor, "cells size size 3"], changes: Changes, mean: Triple, std: Triple
 ) -> Float32[torch.Tensor, "cells 3 size size"]:
-    """`augment_cpu` for a whole batch at once, on the device where `pixels` are; the same numbers within rounding."""
+    """`augment_cpu` for a whole batch at once, on the device of `pixels`; the same numbers within rounding."""
     device, size = pixels.device, pixels.shape[1]
 
-    def moved(array: np.ndarray) -> torch.Tensor:
+    def on_device(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device, non_blocking=True)
 
-    scale, offset = (moved(values)[:, None, None] for values in _scale(mean, std))
+    scale, offset = (on_device(values)[:, None, None] for values in _scale(mean, std))
     images = pixels.permute(0, 3, 1, 2).to(torch.float32)
     if changes.moves:
-        # Products are written out, here and below: a matrix product may be rounded to TF32 on a GPU.
-        matrices = moved(changes.matrices)[:, :, :, None, None]
+        # Products are written out here and below, because a GPU may round a matrix product to TF32.
+        matrices = on_device(changes.matrices)[:, :, :, None, None]
         along = torch.arange(size, device=device, dtype=torch.float32)
         inputs = matrices[:, :, 0] * along + matrices[:, :, 1] * along[:, None] + matrices[:, :, 2]
         grid = ((2 * inputs + 1) / size - 1).movedim(1, -1)
         images = torch.nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     if changes.recolours:
-        colours = moved(changes.colours)[:, :, :, None, None]
+        colours = on_device(changes.colours)[:, :, :, None, None]
         means = pixels.sum(dim=(1, 2), dtype=torch.int64).to(torch.float32) / size**2
-        luma = (means * moved(LUMA)).sum(dim=1)
-        biases = (moved(changes.pivots) * luma)[:, None, None, None]
+        luma = (means * on_device(LUMA)).sum(dim=1)
+        biases = (on_device(changes.pivots) * luma)[:, None, None, None]
         images = sum(colours[:, :, c] * images[:, c:c + 1] for c in range(3)) + biases
         images = images.clamp(0, 255)
     return images * scale + offset
-
-
-def _check(changes: Changes, pixels: np.ndarray) -> None:
-    # The kernels do not check bounds, so what they are given has to be right.
-    count, size = pixels.shape[:2]
-    if pixels.dtype != np.uint8 or pixels.shape != (count, size, size, 3):
-        raise ValueError(f"pixels: expected uint8 (cells, size, size, 3), got {pixels.dtype} {pixels.shape}")
-    if not len(changes.matrices) == len(changes.colours) == len(changes.pivots) == count:
-        raise ValueError(f"changes of {len(changes.matrices)} cells for {count} cells")
-    if not np.abs(changes.matrices).max(initial=0) < 1e6:
-        raise ValueError("changes: the matrices reach further than a million pixels, or are not numbers")
 
 
 def _scale(mean: Triple, std: Triple) -> tuple[Float32[np.ndarray, " 3"], Float32[np.ndarray, " 3"]]:

@@ -1,7 +1,7 @@
-"""Compiled loops of augment.py: pixels, matrices and plain arrays in, normalised planes out; without the GIL.
+"""Compiled loops of augment.py: from pixels, matrices and plain arrays to normalised planes; without the GIL.
 
-They work row by row in short loops over plain arrays, each of which LLVM turns into vector code; indices are unsigned,
-because numba else tests each for Python's counting from the end. Bounds are not checked: the caller has to.
+They work row by row in short loops over plain arrays, which LLVM turns into vector code. Indices are unsigned, because
+numba would otherwise test each of them for negative values. Bounds are not checked here; the caller checks them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package nor the home folder can be written: compile in every process
+    except RuntimeError:  # neither the package nor the home folder is writable: compile in every process
         return numba.njit(**options)(function)
 
 
@@ -34,7 +34,7 @@ def normalise(pixels, scale, offset, out):
 
 @_compiled
 def _finish_row(red, green, blue, matrix, bias, scale, offset, out, row):
-    """One row of R, G, B to three rows of the output: colour matrix, clip, normalise."""
+    """From one row of R, G, B to three rows of the output: colour matrix, clip, normalise."""
     zero, full = np.float32(0), np.float32(255)
     for channel in range(3):
         target, factor, shift = out[channel, row], scale[channel], offset[channel]
@@ -47,8 +47,8 @@ def _finish_row(red, green, blue, matrix, bias, scale, offset, out, row):
 
 @_compiled
 def _pack(source, size, packed):
-    """R, G and B in one word each pixel, 21 bits apart: one product weighs all three. One more column and row, copied,
-    spare the neighbours' bounds."""
+    """R, G and B of each pixel in one word, 21 bits apart, so that one product weights all three. An extra column and
+    row, copied from the last ones, make bounds checks of neighbours unnecessary."""
     wide = size + 1
     for y in range(size):
         for x in range(size):
@@ -62,7 +62,7 @@ def _pack(source, size, packed):
 
 @_compiled
 def _place_row(matrix, row, size, places, weights):
-    """Where one output row comes from: index of the upper left neighbour, weights of the four in 1/8191ths."""
+    """For one output row: index of the upper left neighbour, and weights of the four neighbours in 1/8191ths."""
     half, zero, steps = np.float32(0.5), np.float32(0), np.float32(8191)
     period, last = np.float32(2 * size), np.float32(size - 1)
     per_period = np.float32(1) / period
@@ -127,7 +127,7 @@ def warp(pixels, matrices, colours, biases, scale, offset, out):
 
 @_compiled
 def channel_sums(pixels, sums):
-    """Sum of each channel of each cell: (n, values) to (n, 3) int64."""
+    """The sum of each channel of each cell: from (n, values) to (n, 3) int64."""
     for cell in range(pixels.shape[0]):
         source = pixels[cell]
         for channel in range(3):
@@ -139,7 +139,7 @@ def channel_sums(pixels, sums):
 
 @_compiled
 def count_levels(pixels, counts):
-    """Add to `counts` (3, 256) how often each level stands in each channel of `pixels` (n, 3)."""
+    """Add to `counts` (3, 256) how often each level occurs in each channel of `pixels` (n, 3)."""
     for p in range(pixels.shape[0]):
         for channel in range(3):
             counts[channel, pixels[p, channel]] += 1
@@ -147,7 +147,7 @@ def count_levels(pixels, counts):
 
 def uniform(key: Sequence[int], cells: Integer[np.ndarray, " cells"], draws: int) -> Float[np.ndarray, "draws cells"]:
     """Counter-based draws in [0, 1): SplitMix64's mixing (Steele, Lea and Flood 2014) of the key (such as seed and
-    epoch), cell and draw."""
+    epoch), the cell and the number of the draw."""
     mixed = np.zeros(1, np.uint64)
     for part in key:
         mixed = _mixed(mixed + np.array([part % 2**64], np.uint64))

@@ -1,7 +1,7 @@
-"""Seeded changes of how a cell was stained, lit and recorded: what differs between laboratories, slides and cameras.
+"""Random, reproducible changes of stain, light and camera: what differs between laboratories, slides and cameras.
 
-Works on pixels before the geometry of `augment.py`. Densities are -log10(pixel / 255), so that light divides and stain
-adds. Draws of a cell depend on (seed, epoch, cell) alone.
+Works on pixels before the geometry of `augment.py`. Densities are -log10(pixel / 255): stain adds to them, light
+subtracts. The draws of a cell depend only on (seed, epoch, cell).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .augment_kernels import uniform
 Cells = UInt8[np.ndarray, "cells size size 3"]
 
 _STREAM = 0x11687
-"""Keeps these draws apart from those of geometry and colour."""
+"""Makes these draws independent of those of geometry and colour."""
 _DRAWS = 22
 _ROOM = 0.45
-"""Narrowest surround that is kept, as a share of the side."""
+"""Smallest side of the rectangle that is kept, as a share of the side."""
 _OF_EOSIN = np.linalg.inv(dye_basis(AZURE, EOSIN))[1]
-"""How much of eosin a density (R, G, B) holds."""
+"""The amount of eosin in a density (R, G, B)."""
 _FINEST = 95  # JPEG quality
 
 
@@ -34,10 +34,9 @@ _FINEST = 95  # JPEG quality
 class Light:
     """What is done to each of n cells.
 
-    stains: from density (R, G, B) to density. lights: densities that are taken off, one a channel. kept: width and
-    height, as a share of the side, of the rectangle about the middle outside of which all becomes white; 1 keeps
-    all. blurs: standard deviation in px. noise: standard deviation in grey levels. jpeg: quality, 0 for none. seeds: of
-    the noise.
+    stains: from density (R, G, B) to density. lights: density subtracted from each channel. kept: width and height, as
+    shares of the side, of the central rectangle outside which everything becomes white; 1 keeps all. blurs: standard
+    deviation in px. noise: standard deviation in grey levels. jpeg: quality, 0 for none. seeds: of the noise.
     """
 
     stains: Float32[np.ndarray, "cells 3 3"]
@@ -50,13 +49,13 @@ class Light:
 
 
 def draw_light(augment: Augment, *, seed: int, epoch: int, cells: Integer[np.ndarray, " cells"]) -> Light | None:
-    """Draw the changes of `cells` (any whole numbers that name them); None where every step is off."""
+    """Draw the changes of `cells` (any integers that identify them); None where every step is off."""
     if not augment.relights:
         return None
     draw = uniform((seed, epoch, _STREAM), cells, _DRAWS)
     spread = 2 * draw - 1
     count = len(cells)
-    # A stain that is taken up more or less, one that absorbs another colour, and one dye's share of another's.
+    # Stain taken up more or less, dyes of another colour, and more or less eosin.
     mixing = augment.stain_hue * spread[1:10].T.reshape(count, 3, 3)
     mixing[:, ~np.eye(3, dtype=bool)] /= 2
     stains = (1 + augment.stain * spread[0])[:, None, None] * (np.eye(3) + mixing)
@@ -76,30 +75,26 @@ def draw_light(augment: Augment, *, seed: int, epoch: int, cells: Integer[np.nda
 
 
 def relight(pixels: Cells, light: Light | None) -> Cells:
-    """The changed cells, as new pixels; the cells themselves for None."""
+    """The changed cells as new pixels; the cells themselves for None."""
     if light is None:
         return pixels
     out = np.empty(pixels.shape, np.uint8)
     _stain(np.ascontiguousarray(pixels), light.stains, light.lights, _DENSITY, out)
     size = pixels.shape[1]
     for i, cell in enumerate(out):
-        _cut(cell, light.kept[i], size)
+        left, top = (round((1 - share) * size / 2) for share in light.kept[i].tolist())
+        cell[:top], cell[size - top:], cell[:, :left], cell[:, size - left:] = LIT, LIT, LIT, LIT
         if light.blurs[i] > 0.1:
             cv2.GaussianBlur(cell, (0, 0), float(light.blurs[i]), dst=cell)
         if light.noise[i] > 0:
             grain = np.random.default_rng(light.seeds[i]).standard_normal(cell.shape, np.float32)
             np.clip(np.rint(cell + light.noise[i] * grain), 0, 255, out=cell, casting="unsafe")
         if light.jpeg[i]:
-            # OpenCV takes blue first: otherwise colour would be kept of red as it is of blue.
+            # OpenCV expects BGR; JPEG treats red and blue differently.
             blue_first = np.ascontiguousarray(cell[..., ::-1])
             _, coded = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, int(light.jpeg[i])])
             cell[:] = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1]
     return out
-
-
-def _cut(cell: UInt8[np.ndarray, "size size 3"], kept: np.ndarray, size: int) -> None:
-    left, top = (round((1 - share) * size / 2) for share in kept.tolist())
-    cell[:top], cell[size - top:], cell[:, :left], cell[:, size - left:] = LIT, LIT, LIT, LIT
 
 
 _DENSITY = optical_density(np.arange(256, dtype=np.uint8)[:, None], np.array([255.0]))[:, 0]
@@ -114,6 +109,6 @@ def _stain(pixels: np.ndarray, stains: np.ndarray, lights: np.ndarray, density: 
                 red, green, blue = (density[pixels[n, y, x, 0]], density[pixels[n, y, x, 1]],
                                     density[pixels[n, y, x, 2]])
                 for c in range(3):
-                    found = (stains[n, c, 0] * red + stains[n, c, 1] * green + stains[n, c, 2] * blue - lights[n, c])
-                    level = np.float32(255) * np.exp(base * found) + np.float32(0.5)
+                    value = (stains[n, c, 0] * red + stains[n, c, 1] * green + stains[n, c, 2] * blue - lights[n, c])
+                    level = np.float32(255) * np.exp(base * value) + np.float32(0.5)
                     out[n, y, x, c] = np.uint8(min(max(level, np.float32(0)), np.float32(255)))

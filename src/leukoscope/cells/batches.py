@@ -1,7 +1,7 @@
-"""Packed cells in batches: sampled, augmented and encoded ahead of the consumer.
+"""Packed cells in batches: sampled, augmented and encoded by threads, ahead of the consumer.
 
-What comes in an epoch, in which order and how augmented depends on (seed, epoch, cell) alone: not on the batch size,
-the number of ranks or of threads.
+The cells of an epoch, their order and their augmentation depend only on (seed, epoch, cell), not on the batch size, the
+number of processes or the number of threads.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ..recipes.sections import Augment
 from .augment import Changes, augment_cpu, augment_torch, changed_pixels, sample_changes
 from .augment_light import relight
 from .cache import PackedCells
-from .stages import Stages
+from .input_steps import InputSteps
 
 _AHEAD = 2
-"""Batches that wait ready, beyond those in the making."""
+"""Batches that are ready in advance, besides those in preparation."""
 
 
 class Batch(NamedTuple):
@@ -35,15 +35,16 @@ class Batch(NamedTuple):
 
 
 class CellBatches:
-    """An iterable of batches, of known length, made by threads that run ahead.
+    """An iterable of batches of known length, prepared by threads.
 
-    rows: which cells of `packed`, some perhaps several times, each time changed in another way; labels: their class
-    indices; weights: their odds of being drawn with replacement
-    (then an epoch has as many draws as rows). shuffle: a new order each epoch. Of `world_size` ranks, each gets every
-    `world_size`-th cell and equally many batches; the first cells come again where the number does not go up (none do
-    with `drop_last`, which also leaves out an incomplete last batch). `packed` holds RGB, or the levels that `stages`
-    makes of it, which cannot be augmented any more. On another device than "cpu", cells are moved as uint8; colours are
-    augmented there, and all are encoded there. Raises ValueError for arguments that do not fit together.
+    rows: numbers of cells of `packed`; a cell that is listed several times is changed differently each time. labels:
+    their class indices. weights: relative probabilities of drawing each row with replacement (an epoch then has as many
+    draws as rows). shuffle: a new order in each epoch.
+    Each of `world_size` ranks gets every `world_size`-th cell and the same number of batches. If the cells cannot be
+    divided evenly, the first ones are repeated; with `drop_last` the rest and an incomplete last batch are left out.
+    packed: RGB, or the levels that `steps` makes of it, which cannot be augmented. On a device other than "cpu", cells
+    are moved as uint8 and encoded there; colours are also augmented there.
+    Raises ValueError for arguments that do not fit together.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class CellBatches:
         *,
         batch_size: int,
         augment: Augment | None,
-        stages: Stages,
+        steps: InputSteps,
         seed: int,
         shuffle: bool = False,
         weights: Float[np.ndarray, " cells"] | None = None,
@@ -66,7 +67,7 @@ class CellBatches:
     ) -> None:
         self.packed = packed
         self.rows, self.labels = np.asarray(rows, np.int64), np.asarray(labels, np.int64)
-        self.batch_size, self.augment, self.stages, self.seed = batch_size, augment, stages, seed
+        self.batch_size, self.augment, self.steps, self.seed = batch_size, augment, steps, seed
         self.shuffle, self.drop_last = shuffle, drop_last
         self.weights = None if weights is None else np.asarray(weights, np.float64)
         self.rank, self.world_size = rank, world_size
@@ -80,12 +81,12 @@ class CellBatches:
         return full if self.drop_last or not rest else full + 1
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the augmentation of the next iteration."""
+        """Set the epoch, which determines the order and the augmentation of the next iteration."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, (order, cells) = self.epoch, self._order(self.epoch)
-        waiting: deque[Future[Prepared]] = deque()
+        waiting: deque[Future[_Prepared]] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cells")
         try:
             for start in range(0, len(self) * self.batch_size, self.batch_size):
@@ -104,7 +105,7 @@ class CellBatches:
         return count // ranks if self.drop_last else -(-count // ranks)
 
     def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions in `rows` for this rank, and a number for each that names the draw to the augmentation."""
+        """Positions in `rows` for this rank, and the number that identifies each draw in `augment.py`."""
         count = len(self.rows)
         generator = np.random.default_rng([self.seed, epoch])
         order = np.arange(count)
@@ -112,50 +113,45 @@ class CellBatches:
             order = generator.choice(count, count, p=self.weights / self.weights.sum())
         elif self.shuffle:
             order = generator.permutation(count)
-        # A cell that is drawn again in the same epoch is to look different, so its turn is a part of the number.
-        cells = self.rows[order] + (_turns(self.rows[order]) << 40)
-        wanted = np.arange(self.rank, self._share() * self.world_size, self.world_size) % max(count, 1)
-        return order[wanted], cells[wanted]
+        # Repeated draws of a cell in one epoch must look different, so the repetition is part of the number.
+        cells = self.rows[order] + (_repetitions(self.rows[order]) << 40)
+        own = np.arange(self.rank, self._share() * self.world_size, self.world_size) % max(count, 1)
+        return order[own], cells[own]
 
-    def _prepare(self, order: np.ndarray, cells: np.ndarray, epoch: int) -> Prepared:
+    def _prepare(self, order: np.ndarray, cells: np.ndarray, epoch: int) -> _Prepared:
         rows = self.rows[order]
         pixels = np.ascontiguousarray(self.packed.pixels[rows])
         changes = sample_changes(self.augment, seed=self.seed, epoch=epoch, cells=cells, size=pixels.shape[1])
         pixels = relight(pixels, changes.light)
         labels, numbers = torch.from_numpy(self.labels[order]), torch.from_numpy(rows)
-        if self.stages.plain and self.device.type == "cpu":
-            images = torch.from_numpy(augment_cpu(pixels, changes, self.stages.mean, self.stages.std))
-            return Prepared(images, labels, numbers, None)
-        if not self.stages.plain:
-            pixels = self._levels(pixels, changes)
+        if self.steps.plain and self.device.type == "cpu":
+            images = torch.from_numpy(augment_cpu(pixels, changes, self.steps.mean, self.steps.std))
+            return _Prepared(images, labels, numbers, None)
+        if not self.steps.plain:
+            if pixels.shape[-1] == 3:
+                changed = changes.moves or changes.recolours
+                pixels = self.steps.levels(changed_pixels(pixels, changes) if changed else pixels)
             if self.device.type == "cpu":
-                images = self.stages.encode(torch.from_numpy(pixels)).contiguous()
-                return Prepared(images, labels, numbers, None)
-        moving = torch.from_numpy(pixels)
+                images = self.steps.encode(torch.from_numpy(pixels)).contiguous()
+                return _Prepared(images, labels, numbers, None)
+        images = torch.from_numpy(pixels)
         if self.device.type == "cuda":
-            moving, labels = moving.pin_memory(), labels.pin_memory()
-        return Prepared(moving, labels, numbers, changes)
+            images, labels = images.pin_memory(), labels.pin_memory()
+        return _Prepared(images, labels, numbers, changes)
 
-    def _levels(self, pixels: np.ndarray, changes: Changes) -> np.ndarray:
-        if pixels.shape[-1] != 3:
-            return pixels
-        moved = changes.moves or changes.recolours
-        return self.stages.levels(changed_pixels(pixels, changes) if moved else pixels)
-
-    def _finish(self, prepared: Prepared) -> Batch:
-        # Moved by the consumer's thread, so that the work is queued on the consumer's stream.
+    def _finish(self, prepared: _Prepared) -> Batch:
+        # The consumer's thread moves the tensors, so that the work is queued on the consumer's CUDA stream.
         images, labels, rows, changes = prepared
         if changes is not None:
             images, labels = (tensor.to(self.device, non_blocking=True) for tensor in (images, labels))
-            stages = self.stages
-            images = (augment_torch(images, changes, stages.mean, stages.std) if stages.plain else
-                      stages.encode(images))
+            steps = self.steps
+            images = augment_torch(images, changes, steps.mean, steps.std) if steps.plain else steps.encode(images)
         return Batch(images, labels, rows)
 
     def _check(self) -> None:
         count = len(self.rows)
         if self.rows.shape != (count,) or self.labels.shape != (count,):
-            raise ValueError(f"rows and labels: expected two equally long lists, got {self.rows.shape} and "
+            raise ValueError(f"rows and labels: expected two lists of equal length, got {self.rows.shape} and "
                              f"{self.labels.shape}")
         if count and not 0 <= self.rows.min() <= self.rows.max() < len(self.packed.pixels):
             raise ValueError(f"rows: expected 0 to {len(self.packed.pixels) - 1}, got {self.rows.min()} to "
@@ -163,15 +159,15 @@ class CellBatches:
         if self.batch_size < 1 or not 0 <= self.rank < self.world_size:
             raise ValueError(f"batch_size {self.batch_size}, rank {self.rank} of {self.world_size}: out of range")
         if self.augment is not None and self.augment.changes and self.packed.pixels.shape[-1] != 3:
-            raise ValueError("augment: only colours can be augmented, and these cells have one channel")
+            raise ValueError("augment: only colours can be augmented; these cells have one channel")
         weights = self.weights
         if weights is not None and (weights.shape != (count,) or not np.isfinite(weights).all()
                                     or (weights < 0).any() or (count and not weights.sum() > 0)):
-            raise ValueError("weights: expected one a row, not negative, and not all zero")
+            raise ValueError("weights: expected one per row, none negative, not all zero")
 
 
-class Prepared(NamedTuple):
-    """A batch on its way: images are finished where `changes` is None, else still uint8."""
+class _Prepared(NamedTuple):
+    """A batch in preparation: images are finished where `changes` is None, else still uint8."""
 
     images: UInt8[torch.Tensor, "batch size size channels"] | Float32[torch.Tensor, "batch 3 size size"]
     labels: Int64[torch.Tensor, " batch"]
@@ -179,11 +175,10 @@ class Prepared(NamedTuple):
     changes: Changes | None
 
 
-def _turns(order: np.ndarray) -> np.ndarray:
-    """How often each entry stood in `order` before: [5, 3, 5, 5] -> [0, 0, 1, 2]."""
+def _repetitions(order: np.ndarray) -> np.ndarray:
+    """How often each entry occurs earlier in `order`: [5, 3, 5, 5] -> [0, 0, 1, 2]."""
     by_value = np.argsort(order, kind="stable")
     ordered = order[by_value]
-    first = np.searchsorted(ordered, ordered)
-    turns = np.empty(len(order), np.int64)
-    turns[by_value] = np.arange(len(order)) - first
-    return turns
+    repetitions = np.empty(len(order), np.int64)
+    repetitions[by_value] = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    return repetitions

@@ -1,7 +1,7 @@
-"""The file of packed cells: pixels of many cells of one size, memory-mapped, found by a key in the cache folder.
+"""The file of packed cells: pixels of many cells of one size, memory-mapped; its name in the cache folder is a key.
 
-It is written beside and renamed under a lock, so that it is whole or not there, and its length and index are checked
-when it is opened. Old files may be deleted at any time. Knows nothing of where the pixels come from.
+It is written under another name and renamed under a lock, so that it is either complete or missing. Its length and
+index are checked when it is opened. Old files may be deleted at any time. Knows nothing of the source of the pixels.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -22,22 +21,14 @@ import platformdirs
 
 from ..errors import LeukoscopeError
 from ..files import atomic_path
+from ..images.decode import Damaged
 
 _MAGIC = b"LKCELLS2"
 _HEADER = struct.Struct("<8sQQQQ32s")
 HEADER_BYTES = _HEADER.size
 
-Build = Callable[[BinaryIO], tuple[list[str], list["Damaged"]]]
-"""Writes pixels from `HEADER_BYTES` on; returns the ids of the cells written, in order, and the damaged ones."""
-
-
-@dataclass(frozen=True)
-class Damaged:
-    """A cell that could not be decoded, and why."""
-
-    cell_id: str
-    image: str
-    reason: str
+Build = Callable[[BinaryIO], tuple[list[str], list[Damaged]]]
+"""Writes pixels from `HEADER_BYTES` on; returns the ids of the cells written, in order, and the damaged cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +36,7 @@ class PackedCells:
     """Decoded cells: `pixels[i]` (uint8, size x size x channels) is the cell `cell_ids[i]`; read-only, mapped from
     `path`. Three channels are RGB, one channel holds grey values or levels of edges.
 
-    damaged: the cells that were left out. key: changes with anything that the pixels depend on.
+    damaged: the cells that were left out. key: changes with everything that the pixels depend on.
     """
 
     cell_ids: tuple[str, ...]
@@ -55,28 +46,32 @@ class PackedCells:
     path: Path
 
     def __reduce__(self) -> tuple[Callable[..., PackedCells], tuple[Path, str]]:
-        # Another process maps the file again instead of being sent its pixels.
+        # Another process maps the file again; the pixels are not sent.
         return _reopen, (self.path, self.key)
 
 
 def cache_path(key: str, cache: Path | None = None) -> Path:
-    """Where the cells of a key are kept: below `cache`, by default $LEUKOSCOPE_CACHE or the user's cache folder."""
+    """The file of a key: below `cache`, by default $LEUKOSCOPE_CACHE or the user's cache folder."""
     folder = cache or Path(os.environ.get("LEUKOSCOPE_CACHE") or platformdirs.user_cache_path("leukoscope"))
     return Path(folder) / "cells" / f"{key}.cells"
 
 
 def cached_cells(path: Path, key: str, size: int, channels: int, build: Build) -> PackedCells:
-    """Map a cache file; `build` it first where it is not there or not whole. LeukoscopeError when the folder is full
-    or cannot be written."""
+    """Map a cache file; `build` it first where it is missing or incomplete. LeukoscopeError when the folder is full or
+    not writable."""
     packed = _open(path, key)
     if packed is None:
-        with _cache_errors(path.parent):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{path}.lock"):
                 packed = _open(path, key)
                 if packed is None:
                     _write(path, size, channels, build)
                     packed = _open(path, key)
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise LeukoscopeError(f"{path.parent}: packed cells cannot be written to this folder ({reason})",
+                                  "free some space, or set LEUKOSCOPE_CACHE to another folder") from error
     if packed is None:
         raise LeukoscopeError(f"{path}: the packed cells changed while they were opened", "run the command again")
     return packed
@@ -84,8 +79,8 @@ def cached_cells(path: Path, key: str, size: int, channels: int, build: Build) -
 
 def derived_cells(source: PackedCells, what: str, cell_ids: tuple[str, ...], channels: int,
                   blocks: Callable[[], Iterable[np.ndarray]]) -> PackedCells:
-    """Cells made from other packed cells, beside them in the cache: `blocks` gives their pixels (uint8 (m, size, size,
-    channels)), in the order of `cell_ids`. `what` names everything but the source that they depend on."""
+    """Cells made from other packed cells, in the same cache folder. `blocks` gives their pixels (uint8 (m, size, size,
+    channels)) in the order of `cell_ids`. `what` states everything that they depend on except the source."""
     key = hashlib.sha256(json.dumps([source.key, what, cell_ids]).encode()).hexdigest()[:32]
 
     def build(file: BinaryIO) -> tuple[list[str], list[Damaged]]:
@@ -98,20 +93,20 @@ def derived_cells(source: PackedCells, what: str, cell_ids: tuple[str, ...], cha
 
 
 def _write(path: Path, size: int, channels: int, build: Build) -> None:
-    for left in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
-        left.unlink(missing_ok=True)  # of a killed build: whoever builds this key holds its lock
+    for leftover in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
+        leftover.unlink(missing_ok=True)  # of a killed build: this process holds the lock of the key
     with atomic_path(path) as beside, open(beside, "w+b") as file:
-        kept, damaged = build(file)
-        index = json.dumps({"cell_ids": kept, "damaged": [asdict(one) for one in damaged]}).encode()
-        file.seek(HEADER_BYTES + len(kept) * size**2 * channels)
+        cell_ids, damaged = build(file)
+        index = json.dumps({"cell_ids": cell_ids, "damaged": [asdict(cell) for cell in damaged]}).encode()
+        file.seek(HEADER_BYTES + len(cell_ids) * size**2 * channels)
         file.write(index)
         file.truncate()
         file.seek(0)
-        file.write(_HEADER.pack(_MAGIC, len(kept), size, channels, len(index), hashlib.sha256(index).digest()))
+        file.write(_HEADER.pack(_MAGIC, len(cell_ids), size, channels, len(index), hashlib.sha256(index).digest()))
 
 
 def _open(path: Path, key: str) -> PackedCells | None:
-    """Map a cache file; None where there is none or it is not whole, so that it is built."""
+    """Map a cache file; None where it is missing or incomplete."""
     try:
         with open(path, "rb") as file:
             header = file.read(HEADER_BYTES)
@@ -119,8 +114,7 @@ def _open(path: Path, key: str) -> PackedCells | None:
                 return None
             magic, count, size, channels, index_bytes, digest = _HEADER.unpack(header)
             pixel_bytes = count * size**2 * channels
-            whole = HEADER_BYTES + pixel_bytes + index_bytes
-            if magic != _MAGIC or os.fstat(file.fileno()).st_size != whole:
+            if magic != _MAGIC or os.fstat(file.fileno()).st_size != HEADER_BYTES + pixel_bytes + index_bytes:
                 return None
             file.seek(HEADER_BYTES + pixel_bytes)
             index = file.read(index_bytes)
@@ -138,16 +132,5 @@ def _open(path: Path, key: str) -> PackedCells | None:
 def _reopen(path: Path, key: str) -> PackedCells:
     packed = _open(path, key)
     if packed is None:
-        raise LeukoscopeError(f"{path}: the packed cells are gone or damaged", "run the command again")
+        raise LeukoscopeError(f"{path}: the packed cells are missing or damaged", "run the command again")
     return packed
-
-
-@contextmanager
-def _cache_errors(folder: Path) -> Iterator[None]:
-    """Say of a full or unwritable cache folder which one it is and how to choose another."""
-    try:
-        yield
-    except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise LeukoscopeError(f"{folder}: the packed cells cannot be written there ({reason})",
-                              "free some space, or name another folder in LEUKOSCOPE_CACHE") from error

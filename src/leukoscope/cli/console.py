@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..progress import OnProgress
+from ..text import duration, join, plural
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+    from ..networks.listing import Facts
+    from ..train.epochs import Event, Left, OnEvent
 
 WIDE = 150
 """Columns of a terminal from which a list gives reasons too."""
 
 
 def _bar(quiet: bool) -> Progress:
+    from rich.console import Console  # late: help and one-line answers need none of it
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    err = Console(stderr=True, highlight=False, soft_wrap=True)
     return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                     console=err, transient=True, disable=quiet or not err.is_terminal)
 
@@ -39,22 +44,27 @@ def progress(description: str, *, quiet: bool = False) -> Iterator[OnProgress]:
 
 
 @contextmanager
-def training(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
-    """Follow a training on standard error while the block runs; the yielded function takes its events.
+def training(*, quiet: bool = False) -> Iterator[OnEvent]:
+    """Show a training on standard error while the block runs; the yielded function takes its events.
 
-    A terminal sees a bar a phase and the last epoch's figures; a log file gets a line an epoch.
+    A terminal shows a bar for each phase; the bar of the training counts all epochs of all runs. A log file gets a line
+    at the start and after each epoch. Both say how long the whole training still takes.
     """
     bar = _bar(quiet)
+    bar.columns = (*bar.columns[:-1], _left_column())
     tasks: dict[str, TaskID] = {}
 
-    def on_event(event: Any) -> None:
-        title = _PHASES.get(event.phase)
-        if title:
-            where = f" fold {event.fold + 1}/{event.folds}" if event.fold is not None and event.folds else ""
-            epoch = f" epoch {event.epoch}/{event.epochs}" if event.epoch else ""
+    def on_event(event: Event) -> None:
+        left, done, total = event.left, float(event.done), event.total
+        if left is not None and event.phase == "batch":
+            done, total = left.all_epochs - left.epochs, left.all_epochs
+        if event.phase in _PHASES:
             if event.phase not in tasks:
-                tasks[event.phase] = bar.add_task(title)
-            bar.update(tasks[event.phase], description=title + where + epoch, completed=event.done, total=event.total)
+                tasks[event.phase] = bar.add_task("")
+            bar.update(tasks[event.phase], description=" ".join([_PHASES[event.phase], *_places(event)]),
+                       completed=done, total=total, left=_time_left(left) if event.phase == "batch" else "")
+        if event.phase == "start" and left is not None and not quiet:
+            note(_start_line(left))
         if event.phase == "epoch" and not quiet:
             note(_epoch_line(event))
 
@@ -66,23 +76,71 @@ _PHASES = {"pack": "reading cells", "fingerprint": "looking for duplicates", "ed
            "fit": "fitting components", "batch": "training"}
 
 
-def _epoch_line(event: Any) -> str:
-    fold = f"fold {event.fold + 1}/{event.folds}, " if event.folds and event.folds > 1 else ""
-    row = event.metrics
-    line = f"{fold}epoch {event.epoch}/{event.epochs}: loss {row['train_loss']:.3f}"
-    if row.get("validation_accuracy") is not None:
-        line += f", validation loss {row['validation_loss']:.3f}, accuracy {100 * row['validation_accuracy']:.1f} %"
-    return f"{line} ({row['seconds']:.0f} s)"
+def _left_column() -> ProgressColumn:
+    from rich.progress import Task, TimeRemainingColumn
+    from rich.text import Text
+
+    class LeftColumn(TimeRemainingColumn):
+        """The time left that the task itself gives, else the estimate of the bar."""
+
+        def render(self, task: Task) -> Text:
+            return Text(task.fields["left"]) if task.fields.get("left") else super().render(task)
+
+    return LeftColumn()
+
+
+def _places(event: Event) -> list[str]:
+    """Run, fold and epoch of an event, where there are several."""
+    fold = f"fold {event.fold + 1}/{event.folds}" if event.fold is not None and (event.folds or 0) > 1 else ""
+    epoch = f"epoch {event.epoch}/{event.epochs}" if event.epoch else ""
+    return [place for place in (event.run, fold, epoch) if place]
+
+
+def _start_line(left: Left) -> str:
+    """`training 3 folds, 30 epochs in total`, or what is left of them after a stop."""
+    most = "at most " if left.at_most else ""
+    if left.epochs == left.all_epochs:
+        numbers = [plural(left.all_runs, "run")] if left.all_runs > 1 else []
+        return f"training {', '.join([*numbers, plural(left.all_folds, 'fold')])}, " \
+               f"{most}{plural(left.all_epochs, 'epoch')} in total"
+    numbers = [f"{count} of {plural(total, name)}" for name, count, total in (
+        ("run", left.runs, left.all_runs), ("fold", left.folds, left.all_folds)) if total > 1]
+    return f"training continues: {join([*numbers, f'{most}{left.epochs:.0f} of {left.all_epochs} epochs'])} are left"
+
+
+def _epoch_line(event: Event) -> str:
+    row, accuracy = event.metrics, event.metrics["validation_accuracy"]
+    line = f"{', '.join(_places(event))}: loss {row['train_loss']:.3f}"
+    if accuracy is not None:
+        line += f", validation loss {row['validation_loss']:.3f}, accuracy {100 * accuracy:.1f} %"
+    times = [f"{row['seconds']:.0f} s", _time_left(event.left)]
+    return f"{line} ({'; '.join(filter(None, times))})"
+
+
+def _time_left(left: Left | None) -> str:
+    """`about 1 min 20 s left`, `at most ...` where training may stop early; nothing where it is not known."""
+    if left is None or left.seconds is None or left.epochs <= 0:
+        return ""
+    step = 1 if left.seconds < 60 else 10 if left.seconds < 600 else 60
+    seconds = max(round(left.seconds / step) * step, 1)
+    text = f"{seconds} s" if seconds < 60 else duration(seconds)
+    return f"{'at most' if left.at_most else 'about'} {text} left"
 
 
 def say(text: str = "") -> None:
-    """Print one line of an answer, as it stands."""
-    out.print(text, markup=False)
+    """Print one line of an answer."""
+    _print(text, sys.stdout)
 
 
 def note(text: str) -> None:
     """Print one line beside the answer, on standard error."""
-    err.print(text, markup=False)
+    _print(text, sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """A line; characters that the stream cannot encode, such as bytes of a file name, are written out."""
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
 def emit(value: Any) -> None:
@@ -92,6 +150,9 @@ def emit(value: Any) -> None:
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
     """Print a table; columns that hold numbers are set flush right."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
@@ -109,7 +170,7 @@ def show_some(title: str, lines: Sequence[str], most: int = 10) -> None:
     for line in lines[:most]:
         say(f"  {line}")
     if len(lines) > most:
-        say(f"  ... and {len(lines) - most} more; --json names all")
+        say(f"  ... and {len(lines) - most} more; --json lists all")
 
 
 def show_lines(lines: Sequence[str]) -> None:
@@ -118,18 +179,17 @@ def show_lines(lines: Sequence[str]) -> None:
         say(line)
 
 
-def show_networks(facts: Sequence[Any], *, as_json: bool = False) -> None:
-    """Print what `models.listing.list_networks` gives, costs for one image."""
+def show_networks(facts: Sequence[Facts], *, as_json: bool = False) -> None:
+    """Print a table of networks; costs are for one image."""
     if as_json:
-        emit([asdict(one) for one in facts])
+        emit([asdict(network) for network in facts])
         return
-    wide = out.width >= WIDE
+    wide = shutil.get_terminal_size().columns >= WIDE
     columns = ["network", "from", "input, px", "at", "parameters", "operations", "weights", "maps", "licence"]
     show_table(
         [*columns, *(["why"] if wide else [])],
-        [[one.name, one.origin, one.sizes.removesuffix(" px"), str(one.cost.size),
-          f"{one.cost.parameters / 1e6:.1f} M", f"{one.cost.operations / 1e9:.2f} G",
-          f"{one.cost.weights / 1e6:.0f} MB", f"{one.cost.maps / 1e6:.0f} MB", one.licence,
-          *([one.why] if wide else [])] for one in facts])
-    say("operations: multiplications with an addition, for one image; maps: what all layers hand on, which training "
-        "keeps of an image; licence: of the published weights")
+        [[f.name, f.origin, f.sizes.removesuffix(" px"), str(f.cost.size), f"{f.cost.parameters / 1e6:.1f} M",
+          f"{f.cost.operations / 1e9:.2f} G", f"{f.cost.weights / 1e6:.0f} MB", f"{f.cost.maps / 1e6:.0f} MB",
+          f.licence, *([f.why] if wide else [])] for f in facts])
+    say("operations: multiply-additions for one image; maps: memory of the outputs of all layers for one image, which "
+        "training stores; licence: of the published weights")

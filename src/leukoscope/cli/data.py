@@ -1,4 +1,4 @@
-"""`leukoscope data`: list, describe, get, index and audit data sets. Parses, calls, prints."""
+"""`leukoscope data`: list, describe, download, index and audit data sets. Parses, calls, prints."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Annotated
 
 import typer
 
+from ..commands.inputs import check_free, check_manifest
 from ..errors import LeukoscopeError
 from . import console
+from .options import Json, OutFolder, Overwrite
 
-app = typer.Typer(no_args_is_help=True, help="Data sets: list, get, index, audit.", rich_markup_mode=None)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+DataSet = Annotated[str, typer.Argument(metavar="NAME", help="A name from leukoscope data list.")]
 
 
-@app.command("list", epilog="Example: leukoscope data list")
 def list_sets(as_json: Json = False) -> None:
     """List the data sets and layouts that can be indexed."""
     from ..datasets import dataset_names, get_dataset
@@ -30,25 +29,24 @@ def list_sets(as_json: Json = False) -> None:
                        [[s.name, s.title, s.licence, ", ".join(s.views)] for s in sets])
 
 
-@app.command(epilog="Example: leukoscope data info pbc")
-def info(name: Annotated[str, typer.Argument(help="A name of `leukoscope data list`.")], as_json: Json = False) -> None:
-    """Say what a data set is, its licence, how to get it, its views and its rule for subjects."""
+def info(name: DataSet, as_json: Json = False) -> None:
+    """Describe a data set: licence, source, views, subjects."""
     from ..datasets import get_dataset
 
-    found = get_dataset(name)
+    described = get_dataset(name)
     facts = {
-        "name": found.name, "what": found.title, "licence": found.licence, "citation": found.citation,
-        "homepage": found.homepage, "how to get it": found.obtain, "subjects": found.subject_rule,
+        "name": described.name, "what": described.title, "licence": described.licence, "citation": described.citation,
+        "homepage": described.homepage, "how to get it": described.obtain, "subjects": described.subject_rule,
     }
-    if found.micrometres_per_pixel is not None:
-        facts["scale"] = f"{found.micrometres_per_pixel} µm a pixel"
+    if described.micrometres_per_pixel is not None:
+        facts["scale"] = f"{described.micrometres_per_pixel} µm a pixel"
     if as_json:
-        console.emit(facts | {"views": dict(found.views), "options": dict(found.options),
-                              "downloads": [d.url for d in found.downloads]})
+        console.emit(facts | {"views": dict(described.views), "options": dict(described.options),
+                              "downloads": [d.url for d in described.downloads]})
         return
-    for title, entries in (("view", found.views), ("option", found.options)):
+    for title, entries in (("view", described.views), ("option", described.options)):
         facts |= {f"{title} {key}": value for key, value in entries.items()}
-    for item in found.downloads:
+    for item in described.downloads:
         size = f"{item.bytes:,} bytes" if item.bytes else "size not published"
         facts[f"file {item.filename}"] = f"{item.url} ({size}{', optional' if item.optional else ''})"
     width = max(map(len, facts)) + 2
@@ -56,66 +54,108 @@ def info(name: Annotated[str, typer.Argument(help="A name of `leukoscope data li
         console.say(f"{key:<{width}}{value}")
 
 
-@app.command(epilog="Example: leukoscope data get bloodmnist --to data/")
 def get(
-    name: Annotated[str, typer.Argument(help="A name of `leukoscope data list`.")],
-    to: Annotated[Path, typer.Option("--to", help="The folder to put it into.")],
-    file: Annotated[list[str] | None, typer.Option(help="Only this file; `data info` lists them. Repeatable.")] = None,
+    name: DataSet,
+    to: Annotated[Path, typer.Option("--to", help="The folder to download to.")],
+    file: Annotated[list[str] | None, typer.Option(
+        help="Only this file (leukoscope data info lists them). Can be repeated.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Download a data set (resumes, verifies), or say how to request it."""
+    """Download a data set, or say how to request it.
+
+    An interrupted download continues when the command is repeated. Checksums are verified where they are published.
+    """
     from ..datasets import get_dataset
     from ..datasets.download import download
 
-    found = get_dataset(name)
-    with console.progress(f"getting {name}") as on_progress:
-        files = download(found, to, names=file or (), on_progress=on_progress)
+    with console.progress(f"downloading {name}", quiet=as_json) as on_progress:
+        files = download(get_dataset(name), to, names=file or (), on_progress=on_progress)
+    if as_json:
+        console.emit({"files": [str(path) for path in files]})
+        return
     console.show_lines([str(path) for path in files])
     console.say(f"next: leukoscope data index {name} {to} -o {name}.parquet")
 
 
-@app.command(epilog="Example: leukoscope data index pbc PBC_dataset_normal_DIB --view five -o cells.parquet")
+def _layout(name: str) -> str:
+    """The name of a layout or data set, checked before anything else; a folder in its place gets the right line."""
+    from ..datasets import dataset_names, get_dataset
+    from ..datasets.suggest import index_command
+
+    if name not in dataset_names() and Path(name).is_dir():
+        raise LeukoscopeError(f"{name}: a folder, but the layout comes first", f"use: {index_command(Path(name))}")
+    return get_dataset(name).name
+
+
 def index(
-    name: Annotated[str, typer.Argument(help="A name of `leukoscope data list`.")],
-    folder: Annotated[Path, typer.Argument(help="The folder that holds it.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The manifest to write, .parquet or .csv.")],
-    view: Annotated[str, typer.Option(help="Which labels or parts; the first of the set's views if not given.")] = "",
-    option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of this layout; `data info` lists them.")] = None,
+    layout: Annotated[str, typer.Argument(
+        metavar="LAYOUT", callback=_layout, is_eager=True,
+        help="folder (one folder per class), table, voc, coco, yolo, or a data set from leukoscope data list.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds the images.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The table of cells to write: .parquet or .csv.")],
+    view: Annotated[str, typer.Option(
+        help="Which labels or parts of the data set; without it, its first view.")] = "",
+    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=(
+        "An option of this layout (leukoscope data info lists them). Can be repeated."))] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Write the manifest of a folder; count what was expected and found, name what is missing or damaged."""
+    """Make a table of cells from a folder of images.
+
+    Counts the expected cells and those found, and names missing and damaged files.
+    """
     from ..datasets import get_dataset
     from ..manifest import check_table_path, write_manifest
 
     check_table_path(out)
-    found = get_dataset(name)
-    chosen = view or found.default_view
-    if chosen not in found.views:
-        raise LeukoscopeError(f"{name} has no view '{chosen}'", f"choose one of {', '.join(found.views)}")
-    result = found.index(folder, chosen, **_options(option or [], name, found.options))
+    check_free(out, overwrite=overwrite)
+    chosen = get_dataset(layout)
+    view = view or chosen.default_view
+    if view not in chosen.views:
+        raise LeukoscopeError(f"{layout} has no view '{view}'", f"choose one of {', '.join(chosen.views)}")
+    result = chosen.index(folder, view, **_options(option or [], layout, chosen.options))
     write_manifest(result.manifest, out)
     if as_json:
-        console.emit({"manifest": str(out), "view": chosen, "cells": result.manifest.height,
+        console.emit({"manifest": str(out), "view": view, "cells": result.manifest.height,
                       "expected": dict(result.expected), "found": result.found, "missing": list(result.missing),
                       "damaged": [list(d) for d in result.damaged], "notes": list(result.notes)})
         return
     labels = sorted({*result.found, *result.expected})
     rows = [[label or "(no label)", result.found.get(label, 0), result.expected.get(label, "")] for label in labels]
     console.show_table(["label", "found", "whole set"], rows)
-    for line in result.notes:
-        console.say(line)
+    console.show_lines(result.notes)
     console.show_some("missing", result.missing)
     console.show_some("damaged, left out", [f"{path}: {reason}" for path, reason in result.damaged])
-    console.say(f"{out}: {result.manifest.height:,} cells of {name}, view {chosen}")
+    console.say(f"{out}: {result.manifest.height:,} cells of {layout}, view {view}")
 
 
-@app.command(epilog="Example: leukoscope data audit cells.parquet -o audit/")
+def _options(given: list[str], layout: str, known: Iterable[str]) -> dict[str, str]:
+    """`KEY=VALUE` strings as a dictionary, with keys that the layout knows."""
+    names = list(known)
+    options: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or key not in names:
+            raise LeukoscopeError(f"--option {text}: {layout} has no such option",
+                                  f"write KEY=VALUE, KEY one of {', '.join(names)}" if names else "leave it out")
+        options[key] = value
+    return options
+
+
 def audit(
-    manifest: Annotated[Path, typer.Argument(help="The manifest, .parquet or .csv.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for audit.html and audit.json.")],
+    manifest: Annotated[Path, typer.Argument(metavar="CELLS", help="The table of cells: .parquet or .csv.")],
+    out: OutFolder,
     seed: Annotated[int, typer.Option(help="Seed of the cross-validation in the shortcut check.")] = 0,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Look for damaged files, duplicates, leaks, imbalance, outliers and shortcuts before training."""
+    """Check cells before training: damage, duplicates, leaks.
+
+    Also class imbalance, unusual images, and shortcuts such as a class that its background reveals. Writes audit.html
+    and audit.json.
+    """
+    check_manifest(manifest)
+    check_free(out, ("audit.html", "audit.json"), overwrite=overwrite)
     from ..audit.audit import audit as make_audit
     from ..manifest import read_manifest
     from ..report.audit import write_audit
@@ -127,19 +167,5 @@ def audit(
     if as_json:
         console.emit(result.to_dict())
         return
-    for line in result.verdict:
-        console.say(line)
+    console.show_lines(result.verdict)
     console.say(f"page: {page}")
-
-
-def _options(given: list[str], name: str, known: Iterable[str]) -> dict[str, str]:
-    """`KEY=VALUE` strings as a dictionary, with keys that the layout knows."""
-    names = list(known)
-    options: dict[str, str] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals or key not in names:
-            raise LeukoscopeError(f"--option {text}: {name} has no such option",
-                                  f"write KEY=VALUE with one of {', '.join(names) or '(it has none)'}")
-        options[key] = value
-    return options

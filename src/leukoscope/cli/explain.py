@@ -1,32 +1,53 @@
-"""`leukoscope explain`: which pixels decided. Parses, calls, prints."""
+"""`leukoscope explain` and `leukoscope features`: what a network makes of a cell. Parses, calls, prints."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..commands.inputs import check_free, check_run
 from . import console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    app.command(epilog="Example: leukoscope explain runs/wbc BA_100102.jpg -o explained/")(explain)
+from .options import Fold, Json, OutFolder, Overwrite, RunFolder
 
 
 def explain(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    cells: Annotated[list[str], typer.Argument(metavar="CELL...", help="cell_ids of the run, or image files.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the sheet and the maps.")],
-    fold: Annotated[int | None, typer.Option(help="Whose network. Without it, of the run's cells the fold that tested "
-                                                  "them, else the first.")] = None,
-    target: Annotated[str | None, typer.Option("--class", help="The class to explain. Without it, each cell's "
-                                                               "answer.")] = None,
+    run: RunFolder,
+    cells: Annotated[list[str], typer.Argument(metavar="CELL...", help="A cell_id of the run, or an image file.")],
+    out: OutFolder,
+    fold: Annotated[int | None, typer.Option(
+        help="The fold whose network is used. Without it, the fold that tested the cell; for other cells, the first."
+    )] = None,
+    target: Annotated[str | None, typer.Option(
+        "--class", metavar="CLASS", help="The class to explain. Without it, the predicted class of each cell.")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
-    """Show which pixels of cells speak for the answer, by Grad-CAM and by covering them place by place."""
-    from ..commands.explain import explain_cells
+    """Show which pixels of a cell decided its predicted class.
 
-    with console.progress("explaining") as on_progress:
+    By Grad-CAM, and by covering the cell place by place.
+    """
+    check_run(run, "explain")
+    check_free(out, ("explanations.png", "explanations.json"), overwrite=overwrite)
+    from ..commands.explain import explain_cells
+    from ..files import read_json
+
+    with console.progress("explaining", quiet=as_json) as on_progress:
         lines = explain_cells(run, cells, out, fold=fold, target=target, on_progress=on_progress)
-    console.show_lines(lines)
+    console.emit(read_json(out / "explanations.json")) if as_json else console.show_lines(lines)
+
+
+def features(
+    run: RunFolder,
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="A cell_id of the run, or an image file.")],
+    out: OutFolder,
+    fold: Fold = 0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Draw the feature maps of a network for one cell."""
+    check_run(run, "features")
+    from ..commands.features import draw_features
+
+    picture = draw_features(run, cell, out, fold=fold, overwrite=overwrite)
+    console.emit({"picture": str(picture)}) if as_json else console.say(str(picture))

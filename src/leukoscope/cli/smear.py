@@ -7,40 +7,43 @@ from typing import Annotated
 
 import typer
 
+from ..commands.inputs import check_bundle, check_images
 from . import console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(epilog="Example: leukoscope smear fields/ -o smear/")(smear)
+from .options import Json, Overwrite, Resume
 
 
 def smear(
-    inputs: Annotated[list[str], typer.Argument(metavar="FIELD|DIR...", help="Photographs of one smear, or folders.")],
+    inputs: Annotated[list[str], typer.Argument(
+        metavar="FIELD|DIR...", help="Photographs of one smear, folders, or patterns.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the page, tables and pictures.")],
-    bundle: Annotated[str | None, typer.Option(help="A bundle of leukoscope export that types the cells. Without it, "
-                                                    "the model that comes with the package.")] = None,
+    bundle: Annotated[str | None, typer.Option(
+        help="The bundle of leukoscope export that types the cells. Default: the built-in model.")] = None,
     no_types: Annotated[bool, typer.Option("--no-types", help="Find and measure cells only.")] = False,
-    micrometres: Annotated[float | None, typer.Option(help="Side of a pixel of the fields. Without it, the red cells "
-                                                           "tell.")] = None,
-    subject: Annotated[str, typer.Option(help="Whose smear it is; stands in the tables and on the page.")] = "",
-    by_folder: Annotated[bool, typer.Option("--by-folder", help="Each folder, or each of its sub-folders where it has "
-                                                                "some, is one subject; a page each.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a call that was stopped.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
+    micrometres: Annotated[float | None, typer.Option(
+        help="Micrometres per pixel of the fields. Default: measured from the red cells.")] = None,
+    subject: Annotated[str, typer.Option(help="Whose smear it is, for the tables and the page.")] = "",
+    by_folder: Annotated[bool, typer.Option(
+        "--by-folder", help="Each folder, or each of its sub-folders if it has any, is one subject with its own page.",
+    )] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
-    """Find, outline, measure, type and count every leukocyte of a smear's fields."""
-    from ..commands.smear import smear_fields
-    from ..commands.smear_subjects import smear_subjects
+    """Find, type and count the leukocytes of a smear.
 
+    Outlines and measures each, and writes a page, tables and pictures.
+    """
+    left_out = check_images(inputs)
+    if bundle is not None:
+        check_bundle(bundle)
+    from ..commands.smear import smear_fields  # late: a mistyped path is refused before the libraries load
+    from ..commands.smear_subjects import smear_subjects
+    from ..report.smear import summary_lines
+
+    if left_out:
+        console.note(left_out)
+    command = smear_subjects if by_folder else smear_fields
     with console.progress("fields", quiet=as_json) as on_progress:
-        if by_folder:
-            lines, summary = smear_subjects(inputs, out, bundle=bundle, types=not no_types, micrometres=micrometres,
-                                            subject=subject, overwrite=overwrite, resume=resume,
-                                            on_progress=on_progress)
-        else:
-            lines, summary = smear_fields(inputs, out, bundle=bundle, types=not no_types, micrometres=micrometres,
-                                          subject=subject, overwrite=overwrite, resume=resume,
-                                          on_progress=on_progress)
-    console.emit(summary) if as_json else console.show_lines(lines)
+        summary = command(inputs, out, bundle=bundle, types=not no_types, micrometres=micrometres, subject=subject,
+                          overwrite=overwrite, resume=resume, on_progress=on_progress)
+    console.emit(summary.to_dict()) if as_json else console.show_lines(summary_lines(summary, out))

@@ -1,6 +1,6 @@
-"""The built-in demonstration: a phantom smear to a count and its page, and, where asked for, a whole training.
+"""The built-in demonstration: from a phantom smear to a count and its page and, on request, a whole training.
 
-Needs no download; shows on cells whose truth is known what a user does with cells of their own.
+Needs no download; shows what a user does with their own cells, on cells whose truth is known.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..errors import RunError
 from ..manifest import write_manifest
 from ..phantom.files import write_cells, write_smears
 from ..progress import OnProgress
+from ..report.smear import summary_lines
 from ..text import plural
 from .smear import smear_fields
 
@@ -29,19 +30,18 @@ CELLS_PER_CLASS = 120
 SUBJECTS = 15
 
 
-
 def run_demo(out: Path, *, seed: int = 0, on_progress: OnProgress | None = None) -> tuple[str, ...]:
     """Render fields of a smear below `out`; find, type and count their cells with the built-in model.
 
-    Returns the lines that tell what came out. Raises RunError where `out` holds something already, since a
-    demonstration must not overwrite work.
+    Returns lines for a terminal. Raises RunError if `out` is not empty: a demonstration must not overwrite work.
     """
     _check_empty(out)
     truth = write_smears(out / "fields", subjects=1, fields_per_subject=FIELDS, seed=seed, types=IN_FIELD, size=FIELD)
     images = truth["image"].unique(maintain_order=True).to_list()
-    lines, _ = smear_fields(images, out / "count", subject=truth["subject"][0], on_progress=on_progress)
+    summary = smear_fields(images, out / "count", subject=truth["subject"][0], on_progress=on_progress)
     true = truth.filter(pl.col("label") != "erythroblast").height
-    return (f"{plural(len(images), 'phantom field')} with {true} leukocytes in truth: {out / 'fields'}", *lines)
+    return (f"{plural(len(images), 'phantom field')} with {plural(true, 'true leukocyte')}: {out / 'fields'}",
+            *summary_lines(summary, out / "count"))
 
 
 def run_training_demo(out: Path, *, seed: int = 0, on_event: Callable[[Event], None] | None = None) -> tuple[str, ...]:

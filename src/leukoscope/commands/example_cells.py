@@ -1,4 +1,4 @@
-"""Cells of a run, as examples and as pixels; and its changed copies."""
+"""Example cells of a run, their pixels, and their changed copies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from ..cells.augment import changed_pixels, sample_changes
-from ..cells.copies import copies_table, copy_numbers
+from ..cells.augmented_copies import copies_table, copy_numbers
 from ..errors import LeukoscopeError
 from ..figures.common import save_png
 from ..figures.pipeline import CopiedCell, copies_sheet
@@ -21,7 +21,7 @@ COPIED, COPIES = 3, 6
 
 
 def tested_cells(run: Run) -> pl.DataFrame:
-    """The predictions of tested cells whose pixels are in a file: all but copies."""
+    """The predictions of tested cells, without changed copies, which are in no file."""
     if "copy" not in run.manifest.columns:
         return run.predictions
     return run.predictions.join(run.manifest.filter(pl.col("copy") == 0), on="cell_id", how="semi",
@@ -29,14 +29,14 @@ def tested_cells(run: Run) -> pl.DataFrame:
 
 
 def first_of_each_class(run: Run) -> dict[str, str]:
-    """Label -> the first tested cell of the class, for those classes that have one."""
+    """Label -> the first tested cell of the class, for the classes that have tested cells."""
     tested = tested_cells(run)
     first = {name: tested.filter(pl.col("label") == name)["cell_id"].head(1).to_list() for name in run.classes}
-    return {name: found[0] for name, found in first.items() if found}
+    return {name: cells[0] for name, cells in first.items() if cells}
 
 
 def draw_copies(run: Run) -> None:
-    """Draw some cells of each class beside their first copies, where the run has made any."""
+    """Draw some cells of each class beside their first copies, where the run has copies."""
     if "copy" not in run.manifest.columns:
         return
     originals = run.manifest.filter(pl.col("copy") == 0)
@@ -60,8 +60,8 @@ def _copied(run: Run, cell: str, originals: pl.DataFrame, done: pl.DataFrame) ->
 
 
 def example_cell(run: Run) -> str:
-    """The first tested cell, of the first class if it has one: the same for every run on the same split. Where copies
-    alone are tested, the first cell of the run."""
+    """The first tested cell of the first class that has one, so the same for every run on the same split; the first
+    cell of the run where only copies are tested."""
     return next(iter(first_of_each_class(run).values()), run.manifest["cell_id"][0])
 
 
@@ -71,9 +71,11 @@ def cell_pixels(run: Run, cell: str) -> np.ndarray:
     if rows.height:
         row = rows.row(0, named=True)
         if row.get("copy"):
-            raise LeukoscopeError(f"{cell}: a changed copy, which is in no file", f"name its cell: {row['original']}")
+            raise LeukoscopeError(f"{cell}: a changed copy, which is in no file",
+                                  f"name its original: {row['original']}")
         return read_cell(row)
     if Path(cell).is_file():
         return read_image(Path(cell))
     raise LeukoscopeError(f"{cell}: neither a cell of {run.folder} nor a file",
-                          f"cells are named in {run.folder / 'manifest.parquet'}, such as {run.manifest['cell_id'][0]}")
+                          f"for the names of cells see {run.folder / 'manifest.parquet'}, such as "
+                          f"{run.manifest['cell_id'][0]}")

@@ -1,4 +1,4 @@
-"""Explained cells of a run: those that somebody names, and examples for its page. Computes no map itself."""
+"""Explained cells of a run: those that a user names, and examples for its page. Computes no map itself."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ import polars as pl
 from ..figures.common import save_png
 from ..figures.explain import ExplainedCell, explanation_sheet
 from ..files import atomic_path, write_json
-from ..predict.explain import Explanation, explain
+from ..predict.explain import explain
 from ..runs.run import Run
 from ..text import percent
 from .example_cells import cell_pixels, tested_cells
 
 ROWS = 24
-"""Cells of a sheet; more go on further ones."""
+"""Cells on a sheet; more cells go on further sheets."""
 CLASSES = 8
-"""Classes that the page of a run shows cells of, at most."""
+"""At most this number of classes is shown on the page of a run."""
 _DPI = 120
-_PARTS = {"test": "which it was tested on", "train": "which it was trained on",
-          "validation": "which it was validated on"}
+_PARTS = {"test": "tested", "train": "trained", "validation": "validated"}
 
 
 def explain_cells(folder: Path, cells: Sequence[str], out: Path, *, fold: int | None = None, target: str | None = None,
@@ -32,9 +31,9 @@ def explain_cells(folder: Path, cells: Sequence[str], out: Path, *, fold: int | 
     """Explain cells (cell_ids of the run, or files) and write below `out` explanations.png (further sheets for more
     than 24 cells), a file <cell>.npz of maps for each, and explanations.json. Returns lines to print.
 
-    fold: whose network; None is, for a cell of the run, the fold that tested it, else the run's first fold. target: the
-    class to explain, None for each cell's predicted one. Raises LeukoscopeError for an unknown cell or class before
-    anything is written, and RunError for a fold that is not there or not done.
+    fold: of the network; None: the fold that tested the cell, or the first fold for a file. target: the class to
+    explain, None for each cell's answer. Raises LeukoscopeError for an unknown cell or class before anything is
+    written, and RunError for a fold that is missing or not finished.
     """
     run = Run(folder)
     names = list(dict.fromkeys(cells))
@@ -44,27 +43,35 @@ def explain_cells(folder: Path, cells: Sequence[str], out: Path, *, fold: int | 
     files = _file_names(run, names)
     for name in names:
         chosen = _fold_of(run, name) if fold is None else fold
-        found = explain(run, chosen, pixels[name], target=target)
-        label, part = _label_of(run, name), _part_of(run, name, chosen)
+        explanation = explain(run, chosen, pixels[name], target=target)
+        label, part = _label_and_part(run, name, chosen)
         done.append(ExplainedCell(name if label else Path(name).name, label,
-                                  f"fold {chosen}" + (f", {part}" if part else ""), found))
+                                  f"fold {chosen}" + (f", {part}" if part else ""), explanation))
         facts.append({"cell": name, "label": label or None, "fold": chosen, "part": part or None,
-                      "predicted": found.predicted, "explained": found.target, "probabilities": found.probabilities,
-                      "unit": found.unit or None,
-                      "maps": f"{files[name]}.npz", "remarks": list(found.remarks)})
+                      "predicted": explanation.predicted, "explained": explanation.target,
+                      "probabilities": explanation.probabilities,
+                      "unit": explanation.unit or None,
+                      "maps": f"{files[name]}.npz", "remarks": list(explanation.remarks)})
         if on_progress is not None:
             on_progress(len(done), len(names))
-    for name, one in zip(names, done, strict=True):
-        _write_maps(one.explanation, out / f"{files[name]}.npz")
-    sheets = _write_sheets(done, out / "explanations.png")
+    for name, cell in zip(names, done, strict=True):
+        explanation = cell.explanation
+        maps = {"cell": explanation.cell, "grad_cam": explanation.grad_cam, "occlusion": explanation.occlusion}
+        with atomic_path(out / f"{files[name]}.npz") as beside:
+            np.savez_compressed(beside, **{key: values for key, values in maps.items() if values is not None})
+    sheets = []
+    for start in range(0, len(done), ROWS):
+        number = start // ROWS + 1
+        sheets.append(out / (f"explanations_{number}.png" if start else "explanations.png"))
+        save_png(explanation_sheet(done[start:start + ROWS]), sheets[-1], dpi=_DPI)
     write_json(out / "explanations.json", {"run": str(run.folder.resolve()), "recipe": run.recipe.name, "cells": facts})
     return [*(_line(row) for row in facts), *(f"{row['cell']}: {remark}" for row in facts for remark in row["remarks"]),
             f"explained: {', '.join(str(sheet) for sheet in sheets)}, {out / 'explanations.json'}"]
 
 
 def draw_explanations(run: Run) -> None:
-    """Draw, as right.png and wrong.png in figures/explanations, cells of up to 8 classes in the eyes of the fold that
-    tested them: of each class one that was found, and the one that was most surely taken for another."""
+    """Draw, as right.png and wrong.png in figures/explanations, cells of up to 8 classes as the fold that tested them
+    explains them: of each class a correct one, and the wrong one with the highest probability."""
     for name, rows in _examples(run).items():
         shown = [ExplainedCell(row["cell_id"], row["label"], f"fold {row['fold']}, test",
                                explain(run, row["fold"], cell_pixels(run, row["cell_id"]))) for row in rows]
@@ -73,15 +80,15 @@ def draw_explanations(run: Run) -> None:
 
 
 def _examples(run: Run) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the predictions: "right" of each class the one of median probability among those found (the lower of
-    two), "wrong" the one of the highest probability of a wrong class."""
+    """Rows of the predictions: "right", of each class the one of median probability among the correct ones (the lower
+    of two); "wrong", the one with the highest probability of a wrong class."""
     sure = pl.max_horizontal(pl.col(f"p_{name}") for name in run.classes)
     tested = tested_cells(run).with_columns(sure.alias("_sure")).sort(["_sure", "cell_id"], descending=[True, False])
     rows: dict[str, list[dict[str, Any]]] = {"right": [], "wrong": []}
     present = [name for name in run.classes if (tested["label"] == name).any()]
     for name in present[:CLASSES]:
         own = tested.filter(pl.col("label") == name)
-        right, wrong = (own.filter((pl.col("predicted") == name) == found) for found in (True, False))
+        right, wrong = (own.filter((pl.col("predicted") == name) == correct) for correct in (True, False))
         if right.height:
             rows["right"].append(right.row(right.height // 2, named=True))
         if wrong.height:
@@ -90,25 +97,21 @@ def _examples(run: Run) -> dict[str, list[dict[str, Any]]]:
 
 
 def _fold_of(run: Run, cell: str) -> int:
-    """The fold that tested a cell of the run; the first fold for any other, and for a cell that none has tested."""
+    """The fold that tested a cell of the run; the first fold for other cells, and for a cell that no fold tested."""
     tested = run.splits.filter((pl.col("cell_id") == cell) & (pl.col("part") == "test"))["fold"].sort()
     return int(tested[0]) if len(tested) else run.all_folds[0]
 
 
-def _part_of(run: Run, cell: str, fold: int) -> str:
-    """The part of a fold that a cell stands in, or "" for a cell that is not in it."""
-    parts = run.splits.filter((pl.col("cell_id") == cell) & (pl.col("fold") == fold))["part"]
-    return str(parts[0]) if len(parts) else ""
-
-
-def _label_of(run: Run, cell: str) -> str:
-    """The label of a cell of the run, or "" for a file."""
+def _label_and_part(run: Run, cell: str, fold: int) -> tuple[str, str]:
+    """The label of a cell of the run and its part in a fold; "" for what a file or another cell has not."""
     labels = run.manifest.filter(pl.col("cell_id") == cell)["label"]
-    return str(labels[0] or "") if len(labels) else ""
+    parts = run.splits.filter((pl.col("cell_id") == cell) & (pl.col("fold") == fold))["part"]
+    return str(labels[0] or "") if len(labels) else "", str(parts[0]) if len(parts) else ""
 
 
 def _file_names(run: Run, cells: Sequence[str]) -> dict[str, str]:
-    """Cell -> a file name without suffix: of a file its own, of a cell_id the whole; a number where two would meet."""
+    """Cell -> a file name without suffix: of a file its own, of a cell_id the whole; with a number where two are the
+    same."""
     own = set(run.manifest["cell_id"].to_list())
     names: dict[str, str] = {}
     taken = {"explanations"}
@@ -123,26 +126,9 @@ def _file_names(run: Run, cells: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _write_maps(found: Explanation, path: Path) -> None:
-    """The cell as packed and the maps that there are, as arrays `cell`, `grad_cam` and `occlusion`."""
-    maps = {"cell": found.cell, "grad_cam": found.grad_cam, "occlusion": found.occlusion}
-    with atomic_path(path) as beside:
-        np.savez_compressed(beside, **{name: values for name, values in maps.items() if values is not None})
-
-
-def _write_sheets(cells: Sequence[ExplainedCell], path: Path) -> list[Path]:
-    """The sheet at `path`, and further ones beside it, numbered from 2."""
-    paths = []
-    for start in range(0, len(cells), ROWS):
-        number = start // ROWS + 1
-        paths.append(path if number == 1 else path.with_stem(f"{path.stem}_{number}"))
-        save_png(explanation_sheet(cells[start:start + ROWS]), paths[-1], dpi=_DPI)
-    return paths
-
-
 def _line(row: dict[str, Any]) -> str:
-    said, true = row["predicted"], row["label"]
-    explained = "" if row["explained"] == said else f"; explained: {row['explained']}"
-    truth = "" if true is None else ", which is right" if true == said else f", but it is {true}"
-    return (f"{row['cell']}: {said} {percent(row['probabilities'][said])}{truth}{explained}; fold {row['fold']}"
-            + (f", {_PARTS[row['part']]}" if row["part"] else ""))
+    answer, true = row["predicted"], row["label"]
+    explained = "" if row["explained"] == answer else f"; explained: {row['explained']}"
+    truth = "" if true is None else ", which is correct" if true == answer else f", true class {true}"
+    return (f"{row['cell']}: {answer} {percent(row['probabilities'][answer])}{truth}{explained}; fold {row['fold']}"
+            + (f", which was {_PARTS[row['part']]} on this cell" if row["part"] else ""))

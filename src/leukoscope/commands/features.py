@@ -1,4 +1,4 @@
-"""`leukoscope features`: what becomes of one cell on its way through a run's network, as pictures."""
+"""`leukoscope features`: the steps of one cell through a run's network, as pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..cells.stages import Stages
+from ..cells.input_steps import InputSteps
 from ..figures.common import save_png
 from ..figures.pca import components_sheet, reconstruction_sheet, variance_curve
 from ..figures.pipeline import pipeline_strip
@@ -18,13 +18,18 @@ from ..predict.inside import feature_maps, input_steps
 from ..runs.network import load_network
 from ..runs.run import Run
 from .example_cells import cell_pixels, first_of_each_class
+from .inputs import check_free
 
 REBUILT_FROM = (10, 50, 200)
-"""Numbers of components from which a few cells are shown, beside the number that is kept."""
+"""Numbers of components from which a few cells are rebuilt, besides all of them."""
 
 
-def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0) -> Path:
-    """Draw what each unit of a run's network makes of a cell, as one PNG in `out`. `cell` is a cell_id or a file."""
+def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0, overwrite: bool = True) -> Path:
+    """Draw the feature maps of a cell in each unit of a run's network, as one PNG in `out`. cell: a cell_id or a file.
+
+    LeukoscopeError where that PNG exists and `overwrite` is false.
+    """
+    check_free(out, (f"{_file_name(cell)}.png",), overwrite=overwrite)
     run = Run(folder)
     pixels = cell_pixels(run, cell)
     path = out / f"{_file_name(cell)}.png"
@@ -35,7 +40,7 @@ def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0) -> Path:
 
 
 def draw_input(run: Run, cell: str, out: Path, *, fold: int = 0) -> None:
-    """Draw, as PNG files in `out`, what becomes of a cell before the network sees it, and the fold's components."""
+    """Draw, as PNG files in `out`, the steps from a cell to the network's input, and the fold's components."""
     pixels = cell_pixels(run, cell)
     if run.recipe.preprocess.input == "edges":
         steps = input_steps(run, fold, pixels)
@@ -47,14 +52,14 @@ def draw_input(run: Run, cell: str, out: Path, *, fold: int = 0) -> None:
         save_png(components_sheet(stages.pca, size, channels), out / "2_mean_and_first_components.png")
         save_png(variance_curve(stages.pca), out / "3_variance_kept.png")
         if channels == 1:
-            some = list(first_of_each_class(run).values())[:3]
-            samples = np.stack([_input_before_components(run, stages, one) for one in some])
+            cells = list(first_of_each_class(run).values())[:3]
+            samples = np.stack([_input_before_components(run, stages, name) for name in cells])
             counts = [k for k in REBUILT_FROM if k < len(stages.pca.components)]
             save_png(reconstruction_sheet(stages.pca, samples, (*counts, len(stages.pca.components))),
                      out / "4_rebuilt_from_components.png")
 
 
-def _input_before_components(run: Run, stages: Stages, cell: str) -> np.ndarray:
+def _input_before_components(run: Run, stages: InputSteps, cell: str) -> np.ndarray:
     """(size, size) input of one cell before it is projected."""
     preprocess = run.recipe.preprocess
     pixels = shaped(cell_pixels(run, cell), preprocess)

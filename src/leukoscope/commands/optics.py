@@ -1,9 +1,10 @@
-"""The optics of a run, out of its folder: drawn for its page, exported for whoever builds them, tried on an image."""
+"""The optics of a run: drawn for its page, exported for building them, applied to an image."""
 
 from __future__ import annotations
 
 import csv
 import io
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from PIL import Image, PngImagePlugin
 
 from ..errors import LeukoscopeError, RunError
 from ..figures.common import save_png
-from ..figures.optics import Seen, build_sheet, optics_history, optics_sheet, seen_strip
+from ..figures.optics import OpticsFacts, RecordedCell, build_sheet, optics_history, optics_sheet, recorded_strip
 from ..figures.svg import figure_style
 from ..files import atomic_path, write_json, write_text
 from ..images.frame import shaped
@@ -29,7 +30,7 @@ from ..runs.run import Run
 from .example_cells import cell_pixels, first_of_each_class
 
 MASK_PIXELS = 1008
-"""Side in px of the picture of a mask, at least."""
+"""Least side in px of the picture of a mask."""
 
 
 def microscope_in(run: Run, fold: int) -> Microscope:
@@ -43,89 +44,85 @@ def microscope_in(run: Run, fold: int) -> Microscope:
 
 
 def draw_optics(run: Run, *, fold: int = 0) -> None:
-    """Draw, as PNG files in figures/optics, the microscope of a fold, how it moved, and a cell of each class in it."""
+    """Draw, as PNG files in figures/optics, the microscope of a fold, how it changed in training, and a cell of each
+    class as it records it."""
     microscope = microscope_in(run, fold)
     out = run.folder / "figures" / "optics"
     save_png(optics_sheet(state_of(microscope)), out / "1_the_microscope_as_it_was_trained.png", dpi=120)
     if run.recipe.optics.learn:
-        facts = run.fold(fold)
-        save_png(optics_history(history_of(run, fold), best_epoch=facts["best_epoch"]),
+        save_png(optics_history(history_of(run, fold), best_epoch=run.fold(fold)["best_epoch"]),
                  out / "2_how_the_optics_moved.png", dpi=120)
-    seen = [see(microscope, _cropped(run, cell), label) for label, cell in first_of_each_class(run).items()]
-    save_png(seen_strip(seen), out / "3_a_cell_of_each_class.png", dpi=120)
+    recorded = [record(microscope, shaped(cell_pixels(run, cell), run.recipe.preprocess), label)
+                for label, cell in first_of_each_class(run).items()]
+    save_png(recorded_strip(recorded), out / "3_a_cell_of_each_class.png", dpi=120)
 
 
 def history_of(run: Run, fold: int) -> pl.DataFrame:
-    """optics.csv of a fold, and before it, as epoch 0, where the recipe starts from unless it is another run."""
+    """optics.csv of a fold; before it, as epoch 0, the start that the recipe sets, unless that is another run."""
     path = run.fold_folder(fold) / "optics.csv"
     try:
         rows = pl.read_csv(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{path}: not a readable table ({str(error).splitlines()[0]})", "train the run anew") from error
+        raise RunError(f"{path}: not a readable table ({str(error).splitlines()[0]})", "train the run again") from error
     if run.recipe.network.start:
         return rows
     start = {"epoch": 0, **Microscope(run.recipe.optics).summary()}
     return pl.concat([pl.DataFrame([start]).cast({"epoch": rows.schema["epoch"]}), rows], how="vertical_relaxed")
 
 
-def see(microscope: Microscope, pixels: np.ndarray, label: str) -> Seen:
-    """An image, uint8 (h, w, 3), through a microscope."""
+def record(microscope: Microscope, pixels: np.ndarray, label: str) -> RecordedCell:
+    """An image, uint8 (h, w, 3), as a microscope records it."""
     images = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))[None].float() / 255
     with torch.inference_mode():
-        return Seen(label, pixels, microscope.blurred(images)[0, 0].numpy(), microscope(images)[0, 0].numpy())
+        return RecordedCell(label, pixels, microscope.blurred(images)[0, 0].numpy(), microscope(images)[0, 0].numpy())
 
 
 def simulate(folder: Path, image: str, out: Path, *, fold: int = 0) -> tuple[str, ...]:
-    """What the microscope of a run would record of an image (a file, or a cell_id of the run): recorded.tif in white
-    fields, recorded.png in 16 bits (its top a white field under the same lamps), steps.png. Returns lines to print.
+    """An image (a file, or a cell_id of the run) as the microscope of a run records it: recorded.tif in units of a
+    white field, recorded.png in 16 bits (65535 is a white field under the same lamps), steps.png. Returns lines to
+    print.
 
-    The image is taken at the run's scale: shrunk as the run's cells were, cut nowhere. LeukoscopeError where it is
-    grey, or smaller than the PSF.
+    The image is brought to the run's scale, as its cells were, and not cropped. LeukoscopeError where it is grey, or
+    smaller than the PSF.
     """
     run = Run(folder)
     microscope = microscope_in(run, fold)
     pixels = cell_pixels(run, image)
     if (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all():
-        raise LeukoscopeError(f"{image}: is grey, one channel three times, and the lamps need three",
-                              "give it in colour")
+        raise LeukoscopeError(f"{image}: is grey, and the lamps need three colours", "give a colour image")
     least = max(microscope.optics.window // 2 + 1, microscope.optics.pool)
     if min(pixels.shape[:2]) * _scale(run, pixels) < least:
         raise LeukoscopeError(f"{image}: {pixels.shape[1]} x {pixels.shape[0]} px, smaller than half the point spread "
                               f"function or a pixel of the sensor ({least} px at the run's scale)",
                               "give a larger image")
     pixels = _at_scale(run, pixels)
-    seen = see(microscope, pixels, Path(image).name)
-    white = _white(microscope)
+    cell = record(microscope, pixels, Path(image).name)
+    with torch.no_grad():  # what the sensor reads of a white field without noise
+        total = microscope.psf().sum((1, 2))  # 1 each, but for a free transfer function
+        white = float((microscope.illumination() * total).sum())
     out.mkdir(parents=True, exist_ok=True)
     side = microscope.optics.pixel * microscope.optics.pool
-    _write_tiff(seen.recorded.astype(np.float32), out / "recorded.tif", side)
+    _write_tiff(cell.recorded.astype(np.float32), out / "recorded.tif", side)
     with atomic_path(out / "recorded.png") as beside:
-        levels = np.rint(np.clip(seen.recorded / white, 0, 1) * 65535).astype(np.uint16)
+        levels = np.rint(np.clip(cell.recorded / white, 0, 1) * 65535).astype(np.uint16)
         Image.fromarray(levels).save(beside, format="PNG")
-    save_png(seen_strip([seen]), out / "steps.png")
-    height, width = seen.recorded.shape
-    beyond = float((seen.recorded > white).mean())
-    remark = [f"{100 * beyond:.1f} % of them are brighter than a white field, and white in recorded.png"]
+    save_png(recorded_strip([cell]), out / "steps.png")
+    height, width = cell.recorded.shape
+    beyond = float((cell.recorded > white).mean())
+    remark = [f"{100 * beyond:.1f} % of these pixels are brighter than a white field; they are white in recorded.png"]
     return (f"{image}: {pixels.shape[1]} x {pixels.shape[0]} px become {width} x {height} px of {side:g} um",
             *(remark if beyond else []),
             f"recorded: {out / 'recorded.png'}, {out / 'recorded.tif'}; steps: {out / 'steps.png'}")
 
 
-def _white(microscope: Microscope) -> float:
-    """What the sensor reads of a white field without noise."""
-    with torch.no_grad():
-        total = microscope.psf().sum((1, 2))  # 1 each, but for a free transfer function
-        return float((microscope.illumination() * total).sum())
-
-
 def export_optics(folder: Path, out: Path, *, focal_length: float, numerical_aperture: float | None = None,
                   fold: int = 0) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Write what a workshop needs to build a run's optics: currents of the lamps, the mask with its scale in mm for an
-    objective of this focal length (mm, 0.1 to 1000), PSFs, and a sheet of one page. Returns lines to print, and what
-    optics.json holds.
+    """Write what is needed to build a run's optics: currents of the lamps, the mask with its scale in mm for an
+    objective of this focal length (mm, 0.1 to 1000), PSFs, and a sheet of one page. Returns lines to print, and
+    optics.json.
 
-    numerical_aperture: of the real objective, the recipe's if None; LeukoscopeError where it is smaller than that, or
-    above the refractive index.
+    numerical_aperture: of the real objective, None for that of the recipe; LeukoscopeError where it is smaller than
+    that, or above the refractive index.
     """
     run = Run(folder)
     state = state_of(microscope_in(run, fold))
@@ -134,8 +131,8 @@ def export_optics(folder: Path, out: Path, *, focal_length: float, numerical_ape
                               "for a tube lens of 180 mm has 4.5")
     given = state.optics.numerical_aperture if numerical_aperture is None else numerical_aperture
     if not given > 0:
-        raise LeukoscopeError(f"--numerical-aperture {given:g}: expected a number above 0", "it is engraved on the "
-                              "objective")
+        raise LeukoscopeError(f"--numerical-aperture {given:g}: expected a number above 0",
+                              "it is engraved on the objective")
     if given > state.optics.refractive_index and not state.free:
         raise LeukoscopeError(f"--numerical-aperture {given:g}: above the refractive index "
                               f"{state.optics.refractive_index:g} that the mask was learned for",
@@ -146,40 +143,35 @@ def export_optics(folder: Path, out: Path, *, focal_length: float, numerical_ape
                               "take an objective of at least that, or train with optics.numerical_aperture set to it")
     radius = focal_length * state.optics.numerical_aperture
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "illumination.csv", _lamps_csv(state))
+    lamps = [(name, wavelength, f"{weight:.6g}", f"{weight / state.lamps.max():.6f}") for name, wavelength, weight in
+             zip(COLOURS, state.optics.wavelengths, state.lamps.tolist(), strict=True)]
+    write_text(out / "illumination.csv", _csv(("lamp", "wavelength_um", "weight", "relative_current"), lamps))
     write_text(out / "pupil.csv", _mask_csv(state, radius))
     _write_mask(state, radius, out / "pupil.png")
     _write_tiff(state.psf.astype(np.float32), out / "psf.tif", state.optics.pixel)
     facts = _facts(run, state, fold, focal_length, given, radius)
-    write_json(out / "optics.json", facts)
+    table = {key: value for key, value in asdict(facts).items() if value is not None}
+    write_json(out / "optics.json", table)
     with figure_style(), atomic_path(out / "sheet.pdf") as beside, PdfPages(beside) as pages:
         pages.savefig(build_sheet(state, facts))
-    lamps = ", ".join(f"{name} {value:.3f}" for name, value in facts["relative_currents"].items())
+    currents = ", ".join(f"{name} {value:.3f}" for name, value in facts.relative_currents.items())
     what = ("transfer function, which no pupil makes: a free weighting of the image's spectrum" if state.free else
             f"pupil mask {2 * radius:.3f} mm across, lets {100 * state.throughput:.0f} % of the light through")
-    return (f"relative lamp currents: {lamps}", what, f"sheet: {out / 'sheet.pdf'}"), facts
+    return (f"relative lamp currents: {currents}", what, f"sheet: {out / 'sheet.pdf'}"), table
 
 
 def _facts(run: Run, state: OpticsState, fold: int, focal_length: float, aperture: float,
-           radius: float) -> dict[str, Any]:
+           radius: float) -> OpticsFacts:
     optics = state.optics
-    facts: dict[str, Any] = {
-        "run": str(run.folder.resolve()), "recipe": run.recipe.name, "fold": fold, "transfer": optics.transfer,
-        "relative_currents": dict(zip(COLOURS, (state.lamps / state.lamps.max()).tolist(), strict=True)),
-        "wavelengths_um": dict(zip(COLOURS, optics.wavelengths, strict=True)),
-        "pixel_um": optics.pixel, "sensor_pixel_um": optics.pixel * optics.pool, "pool": optics.pool}
-    if state.free:
-        return facts
-    return facts | {
-        "numerical_aperture": optics.numerical_aperture, "objective_numerical_aperture": aperture,
-        "refractive_index": optics.refractive_index, "focal_length_mm": focal_length, "mask_radius_mm": radius,
-        "mask_sample_mm": 2 * radius / len(state.mask), "throughput": state.throughput}
-
-
-def _lamps_csv(state: OpticsState) -> str:
-    rows = [(name, wavelength, f"{weight:.6g}", f"{weight / state.lamps.max():.6f}") for name, wavelength, weight in
-            zip(COLOURS, state.optics.wavelengths, state.lamps.tolist(), strict=True)]
-    return _csv(("lamp", "wavelength_um", "weight", "relative_current"), rows)
+    facts = OpticsFacts(
+        str(run.folder.resolve()), run.recipe.name, fold, optics.transfer,
+        relative_currents=dict(zip(COLOURS, (state.lamps / state.lamps.max()).tolist(), strict=True)),
+        wavelengths_um=dict(zip(COLOURS, optics.wavelengths, strict=True)),
+        pixel_um=optics.pixel, sensor_pixel_um=optics.pixel * optics.pool, pool=optics.pool)
+    return facts if state.free else replace(
+        facts, numerical_aperture=optics.numerical_aperture, objective_numerical_aperture=aperture,
+        refractive_index=optics.refractive_index, focal_length_mm=focal_length, mask_radius_mm=radius,
+        mask_sample_mm=2 * radius / len(state.mask), throughput=state.throughput)
 
 
 def _mask_csv(state: OpticsState, radius: float) -> str:
@@ -205,8 +197,8 @@ def _csv(names: tuple[str, ...], rows: list[Any]) -> str:
 
 
 def _write_mask(state: OpticsState, radius: float, path: Path) -> None:
-    """The mask's transmission of intensity in 8 bits, white clear, samples as squares; printed at its resolution it has
-    its size. Of a free transfer function, the weights over the largest."""
+    """The mask's intensity transmission in 8 bits, white clear, samples as squares; printed at its own resolution it
+    has the right size. Of a free transfer function, the weights over the largest."""
     values = state.mask / state.mask.max() if state.free else state.clear**2
     times = -(-MASK_PIXELS // len(values))
     levels = np.kron(np.rint(255 * values).astype(np.uint8), np.ones((times, times), np.uint8))
@@ -225,14 +217,9 @@ def _write_tiff(values: np.ndarray, path: Path, pixel: float) -> None:
         tifffile.imwrite(beside, values, imagej=True, resolution=(1 / pixel, 1 / pixel), metadata={"unit": "um"})
 
 
-def _cropped(run: Run, cell: str) -> np.ndarray:
-    preprocess = run.recipe.preprocess
-    return shaped(cell_pixels(run, cell), preprocess)
-
-
 def _at_scale(run: Run, pixels: np.ndarray) -> np.ndarray:
-    """The whole image, its pixels as large as those of the run's input; where cells were not cut out of their images,
-    but brought whole to one size, it is brought to that too."""
+    """The whole image, with pixels of the same size as in the run's input; where the run's cells were not cropped but
+    resized to one size, it is resized to that too."""
     if not run.recipe.preprocess.crop:
         return resize(pixels, run.recipe.preprocess.size)
     share = _scale(run, pixels)
@@ -242,6 +229,6 @@ def _at_scale(run: Run, pixels: np.ndarray) -> np.ndarray:
 
 
 def _scale(run: Run, pixels: np.ndarray) -> float:
-    """Pixels of the run's input for one of the image's, along its shorter side."""
+    """Pixels of the run's input for each pixel of the image, along its shorter side."""
     preprocess = run.recipe.preprocess
     return preprocess.size / (preprocess.crop or min(pixels.shape[:2]))

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import text
+from ..stats.estimate import Estimate
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command ends with: the folder, its page, the lines that matter, the figures behind them."""
+    """What a command ends with: the folder, its page, the lines that matter, the metrics behind them as JSON."""
 
     folder: Path
     page: Path
@@ -24,30 +27,20 @@ class Outcome:
 
 
 def summary(metrics: Mapping[str, Any], guard: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The three lines that matter: how often right, where weakest, what leaks."""
-    accuracy = metrics["overall"]["accuracy"]
-    folds = len(metrics["folds"])
-    unchecked = not guard["leaks"] and not guard["checked"]
-    where = (f"{metrics['cells']:,} cells" + ("" if unchecked else " that were not trained on")
-             + (f", {folds} folds" if folds > 1 else ""))
-    rated = {c: m["sensitivity"] for c, m in metrics["per_class"].items() if m["sensitivity"]["value"] is not None}
-    weakest = min(rated, key=lambda c: rated[c]["value"])
-    leaks = len(guard["leaks"])
-    found = f"{leaks} leaks, named in the report" if leaks else "no leak found"
-    if unchecked:
-        found = f"not checked: {'; '.join(guard['not_checked'])}"
-    return (
-        f"accuracy {interval(accuracy)} on {where}",
-        f"weakest class: {weakest}, sensitivity {interval(rated[weakest])}",
-        f"leak guard (protocol {guard['protocol']}): {found}",
-    )
+    """From metrics.json and guard.json the three lines that matter: accuracy, the weakest class, leaks."""
+    sensitivities = {name: own["sensitivity"] for name, own in metrics["per_class"].items()}
+    weakest = min((name for name, own in sensitivities.items() if own["value"] is not None),
+                  key=lambda name: sensitivities[name]["value"])
+    unchecked, folds, leaks = not guard["leaks"] and not guard["checked"], len(metrics["folds"]), len(guard["leaks"])
+    cells = (f"{metrics['cells']:,} cells{'' if unchecked else ' that were not trained on'}"
+             f"{f', {folds} folds' if folds > 1 else ''}")
+    verdict = (f"not checked: {'; '.join(guard['not_checked'])}" if unchecked else
+               f"{leaks} leaks, named in the report" if leaks else "no leak found")
+    return (f"accuracy {interval(metrics['overall']['accuracy'])} on {cells}",
+            f"weakest class: {weakest}, sensitivity {interval(sensitivities[weakest])}",
+            f"leak guard (protocol {guard['protocol']}): {verdict}")
 
 
 def interval(estimate: Mapping[str, Any]) -> str:
-    """An estimate in percent: `95.2 % (94.1 to 96.1)`."""
-    if estimate["value"] is None:
-        return f"not defined ({estimate['method']})"
-    value = f"{100 * estimate['value']:.1f} %"
-    if estimate["low"] is None:
-        return value
-    return f"{value} ({100 * estimate['low']:.1f} to {100 * estimate['high']:.1f})"
+    """An estimate from JSON in percent, as `text.interval`."""
+    return text.interval(Estimate.from_dict(estimate))

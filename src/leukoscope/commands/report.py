@@ -1,4 +1,4 @@
-"""`leukoscope report`: the page of any result, drawn again from its folder."""
+"""`leukoscope report`: the page of any result, made again from its folder."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from ..errors import RunError
 from ..files import read_json
 from ..report.robustness import RESULT, write_robustness
 from ..report.run import write_report
-from ..report.study import write_study
+from ..report.study import read_study, write_study
 from .compare import draw_comparison
 
 
 def write_any_report(folder: Path) -> Path:
-    """The page of a run, an evaluation, a study or a comparison, drawn anew from its folder."""
+    """Make the page of a run, an evaluation, a study or a comparison again from its folder."""
     if (folder / "compare.json").is_file():
         return draw_comparison(folder)
     if (folder / "study.json").is_file():
-        for name in read_json(folder / "study.json")["runs"]:
+        for name in read_study(folder).runs:
             write_report(folder / name)
         return write_study(folder)
     if (folder / RESULT).is_file():
         write_robustness(read_json(folder / RESULT), folder)
     if not (folder / "metrics.json").is_file():
-        raise RunError(f"{folder}: no finished run (metrics.json is not there)",
+        raise RunError(f"{folder}: no finished run (metrics.json is missing)",
                        "finish it with: leukoscope train ... --resume")
     return write_report(folder)

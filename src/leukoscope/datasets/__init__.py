@@ -13,7 +13,7 @@ from .base import Dataset, Download, Index
 
 __all__ = ["Dataset", "Download", "Index", "dataset_names", "get_dataset"]
 
-_PUBLIC = ("pbc", "bccd", "cnmc", "allidb1", "allidb2", "lisc", "raabin", "chula", "bloodmnist")
+_PUBLIC = ("pbc", "bccd", "cnmc", "allidb1", "allidb2", "lisc", "raabin", "chula", "lmu", "mll", "bloodmnist")
 _GENERAL = ("folder", "table", "voc", "coco", "yolo")
 
 

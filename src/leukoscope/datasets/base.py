@@ -1,7 +1,7 @@
 """What every data set states about itself, and what indexing one returns.
 
-A data set is one file beside this one. It knows its layout, licence, expected counts, labels and subjects; it opens
-no image beyond what its own format needs, and it never downloads by itself: `download.py` does.
+A data set is one file beside this one. It knows its layout, licence, expected counts, labels and subjects. It reads
+image headers only, and never downloads: `download.py` does that.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
 @dataclass(frozen=True)
 class Download:
-    """One published file: where it is, how long it is (bytes), its checksum (`"sha256:<hex>"` or `"md5:<hex>"`).
+    """One published file: its address, its length in bytes, its checksum (`"sha256:<hex>"` or `"md5:<hex>"`).
 
-    An `optional` file is fetched only when it is asked for by name.
+    An `optional` file is downloaded only when it is named.
     """
 
     url: str
@@ -35,13 +35,13 @@ class Download:
 
 @dataclass(frozen=True)
 class Index:
-    """What indexing a folder found.
+    """The result of indexing a folder.
 
     manifest: the cells, one row each.
-    expected: how many the whole published set has, a label, in this view; empty where nobody can know.
-    missing: what the set should hold and this folder does not (files or parts, named), shortened by nobody.
-    damaged: (path, reason) of files that are there and cannot be used.
-    notes: what a user should know: duplicates merged into a group, boxes clipped, names mended.
+    expected: cells of each label in the whole published set, in this view; empty where this is not known.
+    missing: files or parts that the set should have and this folder does not have; the list is complete.
+    damaged: (path, reason) of files that exist and cannot be used.
+    notes: what a user should know: duplicates merged into a group, boxes clipped, names corrected.
     """
 
     manifest: pl.DataFrame
@@ -52,7 +52,7 @@ class Index:
 
     @property
     def found(self) -> dict[str, int]:
-        """Cells a label, in alphabetical order; unlabelled cells stand under ''."""
+        """Number of cells of each label, in alphabetical order; cells without a label are counted under ''."""
         counts = self.manifest.group_by(pl.col("label").fill_null("")).len().sort("label")
         return dict(counts.iter_rows())
 
@@ -65,10 +65,11 @@ Indexer = Callable[..., Index]
 class Dataset:
     """A data set, or a general layout, that `leukoscope data` can list, get and index.
 
-    views: name -> what it is; the first is the default. A view chooses labels (classes) or parts, never pixels.
-    subject_rule: in one sentence, where subject and group come from.
-    downloads: what may be fetched by a program; empty where a request or a login is needed, and `obtain` says how.
-    options: name -> help, of what only this layout needs (general layouts: column names, class lists).
+    views: name -> description; the first is the default. A view chooses labels (classes) or parts, never pixels.
+    subject_rule: one sentence: how subject and group are known.
+    downloads: files that a program can download; empty where a request or a login is needed, as `obtain` explains.
+    options: name -> help, for what only this layout needs (column names, lists of classes).
+    leukocytes: the set's own name of a type -> subtype in the view `leukocytes` (leukocytes.py); empty without it.
     """
 
     name: str
@@ -83,17 +84,26 @@ class Dataset:
     downloads: tuple[Download, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     micrometres_per_pixel: float | None = None
+    leukocytes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def default_view(self) -> str:
         return next(iter(self.views))
 
 
+def general_layout(name: str, title: str, views: Mapping[str, str], index: Indexer, options: Mapping[str, str], *,
+                   homepage: str = "", obtain: str = "use a folder of your own",
+                   subject_rule: str = "each image is one group, unless the option pattern names subject or group in "
+                                       "the file names") -> Dataset:
+    """A layout for the user's own images: without citation, and with the licence of the images."""
+    return Dataset(name, title, "that of the images", "", homepage, obtain, subject_rule, views, index, options=options)
+
+
 def check_root(root: Path, name: str, layout: str) -> None:
-    """Raise DatasetError unless `root` is a folder; `layout` says in a few words what it should hold."""
+    """Raise DatasetError unless `root` is a folder; `layout` says in a few words what it should contain."""
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "no such folder"
-        raise DatasetError(f"{root}: {what}", f"give the folder of {name} that holds {layout}")
+        raise DatasetError(f"{root}: {what}", f"give the folder of {name} that contains {layout}")
 
 
 def check_choice(view: str, views: Iterable[str], options: Iterable[str] = (), known: Iterable[str] = ()) -> None:
@@ -106,62 +116,63 @@ def check_choice(view: str, views: Iterable[str], options: Iterable[str] = (), k
 
 
 def find_folder(root: Path, holds: Callable[[Path], bool], name: str, layout: str, *, depth: int = 3) -> Path:
-    """The shallowest folder at or below `root`, at most `depth` down, for which `holds` is true.
+    """The folder for which `holds` is true: `root`, or the first one below it, at most `depth` levels down.
 
-    Archives unpack into one folder or two; a user may give any of them. Raises DatasetError where there is none, or
-    where two lie equally deep.
+    Archives unpack into one or two folders, and a user may give any of them. Raises DatasetError where there is no
+    such folder, or where two are at the same level.
     """
     check_root(root, name, layout)
     level = [root]
     for _ in range(depth + 1):
-        found = [folder for folder in level if holds(folder)]
-        if len(found) > 1:
-            raise DatasetError(f"{root}: both {found[0].name} and {found[1].name} hold {layout}", "give one of them")
-        if found:
-            return found[0]
+        fitting = [folder for folder in level if holds(folder)]
+        if len(fitting) > 1:
+            raise DatasetError(f"{root}: both {fitting[0].name} and {fitting[1].name} contain {layout}",
+                               "give one of them")
+        if fitting:
+            return fitting[0]
         level = [child for folder in level for child in subfolders(folder)]
-    raise DatasetError(f"{root}: does not hold {layout}", f"give the folder of {name} (leukoscope data info {name})")
+    raise DatasetError(f"{root}: does not contain {layout}", f"give the folder of {name} (leukoscope data info {name})")
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in `folder` by name, without hidden ones and what operating systems leave."""
+    """The folders in `folder` by name, without hidden and system folders."""
     return [child for child in children_of(folder) if not is_litter(child.name) and child.is_dir()]
 
 
 def children_of(folder: Path) -> list[Path]:
-    """What lies in `folder`, by name. Raises DatasetError where it cannot be read."""
+    """Files and folders in `folder`, by name. Raises DatasetError where it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise DatasetError(f"{folder}: cannot be read ({error.strerror or error})", "check who may read it") from error
+        raise DatasetError(f"{folder}: cannot be read ({error.strerror or error})", "grant read permission") from error
 
 
 def is_litter(name: str) -> bool:
-    """Whether a name is hidden or left by an operating system: never data."""
+    """Whether a name is hidden or made by an operating system: never data."""
     return name.startswith(".") or name.lower() in LITTER
 
 
 def inspect_image(path: Path) -> tuple[tuple[int, int] | None, str]:
-    """(width, height) in px and "", or None and why the file cannot be an image. Reads the header, decodes nothing."""
+    """(width, height) in px and "", or None and why the file cannot be an image. Reads the header only."""
     from ..images.read import image_size
 
     if is_litter(path.name):
         return None, "a hidden or system file, not an image"
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        return None, "not named as an image"
+        return None, "the name does not end as that of an image"
     try:
         return image_size(path), ""
     except ImageError as error:
         return None, error.reason
 
 
-def list_images(folder: Path) -> tuple[dict[Path, tuple[int, int]], list[tuple[str, str]]]:
-    """What lies directly in `folder`, by name: image -> (width, height), and (path, reason) of what is no image."""
-    images, damaged = {}, []
+def list_images(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """The files directly in `folder`, by name: images, and (path, reason) of everything else."""
+    images, damaged = [], []
     for path in children_of(folder):
         size, reason = (None, "a folder, not an image") if path.is_dir() else inspect_image(path)
         if size is None:
             damaged.append((str(path), reason))
         else:
-            images[path] = size
+            images.append(path)
     return images, damaged

@@ -1,27 +1,33 @@
-"""COCO: JSON files with images, annotations and categories. Segmentations without a box are reduced to their box."""
+"""COCO: JSON files with images, annotations and categories. Segmentations without a box are reduced to their box.
+
+Run lengths are decoded here: pycocotools would be a compiled dependency in place of 40 lines, and it does not check
+damaged masks, which have to be reported by their number.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from ..errors import DatasetError
-from .base import Dataset, Index, check_choice, check_root
-from .collector import BadBox, Findings, numbers
-from .paths import PATTERN_HELP, SPLITS, Lookup, cell_ids, compile_pattern, files_below, is_there, name_parts, split_of
+from .base import Index, check_choice, general_layout
+from .collector import BadBox, Box, Collector, Field, numbers
+from .paths import PATTERN_HELP, SPLITS, Lookup, exists, files_below
 
 KEYS = ("images", "annotations", "categories")
 LAYOUT = "a JSON file with images, annotations and categories, and the images that it names"
 VIEWS = {
-    "boxes": "one row an annotation, its category as the label",
-    "fields": "one row a listed image, without labels",
+    "boxes": "one row for each annotation, its category as the label",
+    "fields": "one row for each listed image, without labels",
 }
 OPTIONS = {
-    "annotations": "the JSON file below the folder (every one that fits if not given)",
+    "annotations": "the JSON file below the folder (default: every JSON file with images, annotations and categories)",
     "pattern": PATTERN_HELP,
 }
 Edges = tuple[float, float, float, float]
@@ -30,34 +36,14 @@ Edges = tuple[float, float, float, float]
 def index(root: Path, view: str = "boxes", **options: str) -> Index:
     """Index a folder in the COCO layout. Raises DatasetError where there is no usable annotation.
 
-    `train`, `val` or `test` in the name of the JSON file, else of the image's folder, becomes the column split. A
-    field is its own group unless the pattern knows better. Crowds (`iscrowd`) are left out: they mark no single cell.
+    `train`, `val` or `test` in the name of the JSON file, else of the image's folder, gives the column split. Each
+    field is one group, unless the pattern gives subject or group. Crowds (`iscrowd`) are left out: they mark no single
+    cell.
     """
     check_choice(view, VIEWS, options, OPTIONS)
-    check_root(Path(root), "COCO", LAYOUT)
-    pattern = compile_pattern(options.get("pattern", ""))
-    found = Findings(Path(root).absolute(), Path(root).absolute().name)
-    paths = files_below(found.root)
-    lookup, ids, parts = Lookup(found.root, paths), cell_ids(paths, found.root), name_parts(pattern, paths, found.root)
-    taken: dict[Path, Path] = {}
-    twice: list[str] = []
-    for file, content in _contents(found, options.get("annotations", "")):
-        for path, size, marks in _pairs(found, file, content, lookup):
-            if path in taken:
-                twice.append(f"{path} (in {taken[path].name} and {file.name})")
-                continue
-            taken[path] = file
-            split = _split_in_name(file) or split_of(path, found.root)
-            image = found.open(path, ids[path], {**({"split": split} if split else {}), **parts[path]})
-            if image is not None and view == "fields":
-                found.add(image, None, field=image.name)
-            elif image is not None:
-                found.compare_size(image, size)
-                for number, (label, edges, where) in enumerate(marks, 1):
-                    if label is not None:
-                        found.add_box(image, number, label, edges, where)
-    found.note_some("images are listed twice, the first entry is taken", twice)
-    return found.index(LAYOUT)
+    collector = Collector.walk(root, "COCO", LAYOUT, pattern=options.get("pattern", ""))
+    collector.add_fields(view, _fields(collector, options.get("annotations", "")))
+    return collector.index(LAYOUT)
 
 
 def segmentation_edges(segmentation: Any) -> Edges:
@@ -71,7 +57,7 @@ def segmentation_edges(segmentation: Any) -> Edges:
     for polygon in segmentation:
         values = numbers(polygon) if isinstance(polygon, list) else []
         if len(values) < 6 or len(values) % 2:
-            raise BadBox(f"a polygon needs pairs of numbers, three at least, got {len(values)} numbers")
+            raise BadBox(f"a polygon needs at least three pairs of numbers, got {len(values)} numbers")
         xs += values[0::2]
         ys += values[1::2]
     if not all(map(math.isfinite, (*xs, *ys))):
@@ -80,7 +66,7 @@ def segmentation_edges(segmentation: Any) -> Edges:
 
 
 def _run_edges(mask: Mapping[str, Any]) -> Edges:
-    """Runs down the columns, off and on in turns, from the upper left corner: lists of counts, or packed text."""
+    """Run lengths go down the columns, outside and inside in turn, from the upper left: a list, or packed as text."""
     size, counts = mask.get("size"), mask.get("counts")
     if isinstance(counts, str):
         counts = _unpack(counts)
@@ -90,137 +76,138 @@ def _run_edges(mask: Mapping[str, Any]) -> Edges:
     height, width = size
     if sum(counts) > height * width:
         raise BadBox("the run-length mask is longer than its size")
-    edges: list[Edges] = []
-    start = 0
-    for position, count in enumerate(counts):
-        if position % 2 and count:
-            first, last = start, start + count - 1
-            left, right = first // height, last // height
-            rows = (first % height, last % height) if left == right else (0, height - 1)
-            edges.append((left, rows[0], right + 1, rows[1] + 1))
-        start += count
-    if not edges:
-        raise BadBox("the run-length mask marks nothing")
-    lefts, tops, rights, bottoms = zip(*edges, strict=True)
-    return min(lefts), min(tops), max(rights), max(bottoms)
+    runs = [(end - count, end - 1) for end, count in list(zip(accumulate(counts), counts, strict=True))[1::2] if count]
+    if not runs:
+        raise BadBox("the run-length mask is empty")
+    left, right = runs[0][0] // height, runs[-1][1] // height + 1
+    if any(first // height != last // height for first, last in runs):  # it goes on in the next column
+        return left, 0, right, height
+    return left, min(first % height for first, _ in runs), right, max(last % height for _, last in runs) + 1
 
 
 def _unpack(text: str) -> list[int]:
-    """Counts from COCO's packed form: 5 bits a character, low ones first; from the third on, differences."""
+    """Counts from COCO's packed form: 5 bits in each character, the low bits first; from the third on, differences."""
     counts: list[int] = []
-    position = 0
-    while position < len(text):
-        value, shift, more = 0, 0, True
-        while more:
-            if position >= len(text) or not 48 <= ord(text[position]) < 112 or shift > 60:
-                raise BadBox("the run-length mask is damaged")
-            code = ord(text[position]) - 48
-            value |= (code & 31) << shift
-            more, shift, position = bool(code & 32), shift + 5, position + 1
-            if not more and code & 16:
-                value -= 1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+    value = shift = 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64 or shift > 60:
+            raise BadBox("the run-length mask is damaged")
+        value |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            value -= (1 << shift) if code & 16 else 0
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise BadBox("the run-length mask is damaged")
     return counts
 
 
-def _contents(found: Findings, name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Each JSON file that lists images, annotations and categories; others are left out, broken ones damaged."""
-    files = [_named_file(found.root, name)] if name else files_below(found.root, {".json"})
+def _fields(collector: Collector, name: str) -> Iterator[Field]:
+    """The listed images of each JSON file (of the file `name`, if it is given) that exist, with their boxes."""
+    lookup = Lookup(collector.root, collector.paths)
+    used: dict[Path, Path] = {}
+    twice: list[str] = []
+    for file, content in _contents(collector, name):
+        words = "".join(c if c.isalpha() else " " for c in file.stem.lower()).split()
+        split = next((SPLITS[word] for word in words if word in SPLITS), None)
+        images = _images(collector, file, content["images"], lookup)
+        boxes = _boxes(collector, file, content, images)
+        for key, (path, size) in images.items():
+            if path is None:
+                continue
+            if path in used:
+                twice.append(f"{path} (in {used[path].name} and {file.name})")
+                continue
+            used[path] = file
+            yield Field(path, lambda _, key=key, boxes=boxes: boxes[key], size, {"split": split})
+    collector.note_some("images are listed twice; the first entry is used", twice)
+    collector.note_some("images are in no JSON file", [str(path) for path in collector.paths if path not in used])
+
+
+def _contents(collector: Collector, name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Each JSON file with images, annotations and categories; others are left out, broken ones are damaged."""
+    files = files_below(collector.root, {".json"})
+    if name:
+        files = [Path(os.path.normpath(collector.root / name))]
+        if not exists(files[0]) or not files[0].is_file() or not files[0].is_relative_to(collector.root):
+            raise DatasetError(f"option annotations: {files[0]}: no such file in {collector.root}",
+                               "give its name below the folder")
     for file in files:
         try:
-            text = file.read_text(encoding="utf-8-sig")
-            content = json.loads(text)
+            content = json.loads(file.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:
             empty = not isinstance(error, OSError) and not file.stat().st_size
-            found.damaged.append((str(file), "the file is empty" if empty else f"not readable as JSON ({error})"))
+            collector.damaged.append((str(file), "the file is empty" if empty else f"not readable as JSON ({error})"))
             continue
         if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in KEYS):
             yield file, content
         elif name:
             raise DatasetError(f"{file}: lists no images, annotations and categories", f"expected {LAYOUT}")
         else:
-            found.notes.append(f"{file} lists no images, annotations and categories and is left out")
+            collector.notes.append(f"{file} lists no images, annotations and categories and is left out")
 
 
-def _named_file(root: Path, name: str) -> Path:
-    file = Path(os.path.normpath(root / name))
-    if not is_there(file) or not file.is_file() or not file.is_relative_to(root):
-        raise DatasetError(f"option annotations: {file}: no such file in {root}", "give its name below the folder")
-    return file
-
-
-Mark = tuple[str | None, Edges, str]
-"""Label (None for an annotation that is not used, but keeps its number), edges in px, where it stands."""
-
-
-def _pairs(
-    found: Findings, file: Path, content: Mapping[str, Any], lookup: Lookup
-) -> Iterator[tuple[Path, tuple[Any, Any], list[Mark]]]:
-    """Each image of a file, where it is there, with the size that the file says and its annotations."""
-    paths: dict[Any, Path | None] = {}
-    sizes: dict[Any, tuple[Any, Any]] = {}
-    for position, entry in enumerate(content["images"], 1):
+def _images(collector: Collector, file: Path, entries: list[Any],
+            lookup: Lookup) -> dict[Any, tuple[Path | None, tuple[Any, Any]]]:
+    """Image id -> its path (None if it is missing), and its (width, height) as the file says."""
+    images: dict[Any, tuple[Path | None, tuple[Any, Any]]] = {}
+    for position, entry in enumerate(entries, 1):
         try:
-            key, name = _fields(entry, ("id", "file_name"))
-            if key in paths:
-                raise ValueError(f"the id {key} stands twice")
-            paths[key] = lookup.find(str(name), file)
-            sizes[key] = entry.get("width"), entry.get("height")
+            key, name = _values(entry, "id", "file_name")
+            if key in images:
+                raise ValueError(f"the id {key} is used twice")
+            images[key] = lookup.find(str(name), file), (entry.get("width"), entry.get("height"))
         except ValueError as error:
-            found.damaged.append((f"{file}: image {position}", str(error)))
+            collector.damaged.append((f"{file}: image {position}", str(error)))
             continue
-        if paths[key] is None:
-            found.missing.append(f"{name} (image {key} of {file})")
-    marks = _marks(found, file, content, paths)
-    for key, path in paths.items():
-        if path is not None:
-            yield path, sizes[key], marks[key]
+        if images[key][0] is None:
+            collector.missing.append(f"{name} (image {key} of {file})")
+    return images
 
 
-def _marks(found: Findings, file: Path, content: Mapping[str, Any], images: Iterable[Any]) -> dict[Any, list[Mark]]:
-    """The annotations of each image id."""
-    labels = _labels(found, file, content["categories"])
-    marks: dict[Any, list[Mark]] = {key: [] for key in images}
+def _boxes(collector: Collector, file: Path, content: Mapping[str, Any], images: Mapping[Any, Any],
+           ) -> dict[Any, list[Box]]:
+    """Image id -> its boxes. A box keeps the number that it has among all annotations of its image."""
+    labels: dict[Any, str] = {}
+    for position, entry in enumerate(content["categories"], 1):
+        try:
+            key, name = _values(entry, "id", "name")
+            labels[key] = str(name).strip()
+        except ValueError as error:
+            collector.damaged.append((f"{file}: category {position}", str(error)))
+    boxes: dict[Any, list[Box]] = {key: [] for key in images}
+    count: Counter[Any] = Counter()
     crowds = 0
     for position, entry in enumerate(content["annotations"], 1):
         where = f"{file}: annotation {position}"
         try:
-            key, category = _fields(entry, ("image_id", "category_id"))
-            if key not in marks:
+            key, category = _values(entry, "image_id", "category_id")
+            if key not in boxes:
                 raise ValueError(f"there is no image with the id {key}")
-            marks[key].append((None, (0, 0, 0, 0), where))
+            count[key] += 1
             if category not in labels:
                 raise ValueError(f"there is no category with the id {category}")
             if entry.get("iscrowd"):
                 crowds += 1
             else:
-                marks[key][-1] = (labels[category], _edges(entry), where)
+                boxes[key].append(Box(count[key], labels[category], _edges(entry), where))
         except ValueError as error:
-            found.damaged.append((where, str(error)))
+            collector.damaged.append((where, str(error)))
     if crowds:
-        found.notes.append(f"{file}: {crowds} crowds are left out")
-    return marks
+        collector.notes.append(f"{file}: {crowds} crowds are left out")
+    return boxes
 
 
-def _labels(found: Findings, file: Path, categories: list[Any]) -> dict[Any, str]:
-    labels: dict[Any, str] = {}
-    for position, entry in enumerate(categories, 1):
-        try:
-            key, name = _fields(entry, ("id", "name"))
-            labels[key] = str(name).strip()
-        except ValueError as error:
-            found.damaged.append((f"{file}: category {position}", str(error)))
-    return labels
-
-
-def _fields(entry: Any, names: tuple[str, str]) -> tuple[Any, Any]:
-    """Two values of an entry. Raises ValueError where one is not there, or is no number or text."""
+def _values(entry: Any, first: str, second: str) -> tuple[Any, Any]:
+    """Two values of an entry. Raises ValueError where one is missing, or is neither a number nor text."""
     if not isinstance(entry, dict):
-        raise ValueError(f"expected an object with {' and '.join(names)}, got {type(entry).__name__}")
-    for name in names:
+        raise ValueError(f"expected an object with {first} and {second}, got {type(entry).__name__}")
+    for name in (first, second):
         if not isinstance(entry.get(name), str | int | float) or entry[name] == "":
             raise ValueError(f"has no usable {name}")
-    return entry[names[0]], entry[names[1]]
+    return entry[first], entry[second]
 
 
 def _edges(entry: Mapping[str, Any]) -> Edges:
@@ -234,20 +221,5 @@ def _edges(entry: Mapping[str, Any]) -> Edges:
     return x, y, x + width, y + height
 
 
-def _split_in_name(file: Path) -> str | None:
-    words = "".join(c if c.isalpha() else " " for c in file.stem.lower()).split()
-    return next((SPLITS[word] for word in words if word in SPLITS), None)
-
-
-DATASET = Dataset(
-    name="coco",
-    title="COCO: images with one JSON file of boxes or segmentations",
-    licence="that of the images",
-    citation="",
-    homepage="https://cocodataset.org/#format-data",
-    obtain="give a folder of your own",
-    subject_rule="each image is one group, unless the option pattern names subject or group in the file names",
-    views=VIEWS,
-    index=index,
-    options=OPTIONS,
-)
+DATASET = general_layout("coco", "COCO: images with one JSON file of boxes or segmentations", VIEWS, index, OPTIONS,
+                         homepage="https://cocodataset.org/#format-data")

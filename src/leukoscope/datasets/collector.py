@@ -1,28 +1,30 @@
-"""What a reader gathers on its way: images with their size, rows, boxes in whole px, and what is missing or damaged.
+"""What a reader collects on its way through a folder: rows, boxes in whole px, and what is missing or damaged.
 
-Opens image headers only.
+Also the common way of all layouts with annotated images: open each image, then add a row for it or one for each box.
+Reads image headers only.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DatasetError
-from ..manifest import make_manifest
-from .base import Index, inspect_image
+from ..manifest import BOX, make_manifest
+from .base import Index, check_root, inspect_image
+from .paths import cell_ids, files_below, name_parts, split_of
 
 
 class BadBox(ValueError):
-    """A box that marks no pixel of its image, or is not made of numbers."""
+    """A box that contains no pixel of its image, or is not made of numbers."""
 
 
 class PixelBox(NamedTuple):
-    """A box in whole px from the image's upper left corner, inside the image; `clipped` when it was not at first."""
+    """A box in whole px from the upper left corner of the image, inside the image; `clipped` if it was cut to fit."""
 
     x: int
     y: int
@@ -34,7 +36,7 @@ class PixelBox(NamedTuple):
 def pixel_box(left: float, top: float, right: float, bottom: float, size: tuple[int, int]) -> PixelBox:
     """The whole-px box nearest to the edges (px, right and bottom not included), clipped to an image of `size`.
 
-    Raises BadBox for edges that are not finite, a box without area, or one wholly outside the image.
+    Raises BadBox for edges that are not finite, a box without area, or one completely outside the image.
     """
     edges = (left, top, right, bottom)
     if not all(math.isfinite(edge) for edge in edges):
@@ -51,7 +53,7 @@ def pixel_box(left: float, top: float, right: float, bottom: float, size: tuple[
 
 
 def numbers(values: Iterable[object]) -> list[float]:
-    """Each value as a float. Raises BadBox that shows the first that is none."""
+    """Each value as a float. Raises BadBox with the first value that is not a number."""
     result = []
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -65,20 +67,57 @@ def numbers(values: Iterable[object]) -> list[float]:
 
 @dataclass(frozen=True)
 class Image:
-    """An image that a reader uses: where it is, its id, its size (width, height) in px, and parts of its name."""
+    """An image that a reader uses: its path, its id, its size (width, height) in px, and its subject, group or split,
+    as far as they are known."""
 
     path: Path
     name: str
     size: tuple[int, int]
-    parts: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)
+
+
+class Box(NamedTuple):
+    """A box as an annotation gives it.
+
+    number: its number in its image. edges: left, top, right, bottom in px, right and bottom not included. where: the
+    file and line or number of the annotation.
+    """
+
+    number: int
+    label: str
+    edges: Sequence[float]
+    where: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """An annotated image.
+
+    boxes: gives its boxes once it is opened. written: its (width, height) as the annotation gives them. known: its
+    group or split, if the annotation or the name gives them.
+    """
+
+    path: Path
+    boxes: Callable[[Image], Iterable[Box]]
+    written: tuple[object, object] = (None, None)
+    known: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass
-class Findings:
-    """What a reader gathers on its way through a folder; `index` turns it into the answer."""
+class Collector:
+    """Rows, problems and notes that a reader collects; `index` gives the result.
+
+    paths: the images below `root`. ids: the cell id of each. parts: what the pattern reads in each path. smallest:
+    sides in px below which a box is damaged. suffix: number of a box -> what its cell id adds to the id of its image.
+    """
 
     root: Path
     source: str
+    paths: list[Path] = field(default_factory=list)
+    ids: dict[Path, str] = field(default_factory=dict)
+    parts: dict[Path, dict[str, str]] = field(default_factory=dict)
+    smallest: int = 1
+    suffix: Callable[[int], str] = "#{}".format
     rows: list[dict[str, object]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     damaged: list[tuple[str, str]] = field(default_factory=list)
@@ -86,63 +125,97 @@ class Findings:
     clipped: list[str] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)
 
-    def open(self, path: Path, name: str, parts: Mapping[str, str] | None = None) -> Image | None:
-        """The image with its size, from the header; None, and noted as damaged, when that cannot be read."""
+    @classmethod
+    def walk(cls, root: Path | str, name: str, layout: str, *, pattern: str | None = None) -> Collector:
+        """Start with all images below the folder `root` of the set or layout `name`. Raises DatasetError.
+
+        pattern: that of a general layout (a regular expression, may be empty); the source is then the folder's name.
+        """
+        check_root(Path(root), name, layout)
+        base = Path(root).absolute()
+        paths = files_below(base)
+        return cls(base, name if pattern is None else base.name, paths, cell_ids(paths, base),
+                   name_parts(pattern or "", paths, base))
+
+    def open(self, path: Path, **known: str | None) -> Image | None:
+        """The image with its size, from the header; None if that cannot be read: the image is added to `damaged`."""
         size, reason = inspect_image(path)
         if size is None:
             self.damaged.append((str(path), reason))
             return None
-        return Image(path, name, size, parts or {})
-
-    def compare_size(self, image: Image, written: tuple[object, object]) -> None:
-        """Remember an image whose annotation says another (width, height): its boxes may be meant for another file."""
-        if all(isinstance(side, int) and side > 0 for side in written) and tuple(written) != image.size:
-            self.resized.append(f"{image.path} ({image.size[0]} x {image.size[1]} px, the annotation says "
-                                f"{written[0]} x {written[1]})")
+        given = {name: value for name, value in known.items() if value}
+        return Image(path, self.ids.get(path, path.name), size, given | self.parts.get(path, {}))
 
     def add(self, image: Image, label: str | None, **more: object) -> None:
         """One row for a whole image."""
         self.rows.append({"cell_id": image.name, "image": str(image.path), "label": label, "source": self.source,
-                          **more, **image.parts})
+                          **more, **image.known})
 
-    def add_box(self, image: Image, number: int, label: str, edges: Sequence[float], where: str) -> None:
-        """One row for a box (left, top, right, bottom in px), the `number`-th of its image; a bad one is damaged.
+    def add_box(self, image: Image, box: Box) -> None:
+        """One row for a box; a bad box is added to `damaged`.
 
-        Cells of one field share its light and its smear, so the field is the group where nothing better is known.
+        Cells of one field have the same light and smear, so the field is the group where the subject is not known.
         """
         try:
-            box = pixel_box(*edges, size=image.size)
+            pixels = pixel_box(*box.edges, size=image.size)
+            if min(pixels.width, pixels.height) < self.smallest:
+                raise BadBox(f"the box has {pixels.width} x {pixels.height} px inside the image, expected at least "
+                             f"{self.smallest} x {self.smallest}")
         except BadBox as error:
-            self.damaged.append((where, str(error)))
+            self.damaged.append((box.where, str(error)))
             return
-        if box.clipped:
-            self.clipped.append(where)
-        known = {"field": image.name, **image.parts}
+        if pixels.clipped:
+            self.clipped.append(box.where)
+        known: dict[str, object] = {"field": image.name, **image.known}
         if "subject" not in known:
             known.setdefault("group", known["field"])
-        self.rows.append({"cell_id": f"{image.name}#{number}", "image": str(image.path), "label": label,
-                          "source": self.source, "x": box.x, "y": box.y, "width": box.width, "height": box.height,
-                          **known})
+        place = dict(zip(BOX, pixels[:4], strict=True))
+        self.rows.append({"cell_id": image.name + self.suffix(box.number), "image": str(image.path),
+                          "label": box.label, "source": self.source, **place, **known})
 
-    def short_of(self, expected: Mapping[str, int], what: str) -> None:
-        """Note as missing, a label, how many of the published number of rows are not here."""
-        found = Counter(row["label"] for row in self.rows)
-        self.missing += [f"{label}: {count - found[label]:,} of {count:,} {what}"
-                         for label, count in expected.items() if found[label] < count]
+    def add_fields(self, view: str, fields: Iterable[Field]) -> list[Image]:
+        """A row for each image (view `fields`) or for each of its boxes; the images that could be opened.
+
+        The split is what the annotation says, else what a folder is called (`train`, `val`, `test`).
+        """
+        images = []
+        for entry in fields:
+            known = {"split": split_of(entry.path, self.root)} | {k: v for k, v in entry.known.items() if v}
+            image = self.open(entry.path, **known)
+            if image is None:
+                continue
+            images.append(image)
+            if view == "fields":
+                self.add(image, None, field=image.name)
+                continue
+            # Where the annotation gives another size, its boxes may belong to another file.
+            if all(isinstance(side, int) and side > 0 for side in entry.written) and entry.written != image.size:
+                self.resized.append(f"{image.path} ({image.size[0]} x {image.size[1]} px, the annotation says "
+                                    f"{entry.written[0]} x {entry.written[1]})")
+            for box in entry.boxes(image):
+                self.add_box(image, box)
+        return images
+
+    def short_of(self, expected: Mapping[str, int], what: str, *, column: str = "label") -> None:
+        """Add to `missing`, for each label, how many of the published number are not in this folder."""
+        counts = Counter(row[column] for row in self.rows)
+        self.missing += [f"{label}: {count - counts[label]:,} of {count:,} {what}"
+                         for label, count in expected.items() if counts[label] < count]
 
     def note_some(self, text: str, names: Sequence[str]) -> None:
-        """A note with the count in front and the first name behind, when there are any."""
+        """A note with the number of names before the text and the first name after it, if there are any."""
         if names:
-            self.notes.append(f"{len(names)} {text}, the first: {names[0]}")
+            self.notes.append(f"{len(names)} {text}; the first: {names[0]}")
 
     def index(self, layout: str, expected: Mapping[str, int] | None = None) -> Index:
-        """The answer. Raises DatasetError, with the layout that was expected, when there is no row."""
+        """The result. Raises DatasetError, with the layout that was expected, when there is no row."""
         if not self.rows:
-            trouble = [f"{path} ({reason})" for path, reason in self.damaged] or self.missing
+            problems = [f"{path} ({reason})" for path, reason in self.damaged] or self.missing
             kind = "damaged" if self.damaged else "missing"
-            why = f", {len(trouble)} {kind}, the first: {trouble[0]}" if trouble else ""
-            raise DatasetError(f"{self.root}: nothing here can be used{why}", f"expected {layout}")
-        self.note_some("images are not as large as their annotation says; the image is believed", self.resized)
-        self.note_some("boxes reached outside their image and were clipped", self.clipped)
+            why = f", {len(problems)} {kind}, the first: {problems[0]}" if problems else ""
+            raise DatasetError(f"{self.root}: contains no usable cell{why}", f"expected {layout}")
+        self.note_some("images do not have the size that their annotation gives; the size of the image is used",
+                       self.resized)
+        self.note_some("boxes extend beyond their image and were clipped", self.clipped)
         return Index(make_manifest(self.rows), dict(expected or {}), tuple(self.missing), tuple(self.damaged),
                      tuple(self.notes))

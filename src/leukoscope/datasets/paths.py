@@ -1,4 +1,4 @@
-"""What layouts of images share: walking folders, stable ids, parts of names, finding the image that a name means.
+"""Files and names, for all layouts: walk folders, make stable ids, read parts of names, find the image of a name.
 
 Knows no data set and opens no image.
 """
@@ -18,7 +18,7 @@ from .base import IMAGE_SUFFIXES, is_litter
 
 SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
           "validation": "validation", "test": "test", "testing": "test"}
-"""Folder or file name, in lower case -> the value of the manifest's `split`."""
+"""Name of a folder or file, in lower case -> value of the column `split`."""
 
 NAME_PARTS = ("subject", "group", "split", "field")
 PATTERN_HELP = ("regular expression, searched in each image's path below the folder, with named groups "
@@ -26,34 +26,38 @@ PATTERN_HELP = ("regular expression, searched in each image's path below the fol
 
 
 def files_below(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """Files below `root` with one of the suffixes (in any case), sorted.
+    """Files below `root` with one of the suffixes (in upper or lower case), sorted.
 
-    Hidden files and what operating systems leave are left out. Links are followed, but a folder that is reached
-    twice is read once, and a link to a folder above `root` not at all, so that a loop ends. Raises DatasetError for
-    a folder that cannot be read and for a name that is not UTF-8, which no manifest can hold.
+    Hidden and system files are left out. Links are followed, but each folder is read once, and links to folders above
+    `root` are not followed, so that a loop of links ends. Raises DatasetError for a folder that cannot be read and for
+    a name that is not UTF-8, which no manifest can store.
     """
-    above = {_identity(folder) for folder in root.resolve().parents}
-    seen: set[tuple[int, int]] = set()
-    found: list[Path] = []
+    done = {_identity(folder) for folder in root.resolve().parents}
+    files: list[Path] = []
     folders, links = [root], []
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)
         identity = _identity(folder)
-        if identity in seen or identity in above:
+        if identity in done:
             continue
-        seen.add(identity)
+        done.add(identity)
         for entry in _entries(folder):
             if is_litter(entry.name):
                 continue
-            if _is_folder(entry):
+            try:
+                is_folder = entry.is_dir()
+            except OSError:  # a link to itself
+                is_folder = False
+            if is_folder:
                 (links if entry.is_symlink() else folders).append(Path(entry.path))
             elif Path(entry.name).suffix.lower() in suffixes and _may_be_read(entry):
-                found.append(Path(entry.path))
-    return sorted(found)
+                files.append(Path(entry.path))
+    return sorted(files)
 
 
 def cell_ids(paths: Sequence[Path], root: Path) -> dict[Path, str]:
-    """A stable id a file: its path below `root` without the suffix, with it where two files would share one."""
+    """A stable id for each file: its path below `root` without the suffix, or with it where two files would have the
+    same id."""
     full = {path: path.relative_to(root).as_posix() for path in paths}
     short = {path: path.relative_to(root).with_suffix("").as_posix() for path in paths}
     count = Counter(short.values())
@@ -62,37 +66,33 @@ def cell_ids(paths: Sequence[Path], root: Path) -> dict[Path, str]:
 
 
 def split_of(path: Path, root: Path) -> str | None:
-    """The split that a folder between `root` and the file names (`train`, `val2017`, ...), the innermost first."""
+    """The split that a folder between `root` and the file is called by (`train`, `val2017`), the innermost first."""
     names = (re.sub(r"\d{4}$", "", part.lower()) for part in reversed(path.relative_to(root).parts[:-1]))
     return next((SPLITS[name] for name in names if name in SPLITS), None)
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str] | None:
-    """The option `pattern`, checked; None for ''. Raises DatasetError."""
+def name_parts(pattern: str, paths: Sequence[Path], root: Path) -> dict[Path, dict[str, str]]:
+    """What the option `pattern` reads in each path below `root`; nothing if it is empty.
+
+    Raises DatasetError for a wrong pattern, and for one that matches no path.
+    """
     if not pattern:
-        return None
+        return {path: {} for path in paths}
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise DatasetError(f"option pattern: '{pattern}' is no regular expression ({error})", PATTERN_HELP) from error
+        raise DatasetError(f"option pattern: '{pattern}' is not a regular expression ({error})",
+                           PATTERN_HELP) from error
     wrong = [name for name in compiled.groupindex if name not in NAME_PARTS]
     if wrong or not compiled.groupindex:
         got = f"the group '{wrong[0]}'" if wrong else "no named group"
         raise DatasetError(f"option pattern: '{pattern}' has {got}", PATTERN_HELP)
-    return compiled
-
-
-def name_parts(pattern: re.Pattern[str] | None, paths: Iterable[Path], root: Path) -> dict[Path, dict[str, str]]:
-    """What the pattern finds in each path below `root`. Raises DatasetError when it fits none of them."""
-    paths = list(paths)
-    if pattern is None:
-        return {path: {} for path in paths}
     parts: dict[Path, dict[str, str]] = {}
     for path in paths:
-        match = pattern.search(path.relative_to(root).as_posix())
+        match = compiled.search(path.relative_to(root).as_posix())
         parts[path] = {name: part for name, part in match.groupdict().items() if part} if match else {}
     if paths and not any(parts.values()):
-        raise DatasetError(f"option pattern: '{pattern.pattern}' fits no name, such as "
+        raise DatasetError(f"option pattern: '{pattern}' matches no name, for example "
                            f"'{paths[0].relative_to(root).as_posix()}'", PATTERN_HELP)
     return parts
 
@@ -113,7 +113,8 @@ Placed = tuple[tuple[str, ...], Path]
 
 
 class Lookup:
-    """Finds the image that an annotation means, by the name that it gives: exact, else in any case, else the stem."""
+    """Finds the image of an annotation by the name that it gives: the same name, else with other upper and lower case,
+    else without the suffix."""
 
     def __init__(self, root: Path, paths: Iterable[Path]) -> None:
         self.root = root
@@ -126,10 +127,10 @@ class Lookup:
         self._starts: dict[tuple[str, ...], dict[tuple[str, ...], list[Placed]]] = {}
 
     def find(self, name: str, near: Path) -> Path | None:
-        """The image called `name` (folders in it count) and, of several, the one nearest to the file `near`.
+        """The image called `name`, which may contain folders; of several, the one nearest to the file `near`.
 
-        Near is: in its folder, else below the folder that shares most of its path, else in a folder that its name
-        mentions. None where there is no such image. Raises ValueError where two fit equally well.
+        Nearest: in the same folder, else in a folder that the name of `near` contains, else below the folder that
+        shares most of its path. None if there is no such image. Raises ValueError if two fit equally well.
         """
         parts = [part for part in _plain(name).replace("\\", "/").split("/") if part not in ("", ".", "..")]
         if not parts:
@@ -151,10 +152,8 @@ class Lookup:
         raise ValueError(f"'{name}' may be {both}")
 
     def _nearest(self, key: str, parts: list[str], beside: tuple[str, ...]) -> list[Placed]:
-        """Those of a name whose folders end as `parts` the longest, of them those that start as `beside` the longest.
-
-        Both groupings are made when a name first needs them, so that equal names in many folders stay cheap.
-        """
+        """Images of a name whose folders end like `parts` for longest; of these, those that start like `beside` for
+        longest. Groups are made when a name first needs them, so that equal names in many folders cost little."""
         if len(self.names[key]) == 1:
             return self.names[key]
         if key not in self._ends:
@@ -166,8 +165,8 @@ class Lookup:
         return next(starts[head] for n in range(len(beside), -1, -1) if (head := beside[:n]) in starts)
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is such a file; False too for a name that no file can have."""
+def exists(path: Path) -> bool:
+    """Whether the file exists; False also for a name that no file can have."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -185,14 +184,14 @@ def read_lines(path: Path) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """A name with accents in one piece: some systems store them apart."""
+    """A name with each accent joined to its letter: some systems store the two separately."""
     return unicodedata.normalize("NFC", name)
 
 
 def _grouped(
     placed: Iterable[Placed], part: Callable[[tuple[str, ...], int], tuple[str, ...]]
 ) -> dict[tuple[str, ...], list[Placed]]:
-    """Images by every part of their folders, the empty one (all images) included."""
+    """Images grouped by every part of their folders; the empty part holds all images."""
     groups: dict[tuple[str, ...], list[Placed]] = {}
     for entry in placed:
         for length in range(len(entry[0]) + 1):
@@ -205,15 +204,8 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
 def _may_be_read(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, or a link to one or to nothing: reading a pipe or a device would block for ever."""
+    """Whether it is a file, a link to a file, or a broken link: reading a pipe or a device would never end."""
     try:
         return stat.S_ISREG(entry.stat().st_mode) if entry.is_symlink() else entry.is_file()
     except OSError:
@@ -223,10 +215,10 @@ def _may_be_read(entry: os.DirEntry[str]) -> bool:
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            listed = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise DatasetError(f"{folder}: cannot be read ({error.strerror})", "allow reading the folder") from error
-    for entry in found:
+        raise DatasetError(f"{folder}: cannot be read ({error.strerror})", "grant read permission") from error
+    for entry in listed:
         if not entry.name.isprintable() and any("\udc80" <= c <= "\udcff" for c in entry.name):
             raise DatasetError(f"{folder}: the name {os.fsencode(entry.name)!r} is not UTF-8", "rename the file")
-    return found
+    return listed

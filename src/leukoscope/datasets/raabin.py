@@ -1,4 +1,4 @@
-"""Raabin-WBC: leukocytes cut from smears and named by two experts, in a folder a type below Train, TestA and TestB.
+"""Raabin-WBC: crops of leukocytes, named by two experts, in one folder for each type below Train, TestA and TestB.
 
 Knows the double-labelled crops only, not the fields or the masks that the same authors published.
 """
@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .base import Dataset, Index, check_choice, check_root
-from .collector import Findings
-from .paths import cell_ids, files_below
+from .base import Dataset, Index, check_choice
+from .collector import Collector
 
 TRAIN = {"basophil": 212, "eosinophil": 744, "lymphocyte": 2427, "monocyte": 561, "neutrophil": 6231}
 TEST_A = {"basophil": 89, "eosinophil": 322, "lymphocyte": 1034, "monocyte": 234, "neutrophil": 2660}
@@ -22,43 +21,36 @@ LAYOUT = "the folders Train, TestA, TestB, each with Basophil, Eosinophil, Lymph
 VIEWS = {
     "official": "Train and TestA, with this split",
     "test_b": "TestB only, which was taken with another microscope and camera, to test transfer",
-    "all": "Train, TestA and TestB; the column part says which",
+    "all": "Train, TestA and TestB, as in the column part",
 }
 SHOWN = {"official": ("train", "testa", ""), "test_b": ("testb",), "all": ("train", "testa", "testb", "")}
 
 
 def index(root: Path, view: str = "official", **options: str) -> Index:
-    """Index the folder that holds Train and TestA, or one above it. Raises DatasetError where it holds no cell."""
+    """Index the folder that contains Train and TestA, or one above it. Raises DatasetError where there is no cell."""
     check_choice(view, VIEWS, options)
-    check_root(Path(root), "raabin", LAYOUT)
-    found = Findings(Path(root).absolute(), "raabin")
-    paths = files_below(found.root)
-    ids = cell_ids(paths, found.root)
-    left_out, strangers, unparted = 0, [], 0
-    for path in paths:
-        part, label = _part_and_label(path, found.root)
+    collector = Collector.walk(root, "raabin", LAYOUT)
+    left_out, strangers, without_part = 0, [], 0
+    for path in collector.paths:
+        folders = [re.sub("[^a-z]", "", part.lower()) for part in path.relative_to(collector.root).parts[:-1]]
+        part = next((folder for folder in folders if folder in PARTS), "")
+        label = next((folder for folder in reversed(folders) if folder in TRAIN), None)
         if label is None:
             strangers.append(str(path))
         elif part not in SHOWN[view]:
             left_out += 1
-        elif image := found.open(path, ids[path]):
-            unparted += not part
-            found.add(image, label, split=PARTS.get(part), part=part or None)
-    found.note_some("images are left out: they stand in no folder of the five types", strangers)
+        elif image := collector.open(path):
+            without_part += not part
+            collector.add(image, label, split=PARTS.get(part), part=part or None)
+    collector.note_some("images are left out because they are in no folder of the five types", strangers)
     if left_out:
-        found.notes.append(f"{left_out} cells of other parts are left out in this view")
-    if unparted:
-        found.notes.append(f"{unparted} cells stand outside Train, TestA and TestB and have no split")
-    found.notes.append("the set has no subject ids: cells of one person may stand in Train and in TestA")
+        collector.notes.append(f"{left_out} cells of other parts are left out in this view")
+    if without_part:
+        collector.notes.append(f"{without_part} cells are not in Train, TestA or TestB and have no split")
+    collector.notes.append("the set has no subject ids: cells of one person may be in Train and in TestA")
     expected = OFFICIAL if view == "official" else {}
-    found.short_of(expected, "cells")
-    return found.index(LAYOUT, expected)
-
-
-def _part_and_label(path: Path, root: Path) -> tuple[str, str | None]:
-    folders = [re.sub("[^a-z]", "", part.lower()) for part in path.relative_to(root).parts[:-1]]
-    part = next((folder for folder in folders if folder in PARTS), "")
-    return part, next((folder for folder in reversed(folders) if folder in TRAIN), None)
+    collector.short_of(expected, "cells")
+    return collector.index(LAYOUT, expected)
 
 
 DATASET = Dataset(
@@ -71,7 +63,7 @@ DATASET = Dataset(
     homepage="https://raabindata.com/free-data/",
     obtain="download Train, TestA and TestB of the double-labelled cropped cells by hand from "
            "https://raabindata.com/free-data/ and unpack the archives into one folder",
-    subject_rule="none: people and slides are not marked; Train and TestA are kept as the column split",
+    subject_rule="none: people and slides are not marked; the column split keeps Train and TestA",
     views=VIEWS,
     index=index,
 )

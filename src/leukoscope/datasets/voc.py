@@ -1,92 +1,53 @@
-"""Pascal VOC: an XML file an image, with one `object` a box.
+"""Pascal VOC: an XML file for each image, with one `object` for each box.
 
-Knows the folders Annotations, JPEGImages and ImageSets, and any other that holds such files.
+Knows the folders Annotations, JPEGImages and ImageSets, and any other folder that holds such files.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from xml.parsers import expat
 
-from .base import Dataset, Index, check_choice, check_root
-from .collector import BadBox, Findings, Image, numbers
-from .paths import (
-    PATTERN_HELP,
-    SPLITS,
-    Lookup,
-    cell_ids,
-    compile_pattern,
-    files_below,
-    name_parts,
-    read_lines,
-    split_of,
-    whole_number,
-)
+from .base import Index, check_choice, general_layout
+from .collector import BadBox, Box, Collector, Field, Image, numbers
+from .paths import PATTERN_HELP, SPLITS, Lookup, files_below, read_lines, whole_number
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 MAX_BYTES = 64 * 2**20
 LAYOUT = "XML files with the tag 'annotation', and the images that they name"
 VIEWS = {
-    "boxes": "one row a box, its class as the label",
-    "fields": "one row an annotated image, without labels",
+    "boxes": "one row for each box, its class as the label",
+    "fields": "one row for each annotated image, without labels",
 }
 OPTIONS = {
-    "first_pixel": "1 (if not given): corners are px counted from 1, both inside the box, as the VOC development kit "
+    "first_pixel": "1 (default): corners are px counted from 1, both inside the box, as the VOC development kit "
                    "says; 0: corners are edges counted from 0, as some tools write",
     "pattern": PATTERN_HELP,
 }
 
 
 class BadAnnotation(ValueError):
-    """An XML file that is no VOC annotation."""
+    """An XML file that is not a VOC annotation."""
 
 
 def index(root: Path, view: str = "boxes", **options: str) -> Index:
     """Index a folder of VOC annotations. Raises DatasetError where there is no usable box.
 
-    The lists of ImageSets, else folders called train, val or test, become the column split. A field is its own
-    group unless the pattern knows better.
+    The lists in ImageSets, else folders called train, val or test, give the column split. Each field is one group,
+    unless the pattern gives subject or group.
     """
     check_choice(view, VIEWS, options, OPTIONS)
-    check_root(Path(root), "Pascal VOC", LAYOUT)
+    collector = Collector.walk(root, "Pascal VOC", LAYOUT, pattern=options.get("pattern", ""))
     shift = whole_number(options.get("first_pixel", 1), "first_pixel", 0, 1)
-    pattern = compile_pattern(options.get("pattern", ""))
-    found = Findings(Path(root).absolute(), Path(root).absolute().name)
-    paths = files_below(found.root)
-    annotations = files_below(found.root, {".xml"})
-    lookup, splits = Lookup(found.root, paths), _listed_splits(found, {path.stem for path in annotations})
-    ids, parts = cell_ids(paths, found.root), name_parts(pattern, paths, found.root)
-    mended, taken = [], {}
-    for annotation in annotations:
-        try:
-            tree = read_annotation(annotation)
-            path = _image_of(tree, annotation, lookup, mended)
-        except ValueError as error:
-            found.damaged.append((str(annotation), str(error)))
-            continue
-        if path is None:
-            found.missing.append(f"{_written_name(tree) or annotation.stem} (the image of {annotation})")
-            continue
-        if taken.setdefault(path, annotation) != annotation:
-            found.damaged.append((str(annotation), f"a second annotation of {path.name}, {taken[path]} is used"))
-            continue
-        split = splits.get(annotation.stem) or split_of(path, found.root)
-        image = found.open(path, ids[path], {**({"split": split} if split else {}), **parts[path]})
-        if image is not None and view == "fields":
-            found.add(image, None, field=image.name)
-        elif image is not None:
-            found.compare_size(image, _written_size(tree))
-            for number, thing in enumerate(tree.findall("object"), 1):
-                _add_box(found, image, thing, number=number, where=f"{annotation}: object {number}", shift=shift)
-    found.note_some("annotations name another file than the one that was found", mended)
-    found.note_some("images have no annotation", [str(path) for path in paths if path not in taken])
-    return found.index(LAYOUT)
+    collector.add_fields(view, _fields(collector, shift))
+    return collector.index(LAYOUT)
 
 
 def read_annotation(path: Path) -> ET.Element:
-    """The root of an annotation. Raises BadAnnotation; a document type is refused, as entities could grow unbounded."""
+    """The root of an annotation. Raises BadAnnotation. A document type is refused: its entities can fill the memory."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise BadAnnotation(f"larger than {MAX_BYTES // 2**20} MiB")
@@ -100,9 +61,9 @@ def read_annotation(path: Path) -> ET.Element:
     try:
         guard.Parse(text, True)
         tree = ET.fromstring(text)
+    except BadAnnotation:
+        raise
     except (expat.ExpatError, ET.ParseError, LookupError, ValueError) as error:
-        if isinstance(error, BadAnnotation):
-            raise
         raise BadAnnotation(f"not valid XML ({error})") from error
     if tree.tag != "annotation":
         raise BadAnnotation(f"expected the tag 'annotation', got '{tree.tag}'")
@@ -110,80 +71,87 @@ def read_annotation(path: Path) -> ET.Element:
 
 
 def _refuse_doctype(*_: object) -> None:
-    raise BadAnnotation("declares a document type, which an annotation never needs")
+    raise BadAnnotation("contains a document type, which may declare entities: not allowed in an annotation")
 
 
-def _written_name(tree: ET.Element) -> str:
-    return (tree.findtext("filename") or "").strip()
-
-
-def _written_size(tree: ET.Element) -> tuple[int, int]:
+def written_size(tree: ET.Element) -> tuple[int, int]:
+    """(width, height) in px as the annotation gives them; 0 where it gives none."""
     texts = [(tree.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
     width, height = (int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0 for text in texts)
     return width, height
 
 
-def _image_of(tree: ET.Element, annotation: Path, lookup: Lookup, mended: list[str]) -> Path | None:
-    """The image by the written name, else by the annotation's own: files are often renamed together."""
-    written = _written_name(tree)
-    path = lookup.find(written, annotation) or lookup.find(annotation.stem, annotation)
-    if path is not None and written and path.name != written.replace("\\", "/").rpartition("/")[2]:
-        mended.append(f"{annotation} ('{written}' for {path.name})")
-    return path
+def read_boxes(collector: Collector, annotation: Path, tree: ET.Element, _: Image, *, shift: int = 1,
+               labels: Mapping[str, str] | None = None) -> Iterator[Box]:
+    """The boxes of an annotation, numbered from 1; an object without a name or corners is added to `damaged`.
+
+    labels: name in the annotation -> label, of the only names that are allowed.
+    """
+    for number, thing in enumerate(tree.findall("object"), 1):
+        where = f"{annotation}: object {number}"
+        label = (thing.findtext("name") or "").strip()
+        texts = {name: thing.findtext(f"bndbox/{name}") for name in CORNERS}
+        try:
+            for name, text in {"name": label or None, **texts}.items():
+                if text is None:
+                    raise BadBox(f"has no {name}")
+            if labels is not None and label not in labels:
+                raise BadBox(f"is called {label}, expected one of {', '.join(labels)}")
+            left, top, right, bottom = numbers((text or "").strip() for text in texts.values())
+        except BadBox as error:
+            collector.damaged.append((where, str(error)))
+            continue
+        yield Box(number, (labels or {}).get(label, label), (left - shift, top - shift, right, bottom), where)
 
 
-def _add_box(found: Findings, image: Image, thing: ET.Element, *, number: int, where: str, shift: int) -> None:
-    label = (thing.findtext("name") or "").strip()
-    try:
-        if not label:
-            raise BadBox("has no name")
-        corners = numbers(_corner(thing, name) for name in CORNERS)
-    except BadBox as error:
-        found.damaged.append((where, str(error)))
-        return
-    found.add_box(image, number, label, (corners[0] - shift, corners[1] - shift, corners[2], corners[3]), where)
-
-
-def _corner(thing: ET.Element, name: str) -> str:
-    text = thing.findtext(f"bndbox/{name}")
-    if text is None:
-        raise BadBox(f"has no {name}")
-    return text.strip()
-
-
-def _listed_splits(found: Findings, known: Collection[str]) -> dict[str, str]:
-    """Annotation -> split, by lists such as ImageSets/Main/train.txt; one that stands in two is not believed."""
+def listed_splits(collector: Collector, known: Collection[str]) -> dict[str, str]:
+    """Name of an annotation -> split, by lists such as ImageSets/Main/train.txt; a name in two lists gets none."""
     splits: dict[str, str] = {}
-    torn: set[str] = set()
-    for path in files_below(found.root, {".txt"}):
+    in_two: set[str] = set()
+    for path in files_below(collector.root, {".txt"}):
         split = SPLITS.get(path.stem.lower())
         if split is None or "imagesets" not in (part.lower() for part in path.parts):
             continue
-        for line in _lines(found, path):
-            name = line if line in known else line.split()[0]  # lists a class say 1 or -1 behind the name
+        try:
+            lines = [line.strip() for line in read_lines(path) if line.strip()]
+        except ValueError as error:
+            collector.damaged.append((str(path), str(error)))
+            continue
+        for line in lines:
+            name = line if line in known else line.split()[0]  # lists for one class have 1 or -1 after the name
             if splits.setdefault(name, split) != split:
-                torn.add(name)
-    found.note_some("names stand in the lists of two splits and get none", sorted(torn))
-    return {name: split for name, split in splits.items() if name not in torn}
+                in_two.add(name)
+    collector.note_some("names are in the lists of two splits and get none", sorted(in_two))
+    return {name: split for name, split in splits.items() if name not in in_two}
 
 
-def _lines(found: Findings, path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in read_lines(path) if line.strip()]
-    except ValueError as error:
-        found.damaged.append((str(path), str(error)))
-        return []
+def _fields(collector: Collector, shift: int) -> Iterator[Field]:
+    """The image of each annotation: by the name in it, else by the name of the file, as both are often renamed."""
+    annotations = files_below(collector.root, {".xml"})
+    lookup, splits = Lookup(collector.root, collector.paths), listed_splits(collector, {a.stem for a in annotations})
+    renamed: list[str] = []
+    used: dict[Path, Path] = {}
+    for annotation in annotations:
+        try:
+            tree = read_annotation(annotation)
+            name = (tree.findtext("filename") or "").strip()
+            path = lookup.find(name, annotation) or lookup.find(annotation.stem, annotation)
+        except ValueError as error:
+            collector.damaged.append((str(annotation), str(error)))
+            continue
+        if path is None:
+            collector.missing.append(f"{name or annotation.stem} (the image of {annotation})")
+            continue
+        if name and path.name != name.replace("\\", "/").rpartition("/")[2]:
+            renamed.append(f"{annotation} ('{name}', used: {path.name})")
+        if used.setdefault(path, annotation) != annotation:
+            collector.damaged.append((str(annotation), f"a second annotation of {path.name}; {used[path]} is used"))
+            continue
+        yield Field(path, partial(read_boxes, collector, annotation, tree, shift=shift), written_size(tree),
+                    {"split": splits.get(annotation.stem)})
+    collector.note_some("annotations name another file than the image that is used", renamed)
+    collector.note_some("images have no annotation", [str(path) for path in collector.paths if path not in used])
 
 
-DATASET = Dataset(
-    name="voc",
-    title="Pascal VOC: images with XML files of boxes",
-    licence="that of the images",
-    citation="",
-    homepage="http://host.robots.ox.ac.uk/pascal/VOC/",
-    obtain="give a folder of your own",
-    subject_rule="each image is one group, unless the option pattern names subject or group in the file names",
-    views=VIEWS,
-    index=index,
-    options=OPTIONS,
-)
+DATASET = general_layout("voc", "Pascal VOC: images with XML files of boxes", VIEWS, index, OPTIONS,
+                         homepage="http://host.robots.ox.ac.uk/pascal/VOC/")

@@ -1,21 +1,23 @@
-"""How far probabilities can be believed: Brier score, log loss, calibration error and the reliability diagram."""
+"""How well probabilities agree with the share of correct answers: Brier score, log loss, calibration error and the bins
+of the reliability diagram.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from ..stats.bootstrap import bootstrap_method, percentile_interval
-from ..stats.estimate import Estimate
+from ..stats.estimate import Estimate, no_estimate
 from ..stats.rates import cluster_rate, wilson
+from .results import Calibration, CalibrationBin
 from .table import Cells
 
 BINS = 15
 CELLS_A_BIN = 10
-SMALLEST = 1e-15  # a probability of exactly 0 for the true class would cost infinitely much
+SMALLEST = 1e-15  # a probability of exactly 0 for the true class would make the log loss infinite
 
 
 def losses(cells: Cells) -> np.ndarray:
@@ -30,62 +32,59 @@ def losses(cells: Cells) -> np.ndarray:
     return np.stack([brier, -np.log(np.clip(chosen, SMALLEST, 1.0))])
 
 
-def mean_statistic(cells: Cells) -> Callable[[np.ndarray, slice], np.ndarray]:
-    """Mean Brier score and log loss in each round, (2, r)."""
-    sums = np.stack([np.bincount(cells.clusters, row, cells.count) for row in losses(cells)])
+def mean_statistic(cells: Cells, values: np.ndarray) -> Callable[[np.ndarray, slice], np.ndarray]:
+    """Means of some values of each cell (rows, n) in each round, (rows, r)."""
+    sums = np.stack([np.bincount(cells.clusters, row, cells.count) for row in values])
     sizes = np.bincount(cells.clusters, minlength=cells.count).astype(np.float64)
     return lambda weights, _: sums @ weights / (sizes @ weights)
 
 
 def confidence_bins(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
-    """Bins of equal numbers of cells by the probability of the predicted class: bin of each cell, and
-    that probability, (n,) each.
+    """Bins of equal numbers of cells by the probability of the predicted class: bin of each cell, and that probability,
+    (n,) each.
 
-    At most 15, each with ten cells or more; cells of one probability stay together, so that many equal ones make fewer
-    bins. Equal numbers, because most cells of a good network lie near 1 and bins of equal width would be empty.
+    At most 15, each with ten cells or more; cells of one probability stay together, which may make fewer bins. Equal
+    numbers, because most cells of a good network lie near 1 and bins of equal width would be empty.
     """
-    sure = cells.probabilities.max(1)
-    wanted = int(np.clip(len(sure) // CELLS_A_BIN, 1, BINS))
-    inner = np.unique(np.quantile(sure, np.arange(1, wanted) / wanted, method="inverted_cdf"))
-    number = np.searchsorted(inner, sure, "left")
-    return np.unique(number, return_inverse=True)[1].reshape(-1), sure
+    highest = cells.probabilities.max(1)
+    wanted = int(np.clip(len(highest) // CELLS_A_BIN, 1, BINS))
+    inner = np.unique(np.quantile(highest, np.arange(1, wanted) / wanted, method="inverted_cdf"))
+    number = np.searchsorted(inner, highest, "left")
+    return np.unique(number, return_inverse=True)[1].reshape(-1), highest
 
 
 def calibration_statistic(cells: Cells) -> Callable[[np.ndarray, slice], np.ndarray]:
     """Expected calibration error in each round, (r,), with the bins of all cells."""
-    number, sure = confidence_bins(cells)
-    gap = (cells.labels == cells.predicted) - sure
+    number, highest = confidence_bins(cells)
     shape = (int(number.max()) + 1, cells.count)
-    gaps = sparse.coo_array((gap, (number, cells.clusters)), shape=shape).tocsr()
+    gaps = sparse.coo_array((cells.correct - highest, (number, cells.clusters)), shape=shape).tocsr()
     sizes = np.bincount(cells.clusters, minlength=cells.count).astype(np.float64)
     return lambda weights, _: np.abs(gaps @ weights).sum(0) / (sizes @ weights)
 
 
-def calibration(cells: Cells, replicates: dict[str, np.ndarray], confidence: float) -> dict[str, Any]:
-    """Brier score, expected calibration error, and the bins of the reliability diagram.
+def calibration(cells: Cells, rounds: dict[str, np.ndarray], confidence: float) -> Calibration:
+    """rounds: replicates of the `means` of the losses, (2, r), and of the `calibration` error, (r,).
 
     The error of finite bins is too large by chance, and again so in each round: its interval is the basic one, which
     turns the rounds' excess downwards.
     """
-    number, sure = confidence_bins(cells)
-    right = cells.labels == cells.predicted
     error = float(calibration_statistic(cells)(np.ones((cells.count, 1)), slice(0, 1))[0])
     brier = float(losses(cells)[0].mean())
-    method = bootstrap_method(cells.unit, cells.count)
     if cells.count == 1:
-        none = f"no interval: one {cells.unit} only"
-        estimates = Estimate(brier, None, None, none), Estimate(error, None, None, none)
+        estimates = [no_estimate(f"no interval: one {cells.unit} only", value) for value in (brier, error)]
     else:
-        most = 1.0 if len(cells.classes) == 2 else 2.0
-        low, high = percentile_interval(replicates["means"][0], brier, cells.count, confidence, (0.0, most))
-        below, above = percentile_interval(replicates["calibration"], error, cells.count, confidence)
-        estimates = (Estimate(brier, low, high, method),
-                     Estimate(error, max(0.0, 2 * error - above), min(1.0, 2 * error - below), f"{method}, basic"))
+        most, method = 1.0 if len(cells.classes) == 2 else 2.0, bootstrap_method(cells.unit, cells.count)
+        low, high = percentile_interval(rounds["means"][0], brier, cells.count, confidence, (0.0, most))
+        below, above = percentile_interval(rounds["calibration"], error, cells.count, confidence)
+        estimates = [Estimate(brier, low, high, method),
+                     Estimate(error, max(0.0, 2 * error - above), min(1.0, 2 * error - below), f"{method}, basic")]
+    number, highest = confidence_bins(cells)
     bins = []
     for k in range(int(number.max()) + 1):
         own = number == k
-        accuracy = (wilson(int(right[own].sum()), int(own.sum()), confidence) if cells.independent else
-                    cluster_rate(cells.by_cluster(own & right), cells.by_cluster(own), confidence, cells.unit))
-        bins.append({"low": float(sure[own].min()), "high": float(sure[own].max()), "count": int(own.sum()),
-                     "confidence": float(sure[own].mean()), "accuracy": accuracy.to_dict()})
-    return {"brier": estimates[0].to_dict(), "expected_calibration_error": estimates[1].to_dict(), "bins": bins}
+        hits = own & cells.correct
+        accuracy = (wilson(int(hits.sum()), int(own.sum()), confidence) if cells.independent else
+                    cluster_rate(cells.by_cluster(hits), cells.by_cluster(own), confidence, cells.unit))
+        bins.append(CalibrationBin(float(highest[own].min()), float(highest[own].max()), int(own.sum()),
+                                   float(highest[own].mean()), accuracy))
+    return Calibration(estimates[0], estimates[1], tuple(bins))

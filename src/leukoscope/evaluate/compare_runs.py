@@ -6,28 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ..errors import LeukoscopeError, RunError
 from ..files import read_json
 from ..runs.run import Run, check_finished
+from ..tables import read_parquet
 from .compare import Kind
+from .results import Metrics
 from .table import read_cells
 
 SAME = ("label", "subject", "group")
-"""What a cell has to have alike in all runs."""
+"""What must be the same of a cell in all runs."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A finished run, or the evaluation of one elsewhere: its folder, the run that was trained, its predictions."""
+    """A finished run, or the evaluation of one on other cells (`elsewhere`): its folder, the run that was trained, its
+    predictions and metrics."""
 
     folder: Path
     run: Run
     predictions: pl.DataFrame
-    metrics: dict[str, Any]
+    metrics: Metrics
     elsewhere: bool
 
     @property
@@ -35,10 +37,17 @@ class Opened:
         """The seed and the number of the training."""
         return self.run.recipe.seed, self.run.recipe.training.repeat
 
+    @property
+    def kind(self) -> str:
+        """The same for all trainings of one kind."""
+        recipe = self.run.recipe.model_dump(exclude={"name", "title", "description", "source", "seed"})
+        recipe["training"].pop("repeat")
+        return f"{self.elsewhere} {recipe!r}"
+
 
 @dataclass(frozen=True)
 class Matched:
-    """Kinds with the runs behind each (one a training), and remarks that a reader has to know."""
+    """Kinds with the runs behind each (one a training), and remarks for the reader."""
 
     kinds: tuple[Kind, ...]
     runs: tuple[tuple[Opened, ...], ...]
@@ -47,33 +56,28 @@ class Matched:
 
 
 def read_kinds(folders: Sequence[Path]) -> Matched:
-    """Open runs (or evaluations of runs) and make sure that they judged the same cells. Runs of one recipe that differ
+    """Open runs (or evaluations of runs) and make sure that they classified the same cells. Runs whose recipes differ
     in `training.repeat` or `seed` alone are trainings of one kind.
 
     Raises RunError: fewer than two kinds, a run that is not finished, or runs that do not match, and where.
     """
     if len({Path(folder).resolve() for folder in folders}) < len(folders):
-        raise RunError("a run is named twice", "name each once")
+        raise RunError("a run is listed twice", "list each run once")
     opened = [open_run(Path(folder)) for folder in folders]
     for other in opened[1:]:
         check_match(opened[0], other)
-    groups: dict[str, list[Opened]] = {}
-    for one in opened:
-        groups.setdefault(_key(one), []).append(one)
-    for own in groups.values():
-        for one, other in combinations(own, 2):
-            if one.training == other.training:
-                raise RunError(f"{one.folder} and {other.folder} are one training twice (the same recipe, seed and "
-                               "training.repeat)", "name one of them, or train with another training.repeat")
-    if len(groups) < 2:
+    for first, second in combinations(opened, 2):
+        if (first.kind, first.training) == (second.kind, second.training):
+            raise RunError(f"{first.folder} and {second.folder} are the same training: recipe, seed and "
+                           "training.repeat are equal", "leave one out, or train with another training.repeat")
+    runs = tuple(tuple(run for run in opened if run.kind == kind) for kind in dict.fromkeys(run.kind for run in opened))
+    if len(runs) < 2:
         what = "one run" if len(opened) == 1 else f"{len(opened)} trainings of one recipe"
-        raise RunError(f"{what}: nothing to compare with", "name runs of at least two recipes")
-    runs = tuple(tuple(own) for own in groups.values())
-    names = _names(runs)
+        raise RunError(f"{what}: nothing to compare with", "give runs of at least two recipes")
     classes, positive = opened[0].run.classes, opened[0].run.recipe.data.positive
-    kinds = tuple(Kind(name, tuple(read_cells(one.predictions, classes, str(one.folder)) for one in own),
-                       tuple(one.metrics for one in own), tuple(one.training for one in own))
-                  for name, own in zip(names, runs, strict=True))
+    kinds = tuple(Kind(name, tuple(read_cells(run.predictions, classes, str(run.folder)) for run in own),
+                       tuple(run.metrics for run in own), tuple(run.training for run in own))
+                  for name, own in zip(_names([own[0] for own in runs]), runs, strict=True))
     return Matched(kinds, runs, positive if len(classes) == 2 else "", tuple(_remarks(opened)))
 
 
@@ -83,107 +87,99 @@ def open_run(folder: Path) -> Opened:
     run = _trained(folder) if elsewhere else Run(folder)
     if not elsewhere:
         check_finished(run)
-    hint = "evaluate the run anew" if elsewhere else "train the run anew"
+    hint = f"{'evaluate' if elsewhere else 'train'} the run again"
     try:
-        predictions, metrics = pl.read_parquet(folder / "predictions.parquet"), read_json(folder / "metrics.json")
+        predictions, content = read_parquet(folder / "predictions.parquet"), read_json(folder / "metrics.json")
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{folder}: predictions.parquet cannot be read ({str(error).splitlines()[0]})", hint) from error
-    missing = [name for name in ("cell_id", *SAME) if name not in predictions.columns]
-    if missing:
-        raise RunError(f"{folder}: predictions.parquet has no column '{missing[0]}'", hint)
-    if not isinstance(metrics, dict) or not {"overall", "per_class"} <= metrics.keys():
-        raise RunError(f"{folder}: metrics.json is not what an evaluation leaves", hint)
+    for name in ("cell_id", *SAME):
+        if name not in predictions.columns:
+            raise RunError(f"{folder}: predictions.parquet has no column '{name}'", hint)
+    try:
+        metrics = Metrics.from_dict(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder}: metrics.json does not hold the metrics of an evaluation", hint) from error
     return Opened(folder, run, predictions, metrics, elsewhere)
 
 
 def _trained(folder: Path) -> Run:
-    """The run that an evaluation is of: where it was, or where it lies beside the evaluation."""
-    told = read_json(folder / "evaluation.json")
-    if isinstance(told, dict) and told.get("bundle"):
+    """The run that an evaluation is of: where it was, or a folder of its name beside the evaluation."""
+    facts = read_json(folder / "evaluation.json")
+    facts = facts if isinstance(facts, dict) else {}
+    if facts.get("bundle"):
         raise RunError(f"{folder}: the evaluation of a bundle", "compare runs, or evaluations of runs")
-    where = Path(str(told.get("run", ""))) if isinstance(told, dict) else Path()
+    where = Path(str(facts.get("run", "")))
     beside = folder.resolve().parent / where.name
     try:
         return Run(where if (where / "recipe.toml").is_file() else beside)
     except RunError as error:
-        raise RunError(f"{folder}: the evaluation of {where}, which is not there any more",
-                       f"put the run back, or beside it as {beside}") from error
+        raise RunError(f"{folder}: the evaluation of {where}, which no longer exists",
+                       f"put the run back there, or copy it to {beside}") from error
 
 
 def check_match(first: Opened, other: Opened) -> None:
-    """RunError where two runs tell other classes apart or judged other cells."""
+    """RunError where two runs have other classes or classified other cells."""
     if set(first.run.classes) != set(other.run.classes):
-        raise RunError(f"{first.folder} tells {', '.join(first.run.classes)} apart, {other.folder} "
+        raise RunError(f"{first.folder} has the classes {', '.join(first.run.classes)}, {other.folder} has "
                        f"{', '.join(other.run.classes)}", "compare runs with the same classes")
-    if first.run.recipe.data.positive != other.run.recipe.data.positive:
-        raise RunError(f"{first.folder} looks for '{first.run.recipe.data.positive}', {other.folder} for "
-                       f"'{other.run.recipe.data.positive}'", "compare runs with the same data.positive")
+    positive = [opened.run.recipe.data.positive for opened in (first, other)]
+    if positive[0] != positive[1]:
+        raise RunError(f"data.positive is '{positive[0]}' in {first.folder} and '{positive[1]}' in {other.folder}",
+                       "compare runs with the same data.positive")
     hint = "train or evaluate both on the same cells: the same data, seed, [split] and protocol"
-    ours, theirs = (_told_apart(one.predictions) for one in (first, other))
-    for one, table in ((first, ours), (other, theirs)):
+    tables = [(opened.folder, _comparable(opened.predictions)) for opened in (first, other)]
+    for folder, table in tables:
         if table["cell_id"].is_duplicated().any():
-            raise RunError(f"{one.folder}: a cell is judged more than once", "compare runs that test each cell once")
-    for here, there, names in ((ours, theirs, (first, other)), (theirs, ours, (other, first))):
-        alone = here.join(there, on="cell_id", how="anti")
+            raise RunError(f"{folder}: a cell has more than one prediction", "compare runs that test each cell once")
+    for (here, ours), (there, theirs) in (tables, tables[::-1]):
+        alone = ours.join(theirs, on="cell_id", how="anti")
         if alone.height:
-            raise RunError(f"different cells: {alone.height} of {here.height} cells of {names[0].folder} are not in "
-                           f"{names[1].folder}, such as '{alone['cell_id'][0]}'", hint)
-    both = ours.join(theirs, on="cell_id", suffix="_other").sort("cell_id")
+            raise RunError(f"different cells: {alone.height} of {ours.height} cells of {here} are not in {there}, such "
+                           f"as '{alone['cell_id'][0]}'", hint)
+    both = tables[0][1].join(tables[1][1], on="cell_id", suffix="_other").sort("cell_id")
     for name in SAME:
-        apart = both.filter(~pl.col(name).eq_missing(pl.col(f"{name}_other")))
-        if apart.height:
-            row = apart.row(0, named=True)
+        for row in both.filter(~pl.col(name).eq_missing(pl.col(f"{name}_other"))).head(1).iter_rows(named=True):
             raise RunError(f"cell '{row['cell_id']}' has {name} {row[name]!r} in {first.folder} and "
                            f"{row[f'{name}_other']!r} in {other.folder}", hint)
 
 
-def _told_apart(predictions: pl.DataFrame) -> pl.DataFrame:
-    """`cell_id` and what has to be alike. A cell that is a group alone, by its own id, is as one without a group: so
-    are the cells that changed copies were made of."""
+def _comparable(predictions: pl.DataFrame) -> pl.DataFrame:
+    """`cell_id` and SAME. A cell that is alone in a group named after it, as cells are that augmented copies were made
+    of, counts as one without a group."""
     alone = (pl.col("group") == pl.col("cell_id")) & (pl.len().over("group") == 1)
-    return predictions.select("cell_id", *SAME).with_columns(
-        group=pl.when(alone).then(None).otherwise("group"))
+    return predictions.select("cell_id", *SAME).with_columns(group=pl.when(alone).then(None).otherwise("group"))
 
 
-def _key(opened: Opened) -> str:
-    """What trainings of one kind have alike."""
-    recipe = opened.run.recipe
-    told = recipe.model_dump(exclude={"name", "title", "description", "source", "seed"})
-    told["training"].pop("repeat")
-    return f"{opened.elsewhere} {told!r}"
-
-
-def _names(runs: Sequence[Sequence[Opened]]) -> list[str]:
+def _names(opened: Sequence[Opened]) -> list[str]:
     """Kinds by their networks where these differ, else by their recipes, else by their folders."""
-    first = [own[0] for own in runs]
-    for names in ([one.run.recipe.network.name for one in first], [one.run.recipe.name for one in first],
-                  [one.folder.resolve().name for one in first]):
+    for names in ([run.run.recipe.network.name for run in opened], [run.run.recipe.name for run in opened],
+                  [run.folder.resolve().name for run in opened]):
         if len(set(names)) == len(names):
             return names
-    return [str(one.folder) for one in first]
+    return [str(run.folder) for run in opened]
 
 
 def _remarks(opened: Sequence[Opened]) -> list[str]:
-    """What makes the comparison less than one of networks alone."""
+    """What else than the networks differs."""
     remarks = []
-    protocols = {one.run.recipe.protocol for one in opened}
+    protocols = {run.run.recipe.protocol for run in opened}
     if len(protocols) > 1:
         remarks.append("Some runs keep to the clean protocol and some to a paper's: what leaks into training differs.")
     elif protocols == {"paper"}:
         remarks.append("All runs keep to a paper's protocol: what leaks into training makes each figure too good.")
-    splits = [one.run.splits.sort("fold", "cell_id") for one in opened]
+    splits = [run.run.splits.sort("fold", "cell_id") for run in opened]
     if any(not split.equals(splits[0]) for split in splits[1:]):
         remarks.append("The runs did not learn from the same cells: their folds, or the parts outside the tested one, "
                        "differ.")
-    devices = {str(_environment(one).get("device")) for one in opened}
+    devices = {_device(run.run) for run in opened}
     if len(devices) > 1:
         remarks.append(f"The runs were trained on different devices ({', '.join(sorted(devices))}): their times do not "
                        "compare.")
     return remarks
 
 
-def _environment(opened: Opened) -> dict[str, Any]:
+def _device(run: Run) -> str:
     try:
-        return read_json(opened.run.folder / "environment.json")
+        return str(read_json(run.folder / "environment.json").get("device"))
     except (LeukoscopeError, OSError):
-        return {}
+        return "None"

@@ -1,6 +1,6 @@
-"""Figures from a confusion matrix, for one matrix or for all rounds of a bootstrap at once.
+"""Metrics from a confusion matrix, for one matrix or for all rounds of a bootstrap at once.
 
-A matrix has shape (classes, classes, ...), rows true, columns predicted; whatever is not defined is NaN.
+A matrix has shape (classes, classes, ...), rows true, columns predicted; what is not defined is NaN.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from ..stats.bootstrap import jeffreys_units
 from ..stats.rates import design_effect
 from .table import Cells
 
-CLASS_FIGURES = ("sensitivity", "specificity", "ppv", "npv", "f1", "fpr", "fnr")
 AVERAGED = ("sensitivity", "specificity", "ppv", "npv", "f1")
+CLASS_METRICS = (*AVERAGED, "fpr", "fnr")
 
 
 def confusion_matrix(cells: Cells) -> np.ndarray:
@@ -30,74 +30,65 @@ def counts_by_cluster(cells: Cells) -> sparse.csr_array:
 
 
 def confusion_units(cells: Cells, matrix: np.ndarray, rounds: int, generator: np.random.Generator) -> np.ndarray:
-    """(classes, classes, rounds): a right and a wrong Jeffreys pseudo-unit (see `stats.jeffreys_units`) a class.
+    """(classes, classes, rounds): a correct and a wrong Jeffreys pseudo-unit (see `stats.jeffreys_units`) a class.
 
-    The wrong one is spread over the other classes as the wrong cells are, with one cell's weight of doubt.
+    The wrong one is spread over the other classes as the wrong cells are, with the weight of one cell more.
     """
     size = len(cells.classes)
     units = np.zeros((size, size, rounds))
     for k in range(size):
         own = cells.labels == k
         if own.any():
-            effect = design_effect(cells.by_cluster(own & (cells.predicted == k)), cells.by_cluster(own))
-            right, wrong = jeffreys_units(effect, rounds, generator)
+            effect = design_effect(cells.by_cluster(own & cells.correct), cells.by_cluster(own))
+            correct, wrong = jeffreys_units(effect, rounds, generator)
             others = matrix[k] + 1 / (size - 1)
             others[k] = 0
             units[k] = (others / others.sum())[:, None] * wrong
-            units[k, k] = right
+            units[k, k] = correct
     return units
 
 
-def class_figures(matrix: np.ndarray) -> dict[str, np.ndarray]:
-    """CLASS_FIGURES, each (classes, ...), one class against the rest."""
+def class_counts(matrix: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """CLASS_METRICS -> the count and the total whose ratio it is, each (classes, ...), one class against the rest."""
     matrix = matrix.astype(np.float64)
     true = np.einsum("kk...->k...", matrix)
     missed, false = matrix.sum(1) - true, matrix.sum(0) - true
     rest = matrix.sum((0, 1)) - true - missed - false
-    return {
-        "sensitivity": _ratio(true, true + missed),
-        "specificity": _ratio(rest, rest + false),
-        "ppv": _ratio(true, true + false),
-        "npv": _ratio(rest, rest + missed),
-        "f1": _ratio(2 * true, 2 * true + false + missed),
-        "fpr": _ratio(false, rest + false),
-        "fnr": _ratio(missed, true + missed),
-    }
+    return {"sensitivity": (true, true + missed), "specificity": (rest, rest + false), "ppv": (true, true + false),
+            "npv": (rest, rest + missed), "f1": (2 * true, 2 * true + false + missed), "fpr": (false, rest + false),
+            "fnr": (missed, true + missed)}
+
+
+def class_metrics(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """CLASS_METRICS, each (classes, ...)."""
+    return {name: _ratio(count, total) for name, (count, total) in class_counts(matrix).items()}
 
 
 def classes_used(matrix: np.ndarray) -> dict[str, np.ndarray]:
-    """Figure -> (classes,) bool: the classes averaged over, with cells and for which it is defined."""
-    return {name: (matrix.sum(1) > 0) & np.isfinite(values) for name, values in class_figures(matrix).items()}
+    """Metric -> (classes,) bool: the classes averaged over, those with cells and for which it is defined."""
+    return {name: (matrix.sum(1) > 0) & np.isfinite(values) for name, values in class_metrics(matrix).items()}
 
 
-def class_counts(matrix: np.ndarray, k: int) -> dict[str, tuple[int, int]]:
-    """Count and total behind each rate of class k."""
-    true, support, called, n = (int(v) for v in (matrix[k, k], matrix[k].sum(), matrix[:, k].sum(), matrix.sum()))
-    rest = n - support - called + true
-    return {"sensitivity": (true, support), "specificity": (rest, n - support), "ppv": (true, called),
-            "npv": (rest, n - called), "fpr": (called - true, n - support), "fnr": (support - true, support)}
+def overall_metrics(matrix: np.ndarray, used: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Accuracy, balanced accuracy, macro and weighted metrics, kappa (Cohen 1960) and MCC (Gorodkin 2004, R_K).
 
-
-def overall_figures(matrix: np.ndarray, used: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Accuracy, balanced accuracy, macro and weighted figures, kappa (Cohen 1960) and MCC (Gorodkin 2004, R_K).
-
-    Macro is the plain mean over the classes `used` (figure -> (classes,) bool), weighted the mean by true cells.
+    Macro is the plain mean over the classes `used` (metric -> (classes,) bool), weighted the mean by true cells.
     """
     matrix = matrix.astype(np.float64)
     total, support, called = matrix.sum((0, 1)), matrix.sum(1), matrix.sum(0)
-    right = np.einsum("kk...->...", matrix)
-    by_class = class_figures(matrix)
-    figures = {"accuracy": _ratio(right, total)}
+    correct = np.einsum("kk...->...", matrix)
+    by_class = class_metrics(matrix)
+    metrics = {"accuracy": _ratio(correct, total)}
     for name in AVERAGED:
         values = by_class[name][used[name]]
-        figures[f"macro_{name}"] = mean_of_known(values, np.ones_like(values))
-        figures[f"weighted_{name}"] = mean_of_known(values, support[used[name]])
+        metrics[f"macro_{name}"] = mean_of_known(values, np.ones_like(values))
+        metrics[f"weighted_{name}"] = mean_of_known(values, support[used[name]])
     chance = (support * called).sum(0)
-    figures["balanced_accuracy"] = figures["macro_sensitivity"]
-    figures["kappa"] = _ratio(right * total - chance, total**2 - chance)
+    metrics["balanced_accuracy"] = metrics["macro_sensitivity"]
+    metrics["kappa"] = _ratio(correct * total - chance, total**2 - chance)
     spread = (total**2 - (called**2).sum(0)) * (total**2 - (support**2).sum(0))
-    figures["mcc"] = _ratio(right * total - chance, np.sqrt(np.maximum(spread, 0)))
-    return figures
+    metrics["mcc"] = _ratio(correct * total - chance, np.sqrt(np.maximum(spread, 0)))
+    return metrics
 
 
 def mean_of_known(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

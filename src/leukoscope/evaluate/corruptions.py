@@ -1,8 +1,8 @@
-"""What may be otherwise in another laboratory: eleven corruptions of a picture of a cell, five strengths of each.
+"""What may differ in another laboratory: eleven corruptions of a picture of a cell, five strengths of each.
 
-Strength 1 is what laboratories differ by and a technician hardly notices, 5 what one would send back. Everything is
-drawn from the seed, the corruption and the cell's id, the same at every strength, so that a cell suffers the same
-bubbles, only larger, and no order of cells matters. Knows no network; docs/robustness.md gives the reasons.
+Strength 1 is what laboratories differ by and a technician hardly notices, 5 what they would reject. Everything is drawn
+from the seed, the corruption and the cell's id, the same at every strength, so that a cell has the same bubbles, only
+larger, and the order of the cells does not matter. Knows no network; docs/robustness.md gives the reasons.
 """
 
 from __future__ import annotations
@@ -14,28 +14,25 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64
 
 from ..errors import LeukoscopeError
 from ..images.stain import white_point
-from .corruptions_optical import brightness, contrast, defocus, jpeg, motion, noise, pixel_size
+from .corruptions_optical import Pixels, brightness, contrast, defocus, jpeg, motion, noise, pixel_size
 from .corruptions_staining import bubbles, deposits, stain_hue, stain_strength
-
-Pixels = UInt8[np.ndarray, "height width 3"]
 
 STRENGTHS = (1, 2, 3, 4, 5)
 ASSUMED_SPAN = 22.0
-"""Micrometres that the square which a network is shown spans, where the scale is not known: a leukocyte and a margin.
-"""
+"""Micrometres that the square shown to a network spans, where the scale is not known: a leukocyte and a margin."""
 SPANS = (1.0, 500.0)
-"""Micrometres: sides of a picture that may be of one cell."""
+"""Micrometres: smallest and largest side of a picture of one cell."""
 BUBBLES = 1.0
-"""Tried on 100 square micrometres; those that would lie on another at strength 5 are left out."""
+"""Drawn on 100 square micrometres; those that would overlap another at strength 5 are left out."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture's scale, micrometres a pixel, known or assumed, and its white, for all that is done to it."""
+    """A picture, its scale in micrometres a pixel, `known` or assumed, and its white."""
 
     pixels: Pixels
     micrometres: float
@@ -53,30 +50,28 @@ class Scene:
 
 
 def scene_of(pixels: Pixels, crop: int, micrometres: float | None) -> Scene:
-    """The scale of a picture of which a network is shown a square of `crop` px (0: all of it). LeukoscopeError for one
-    at which no picture of a cell is taken: bubbles and specks would be without number."""
+    """The scale of a picture of which a network is shown a square of `crop` px (0: all of it). LeukoscopeError where it
+    would be far too small or large for a cell's: there would be too many bubbles and specks to draw."""
     shown = min(*pixels.shape[:2], crop or min(pixels.shape[:2]))
     scene = Scene(pixels, ASSUMED_SPAN / shown, False) if micrometres is None else Scene(pixels, micrometres, True)
     height, width = (side * scene.micrometres for side in pixels.shape[:2])
     if not SPANS[0] ** 2 <= height * width <= SPANS[1] ** 2:
         raise LeukoscopeError(f"at {scene.micrometres:.3g} um a pixel a picture spans {width:.3g} x {height:.3g} um, "
                               f"and a cell's spans {SPANS[0]:g} to {SPANS[1]:g}",
-                              "mend --micrometres, or leave the cell out")
+                              "correct --micrometres, or leave the cell out")
     return scene
-
-
-Change = Callable[[Pixels, float, int, Scene, np.random.Generator], Pixels]
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way for a picture to be worse. values: of the strengths 1 to 5, in `unit`. sides: what it is called where it
-    goes down and up, drawn for each cell, or none. mild, strong: why the first and the last value are what they are."""
+    """One way for a picture to be worse. values: of the strengths 1 to 5, in `unit`. change: from pixels, value, side
+    (1 or -1), scene and generator to pixels. mild, strong: why the first and the last value are what they are. sides:
+    what a change downwards and upwards is called, drawn for each cell, or none."""
 
     title: str
     unit: str
     values: tuple[float, ...]
-    change: Change
+    change: Callable[[Pixels, float, int, Scene, np.random.Generator], Pixels]
     mild: str
     strong: str
     sides: tuple[str, str] | tuple[()] = ()
@@ -90,9 +85,9 @@ def corrupt(name: str, strength: int, pixels: Pixels, *, cell_id: str, scene: Sc
                               f"there are {', '.join(CORRUPTIONS)}, of strength 0 to {len(STRENGTHS)}")
     if strength == 0:
         return pixels
-    chosen, rng = CORRUPTIONS[name], _generator(name, cell_id, seed)
+    corruption, rng = CORRUPTIONS[name], _generator(name, cell_id, seed)
     side = 1 if rng.random() < 0.5 else -1
-    return chosen.change(pixels, chosen.values[strength - 1], side, scene, rng)
+    return corruption.change(pixels, corruption.values[strength - 1], side, scene, rng)
 
 
 def side_of(name: str, cell_id: str, seed: int = 0) -> str:
@@ -106,29 +101,28 @@ def _generator(name: str, cell_id: str, seed: int) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
 
-def _speckled(pixels: Pixels, density: float, _: int, scene: Scene, rng: np.random.Generator) -> Pixels:
-    """Specks over the whole picture, three of four in heaps; the first of them are there at every strength."""
-    height, width = pixels.shape[:2]
+def _with_specks(pixels: Pixels, density: float, _: int, scene: Scene, rng: np.random.Generator) -> Pixels:
+    """Specks over the whole picture, three of four in heaps; the first of them are present at every strength."""
+    extent = pixels.shape[1::-1]
     most = max(round(CORRUPTIONS["deposits"].values[-1] * scene.hundreds), 1)
-    heaps = rng.uniform((0, 0), (width, height), (max(round(most / 20), 1), 2))
-    lone = rng.uniform((0, 0), (width, height), (most, 2))
+    heaps = rng.uniform((0, 0), extent, (max(round(most / 20), 1), 2))
+    alone = rng.uniform((0, 0), extent, (most, 2))
     heaped = heaps[rng.integers(len(heaps), size=most)] + rng.normal(0, 0.55 / scene.micrometres, (most, 2))
-    places = np.where(rng.random((most, 1)) < 0.75, heaped, lone)
+    places = np.where(rng.random((most, 1)) < 0.75, heaped, alone)
     radii = np.clip(np.exp(rng.normal(math.log(0.15), 0.45, most)), 0.06, 0.5) / scene.micrometres
     return deposits(pixels, np.column_stack([places, radii])[:max(round(density * scene.hundreds), 1)])
 
 
-def _bubbly(pixels: Pixels, radius: float, _: int, scene: Scene, rng: np.random.Generator) -> Pixels:
+def _with_bubbles(pixels: Pixels, radius: float, _: int, scene: Scene, rng: np.random.Generator) -> Pixels:
     """Bubbles of several sizes over the whole picture, none on another."""
-    height, width = pixels.shape[:2]
-    tried = max(round(BUBBLES * scene.hundreds), 1)
-    places, sizes = rng.uniform((0, 0), (width, height), (tried, 2)), np.exp(rng.normal(0, 0.35, tried))
+    count = max(round(BUBBLES * scene.hundreds), 1)
+    places, sizes = rng.uniform((0, 0), pixels.shape[1::-1], (count, 2)), np.exp(rng.normal(0, 0.35, count))
     largest = sizes * CORRUPTIONS["bubbles"].values[-1] / scene.micrometres
-    kept: list[int] = []
-    for i in range(tried):
-        if all(math.dist(places[i], places[j]) > largest[i] + largest[j] for j in kept):
-            kept.append(i)
-    return bubbles(pixels, np.column_stack([places, sizes * radius / scene.micrometres])[kept])
+    apart: list[int] = []
+    for i in range(count):
+        if all(math.dist(places[i], places[j]) > largest[i] + largest[j] for j in apart):
+            apart.append(i)
+    return bubbles(pixels, np.column_stack([places, sizes * radius / scene.micrometres])[apart])
 
 
 CORRUPTIONS: dict[str, Corruption] = {
@@ -169,10 +163,10 @@ CORRUPTIONS: dict[str, Corruption] = {
         lambda p, v, _, __, ___: pixel_size(p, v),
         "a 63× objective for a 100× one", "less than a 20× one: a nucleus is a handful of pixels"),
     "bubbles": Corruption(
-        "Bubbles", "µm, median radius", (0.5, 0.9, 1.4, 2.0, 2.9), _bubbly,
+        "Bubbles", "µm, median radius", (0.5, 0.9, 1.4, 2.0, 2.9), _with_bubbles,
         "specks in the oil", "the oil is full of air"),
     "deposits": Corruption(
-        "Stain deposit", "specks on 100 µm²", (1, 3, 8, 18, 40), _speckled,
+        "Stain deposit", "specks on 100 µm²", (1, 3, 8, 18, 40), _with_specks,
         "a few specks, as on most smears", "stain that was not filtered"),
 }
 """By name, in the order of the report."""

@@ -1,7 +1,8 @@
 """What staining and mounting do to a picture of a cell: how strong, how blue or pink, deposits, bubbles in the oil.
 
-Plain functions on uint8 RGB; the stain works on optical density over the picture's own white. The two dyes and their
-colours are those of the phantom (`phantom_optics`). Knows nothing of cells and strengths.
+Plain functions on uint8 RGB; the stain works on optical density over the picture's own white, its red, green and blue
+in a place without cells. The two dyes and their colours are those of `phantom.optics`. Knows nothing of cells and
+strengths.
 """
 
 from __future__ import annotations
@@ -11,36 +12,31 @@ from functools import cache
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Float64, UInt8
+from jaxtyping import Float, Float32, Float64
 
-from ..images.stain import dye_basis, white_point
+from ..images.stain import dye_basis
 from ..phantom.optics import ABSORBERS, transmitted
-from .corruptions_optical import to_pixels
+from .corruptions_optical import Pixels, to_pixels
 
-Pixels = UInt8[np.ndarray, "height width 3"]
 White = Float64[np.ndarray, " 3"]
-"""Red, green and blue of a place without cells, as `stain.white_point` finds it."""
 
 DARKEST = 0.5
-"""What a value of 0 counts as: it bounds the optical density, and is rounded to 0 again."""
+"""What a value of 0 counts as: it limits the optical density, and is rounded to 0 again."""
 DEPOSIT, GREY = 1.2, 0.3
-"""Optical density of a speck of deposit, along its colour, and the share of it that is grey: heaps let no light pass.
-"""
+"""Optical density of a speck of deposit along its colour, and the share of it that is grey: heaps let no light pass."""
 
 
-def stain_strength(pixels: Pixels, factor: float, white: White | None = None) -> Pixels:
+def stain_strength(pixels: Pixels, factor: float, white: White) -> Pixels:
     """Optical density over the picture's white times `factor`: below 1 a pale stain, above a deep one."""
-    white = white_point(pixels) if white is None else white
     levels = np.maximum(np.arange(256), DARKEST)[:, None]
-    scaled = white * (levels / white) ** factor
-    return cv2.LUT(pixels, np.clip(np.rint(scaled), 0, 255).astype(np.uint8)[None])
+    return cv2.LUT(pixels, to_pixels(white * (levels / white) ** factor)[None])
 
 
-def stain_hue(pixels: Pixels, tilt: float, white: White | None = None) -> Pixels:
+def stain_hue(pixels: Pixels, tilt: float, white: White) -> Pixels:
     """Eosin times 2^tilt and azure times 2^-tilt, in optical density: above 0 pink, as from a buffer that is too acid,
     below 0 blue, as from an alkaline one. What neither dye explains stays."""
-    white = white_point(pixels) if white is None else white
-    density = cv2.LUT(pixels, _densities(white))
+    densities = np.log(white / np.maximum(np.arange(256), DARKEST)[:, None]).astype(np.float32)
+    density = cv2.LUT(pixels, densities[None])
     mixed = cv2.transform(density, mixing(tilt).astype(np.float32))
     return to_pixels(cv2.exp(-mixed) * white.astype(np.float32))
 
@@ -49,11 +45,7 @@ def stain_hue(pixels: Pixels, tilt: float, white: White | None = None) -> Pixels
 def dye_colours() -> Float64[np.ndarray, "2 3"]:
     """Optical densities of eosin and of azure (half of it bound to eosin on chromatin, where it looks purple) in red,
     green and blue, of unit length."""
-    amounts = np.zeros((len(ABSORBERS), 2), np.float32)
-    amounts[ABSORBERS.index("eosin"), 0] = 0.5
-    amounts[[ABSORBERS.index("azure"), ABSORBERS.index("azure-eosin")], 1] = 0.25
-    densities = -np.log10(np.asarray(transmitted(amounts), np.float64))
-    return densities / np.linalg.norm(densities, axis=1, keepdims=True)
+    return _directions({"eosin": 0.5}, {"azure": 0.25, "azure-eosin": 0.25})
 
 
 def mixing(tilt: float) -> Float64[np.ndarray, "3 3"]:
@@ -69,7 +61,8 @@ def deposits(pixels: Pixels, specks: Float[np.ndarray, "n 3"]) -> Pixels:
     for x, y, radius in specks.tolist():
         cv2.circle(cover, (round(16 * x), round(16 * y)), max(round(16 * radius), 8), 255, -1, cv2.LINE_AA, shift=4)
     soft = cv2.GaussianBlur(cover, (5, 5), 0) if len(specks) else cover
-    through = 10.0 ** (-DEPOSIT * np.arange(256)[:, None] / 255 * _deposit_colour())
+    colour = (1 - GREY) * _directions({"azure-eosin": 0.5}) + GREY / math.sqrt(3)
+    through = 10.0 ** (-DEPOSIT * np.arange(256)[:, None] / 255 * colour)
     table = cv2.LUT(cv2.merge([soft, soft, soft]), through[None].astype(np.float32))
     return to_pixels(pixels * table)
 
@@ -101,15 +94,8 @@ def _bubble(distance: Float32[np.ndarray, "h w"]) -> tuple[np.ndarray, np.ndarra
     return inside + ring, 1 - rim
 
 
-def _densities(white: White) -> Float32[np.ndarray, "1 256 3"]:
-    """Natural optical density of each value in each channel."""
-    return np.log(white / np.maximum(np.arange(256), DARKEST)[:, None]).astype(np.float32)[None]
-
-
-@cache
-def _deposit_colour() -> Float64[np.ndarray, " 3"]:
-    """Azure bound to eosin, and grey."""
-    amounts = np.zeros((len(ABSORBERS), 1), np.float32)
-    amounts[ABSORBERS.index("azure-eosin"), 0] = 0.5
-    density = -np.log10(np.asarray(transmitted(amounts), np.float64))[0]
-    return (1 - GREY) * density / np.linalg.norm(density) + GREY / math.sqrt(3)
+def _directions(*mixtures: dict[str, float]) -> Float64[np.ndarray, "n 3"]:
+    """Optical densities of mixtures of the phantom's absorbers (name -> amount), of unit length."""
+    amounts = np.array([[mixture.get(name, 0) for mixture in mixtures] for name in ABSORBERS], np.float32)
+    densities = -np.log10(np.asarray(transmitted(amounts), np.float64))
+    return densities / np.linalg.norm(densities, axis=1, keepdims=True)

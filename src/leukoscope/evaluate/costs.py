@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .compare_runs import Opened
+from .results import Result
 
 if TYPE_CHECKING:
     import torch
@@ -18,32 +20,44 @@ TURNS = 5
 """Times that each network predicts a batch, in turns with the others; the quickest counts."""
 
 
-def costs(runs: Sequence[Sequence[Opened]], *, timed: bool = True) -> list[dict[str, Any]]:
-    """One table a kind: size (px), parameters, operations (MAC an image), weights and maps (bytes, see models.costs),
-    training_seconds (all folds, mean of the trainings), and prediction_ms for an image in a batch of 16, by torch on
-    this machine (None unless `timed`), without decoding."""
+@dataclass(frozen=True)
+class Cost(Result):
+    """size: side of an image in px; operations: multiplications with an addition (MAC) an image; weights, maps: bytes
+    (see `networks.costs`); training_seconds: of all folds, mean of the trainings; prediction_ms: an image in a batch of
+    16, without decoding, None where not measured."""
+
+    size: int
+    parameters: int
+    operations: int
+    weights: int
+    maps: int
+    training_seconds: float
+    prediction_ms: float | None
+
+
+def costs(runs: Sequence[Sequence[Opened]], *, timed: bool = True) -> list[Cost]:
+    """The cost of each kind; prediction times, by torch on this machine, only where `timed`."""
     import torch
 
     from ..networks.costs import cost_of
     from ..runs.network import load_network
 
-    networks, images, tables = [], [], []
+    networks, images, of_kinds = [], [], []
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for own in runs:
         run = own[0].run
         network, _ = load_network(run, run.all_folds[0])
         size = run.recipe.preprocess.size
         cost = cost_of(network, torch.zeros(1, 3, size, size))
-        seconds = [sum(one.run.fold(fold)["seconds"] for fold in one.run.all_folds) for one in own]
-        tables.append({"size": size, "parameters": cost.parameters, "operations": cost.operations,
-                       "weights": cost.weights, "maps": cost.maps, "training_seconds": float(np.mean(seconds)),
-                       "prediction_ms": None})
+        seconds = [sum(opened.run.fold(fold)["seconds"] for fold in opened.run.all_folds) for opened in own]
+        of_kinds.append(Cost(size, cost.parameters, cost.operations, cost.weights, cost.maps, float(np.mean(seconds)),
+                          None))
         networks.append(network.to(device, memory_format=torch.channels_last))  # type: ignore[call-overload]  # torch's stub
         images.append(torch.zeros(BATCH, 3, size, size, device=device).contiguous(memory_format=torch.channels_last))
-    if timed:
-        for table, seconds in zip(tables, _timed(networks, images), strict=True):
-            table["prediction_ms"] = 1000 * seconds / BATCH
-    return tables
+    if not timed:
+        return of_kinds
+    return [replace(cost, prediction_ms=1000 * seconds / BATCH)
+            for cost, seconds in zip(of_kinds, _timed(networks, images), strict=True)]
 
 
 def _timed(networks: Sequence[torch.nn.Module], images: Sequence[torch.Tensor]) -> list[float]:
@@ -64,13 +78,8 @@ def _timed(networks: Sequence[torch.nn.Module], images: Sequence[torch.Tensor]) 
 
 
 def pareto(accuracy: Sequence[float], cost: Sequence[float | None]) -> list[bool]:
-    """Whether no other kind is at least as right at no more cost, and better in one of the two."""
-    front = []
-    for i, (mine, spent) in enumerate(zip(accuracy, cost, strict=True)):
-        if spent is None:
-            front.append(False)
-            continue
-        front.append(not any(
-            j != i and other is not None and theirs >= mine and other <= spent and (theirs > mine or other < spent)
-            for j, (theirs, other) in enumerate(zip(accuracy, cost, strict=True))))
-    return front
+    """Whether no other kind is at least as accurate at no more cost, and better in one of the two."""
+    known = [(right, spent) for right, spent in zip(accuracy, cost, strict=True) if spent is not None]
+    return [spent is not None and not any(
+        other >= right and less <= spent and (other, less) != (right, spent) for other, less in known)
+        for right, spent in zip(accuracy, cost, strict=True)]

@@ -1,12 +1,10 @@
-"""Every figure of a set of cells with its interval: Wilson and DeLong where cells are independent, else the bootstrap
+"""Every metric of a set of cells with its interval: Wilson and DeLong where cells are independent, else the bootstrap
 by subject.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,32 +12,23 @@ from ..stats.areas import delong
 from ..stats.bootstrap import bootstrap_method, cluster_bootstrap, effective_clusters, percentile_interval
 from ..stats.estimate import Estimate, no_estimate
 from ..stats.rates import wilson
-from .calibration import calibration, calibration_statistic, losses, mean_statistic
-from .confusion import (
-    AVERAGED,
-    CLASS_FIGURES,
-    class_counts,
-    class_figures,
-    classes_used,
-    confusion_matrix,
-    confusion_units,
-    counts_by_cluster,
-    mean_of_known,
-    overall_figures,
-)
-from .ranking import areas_once, areas_statistic, rankings
-from .table import Cells
+from . import confusion
+from .calibration import calibration_statistic, losses, mean_statistic
+from .ranking import areas, areas_statistic, rankings
+from .results import ClassMetrics
+from .table import Cells, IntervalOptions
 
-SIGNED = ("kappa", "mcc")
-OF_ITS_CELLS = ("sensitivity", "ppv", "npv", "f1", "fnr")  # not defined, or without meaning, in an absent class
+NEED_CELLS = ("sensitivity", "ppv", "npv", "f1", "fnr")
+"""Not defined, or without meaning, for a class without cells."""
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Point figures and their bootstrap replicates.
+class Resampled:
+    """Metrics of cells, and their replicates in the rounds of one bootstrap.
 
-    matrix: (classes, classes). by_class: figure -> (classes,); overall: figure -> number. The same names in
-    `class_rounds` (classes, rounds) and `overall_rounds` (rounds,). areas: (2, classes), `area_rounds` with rounds.
+    matrix: (classes, classes). by_class: metric -> (classes,); overall: metric -> number. The same names in
+    `class_rounds` (classes, rounds) and `overall_rounds` (rounds,). areas: (2, classes), NaN where not computed.
+    rounds: `areas` (2, classes, rounds), `means` of the losses (2, rounds), `calibration` error (rounds,).
     """
 
     cells: Cells
@@ -52,172 +41,127 @@ class Figures:
     areas: np.ndarray
     rounds: dict[str, np.ndarray]
 
-    @property
-    def present(self) -> np.ndarray:
-        return self.matrix.sum(1) > 0
-
-    def estimate(self, value: float, replicates: np.ndarray, clusters: float, note: str = "",
+    def estimate(self, value: float | np.ndarray, replicates: np.ndarray, clusters: float, note: str = "",
                  bounds: tuple[float, float] = (0.0, 1.0)) -> Estimate:
-        """A figure with its bootstrap interval, or why there is none."""
+        """A metric with its bootstrap interval, or why there is none."""
+        value, unit = float(value), self.cells.unit
         if not np.isfinite(value):
             return no_estimate(f"undefined: {note or 'nothing to divide by'}")
-        unit, note = self.cells.unit, f"; {note}" if note else ""
+        note = f"; {note}" if note else ""
         if clusters <= 1:
-            return no_estimate(f"no interval: one {unit} only{note}", float(value))
-        low, high = percentile_interval(replicates, float(value), clusters, self.confidence, bounds)
-        return Estimate(float(value), low, high, bootstrap_method(unit, clusters) + note)
+            return no_estimate(f"no interval: one {unit} only{note}", value)
+        low, high = percentile_interval(replicates, value, clusters, self.confidence, bounds)
+        return Estimate(value, low, high, bootstrap_method(unit, clusters) + note)
+
+    def mean(self, value: np.ndarray, replicates: np.ndarray, of_classes: np.ndarray, clusters: float,
+             undefined: str = "") -> Estimate:
+        """A mean over classes; of_classes: (classes,), NaN where not defined."""
+        used = int((np.isfinite(of_classes) & (self.matrix.sum(1) > 0)).sum())
+        note = f"mean over {used} of {len(of_classes)} classes" if used < len(of_classes) else ""
+        return self.estimate(value, replicates, clusters, note if np.isfinite(value) else undefined or note)
+
+    def clusters_behind(self, k: int, *metrics: str) -> int:
+        """How many clusters hold cells that the denominator of a metric of class k counts; the least of several."""
+        used = {"sensitivity": self.cells.labels == k, "specificity": self.cells.labels != k,
+                "ppv": self.cells.predicted == k, "npv": self.cells.predicted != k}
+        used |= {"fnr": used["sensitivity"], "f1": used["sensitivity"], "fpr": used["specificity"]}
+        return min(int(np.count_nonzero(self.cells.by_cluster(used[metric]))) for metric in metrics)
+
+    def class_estimates(self) -> dict[str, ClassMetrics]:
+        """Each class against the rest."""
+        counts = confusion.class_counts(self.matrix)
+        return {name: ClassMetrics(int(self.matrix[k].sum()), {
+            **{metric: self._class_estimate(k, metric, *(int(n[k]) for n in counts[metric]))
+               for metric in confusion.CLASS_METRICS}, **self._area_estimates(k)})
+            for k, name in enumerate(self.cells.classes)}
+
+    def _class_estimate(self, k: int, metric: str, count: int, total: int) -> Estimate:
+        cells, name = self.cells, self.cells.classes[k]
+        if metric in NEED_CELLS and not self.matrix[k].any():
+            return no_estimate(f"undefined: no cell of class '{name}'")
+        estimate = self.estimate(self.by_class[metric][k], self.class_rounds[metric][k],
+                                 self.clusters_behind(k, metric))
+        if metric == "f1":
+            return estimate
+        if total == 0:
+            called = "every" if metric in ("npv", "specificity", "fpr") else "no"
+            kind = "is" if metric in ("specificity", "fpr") else "was predicted as"
+            return no_estimate(f"undefined: {called} cell {kind} '{name}'", total=0)
+        if cells.independent:
+            return wilson(count, total, self.confidence)
+        return replace(estimate, count=count, total=total)
+
+    def _area_estimates(self, k: int) -> dict[str, Estimate]:
+        """The curve of the predicted labels has one corner, so its area is the mean of sensitivity and specificity."""
+        cells, behind, own = self.cells, self.clusters_behind(k, "sensitivity", "specificity"), self.cells.labels == k
+        if not own.any() or own.all():
+            nothing = no_estimate(f"undefined: {'every' if own.any() else 'no'} cell is of class '{cells.classes[k]}'")
+            return {"auc": nothing, "label_auc": nothing, "average_precision": nothing}
+        auc, precision = (self.estimate(self.areas[i, k], self.rounds["areas"][i, k], behind) for i in (0, 1))
+        value, rounds = ((table["sensitivity"][k] + table["specificity"][k]) / 2
+                         for table in (self.by_class, self.class_rounds))
+        label_auc = self.estimate(value, rounds, behind)
+        if cells.independent:
+            auc, label_auc = (delong(own, scores.astype(float), self.confidence)
+                              for scores in (cells.probabilities[:, k], cells.predicted == k))
+        return {"auc": auc, "label_auc": label_auc, "average_precision": precision}
+
+    def overall_estimates(self) -> dict[str, Estimate]:
+        """Over all classes."""
+        cells, support = self.cells, self.matrix.sum(1).astype(float)
+        rounds, result = self.rounds["areas"][0], self.counted_estimates()
+        for kind, weights in (("macro", np.ones_like(support)), ("weighted", support)):
+            value = confusion.mean_of_known(self.areas[0], weights)
+            replicates = confusion.mean_of_known(rounds, weights[:, None])
+            clusters = self._clusters_of_mean(rounds * weights[:, None], support > 0, "sensitivity", "specificity")
+            result[f"{kind}_auc"] = self.mean(value, replicates, self.areas[0], clusters, "all cells are of one class")
+        loss = losses(cells)[1].mean()
+        return result | {"log_loss": self.estimate(loss, self.rounds["means"][1], cells.count, "", (0.0, np.inf))}
+
+    def counted_estimates(self) -> dict[str, Estimate]:
+        """Those over all classes that follow from the confusion matrix."""
+        cells, size, correct = self.cells, len(self.cells.labels), int(self.cells.correct.sum())
+        accuracy = (wilson(correct, size, self.confidence) if cells.independent else
+                    self.estimate(correct / size, self.overall_rounds["accuracy"], cells.count))
+        result, used = {"accuracy": replace(accuracy, count=correct, total=size)}, confusion.classes_used(self.matrix)
+        means = [f"{kind}_{name}" for kind in ("macro", "weighted") for name in confusion.AVERAGED]
+        for metric in ("balanced_accuracy", *means):
+            name = "sensitivity" if metric == "balanced_accuracy" else metric.split("_")[1]
+            clusters = float(cells.count)
+            if not metric.startswith("weighted"):
+                clusters = self._clusters_of_mean(self.class_rounds[name], used[name], name)
+            result[metric] = self.mean(self.overall[metric], self.overall_rounds[metric], self.by_class[name], clusters)
+        for metric in ("kappa", "mcc"):
+            value = self.overall[metric]
+            note = "" if np.isfinite(value) else "all cells are of one class, or all were predicted as one"
+            result[metric] = self.estimate(value, self.overall_rounds[metric], cells.count, note, (-1.0, 1.0))
+        return result
+
+    def _clusters_of_mean(self, rounds: np.ndarray, used: np.ndarray, *metrics: str) -> float:
+        """The effective number of clusters of a mean over the classes `used`. rounds: (classes, rounds)."""
+        clusters = np.array([self.clusters_behind(k, *metrics) for k in np.flatnonzero(used).tolist()])
+        known = np.isfinite(rounds[used]).all(1)
+        effective = (effective_clusters(rounds[used][known].var(1), clusters[known]) if known.any() else
+                     float(clusters.max(initial=1)))
+        return min(float(self.cells.count), effective)
 
 
-def compute(cells: Cells, *, confidence: float, rounds: int, seed: int, areas: bool = True) -> Figures:
-    """All figures of some cells, and their replicates from one bootstrap; without `areas`, which cost most, those alone
-    that `counted_estimates` and `calibration_estimates` need."""
-    matrix = confusion_matrix(cells)
-    used = classes_used(matrix)
-    generator = np.random.default_rng((seed, 1))
-    ranked = rankings(cells) if areas else None
-    counts, units = counts_by_cluster(cells), confusion_units(cells, matrix, rounds, generator)
-    size = len(cells.classes)
+def resample(cells: Cells, options: IntervalOptions, *, ranked: bool = True) -> Resampled:
+    """All metrics of some cells; without `ranked`, only what `counted_estimates` and `calibration` need: areas take
+    longest."""
+    matrix = confusion.confusion_matrix(cells)
+    used, size = confusion.classes_used(matrix), len(cells.classes)
+    generator = np.random.default_rng((options.seed, 1))
+    ranks = rankings(cells) if ranked else {}
+    counts = confusion.counts_by_cluster(cells)
+    units = confusion.confusion_units(cells, matrix, options.rounds, generator)
     drawn = cluster_bootstrap({
         "matrix": lambda weights, part: (counts @ weights).reshape(size, size, -1) + units[:, :, part],
-        **({} if ranked is None else {"areas": areas_statistic(ranked, cells, rounds, generator)}),
-        "means": mean_statistic(cells),
+        **({"areas": areas_statistic(ranks, cells, options.rounds, generator)} if ranked else {}),
+        "means": mean_statistic(cells, losses(cells)),
         "calibration": calibration_statistic(cells),
-    }, cells.count, rounds, seed, rows=int(matrix.sum(1).max()))
-    return Figures(cells, confidence, matrix, class_figures(matrix), overall_figures(matrix, used),
-                   class_figures(drawn["matrix"]), overall_figures(drawn["matrix"], used),
-                   np.full((2, size), np.nan) if ranked is None else areas_once(ranked, cells), drawn)
-
-
-def class_estimates(figures: Figures, k: int) -> dict[str, Any]:
-    """One class against the rest, as in metrics.json."""
-    cells = figures.cells
-    name, support, present = cells.classes[k], int(figures.matrix[k].sum()), bool(figures.present[k])
-    result: dict[str, Any] = {"support": support}
-    counts = class_counts(figures.matrix, k)
-    for figure in CLASS_FIGURES:
-        if not present and figure in OF_ITS_CELLS:
-            result[figure] = no_estimate(f"undefined: no cell of class '{name}'").to_dict()
-            continue
-        clusters = _clusters_behind(cells, k, figure)
-        value, replicates = float(figures.by_class[figure][k]), figures.class_rounds[figure][k]
-        if figure not in counts:
-            result[figure] = figures.estimate(value, replicates, clusters).to_dict()
-            continue
-        count, total = counts[figure]
-        if total == 0:
-            called = "every" if figure in ("npv", "specificity", "fpr") else "no"
-            kind = "is" if figure in ("specificity", "fpr") else "was predicted as"
-            result[figure] = no_estimate(f"undefined: {called} cell {kind} '{name}'", total=0).to_dict()
-        elif cells.independent:
-            result[figure] = wilson(count, total, figures.confidence).to_dict()
-        else:
-            estimate = figures.estimate(value, replicates, clusters)
-            result[figure] = {**estimate.to_dict(), "count": count, "total": total}
-    return {**result, **_area_estimates(figures, k)}
-
-
-def overall_estimates(figures: Figures) -> dict[str, Any]:
-    """Figures over all classes, as in metrics.json."""
-    loss = float(losses(figures.cells)[1].mean())
-    return {**counted_estimates(figures), **_mean_areas(figures), "log_loss": figures.estimate(
-        loss, figures.rounds["means"][1], figures.cells.count, "", (0.0, np.inf)).to_dict()}
-
-
-def counted_estimates(figures: Figures) -> dict[str, Any]:
-    """Those of the figures over all classes that follow from the confusion matrix."""
-    cells, n = figures.cells, len(figures.cells.labels)
-    right = int(np.trace(figures.matrix))
-    accuracy = (wilson(right, n, figures.confidence) if cells.independent else
-                figures.estimate(right / n, figures.overall_rounds["accuracy"], cells.count))
-    result = {"accuracy": {**accuracy.to_dict(), "count": right, "total": n}}
-    kinds = [f"{kind}_{name}" for kind in ("macro", "weighted") for name in AVERAGED]
-    for figure in ("balanced_accuracy", *kinds, *SIGNED):
-        name = "sensitivity" if figure == "balanced_accuracy" else figure.split("_", 1)[-1]
-        averaged = figure not in SIGNED
-        clusters = float(cells.count)
-        if averaged and not figure.startswith("weighted"):
-            used = classes_used(figures.matrix)[name]
-            behind = np.array([_clusters_behind(cells, k, name) for k in np.flatnonzero(used).tolist()])
-            clusters = min(clusters, _satterthwaite(figures.class_rounds[name][used], behind))
-        bounds = (-1.0, 1.0) if figure in SIGNED else (0.0, 1.0)
-        note = _mean_note(figures, figures.by_class[name]) if averaged else ""
-        if not np.isfinite(figures.overall[figure]) and not averaged:
-            note = "all cells are of one class, or all were predicted as one"
-        result[figure] = figures.estimate(float(figures.overall[figure]), figures.overall_rounds[figure], clusters,
-                                          note, bounds).to_dict()
-    return result
-
-
-def calibration_estimates(figures: Figures) -> dict[str, Any]:
-    return calibration(figures.cells, figures.rounds, figures.confidence)
-
-
-def _area_estimates(figures: Figures, k: int) -> dict[str, Any]:
-    cells = figures.cells
-    own = cells.labels == k
-    missing = "no" if not own.any() else "every"
-    if not own.any() or own.all():
-        nothing = no_estimate(f"undefined: {missing} cell is of class '{cells.classes[k]}'").to_dict()
-        return {"auc": nothing, "label_auc": nothing, "average_precision": nothing}
-    behind = min(_clusters_behind(cells, k, "sensitivity"), _clusters_behind(cells, k, "specificity"))
-    area = (delong(own, cells.probabilities[:, k], figures.confidence) if cells.independent else
-            figures.estimate(figures.areas[0, k], figures.rounds["areas"][0, k], behind))
-    precision = figures.estimate(figures.areas[1, k], figures.rounds["areas"][1, k], behind)
-    return {"auc": area.to_dict(), "label_auc": _label_area(figures, k, own, behind),
-            "average_precision": precision.to_dict()}
-
-
-def _label_area(figures: Figures, k: int, own: np.ndarray, behind: int) -> dict[str, Any]:
-    """The area under the curve of the predicted labels, which some papers print: one corner, so it is the mean of
-    sensitivity and specificity."""
-    cells = figures.cells
-    if cells.independent:
-        return delong(own, (cells.predicted == k).astype(float), figures.confidence).to_dict()
-    value, rounds = ((table["sensitivity"][k] + table["specificity"][k]) / 2
-                     for table in (figures.by_class, figures.class_rounds))
-    return figures.estimate(float(value), rounds, behind).to_dict()
-
-
-def _mean_areas(figures: Figures) -> dict[str, Any]:
-    cells, support = figures.cells, figures.matrix.sum(1).astype(float)
-    areas, rounds = figures.areas[0], figures.rounds["areas"][0]
-    behind = np.array([min(_clusters_behind(cells, k, "sensitivity"), _clusters_behind(cells, k, "specificity"))
-                       for k in np.flatnonzero(figures.present).tolist()])
-    result = {}
-    for kind, weights in (("macro", np.ones_like(support)), ("weighted", support)):
-        value = float(mean_of_known(areas, weights))
-        replicates = mean_of_known(rounds, weights[:, None])
-        note = _mean_note(figures, areas) if np.isfinite(value) else "all cells are of one class"
-        weighted = (rounds * weights[:, None])[figures.present]
-        clusters = min(float(cells.count), _satterthwaite(weighted, behind))
-        result[f"{kind}_auc"] = figures.estimate(value, replicates, clusters, note).to_dict()
-    return result
-
-
-def _clusters_behind(cells: Cells, k: int, figure: str) -> int:
-    """How many clusters hold cells that the denominator of a figure counts."""
-    if figure in ("sensitivity", "fnr", "f1"):
-        used = cells.labels == k
-    elif figure in ("specificity", "fpr"):
-        used = cells.labels != k
-    else:
-        used = (cells.predicted == k) == (figure == "ppv")
-    return int(np.count_nonzero(cells.by_cluster(used)))
-
-
-def _satterthwaite(replicates: np.ndarray, clusters: np.ndarray) -> float:
-    known = np.isfinite(replicates).all(1)
-    if not known.any():
-        return float(clusters.max(initial=1))
-    return effective_clusters(replicates[known].var(1), clusters[known])
-
-
-def _mean_note(figures: Figures, values: np.ndarray) -> str:
-    used = int((np.isfinite(values) & figures.present).sum())
-    return f"mean over {used} of {len(values)} classes" if used < len(values) else ""
-
-
-def estimates(figures: Figures, names: Sequence[str] | None = None) -> dict[str, Any]:
-    """Some of the overall figures by name, or all."""
-    everything = overall_estimates(figures)
-    return everything if names is None else {name: everything[name] for name in names}
+    }, cells.count, options.rounds, options.seed, rows=int(matrix.sum(1).max()))
+    (by_class, overall), (class_rounds, overall_rounds) = (
+        (confusion.class_metrics(each), confusion.overall_metrics(each, used)) for each in (matrix, drawn["matrix"]))
+    return Resampled(cells, options.confidence, matrix, by_class, overall, class_rounds, overall_rounds,
+                     areas(ranks, size, np.ones((cells.count, 1)))[:, :, 0], drawn)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
-from ..stats.bootstrap import bootstrap_rate
-from ..stats.rates import wilson
-from .table import Cells
+from .results import FoldThreshold, OperatingPoint
+from .table import Cells, IntervalOptions, read_cells
 
 TARGET = 0.99
 
@@ -23,50 +22,37 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, target: float = TAR
     return float(positive[max(needed, 1) - 1])
 
 
-def operating_point(test: Cells, validation: Mapping[int, Cells], positive: int, *, confidence: float, rounds: int,
-                    seed: int) -> tuple[dict[str, Any] | None, str]:
-    """The operating point as in metrics.json, or None and why. validation: the cells of each fold's validation part.
+def operating_point(test: Cells, positive: str, validation: pl.DataFrame | None,
+                    options: IntervalOptions) -> tuple[OperatingPoint | None, str]:
+    """The operating point, or None and why. validation: the predictions table of the folds' validation parts.
 
     Each fold has its own threshold, chosen on its own validation part: another fold's validation cells may be this
-    fold's test cells, and a threshold chosen on them would have seen the test part.
+    fold's test cells, and a threshold chosen on them would depend on the test part.
     """
-    called = np.zeros(len(test.labels), dtype=bool)
-    thresholds = []
-    for fold in np.unique(test.folds):
-        own, checked = test.folds == fold, validation.get(int(fold))
-        threshold = None if checked is None else choose_threshold(
-            checked.labels == positive, checked.probabilities[:, positive])
+    if validation is None or validation.is_empty():
+        return None, "no operating point: there are no validation predictions to choose it on"
+    if "fold" not in validation.columns:
+        read_cells(validation, test.classes, "validation predictions")  # raises: the column is missing
+    # Fold by fold: under k-fold a cell may be validated in several folds.
+    of_folds = {fold: read_cells(part, test.classes, f"validation predictions of fold {fold}")
+                for (fold,), part in validation.partition_by("fold", as_dict=True, maintain_order=True).items()}
+    k, chosen = test.classes.index(positive), []
+    for fold in np.unique(test.folds).tolist():
+        own = of_folds.get(fold)
+        threshold = None if own is None else choose_threshold(own.labels == k, own.probabilities[:, k])
         if threshold is None:
-            return None, (f"no operating point: the validation part of fold {fold} has no cell of class "
-                          f"'{test.classes[positive]}'")
-        called[own] = test.probabilities[own, positive] >= threshold
-        thresholds.append({"fold": int(fold), "threshold": threshold})
-    point = rates_of_calls(test, positive, called, confidence=confidence, rounds=rounds, seed=seed)
-    return {**point, "threshold": float(np.median([t["threshold"] for t in thresholds])),
-            "fold_thresholds": thresholds}, ""
+            return None, f"no operating point: the validation part of fold {fold} has no cell of class '{positive}'"
+        chosen.append(FoldThreshold(fold, threshold))
+    return point_at(test, positive, float(np.median([of_fold.threshold for of_fold in chosen])), options, chosen), ""
 
 
-def point_at(test: Cells, threshold: float, positive: int, *, confidence: float, rounds: int,
-             seed: int) -> dict[str, Any]:
-    """The operating point at a threshold that was chosen earlier, on validation cells."""
-    called = test.probabilities[:, positive] >= threshold
-    return {**rates_of_calls(test, positive, called, confidence=confidence, rounds=rounds, seed=seed),
-            "threshold": threshold, "fold_thresholds": []}
-
-
-def rates_of_calls(test: Cells, positive: int, called: np.ndarray, *, confidence: float, rounds: int,
-                   seed: int) -> dict[str, Any]:
-    """How often calling these cells (n,) positive is right, as in metrics.json, without the threshold."""
-    truth = test.labels == positive
-
-    def rate(hit: np.ndarray, of: np.ndarray) -> dict[str, Any]:
-        if test.independent:
-            return wilson(int(hit.sum()), int(of.sum()), confidence).to_dict()
-        counts, totals = test.by_cluster(hit), test.by_cluster(of)
-        return bootstrap_rate(counts, totals, confidence, rounds, seed, test.unit).to_dict()
-
-    return {
-        "class": test.classes[positive], "chosen_on": "validation", "target_sensitivity": TARGET,
-        "sensitivity": rate(truth & called, truth), "specificity": rate(~truth & ~called, ~truth),
-        "ppv": rate(truth & called, called), "npv": rate(~truth & ~called, ~called),
-    }
+def point_at(test: Cells, positive: str, threshold: float, options: IntervalOptions,
+             of_folds: Sequence[FoldThreshold] = ()) -> OperatingPoint:
+    """The rates on test cells at a threshold that was chosen on validation cells, or at that of each fold."""
+    k = test.classes.index(positive)
+    by_fold = {of_fold.fold: of_fold.threshold for of_fold in of_folds}
+    thresholds = np.array([by_fold.get(fold, threshold) for fold in test.folds.tolist()])
+    truth, called = test.labels == k, test.probabilities[:, k] >= thresholds
+    return OperatingPoint(
+        positive, "validation", TARGET, test.rate(called, truth, options), test.rate(~called, ~truth, options),
+        test.rate(truth, called, options), test.rate(~truth, ~called, options), threshold, tuple(of_folds))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..stats.ranking import PseudoUnits, Ranking, rank_cells, ranking_units, weighted_areas
+from .results import Curves
 from .table import Cells
 
 MOST_POINTS = 200
+GRID = np.linspace(0, 1, 501)
 
 
 def rankings(cells: Cells) -> dict[int, Ranking]:
@@ -19,25 +20,29 @@ def rankings(cells: Cells) -> dict[int, Ranking]:
             for k in range(len(cells.classes)) if 0 < (cells.labels == k).sum() < len(cells.labels)}
 
 
-def areas_once(ranked: dict[int, Ranking], cells: Cells) -> np.ndarray:
-    """(2, classes): area under the ROC curve and average precision; NaN where not defined."""
-    return _areas(ranked, {}, len(cells.classes), np.ones((cells.count, 1)))[:, :, 0]
+def areas(ranked: dict[int, Ranking], classes: int, weights: np.ndarray,
+          units: dict[int, PseudoUnits] | None = None) -> np.ndarray:
+    """(2, classes, r): area under the ROC curve and average precision, NaN where not defined. weights: (clusters, r),
+    how often each cluster counts."""
+    result = np.full((2, classes, weights.shape[1]), np.nan)
+    for k, ranking in ranked.items():
+        result[:, k] = weighted_areas(ranking, weights, units[k] if units else None)
+    return result
 
 
 def areas_statistic(ranked: dict[int, Ranking], cells: Cells, rounds: int,
                     generator: np.random.Generator) -> Callable[[np.ndarray, slice], np.ndarray]:
-    """The same for each round of a bootstrap, (2, classes, r), with Jeffreys pseudo-units."""
+    """`areas` for a bootstrap, with Jeffreys pseudo-units."""
     units = {k: ranking_units(cells.labels == k, cells.probabilities[:, k], cells.clusters, rounds, generator)
              for k in ranked}
-    size = len(cells.classes)
-    return lambda weights, part: _areas(ranked, {k: u.part(part) for k, u in units.items()}, size, weights)
+    return lambda weights, part: areas(ranked, len(cells.classes), weights, {k: u.part(part) for k, u in units.items()})
 
 
-def curves(labels: np.ndarray, scores: np.ndarray) -> dict[str, Any] | None:
-    """ROC and precision-recall points from the strictest threshold to the loosest, at most 200 each.
+def curves(labels: np.ndarray, scores: np.ndarray) -> Curves | None:
+    """ROC and precision-recall points, at most 200 each; None where the labels are all alike.
 
     A cell is called positive where its score is at least the threshold; the first point of the ROC calls none, which
-    needs no threshold (None). None where a class has no cell.
+    needs no threshold (None).
     """
     if not (labels.any() and (~labels).any()):
         return None
@@ -47,30 +52,27 @@ def curves(labels: np.ndarray, scores: np.ndarray) -> dict[str, Any] | None:
     recall, precision = true / labels.sum(), true / called
     fpr = np.append(0.0, (called - true) / (~labels).sum())
     recall, precision = np.append(0.0, recall), np.append(precision[0], precision)
-    thresholds: list[float | None] = [None, *(float(t) for t in scores[order][last])]
+    thresholds: list[float | None] = [None, *scores[order][last].tolist()]
     roc, pr = _thin(fpr, recall), _thin(recall, precision)
-    return {
-        "roc": {"fpr": fpr[roc].tolist(), "tpr": recall[roc].tolist(), "thresholds": [thresholds[i] for i in roc]},
-        "pr": {"recall": recall[pr].tolist(), "precision": precision[pr].tolist()},
-    }
+    return Curves({"fpr": tuple(fpr[roc].tolist()), "tpr": tuple(recall[roc].tolist()),
+                   "thresholds": tuple(thresholds[i] for i in roc)},
+                  {"recall": tuple(recall[pr].tolist()), "precision": tuple(precision[pr].tolist())})
 
 
-def _areas(ranked: dict[int, Ranking], units: dict[int, PseudoUnits], classes: int, weights: np.ndarray) -> np.ndarray:
-    result = np.full((2, classes, weights.shape[1]), np.nan)
-    for k, ranking in ranked.items():
-        result[:, k] = weighted_areas(ranking, weights, units.get(k))
-    return result
+def mean_curve(of_classes: Sequence[Curves]) -> dict[str, list[float]]:
+    """The mean over classes of their ROC curves at equal false positive rates."""
+    heights = [np.interp(GRID, curve.roc["fpr"], curve.roc["tpr"]) for curve in of_classes]  # type: ignore[arg-type]  # no None
+    return {"fpr": GRID.tolist(), "tpr": np.mean(heights, axis=0).tolist()}
 
 
 def _thin(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Positions of at most 200 points: corners first, then evenly along the curve; the ends always stay."""
-    if len(x) > MOST_POINTS:
-        turn = np.abs(np.diff(x)[:-1] * np.diff(y)[1:] - np.diff(x)[1:] * np.diff(y)[:-1]) > 0
-        kept = np.concatenate([[0], np.flatnonzero(turn) + 1, [len(x) - 1]])
-    else:
-        kept = np.arange(len(x))
-    if len(kept) <= MOST_POINTS:
-        return kept
-    way = np.append(0.0, np.cumsum(np.hypot(np.diff(x[kept]), np.diff(y[kept]))))
+    if len(x) <= MOST_POINTS:
+        return np.arange(len(x))
+    turn = np.abs(np.diff(x)[:-1] * np.diff(y)[1:] - np.diff(x)[1:] * np.diff(y)[:-1]) > 0
+    corners = np.concatenate([[0], np.flatnonzero(turn) + 1, [len(x) - 1]])
+    if len(corners) <= MOST_POINTS:
+        return corners
+    way = np.append(0.0, np.cumsum(np.hypot(np.diff(x[corners]), np.diff(y[corners]))))
     at = np.searchsorted(way, np.linspace(0, way[-1], MOST_POINTS - 1))
-    return kept[np.unique(np.append(at.clip(0, len(kept) - 1), len(kept) - 1))]
+    return corners[np.unique(np.append(at.clip(0, len(corners) - 1), len(corners) - 1))]

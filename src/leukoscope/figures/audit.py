@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..audit.shortcut import Shortcut
-from ..text import count, percent, plain, short_names
+from ..text import count, percent, plain, short_names, type_name
 from .common import BLUE, NAME_LIMIT, PALETTE, VERMILLION, axes_at, styled, text_width
 from .svg import SOFT
 
@@ -20,9 +20,9 @@ MARKERS = "os^Dv<>P"
 
 @styled
 def balance_figure(balance: pl.DataFrame) -> Figure:
-    """Cells a class, most frequent first."""
+    """Cells of each class, most frequent first."""
     shown = balance.head(MOST_BARS)
-    names = short_names([name or "(no label)" for name in shown["label"]], NAME_LIMIT)
+    names = short_names([type_name(name) if name else "(no label)" for name in shown["label"]], NAME_LIMIT)
     cells = shown["cells"].to_list()
     left, rows = 0.25 + text_width(names, 8.5), 0.3
     height = 0.55 + rows * len(names) + 0.45
@@ -37,13 +37,13 @@ def balance_figure(balance: pl.DataFrame) -> Figure:
     for at, value in zip(place, cells, strict=True):
         axes.annotate(f"{count(value)}  ({percent(value / total)})", (value, at), (4, 0), textcoords="offset points",
                       va="center", fontsize=8, color=SOFT)
-    axes.set_title(_head("Cells a class", len(names), balance.height))
+    axes.set_title(_head("Cells of each class", len(names), balance.height))
     return figure
 
 
 @styled
 def subjects_figure(subjects: pl.DataFrame) -> Figure:
-    """Cells a subject, coloured by class; the largest subjects where there are many."""
+    """Cells of each subject, coloured by class; only the largest subjects if there are many."""
     labelled = subjects.with_columns(pl.col("label").fill_null("(no label)"))
     labels = labelled.group_by("label").agg(pl.col("len").sum()).sort("len", "label", descending=[True, False])
     shown = labels["label"].head(MOST_COLOURS).to_list()
@@ -56,11 +56,11 @@ def subjects_figure(subjects: pl.DataFrame) -> Figure:
         counts = dict(labelled.filter(pl.col("label") == label).select("subject", "len").iter_rows())
         heights = np.array([counts.get(name, 0) for name in names], float)
         axes.bar(np.arange(len(names)), heights, 0.7, bottom, color=PALETTE[index % len(PALETTE)],
-                 alpha=1 if index < len(PALETTE) else 0.55, label=plain(label, NAME_LIMIT))
+                 alpha=1 if index < len(PALETTE) else 0.55, label=plain(type_name(label), NAME_LIMIT))
         bottom += heights
     axes.set_xticks(np.arange(len(names)), short_names(names, 14), rotation=90)
     axes.set(ylabel="cells", xlim=(-0.7, len(names) - 0.3))
-    axes.set_title(_head("Cells a subject", len(names), order.height))
+    axes.set_title(_head("Cells of each subject", len(names), order.height))
     if len(shown) > 1:
         figure.legend(loc="outside lower left", ncols=3)
     return figure
@@ -68,7 +68,7 @@ def subjects_figure(subjects: pl.DataFrame) -> Figure:
 
 @styled
 def scatter_figure(table: pl.DataFrame, x: str, y: str, by: str, title: str, words: tuple[str, str]) -> Figure:
-    """A point a cell (at most 6,000, evenly chosen), coloured and shaped by class or source."""
+    """A point for each cell (at most 6,000, evenly chosen), coloured and shaped by class or source."""
     known = table.with_columns(pl.col(by).fill_null("(unknown)")).filter(
         pl.col(x).is_finite() & pl.col(y).is_finite())
     names = known.group_by(by).len().sort("len", by, descending=[True, False])[by].head(MOST_COLOURS).to_list()
@@ -78,9 +78,10 @@ def scatter_figure(table: pl.DataFrame, x: str, y: str, by: str, title: str, wor
     size = float(np.clip(9000 / max(known.height, 1), 5, 22))
     for index, name in enumerate(names):
         points = known.filter(pl.col(by) == name).gather_every(step)
-        # Thousands of circles would weigh megabytes as vectors.
+        # Thousands of circles would be megabytes as vectors.
         axes.scatter(points[x], points[y], size, color=PALETTE[index % len(PALETTE)], linewidths=0, alpha=0.6,
-                     marker=MARKERS[index % len(MARKERS)], label=plain(name, NAME_LIMIT), rasterized=known.height > 400)
+                     marker=MARKERS[index % len(MARKERS)], label=plain(type_name(name), NAME_LIMIT),
+                     rasterized=known.height > 400)
     axes.set(xlabel=words[0], ylabel=words[1])
     axes.set_title(title)
     if names:
@@ -90,7 +91,7 @@ def scatter_figure(table: pl.DataFrame, x: str, y: str, by: str, title: str, wor
 
 @styled
 def shortcut_figure(shortcuts: Sequence[Shortcut]) -> Figure:
-    """Accuracy from colour statistics with its interval, against the rate of the most frequent class."""
+    """Accuracy from colour statistics with its interval, and the rate of the most frequent class."""
     names = [f"{s.target} from the {'border' if s.features == 'border' else 'whole image'}" for s in shortcuts]
     left, rows = 0.25 + text_width(names, 8.5), 0.4
     figure = Figure(figsize=(6.2, 1.25 + rows * len(names)))
@@ -100,13 +101,13 @@ def shortcut_figure(shortcuts: Sequence[Shortcut]) -> Figure:
         value = estimate.value or 0.0
         axes.plot([shortcut.majority * 100] * 2, [at - 0.3, at + 0.3], color=SOFT, linewidth=2,
                   label="most frequent class" if at == 0 else None)
-        axes.plot(value * 100, at, "o", color=VERMILLION, label="told, with 95 % interval" if at == 0 else None)
+        axes.plot(value * 100, at, "o", color=VERMILLION, label="guessed from colours, 95 % CI" if at == 0 else None)
         if estimate.low is not None and estimate.high is not None:
             axes.plot([estimate.low * 100, estimate.high * 100], [at, at], color=VERMILLION)
     axes.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), xlim=(0, 100),
-             xlabel="cells told right from colour statistics alone, %")
+             xlabel="cells guessed correctly from colour statistics alone, %")
     axes.tick_params(axis="y", length=0)
-    figure.text(0.02, 1 - 0.22 / figure.get_figheight(), "What colours alone give away", weight="bold", fontsize=10,
+    figure.text(0.02, 1 - 0.22 / figure.get_figheight(), "What colours alone reveal", weight="bold", fontsize=10,
                 va="center")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     return figure

@@ -1,4 +1,4 @@
-"""The sheet of explained cells: a row a cell, what decided laid over it in colour. Draws maps; computes none."""
+"""The sheet of explained cells: a row a cell, with the deciding pixels in colour. Draws maps; computes none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ..text import percent, plain
+from ..text import percent, plain, type_name
 from .common import BLUE, VERMILLION, styled, text_width
 from .svg import INK, SOFT
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:  # explaining needs PyTorch, and drawing does not
     from ..predict.explain import Explanation
 
 LABELS, SIDE, GAP, BAR, TICKS = 2.25, 1.5, 0.16, 0.09, 0.55
-"""Inches: the column of words, a picture, between pictures, a colour bar, its numbers."""
+"""Inches: the column of text, a picture, between pictures, a colour bar, its numbers."""
 HEAD, ROW = 0.56, SIDE + GAP
 LEAST = 0.01
-"""Probability that the ends of occlusion's colours stand for at least, so that what costs nothing stays pale."""
+"""The colours of occlusion reach at least this loss of probability, so that smaller losses stay pale."""
 _STRONG = 0.85
 """Share of the colour, over the grey cell, at the ends of the colour bar."""
 _PICTURES = (LABELS, LABELS + SIDE + GAP, LABELS + 2 * (SIDE + GAP) + BAR + TICKS)
-"""Where the three pictures of a row begin."""
+"""Left edges of the three pictures of a row, in inches."""
 
 
 @dataclass(frozen=True, eq=False)
 class ExplainedCell:
-    """One row. label: the true class, "" where nobody knows; remark: which network, and what it knew of the cell."""
+    """One row. label: the true class, "" where it is unknown; remark: which network, and in which part the cell was."""
 
     name: str
     label: str
@@ -43,20 +43,25 @@ class ExplainedCell:
 
 @styled
 def explanation_sheet(cells: Sequence[ExplainedCell]) -> Figure:
-    """A row a cell: words, the cell, Grad-CAM and occlusion over the cell in grey, with the range of their colours.
+    """A row a cell: text, the cell, Grad-CAM and occlusion over the cell in grey, with the range of their colours.
 
-    Vermillion speaks for the explained class, blue against it, the stronger the more; each map has its own range, but
+    Vermillion supports the explained class, blue is against it, the stronger the more; each map has its own range, but
     occlusion's reaches at least 1 % of probability.
     """
     width, height = _PICTURES[2] + SIDE + BAR + TICKS + GAP, HEAD + len(cells) * ROW
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))  # one for all, in inches: axes are slow to make
     for i, cell in enumerate(cells):
-        top = len(cells) * ROW - i * ROW - GAP / 2
-        _words(axes, top, cell)
-        _picture(axes, _PICTURES[0], top, cell.explanation.cell)
-        _heat(axes, top, cell.explanation)
-        _lost(axes, top, cell.explanation)
+        top, explanation = len(cells) * ROW - i * ROW - GAP / 2, cell.explanation
+        _text(axes, top, cell)
+        _picture(axes, _PICTURES[0], top, explanation.cell)
+        most = 0.0 if explanation.grad_cam is None else float(explanation.grad_cam.max())
+        _map(axes, _PICTURES[1], top, explanation, "Grad-CAM", explanation.grad_cam, limit=most or 1.0,
+             ticks=[(0, "none"), (1, "most")], note="" if most else "no map supports it")
+        most = 0.0 if explanation.occlusion is None else float(np.abs(explanation.occlusion).max())
+        end = percent(max(most, LEAST), 0)
+        _map(axes, _PICTURES[2], top, explanation, "occlusion", explanation.occlusion, limit=max(most, LEAST),
+             ticks=[(-1, f"−{end}"), (0, "0"), (1, end)], note="" if most >= LEAST else "less than 1 % everywhere")
     _heads(axes, height, cells)
     axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
     axes.axis("off")
@@ -89,32 +94,31 @@ def _heads(axes: Axes, height: float, cells: Sequence[ExplainedCell]) -> None:
         axes.text(left, height - 0.26, title, fontsize=10.5, fontweight="bold", va="center")
         axes.text(left, height - 0.46, remark, fontsize=7.5, color=SOFT, va="center")
     answers = all(cell.explanation.target == cell.explanation.predicted for cell in cells)
-    said = f"speaks for {'the answer' if answers else 'the explained class'}"
-    for y, colour, text in ((0.28, VERMILLION, said), (0.46, BLUE, "speaks against it")):
+    supports = f"supports {'the answer' if answers else 'the explained class'}"
+    for y, colour, text in ((0.28, VERMILLION, supports), (0.46, BLUE, "is against it")):
         axes.plot(0.16, height - y, "s", color=colour, markersize=6)
         axes.text(0.28, height - y, text, va="center", fontsize=8, color=SOFT)
 
 
-def _words(axes: Axes, top: float, cell: ExplainedCell) -> None:
+def _text(axes: Axes, top: float, cell: ExplainedCell) -> None:
     """True class, answer and, where another class is explained, that one; then which cell of which network."""
-    found = cell.explanation
-    said, wrong = found.predicted, bool(cell.label) and cell.label != found.predicted
+    explanation = cell.explanation
+    answer, wrong = explanation.predicted, bool(cell.label) and cell.label != explanation.predicted
     true = _fitted("true: {}", cell.label, 10.5) if cell.label else "true class unknown"  # 10.5: bold is wider
-    answer, explained = (_fitted(f"{word}: {{}}, {percent(found.probabilities[name])}", name, 8.5)
-                         for word, name in (("answer", said), ("explained", found.target)))
-    lines = [(true, INK, 9.5, "bold"), (answer, VERMILLION if wrong else INK, 8.5, "normal")]
-    if found.target != said:
-        lines.append((explained, INK, 8.5, "normal"))
+    said, explained = (_fitted(f"{word}: {{}}, {percent(explanation.probabilities[name])}", name, 8.5)
+                       for word, name in (("answer", answer), ("explained", explanation.target)))
+    lines = [(true, INK, 9.5, "bold"), (said, VERMILLION if wrong else INK, 8.5, "normal")]
+    lines += [(explained, INK, 8.5, "normal")] if explanation.target != answer else []
     lines += [(_fitted("{}", cell.name, 8, head=0.4), SOFT, 8, "normal"), (cell.remark, SOFT, 8, "normal")]
     for i, (text, colour, size, weight) in enumerate(lines):
         axes.text(0.1, top - 0.14 - 0.22 * i, text, color=colour, fontsize=size, fontweight=weight, va="center")
 
 
 def _fitted(form: str, name: str, size: float, *, head: float = 0.7) -> str:
-    """The name put into the form, cut in its middle so that the line fits the column of words at `size` points."""
-    name = plain(name)
-    for limit in range(min(len(name), 48), 4, -1):
-        line = form.format(plain(name, limit, head=head))
+    """A name in full, or cut in its middle, so that the line fits the column of text at `size` points."""
+    full = type_name(name)
+    for limit in range(48, 4, -1):
+        line = form.format(plain(full if len(full) <= limit else name, limit, head=head))
         if text_width([line], size) <= LABELS - 0.25:
             return line
     return form.format(plain(name, 4))
@@ -124,43 +128,19 @@ def _picture(axes: Axes, left: float, top: float, picture: np.ndarray) -> None:
     axes.imshow(picture, extent=(left, left + SIDE, top - SIDE, top), interpolation="nearest")
 
 
-def _heat(axes: Axes, top: float, found: Explanation) -> None:
-    if found.grad_cam is None:
-        _missing(axes, _PICTURES[1], top, found, "Grad-CAM")
+def _map(axes: Axes, left: float, top: float, explanation: Explanation, name: str, values: np.ndarray | None, *,
+         limit: float, ticks: Sequence[tuple[float, str]], note: str) -> None:
+    """A map over the cell, with its colours and their numbers at the right and a note below; or why there is none."""
+    if values is None:
+        why = next((remark for remark in explanation.remarks if name in remark), "not asked for")
+        axes.text(left + SIDE / 2, top - SIDE / 2, fill(why, 24), ha="center", va="center", fontsize=8, color=SOFT)
         return
-    most = float(found.grad_cam.max())
-    _picture(axes, _PICTURES[1], top, overlay(found.cell, found.grad_cam, most or 1.0))
-    _bar(axes, _PICTURES[1], top, 0.0, [(0, "none"), (1, "most")])
-    if not most:
-        _note(axes, _PICTURES[1], top, "no map speaks for it")
-
-
-def _lost(axes: Axes, top: float, found: Explanation) -> None:
-    if found.occlusion is None:
-        _missing(axes, _PICTURES[2], top, found, "occlusion")
-        return
-    most = float(np.abs(found.occlusion).max())
-    limit = max(most, LEAST)
-    _picture(axes, _PICTURES[2], top, overlay(found.cell, found.occlusion, limit))
-    _bar(axes, _PICTURES[2], top, -1.0, [(-1, f"−{percent(limit, 0)}"), (0, "0"), (1, percent(limit, 0))])
-    if most < LEAST:
-        _note(axes, _PICTURES[2], top, "less than 1 % everywhere")
-
-
-def _bar(axes: Axes, left: float, top: float, low: float, ticks: Sequence[tuple[float, str]]) -> None:
-    """The colours over middle grey, from `low` to 1, right of the picture at `left`; with numbers."""
-    x, bottom, height = left + SIDE + 0.06, top - SIDE + 0.06, SIDE - 0.12
+    _picture(axes, left, top, overlay(explanation.cell, values, limit))
+    x, bottom, height, low = left + SIDE + 0.06, top - SIDE + 0.06, SIDE - 0.12, ticks[0][0]
     ramp = np.linspace(1, low, 128)[:, None]
     axes.imshow(_coloured(np.full_like(ramp, 0.75), ramp), extent=(x, x + BAR, bottom, bottom + height))
     for at, text in ticks:
         axes.text(x + BAR + 0.05, bottom + height * (at - low) / (1 - low), text, fontsize=7, color=SOFT, va="center")
-
-
-def _missing(axes: Axes, left: float, top: float, found: Explanation, name: str) -> None:
-    why = next((remark for remark in found.remarks if name in remark), "not asked for")
-    axes.text(left + SIDE / 2, top - SIDE / 2, fill(why, 24), ha="center", va="center", fontsize=8, color=SOFT)
-
-
-def _note(axes: Axes, left: float, top: float, text: str) -> None:
-    axes.text(left + SIDE / 2, top - SIDE + 0.05, text, ha="center", va="bottom", fontsize=7.5, color=INK,
-              bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5})
+    if note:
+        axes.text(left + SIDE / 2, top - SIDE + 0.05, note, ha="center", va="bottom", fontsize=7.5, color=INK,
+                  bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5})

@@ -1,5 +1,5 @@
-"""Figures of a microscope that learns: its settings with physical axes, how they moved, what cells look like through
-it, and accuracy against what it costs. Draws arrays; computes no optics."""
+"""Figures of a trained microscope: its settings with physical axes, how they changed in training, cells as it records
+them, and accuracy against cost. Draws arrays; computes no optics."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import polars as pl
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from ..text import percent, plain, short_names
-from .common import BLUE, GREEN, ORANGE, PURPLE, ROW, SKY, VERMILLION, axes_at, styled
+from ..text import percent, plain, short_names, type_name
+from .common import BLUE, GREEN, ORANGE, PURPLE, ROW, SKY, VERMILLION, axes_at, percent_axis, styled
 from .svg import INK, LINE, SOFT
 
 if TYPE_CHECKING:  # optics needs PyTorch, and drawing does not
@@ -30,13 +30,17 @@ _CELL, _NARROW = 1.12, 0.08
 @styled
 def optics_sheet(state: OpticsState) -> Figure:
     """Lamps, pupil, PSF and transfer function of a microscope, side by side, with physical axes."""
-    aberrated = bool(np.abs(state.path).max() > 1e-6)
-    panels = [lamps_panel, mask_panel, *([path_panel] if aberrated else []), psf_panel, otf_panel]
+    panels = [lamps_panel, mask_panel, *([path_panel] if aberrated(state) else []), psf_panel, otf_panel]
     width = LEFT + len(panels) * SIDE + (len(panels) - 1) * GAP + 0.2
     figure = Figure(figsize=(width, TOP + SIDE + BOTTOM))
     for i, panel in enumerate(panels):
         panel(axes_at(figure, LEFT + i * (SIDE + GAP), BOTTOM, SIDE, SIDE), state)
     return figure
+
+
+def aberrated(state: OpticsState) -> bool:
+    """Whether there is an optical path difference worth drawing: above 1 pm."""
+    return bool(np.abs(state.path).max() > 1e-6)
 
 
 def lamps_panel(axes: Axes, state: OpticsState) -> None:
@@ -47,7 +51,7 @@ def lamps_panel(axes: Axes, state: OpticsState) -> None:
         axes.text(i, share + 0.02, percent(share), ha="center", va="bottom", fontsize=8.5)
     axes.axhline(1 / 3, color=SOFT, linewidth=0.9, linestyle=(0, (2, 2)))
     axes.set(ylim=(0, max(0.6, float(shares.max()) + 0.12)), ylabel="share of the light")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.0f} %"))
+    percent_axis(None, axes, digits=0)
     axes.tick_params(axis="x", length=0, labelsize=8)
     _titled(axes, "Illumination", "dashed: equal lamps")
 
@@ -59,12 +63,10 @@ def mask_panel(axes: Axes, state: OpticsState) -> None:
                         vmax=None if state.free else 1, interpolation="nearest")
     _bar(axes, image, "weight" if state.free else "amplitude")
     if state.free:
-        _titled(axes, "Transfer function", "free: no pupil makes it")
-        axes.set(xlabel="cycles / µm", ylabel="cycles / µm")
+        _titled(axes, "Transfer function", "free: no pupil has it")
     else:
         _titled(axes, "Pupil mask", f"lets {percent(state.throughput, 0)} of the light through")
-        axes.set(xlabel="aperture radii", ylabel="aperture radii")
-    symmetric_ticks(axes)
+    _square(axes, "cycles / µm" if state.free else "aperture radii")
 
 
 def path_panel(axes: Axes, state: OpticsState) -> None:
@@ -73,23 +75,22 @@ def path_panel(axes: Axes, state: OpticsState) -> None:
     image = axes.imshow(shown, extent=(-1, 1, 1, -1), cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
     _bar(axes, image, "nm")
     _titled(axes, "Wavefront", "optical path difference")
-    axes.set(xlabel="aperture radii", ylabel="aperture radii")
-    symmetric_ticks(axes)
+    _square(axes, "aperture radii")
 
 
 def psf_panel(axes: Axes, state: OpticsState) -> None:
-    """The lamps' weighted mean, to the fourth root of its size, so that rings are seen."""
+    """The mean over the lamps, as the fourth root of its size, so that rings are visible."""
     weights = state.lamps / state.lamps.sum() if len(state.psf) > 1 else np.ones(1)
     mean = np.einsum("k,kyx->yx", weights, state.psf)
-    seen = np.sign(mean) * np.abs(mean / np.abs(mean).max()) ** 0.25
+    root = np.sign(mean) * np.abs(mean / np.abs(mean).max()) ** 0.25
     reach = state.positions[-1] + state.optics.pixel / 2
-    low = -1 if seen.min() < -0.05 else 0
-    image = axes.imshow(seen, extent=(-reach, reach, reach, -reach), cmap="RdBu_r" if low else "magma", vmin=low,
+    low = -1 if root.min() < -0.05 else 0
+    image = axes.imshow(root, extent=(-reach, reach, reach, -reach), cmap="RdBu_r" if low else "magma", vmin=low,
                         vmax=1, interpolation="nearest")
     _bar(axes, image, "fourth root")
     span = min(reach, 2.0)
-    axes.set(xlim=(-span, span), ylim=(span, -span), xlabel="µm", ylabel="µm")
-    symmetric_ticks(axes)
+    axes.set(xlim=(-span, span), ylim=(span, -span))
+    _square(axes, "µm")
     _titled(axes, "Learned blur" if state.free else "Point spread function",
             "the kernel" if state.free else "under these lamps")
 
@@ -113,11 +114,12 @@ def otf_panel(axes: Axes, state: OpticsState) -> None:
     axes.grid(True)
     if len(names) > 1:
         axes.legend(loc="upper right", bbox_to_anchor=(1.0, 0.93), handlelength=1.2)
-    _titled(axes, "Transfer", "mean over directions" if state.free else "dashed: of an open pupil")
+    _titled(axes, "Transfer", "mean over directions" if state.free else "dashed: an open pupil")
 
 
-def symmetric_ticks(axes: Axes) -> None:
-    """The same few ticks along both axes, 0 among them."""
+def _square(axes: Axes, unit: str) -> None:
+    """The same unit and the same few ticks along both axes, 0 among them."""
+    axes.set(xlabel=unit, ylabel=unit)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=4, symmetric=True, steps=[1, 2, 5, 10]))
 
@@ -137,7 +139,7 @@ def _titled(axes: Axes, title: str, remark: str) -> None:
 
 @styled
 def optics_history(history: pl.DataFrame, *, best_epoch: int | None = None) -> Figure:
-    """How the lamps, the pupil and the blur moved: one row of `history` an epoch, the first (epoch 0) the start.
+    """How the lamps, the pupil and the blur changed: one row of `history` an epoch, the first (epoch 0) the start.
 
     history: epoch, lamp_red, lamp_green, lamp_blue, ring_1.. (mean amplitude from the centre outwards), psf_radius.
     """
@@ -150,7 +152,7 @@ def optics_history(history: pl.DataFrame, *, best_epoch: int | None = None) -> F
     lamps.legend(loc="upper left", handlelength=1.2, ncols=3, columnspacing=1)
     top = max(float(history.select(pl.max_horizontal(f"lamp_{name}" for name in LAMPS)).to_series().max() or 0), 0.45)  # type: ignore[arg-type]
     lamps.set(ylabel="share of the light", ylim=(0, top + 0.15))
-    lamps.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.0f} %"))
+    percent_axis(None, lamps, digits=0)
     lamps.set_title("Lamps", loc="left")
     names = [name for name in history.columns if name.startswith("ring_")]
     table = history.select(names).to_numpy().T
@@ -171,14 +173,14 @@ def optics_history(history: pl.DataFrame, *, best_epoch: int | None = None) -> F
     for axes in (lamps, width):
         axes.grid(True)
     if best_epoch is not None:
-        width.text(best_epoch, 0.02, " kept ", transform=width.get_xaxis_transform(), fontsize=7.5, color=SOFT,
+        width.text(best_epoch, 0.02, " used ", transform=width.get_xaxis_transform(), fontsize=7.5, color=SOFT,
                    ha="right" if best_epoch > epochs[-1] / 2 else "left")
     return figure
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """One cell through a microscope: pixels as packed, the image on the sensor, what the sensor reads."""
+class RecordedCell:
+    """One cell through a microscope: its pixels, the image on the sensor, what the sensor reads."""
 
     label: str
     cell: UInt8[np.ndarray, "h w 3"]
@@ -187,13 +189,13 @@ class Seen:
 
 
 @styled
-def seen_strip(cells: Sequence[Seen]) -> Figure:
-    """A column a class: the cell, the image on the sensor, what the network sees; grey pictures in their own range."""
-    names = short_names([cell.label for cell in cells], 16)
+def recorded_strip(cells: Sequence[RecordedCell]) -> Figure:
+    """A column a class: the cell, the image on the sensor, the network's input; grey pictures in their own range."""
+    names = short_names([type_name(cell.label, 16) for cell in cells], 16)
     left, head = 1.15, 0.3
     figure = Figure(figsize=(left + len(cells) * (_CELL + _NARROW), head + 3 * (_CELL + _NARROW)))
-    rows = (("As it\nwas taken", lambda c: c.cell), ("After the optics", lambda c: c.blurred),
-            ("What the\nnetwork sees", lambda c: c.recorded))
+    rows = (("Original", lambda c: c.cell), ("After the optics", lambda c: c.blurred),
+            ("Input of\nthe network", lambda c: c.recorded))
     for r, (title, picture) in enumerate(rows):
         bottom = (2 - r) * (_CELL + _NARROW) + _NARROW
         for i, cell in enumerate(cells):
@@ -246,7 +248,7 @@ def cost_curves(curves: Sequence[Curve], *, title: str, xlabel: str,
     axes.set_xticks(ticks, [f"{x:,.0f}" for x in ticks])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{round(100 * v, 6):g} %"))
+    percent_axis(None, axes)
     axes.set(xlabel=xlabel, ylabel="accuracy")
     axes.set_title(title, loc="left", pad=10)
     axes.grid(True, color=LINE)
@@ -256,13 +258,33 @@ def cost_curves(curves: Sequence[Curve], *, title: str, xlabel: str,
 
 PAGE = (8.27, 11.69)
 """A4, in inches."""
-
-
 _SIDE, _LEFT = 2.45, 0.95
 
 
+@dataclass(frozen=True)
+class OpticsFacts:
+    """optics.json: lamps by name, lengths in um and mm as the names say. What needs a pupil is None without one."""
+
+    run: str
+    recipe: str
+    fold: int
+    transfer: str
+    relative_currents: Mapping[str, float]
+    wavelengths_um: Mapping[str, float]
+    pixel_um: float
+    sensor_pixel_um: float
+    pool: int
+    numerical_aperture: float | None = None
+    objective_numerical_aperture: float | None = None
+    refractive_index: float | None = None
+    focal_length_mm: float | None = None
+    mask_radius_mm: float | None = None
+    mask_sample_mm: float | None = None
+    throughput: float | None = None
+
+
 @styled
-def build_sheet(state: OpticsState, facts: Mapping[str, Any]) -> Figure:
+def build_sheet(state: OpticsState, facts: OpticsFacts) -> Figure:
     """Lamps, mask, PSF and transfer as drawings, and the numbers of optics.json that they need."""
     figure = Figure(figsize=PAGE, facecolor="white")
     width, height = PAGE
@@ -270,10 +292,11 @@ def build_sheet(state: OpticsState, facts: Mapping[str, Any]) -> Figure:
     def text(x: float, y: float, words: str, **style: Any) -> None:
         figure.text(x / width, y / height, words, va="top", **style)
 
-    text(_LEFT - 0.35, height - 0.6, "Optics that were learned", fontsize=16, fontweight="bold")
-    text(_LEFT - 0.35, height - 0.95, f"recipe {plain(facts['recipe'], 60)}, fold {facts['fold']}, of the run "
-         f"{plain(facts['run'], 60, head=0.3)}", fontsize=8.5, color=SOFT)
-    text(_LEFT - 0.35, height - 1.13, "Leukoscope. For research: no medical device.", fontsize=8.5, color=SOFT)
+    text(_LEFT - 0.35, height - 0.6, "Learned optics", fontsize=16, fontweight="bold")
+    text(_LEFT - 0.35, height - 0.95, f"recipe {plain(facts.recipe, 60)}, fold {facts.fold}, of the run "
+         f"{plain(facts.run, 60, head=0.3)}", fontsize=8.5, color=SOFT)
+    text(_LEFT - 0.35, height - 1.13, "Leukoscope. For research use only: not a medical device.", fontsize=8.5,
+         color=SOFT)
     rows = _rows(state, facts)
     for i, (name, value) in enumerate(rows):
         y = height - 1.55 - 0.24 * i
@@ -281,51 +304,43 @@ def build_sheet(state: OpticsState, facts: Mapping[str, Any]) -> Figure:
         text(_LEFT + 2.2, y, value, fontsize=9)
     top = height - 1.55 - 0.24 * len(rows) - 0.85
     right = width - 0.95 - _SIDE
-    lamps_panel(axes_at(figure, _LEFT, top - _SIDE, _SIDE, _SIDE), state)
-    second = axes_at(figure, right, top - _SIDE, _SIDE, _SIDE)
-    mask_panel(second, state)
-    if not state.free:
-        _in_millimetres(second, facts["mask_radius_mm"])
     lower = top - 2 * _SIDE - 1.35
+    lamps_panel(axes_at(figure, _LEFT, top - _SIDE, _SIDE, _SIDE), state)
+    mask = axes_at(figure, right, top - _SIDE, _SIDE, _SIDE)
+    mask_panel(mask, state)
+    if (radius := facts.mask_radius_mm) is not None:  # axes in mm, and a ring where the aperture ends
+        mask.images[0].set_extent((-radius, radius, radius, -radius))
+        mask.set(xlim=(-radius, radius), ylim=(radius, -radius))
+        turn = np.linspace(0, 2 * np.pi, 200)
+        mask.plot(radius * np.cos(turn), radius * np.sin(turn), color=BLUE, linewidth=0.8)
+        mask.spines[:].set_color(LINE)
+        _square(mask, "mm")
     psf_panel(axes_at(figure, _LEFT, lower, _SIDE, _SIDE), state)
     otf_panel(axes_at(figure, right, lower, _SIDE, _SIDE), state)
-    if np.abs(state.path).max() > 1e-6:
+    if aberrated(state):
         path_panel(axes_at(figure, right, 0.4, 0.75 * _SIDE, 0.75 * _SIDE), state)
-    text(_LEFT - 0.35, max(lower - 0.75, 0.55), _files(state), fontsize=8.5, color=SOFT, linespacing=1.5)
+    pupil = ("pupil.csv and pupil.png: the weights over spatial frequency" if state.free else
+             "pupil.csv: amplitude, intensity transmission and path of each sample, with its position in mm\n"
+             "pupil.png: intensity transmission; printed at its own resolution it has the right size")
+    text(_LEFT - 0.35, max(lower - 0.75, 0.55), f"illumination.csv: the lamps\n{pupil}\n"
+         "psf.tif: point spread functions, with their scale in micrometres\noptics.json: the numbers of this page",
+         fontsize=8.5, color=SOFT, linespacing=1.5)
     return figure
 
 
-def _rows(state: OpticsState, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    currents = ", ".join(f"{name} ({1000 * facts['wavelengths_um'][name]:g} nm) {value:.3f}"
-                         for name, value in facts["relative_currents"].items())
+def _rows(state: OpticsState, facts: OpticsFacts) -> list[tuple[str, str]]:
+    currents = ", ".join(f"{name} ({1000 * facts.wavelengths_um[name]:g} nm) {value:.3f}"
+                         for name, value in facts.relative_currents.items())
     rows = [("Relative lamp currents", currents),
-            ("Sensor pixel, in the plane of the cells", f"{facts['sensor_pixel_um']:g} µm ({facts['pool']} × "
-                                                        f"{facts['pixel_um']:g} µm)")]
-    if state.free:
-        return [*rows, ("Transfer", "free: no pupil makes it; to be applied to recorded images")]
+            ("Sensor pixel, in the plane of the cells", f"{facts.sensor_pixel_um:g} µm ({facts.pool} × "
+                                                        f"{facts.pixel_um:g} µm)")]
+    if facts.mask_radius_mm is None:
+        return [*rows, ("Transfer", "free: no pupil has it; apply it to recorded images")]
     return [*rows,
-            ("Objective", f"focal length {facts['focal_length_mm']:g} mm, numerical aperture "
-                          f"{facts['objective_numerical_aperture']:g}"),
-            ("Learned for", f"numerical aperture {facts['numerical_aperture']:g}, in a medium of index "
-                            f"{facts['refractive_index']:g}"),
-            ("Mask, in the back focal plane", f"{2 * facts['mask_radius_mm']:.3f} mm across, {len(state.mask)} samples "
-                                              f"of {facts['mask_sample_mm']:.4f} mm"),
+            ("Objective", f"focal length {facts.focal_length_mm:g} mm, numerical aperture "
+                          f"{facts.objective_numerical_aperture:g}"),
+            ("Learned for", f"numerical aperture {facts.numerical_aperture:g}, in a medium of index "
+                            f"{facts.refractive_index:g}"),
+            ("Mask, in the back focal plane", f"{2 * facts.mask_radius_mm:.3f} mm across, {len(state.mask)} samples "
+                                              f"of {facts.mask_sample_mm:.4f} mm"),
             ("Light that passes the mask", percent(state.throughput))]
-
-
-def _in_millimetres(axes: Any, radius: float) -> None:
-    """The same picture with its axes in mm, and a ring where the aperture ends."""
-    axes.images[0].set_extent((-radius, radius, radius, -radius))
-    axes.set(xlim=(-radius, radius), ylim=(radius, -radius), xlabel="mm", ylabel="mm")
-    turn = np.linspace(0, 2 * np.pi, 200)
-    axes.plot(radius * np.cos(turn), radius * np.sin(turn), color=BLUE, linewidth=0.8)
-    axes.spines[:].set_color(LINE)
-    symmetric_ticks(axes)
-
-
-def _files(state: OpticsState) -> str:
-    mask = ("pupil.csv and pupil.png: the weights over spatial frequency" if state.free else
-            "pupil.csv: amplitude, transmission of intensity and path of each sample, at its place in mm\n"
-            "pupil.png: transmission of intensity; it has its size when printed at its own resolution")
-    return f"illumination.csv: the lamps\n{mask}\npsf.tif: point spread functions, scaled in micrometres\n" \
-           "optics.json: the numbers of this page"

@@ -16,13 +16,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from ..errors import LeukoscopeError
 from ..pca.pca import PCA
 from ..text import count, percent, plural
-from .common import BLUE, axes_at, styled
+from .common import BLUE, axes_at, percent_axis, styled
 from .svg import SOFT
 
 SHOWN = 11
 """Components on a sheet, beside the mean."""
 COUNTS = (10, 50, 200, 1000)
-"""Numbers of components that cells are rebuilt from, as far as there are so many; last, all."""
+"""Numbers of components that cells are rebuilt from; the last picture is always from all of them."""
 MARK = 0.99
 COLUMNS = 6
 SIDE, GAP, HEAD, FOOT = 1.3, 0.14, 0.42, 0.3
@@ -50,9 +50,9 @@ def components_sheet(pca: PCA, side: int, channels: int = 1) -> Figure:
     picture = (np.moveaxis(mean, 0, -1) - low) / max(high - low, 1e-12)
     _panel(places[0], picture if channels == 3 else picture.mean(axis=-1), "gray", (0, 1), "Mean",
            f"of {count(pca.samples)}")
-    for number, (axes, one, share) in enumerate(zip(places[1:], maps, pca.shares[:SHOWN], strict=True), start=1):
-        size = float(np.abs(one).max()) or 1.0
-        _panel(axes, one, "RdBu_r", (-size, size), str(number), percent(float(share)))
+    for number, (axes, component, share) in enumerate(zip(places[1:], maps, pca.shares[:SHOWN], strict=True), start=1):
+        size = float(np.abs(component).max()) or 1.0
+        _panel(axes, component, "RdBu_r", (-size, size), str(number), percent(float(share)))
     _note(figure, "percent: share of the variance; blue negative, red positive, each to its own range")
     return figure
 
@@ -60,29 +60,26 @@ def components_sheet(pca: PCA, side: int, channels: int = 1) -> Figure:
 @styled
 def variance_curve(pca: PCA) -> Figure:
     """Share of the variance kept against the number of components, with the number that keeps 99 %."""
-    kept = np.concatenate([[0.0], np.minimum(np.cumsum(pca.shares), 1)])
+    shares = np.concatenate([[0.0], np.minimum(np.cumsum(pca.shares), 1)])
     k = len(pca.components)
-    reached = np.flatnonzero(kept >= MARK)
+    reached = np.flatnonzero(shares >= MARK)
+    at = int(reached[0]) if len(reached) else k
     figure = Figure(figsize=(4.6, 3.1))
     axes = axes_at(figure, 0.7, 0.52, 3.55, 2.1)
     axes.axhline(MARK, color=SOFT, linewidth=0.9, linestyle=(0, (2, 2)), zorder=0)
     axes.annotate(percent(MARK, 0), (1, MARK), (4, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
                   va="center", fontsize=8, color=SOFT, annotation_clip=False)
-    axes.plot(np.arange(k + 1), kept, color=BLUE, marker="o" if k < 30 else None, markersize=3)
-    if len(reached):
-        at = int(reached[0])
-        axes.plot(at, kept[at], "o", color=BLUE, markersize=5.5, markeredgecolor="white", zorder=4)
-        words = f"{percent(MARK, 0)} with {plural(at, 'component')}"
-    else:
-        axes.plot(k, kept[-1], "o", color=BLUE, markersize=5.5, markeredgecolor="white", zorder=4, clip_on=False)
-        words = f"{percent(float(kept[-1]))} with all {plural(k, 'component')}"
+    axes.plot(np.arange(k + 1), shares, color=BLUE, marker="o" if k < 30 else None, markersize=3)
+    axes.plot(at, shares[at], "o", color=BLUE, markersize=5.5, markeredgecolor="white", zorder=4,
+              clip_on=bool(len(reached)))
     axes.set_title("Variance kept", loc="left", pad=20)
-    axes.text(0, 1.03, f"{words}; fitted on {plural(pca.samples, 'sample')}", transform=axes.transAxes, va="bottom",
-              fontsize=8, color=SOFT)
+    reach = percent(MARK, 0) + " with" if len(reached) else percent(float(shares[-1])) + " with all"
+    axes.text(0, 1.03, f"{reach} {plural(at, 'component')}; fitted on {plural(pca.samples, 'sample')}",
+              transform=axes.transAxes, va="bottom", fontsize=8, color=SOFT)
     axes.set(xlabel="components", ylabel="share of the variance", xlim=(0, k), ylim=(0, 1.02))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: count(v)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.0f} %"))
+    percent_axis(None, axes, digits=0)
     axes.grid(True)
     return figure
 
@@ -91,8 +88,8 @@ def variance_curve(pca: PCA) -> Figure:
 def reconstruction_sheet(pca: PCA, cells: Float[np.ndarray, "m side side"], counts: Sequence[int] = ()) -> Figure:
     """Cells beside what is rebuilt of them from the first components, one row a cell, to the range of the cell.
 
-    counts: numbers of components, from 1 to k; by default up to five. Below each stands the root mean square of what
-    is lost, in parts of the standard deviation of the cell. LeukoscopeError for other sizes or counts.
+    counts: numbers of components, from 1 to k; by default up to five. The number below each picture is the root mean
+    square of what is lost, over the standard deviation of the cell. LeukoscopeError for other sizes or counts.
     """
     m = len(cells)
     _check_size(pca, cells[0].size if m else 0, " x ".join(map(str, cells.shape[1:])))
@@ -107,12 +104,12 @@ def reconstruction_sheet(pca: PCA, cells: Float[np.ndarray, "m side side"], coun
     columns, foot = 1 + len(wanted), 0.2
     figure = Figure(figsize=(max(columns * (SIDE + GAP) + GAP, LEAST), m * (SIDE + foot) + HEAD + FOOT - 0.1))
     places = _grid(figure, m, columns, head=foot, bottom=FOOT + foot - 0.1)
-    kept = np.cumsum(pca.shares)
-    heads = [("The cell", ""), *((f"{count(c)}", f"keep {percent(float(kept[c - 1]))}") for c in wanted)]
+    shares = np.cumsum(pca.shares)
+    heads = [("The cell", ""), *((f"{count(c)}", f"keep {percent(float(shares[c - 1]))}") for c in wanted)]
     for row in range(m):
         limits = float(cells[row].min()), float(cells[row].max())
         spread = float(cells[row].std()) or 1.0
-        for column, picture in enumerate([cells[row], *(one[row] for one in rebuilt)]):
+        for column, picture in enumerate([cells[row], *(images[row] for images in rebuilt)]):
             title, remark = heads[column] if row == 0 else ("", "")
             axes = places[row * columns + column]
             _panel(axes, picture, "gray", limits, title, remark)
@@ -126,7 +123,7 @@ def reconstruction_sheet(pca: PCA, cells: Float[np.ndarray, "m side side"], coun
 
 def _check_size(pca: PCA, pixels: int, sizes: str) -> None:
     if pixels != len(pca.mean):
-        raise LeukoscopeError(f"the components are of {len(pca.mean)} pixels, not of {sizes}",
+        raise LeukoscopeError(f"the components have {len(pca.mean)} pixels, not {sizes}",
                               "give the size of the images that they were fitted on")
 
 

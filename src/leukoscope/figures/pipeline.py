@@ -1,4 +1,4 @@
-"""What becomes of one cell on its way to the network, as a strip of pictures. Draws arrays; computes no step."""
+"""The steps from a cell to the network's input, and changed copies of cells, as pictures. Computes no step itself."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ..text import plain, plural
+from ..text import plain, plural, type_name
 from .common import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, axes_at, styled
 from .svg import LINE, SOFT
 
 ORIENTATIONS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
-"""Colours of the maps; further ones take them again."""
+"""Colours of the maps; further maps start again with the first."""
 RASTER = 240
-"""Neurons in the raster: as many of each orientation, evenly over the image."""
+"""Neurons in the raster: the same number of each orientation, evenly over the image."""
 SIDE, GAP, HEAD = 1.5, 0.12, 0.5
 FOOT = 0.45
 """Inches below the raster, for its axis."""
 FRAMES, FRAMES_A_ROW = 16, 8
-"""Time steps shown as pictures; of more, so many evenly chosen."""
+"""Time steps shown as pictures; of more steps, this number is chosen evenly."""
 
 Picture = Float[np.ndarray, "h w"]
 
@@ -39,29 +40,26 @@ def pipeline_strip(
 ) -> Figure:
     """The cell, its grey values and oriented edges; the spikes, step by step and as a raster; then the later stages.
 
-    latency: time step of each neuron, `steps` for those that never fire; None where edges are not coded in spikes.
+    latency: time step of each neuron, `steps` for those that never fire; None where edges are not coded as spikes.
     stages: (title, remark, picture) of each, scaled to its own range.
     """
     count = len(responses)
     top = [("The cell", "", cell), ("Grey", "", grey / 255.0),
-           *((f"Edges, {_angle(i, count)}", "Gabor response", responses[i] / max(float(responses.max()), 1e-9))
-             for i in range(count))]
+           *((f"Edges, {180 * i / count + 90 / count:.4g}°", "Gabor response",
+              responses[i] / max(float(responses.max()), 1e-9)) for i in range(count))]
     columns = max(len(top), len(stages) + (3 if latency is not None else 0), 6)
     width = columns * (SIDE + GAP) + GAP
     frame = (width - GAP) / FRAMES_A_ROW - GAP / 2
     frames = 0.0 if latency is None else HEAD + -(-min(steps, FRAMES) // FRAMES_A_ROW) * (frame + 0.2)
     height = 2 * (HEAD + SIDE) + frames + 2 * GAP + (FOOT if latency is not None else 0)
     figure = Figure(figsize=(width, height))
-    y = height - HEAD - SIDE
-    _row(figure, top, y, spread=(0, 1))
-    left = 0
+    upper = height - HEAD - SIDE
+    lower = upper - frames - GAP - HEAD - SIDE
+    _row(figure, top, upper, spread=(0, 1))
     if latency is not None:
-        _frames(figure, latency, steps, frame, y - GAP - HEAD - frame)
-        left = 3
-    y -= frames + GAP + HEAD + SIDE
-    if latency is not None:
-        _raster(axes_at(figure, GAP + 0.3, y, 3 * (SIDE + GAP) - GAP - 0.45, SIDE), latency, steps)
-    _row(figure, stages, y, left)
+        _frames(figure, latency, steps, frame, upper - GAP - HEAD - frame)
+        _raster(axes_at(figure, GAP + 0.3, lower, 3 * (SIDE + GAP) - GAP - 0.45, SIDE), latency, steps)
+    _row(figure, stages, lower, 0 if latency is None else 3)
     return figure
 
 
@@ -88,8 +86,8 @@ def _frames(figure: Figure, latency: np.ndarray, steps: int, side: float, bottom
         axes.spines[:].set_color(LINE)
         axes.text(0, -0.03, f"step {step + 1}", transform=axes.transAxes, va="top", fontsize=7.5, color=SOFT)
         if i == 0:
-            most = "" if len(shown) == steps else f", {len(shown)} of them"
-            _named(axes, f"Spikes of each of {plural(steps, 'time step')}{most}",
+            of = "" if len(shown) == steps else f", {len(shown)} of them"
+            _named(axes, f"Spikes of each of {plural(steps, 'time step')}{of}",
                    "strong edges fire first; colours are orientations")
 
 
@@ -97,18 +95,14 @@ def _coloured(fires: np.ndarray) -> np.ndarray:
     """(maps, h, w) bool -> RGB on white; where several maps fire the first colour is on top."""
     picture = np.ones((*fires.shape[1:], 3))
     for i in reversed(range(len(fires))):
-        picture[fires[i]] = _rgb(ORIENTATIONS[i % len(ORIENTATIONS)])
+        picture[fires[i]] = to_rgb(ORIENTATIONS[i % len(ORIENTATIONS)])
     return picture
-
-
-def _rgb(colour: str) -> tuple[float, ...]:
-    return tuple(int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5))
 
 
 def _raster(axes: Axes, latency: np.ndarray, steps: int) -> None:
     each = RASTER // len(latency)
-    for i, one in enumerate(latency):
-        flat = one.reshape(-1)
+    for i, steps_of_map in enumerate(latency):
+        flat = steps_of_map.reshape(-1)
         firing = np.flatnonzero(flat < steps)
         chosen = firing[np.linspace(0, len(firing) - 1, min(each, len(firing))).astype(int)] if len(firing) else firing
         rows = np.arange(len(chosen)) + i * each
@@ -126,14 +120,6 @@ def _named(axes: Axes, title: str, remark: str) -> None:
         axes.text(0, 1.03, remark, transform=axes.transAxes, va="bottom", fontsize=7.5, color=SOFT)
 
 
-def _angle(index: int, count: int) -> str:
-    """The orientation of a map in degrees: index pi / count + pi / (2 count)."""
-    return f"{180 * index / count + 90 / count:.4g}°"
-
-
-SIDE, GAP, HEAD, NAME, UNDER = 1.15, 0.08, 0.3, 1.5, 0.34
-
-
 @dataclass(frozen=True, eq=False)
 class CopiedCell:
     """One row of the sheet: the cell, uint8 (h, w, 3), and its copies with their rows of copies.csv."""
@@ -146,25 +132,30 @@ class CopiedCell:
 
 @styled
 def copies_sheet(cells: Sequence[CopiedCell]) -> Figure:
-    """A row a cell: the cell, then its first copies."""
-    most = max(len(cell.copies) for cell in cells)
-    width = NAME + (most + 1) * (SIDE + GAP) + GAP
-    height = HEAD + len(cells) * (SIDE + UNDER) + GAP
+    """A row a cell: the cell, then its first copies with what was changed."""
+    side, gap, head, name, under = 1.15, 0.08, 0.3, 1.5, 0.34  # inches
+    width = name + (max(len(cell.copies) for cell in cells) + 1) * (side + gap) + gap
+    height = head + len(cells) * (side + under) + gap
     figure = Figure(figsize=(width, height))
-    for row, cell in enumerate(cells):
-        bottom = height - HEAD - (row + 1) * (SIDE + UNDER) + UNDER
-        figure.text(GAP / width, (bottom + 0.55 * SIDE) / height, plain(cell.label, 20), fontsize=9, weight="bold")
-        figure.text(GAP / width, (bottom + 0.55 * SIDE - 0.18) / height, plain(cell.cell_id, 22), fontsize=7,
+    for row, cell in enumerate(cells, start=1):
+        bottom = height - head - row * (side + under) + under
+        figure.text(gap / width, (bottom + 0.55 * side) / height, plain(type_name(cell.label, 20)), fontsize=9,
+                    weight="bold")
+        figure.text(gap / width, (bottom + 0.55 * side - 0.18) / height, plain(cell.cell_id, 22), fontsize=7,
                     color=SOFT)
-        for column, (pixels, words) in enumerate([(cell.pixels, "original" if row == 0 else ""),
-                                                  *((copy, said(done)) for copy, done in cell.copies)]):
-            axes = axes_at(figure, NAME + column * (SIDE + GAP), bottom, SIDE, SIDE)
-            _picture(axes, pixels, words)
+        copies = [(pixels, changes(done)) for pixels, done in cell.copies]
+        for column, (pixels, text) in enumerate([(cell.pixels, "original" if row == 1 else ""), *copies]):
+            axes = axes_at(figure, name + column * (side + gap), bottom, side, side)
+            axes.imshow(pixels, interpolation="nearest" if len(pixels) < 100 else "antialiased")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.set_xlabel(text, fontsize=6.2, labelpad=2, color=SOFT)
     return figure
 
 
-def said(done: Mapping[str, Any]) -> str:
-    """`-12°, 1.10 x, flipped` in two lines at most: what was done to a copy, geometry first."""
+def changes(done: Mapping[str, Any]) -> str:
+    """`-12°, 1.10 x, flipped` in two lines at most: what was changed in a copy, geometry first. done: a row of
+    copies.csv."""
     turned = [f"{done['rotation']:+.0f}°"] if done["rotation"] else []
     turned += [f"{done['zoom']:.2f} x"] if done["zoom"] != 1 else []
     turned += ["flipped"] if done["flip_horizontal"] or done["flip_vertical"] else []
@@ -174,10 +165,3 @@ def said(done: Mapping[str, Any]) -> str:
     moved += ["recoloured"] if any(done[name] != usual for name, usual in (
         ("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0))) else []
     return "\n".join(", ".join(words).replace("-", "−") for words in (turned, moved) if words)
-
-
-def _picture(axes: Axes, pixels: np.ndarray, words: str) -> None:
-    axes.imshow(pixels, interpolation="nearest" if len(pixels) < 100 else "antialiased")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_xlabel(words, fontsize=6.2, labelpad=2, color=SOFT)

@@ -83,13 +83,13 @@ def svg_text(figure: Figure) -> str:
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', tags))
     fonts = FONTS.replace('"', "'")
     text = _in_tags(text, lambda tag: re.sub(
-        r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", tag).replace("'DejaVu Sans'", fonts))
+        r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", tag).replace("'DejaVu Sans'", fonts))
     return re.sub(r"\n\s*", "\n", text)
 
 
 def _in_tags(text: str, change: Callable[[str], str]) -> str:
-    """`change` applied to the tags alone: what stands between them is a name that somebody chose."""
-    return re.sub(r"<[^>]+>", lambda found: change(found[0]), text)
+    """`change` applied to the tags only: the text between them is a name that a user chose."""
+    return re.sub(r"<[^>]+>", lambda match: change(match[0]), text)
 
 
 def image_uri(pixels: np.ndarray, *, lossless: bool = False, side: int = 0) -> str:

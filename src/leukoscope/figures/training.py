@@ -1,4 +1,4 @@
-"""Figures of what a network did: its curves of training, and the feature maps of its units."""
+"""Training curves of a network, and the feature maps of its units."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from ..text import plain, plural
-from .common import BLUE, VERMILLION, axes_at, styled
+from .common import BLUE, VERMILLION, axes_at, percent_axis, styled
 from .svg import SOFT
 
 MAPS = 64
@@ -20,24 +20,22 @@ PARTS = (("train", "training", BLUE), ("validation", "validation", VERMILLION))
 
 
 @styled
-def training_figure(
-    history: pl.DataFrame, *, best_epoch: int | None = None, title: str = "Training", width: float = 3.5,
-) -> Figure:
-    """Accuracy over loss, per epoch, of the training and the validation part; the epoch that was kept is marked.
+def training_figure(history: pl.DataFrame, *, best_epoch: int | None = None, title: str = "Training") -> Figure:
+    """Accuracy above loss, per epoch, of the training and the validation part; `best_epoch`, whose weights are used, is
+    marked.
 
     history: columns epoch, train_loss, train_accuracy, validation_loss, validation_accuracy (null where there is no
     such part).
     """
-    figure = Figure(figsize=(width, 3.9))
-    side = width - 0.83
+    figure, side = Figure(figsize=(3.5, 3.9)), 2.67
     upper, lower = axes_at(figure, 0.68, 2.12, side, 1.4), axes_at(figure, 0.68, 0.5, side, 1.4)
-    for axes, column, name in ((upper, "accuracy", "accuracy"), (lower, "loss", "loss (cross-entropy)")):
-        _history_panel(axes, history, column, best_epoch)
+    for axes, name in ((upper, "accuracy"), (lower, "loss (cross-entropy)")):
+        _history_panel(axes, history, name.split()[0], best_epoch)
         axes.set_ylabel(name)
         axes.yaxis.set_label_coords(-0.55 / side, 0.5)
     upper.set_title(plain(title), loc="left", pad=19)
     upper.tick_params(labelbottom=False)
-    upper.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{round(100 * v, 6):g} %"))
+    percent_axis(None, upper)
     upper.set_ylim(top=min(upper.get_ylim()[1], 1.01))
     lower.set_xlabel("epoch")
     lower.set_ylim(bottom=0)
@@ -46,7 +44,10 @@ def training_figure(
         upper.legend(handles, labels, loc="lower right", bbox_to_anchor=(1.02, 1.1), ncols=2, handlelength=1.2,
                      columnspacing=1.2, borderaxespad=0)
     if best_epoch is not None:
-        _mark_epoch(upper, best_epoch)
+        low, high = upper.get_xlim()
+        share = (best_epoch - low) / (high - low) if high > low else 0.5
+        upper.text(best_epoch, 1.02, f"epoch used: {best_epoch}", transform=upper.get_xaxis_transform(), va="bottom",
+                   ha="left" if share < 0.25 else "right" if share > 0.75 else "center", fontsize=8, color=SOFT)
     return figure
 
 
@@ -68,14 +69,6 @@ def _history_panel(axes: Axes, history: pl.DataFrame, column: str, best_epoch: i
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     if len(epochs) == 1:
         axes.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
-
-
-def _mark_epoch(axes: Axes, epoch: int) -> None:
-    low, high = axes.get_xlim()
-    share = (epoch - low) / (high - low) if high > low else 0.5
-    align = "left" if share < 0.25 else "right" if share > 0.75 else "center"
-    axes.text(epoch, 1.02, f"kept: epoch {epoch}", transform=axes.get_xaxis_transform(), ha=align, va="bottom",
-              fontsize=8, color=SOFT)
 
 
 @styled
@@ -110,9 +103,9 @@ def mosaic(stack: np.ndarray) -> np.ndarray:
     flat = np.nan_to_num(stack.astype(np.float32))
     low, high = flat.min(axis=(1, 2), keepdims=True), flat.max(axis=(1, 2), keepdims=True)
     scaled = np.divide(flat - low, high - low, out=np.zeros_like(flat), where=high > low)
-    for i, one in enumerate(scaled):
+    for i, values in enumerate(scaled):
         y, x = i // columns * (height + gap), i % columns * (width + gap)
-        picture[y:y + height, x:x + width] = one
+        picture[y:y + height, x:x + width] = values
     return picture
 
 

@@ -1,1 +1,1 @@
-"""The one way from an image file to RGB pixels, and what is done to pixels first: light, stain, frame."""
+"""From image files to RGB pixels, and the first steps on pixels: light, stain, frame."""

@@ -1,4 +1,4 @@
-"""Many cells decoded in threads, each image once, in constant memory; a damaged cell is a value, not an exception."""
+"""Decode many cells in threads, each image once, in constant memory; a damaged cell is a value, not an exception."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Measured = TypeVar("Measured")
 
 @dataclass(frozen=True)
 class Damaged:
-    """A cell whose pixels cannot be had, and why."""
+    """A cell whose pixels cannot be read, and why."""
 
     cell_id: str
     image: str
@@ -30,31 +30,31 @@ class Damaged:
 
 def map_cells(manifest: pl.DataFrame, measure: Callable[[np.ndarray], Measured], *, workers: int = 4,
               on_progress: OnProgress | None = None) -> Iterator[tuple[int, Measured | Damaged]]:
-    """(row number, what `measure` says of its pixels), each image decoded once, in threads, in constant memory.
+    """(row number, result of `measure` for its pixels); each image is decoded once, in threads, in constant memory.
 
-    A cell that cannot be decoded gives `Damaged`. Rows of one image come together; else the order is the manifest's.
+    A cell that cannot be decoded gives `Damaged`. Rows of one image come together, otherwise in the manifest's order.
     """
     return map_rows(manifest, lambda _, pixels: measure(pixels), workers=workers, on_progress=on_progress)
 
 
 def map_rows(manifest: pl.DataFrame, measure: Callable[[Mapping[str, Any], np.ndarray], Measured], *,
              workers: int = 4, on_progress: OnProgress | None = None) -> Iterator[tuple[int, Measured | Damaged]]:
-    """As `map_cells`, with a `measure` that is told whose pixels they are: `cell_id`, `image` and the box."""
+    """Like `map_cells`; `measure` also gets the row: `cell_id`, `image` and the box."""
     columns = [name for name in ("cell_id", "image", "x", "y", "width", "height") if name in manifest.columns]
     table = manifest.select(columns).with_row_index("row")
     by_image = table.group_by("image", maintain_order=True).agg("row")["row"]
-    told = table.to_dicts()
+    rows = table.to_dicts()
     done = 0
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[list[tuple[int, Measured | Damaged]]]] = deque()
         images = iter(by_image)
         while True:
-            while len(waiting) < 4 * workers and (rows := next(images, None)) is not None:
-                waiting.append(pool.submit(_measure_image, [told[row] for row in rows], measure))
+            while len(waiting) < 4 * workers and (numbers := next(images, None)) is not None:
+                waiting.append(pool.submit(_measure_image, [rows[number] for number in numbers], measure))
             if not waiting:
                 return
-            for found in waiting.popleft().result():
-                yield found
+            for result in waiting.popleft().result():
+                yield result
                 done += 1
                 if on_progress:
                     on_progress(done, manifest.height)
@@ -68,13 +68,13 @@ def _measure_image(rows: Sequence[Mapping[str, Any]],
         image = read_image(path)
     except ImageError as error:
         return [(row["row"], Damaged(row["cell_id"], path, error.reason)) for row in rows]
-    found: list[tuple[int, Measured | Damaged]] = []
+    results: list[tuple[int, Measured | Damaged]] = []
     for row in rows:
         try:
-            found.append((row["row"], measure(row, cut_cell(image, row))))
+            results.append((row["row"], measure(row, cut_cell(image, row))))
         except ImageError as error:
-            found.append((row["row"], Damaged(row["cell_id"], path, error.reason)))
-    return found
+            results.append((row["row"], Damaged(row["cell_id"], path, error.reason)))
+    return results
 
 
 def usable_cores() -> int:

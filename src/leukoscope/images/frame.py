@@ -1,9 +1,9 @@
-"""One cell brought to one light, azure and scale, from its own pixels: cells of any laboratory look alike then.
+"""Give every cell the same light, nuclear stain and scale, from its own pixels, so that laboratories look alike.
 
-The light of a place without cells becomes LIT in each channel. What the nucleus is stained with becomes AZURE, in
-strength and colour, and eosin stays as it is: how deep laboratories stain nuclei differs more than how deep they stain
-all else. The square about the nucleus that is kept is SPAN times as wide as the nucleus, however large it is in pixels
-and wherever in the image it lies. Knows no labels.
+The light of a place without cells becomes LIT in each channel. The stain of the nucleus becomes AZURE in strength and
+colour, and eosin is not changed: laboratories differ more in how they stain nuclei than in how they stain the rest. The
+square that is cut out is SPAN times as wide as the nucleus and centred on it, whatever its size in pixels and its place
+in the image. Knows no labels.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from .read import Pixels, crop_centre, resize
 from .stain import AZURE, EOSIN, dye_basis, optical_density, otsu, white_point
 
 SPAN = 2.4
-"""Side of the square over the diameter of the nucleus: a whole neutrophil or monocyte, and a little around it."""
+"""Side of the square over the diameter of the nucleus: a whole neutrophil or monocyte with a small margin."""
 FRAMING = 3
-"""Changes when the framing does: a cached cell or a bundle that was framed otherwise is of no use."""
+"""Version of the framing: a cached cell or a bundle with another version cannot be used."""
 LIT = 240
-"""Grey level of a place without cells, afterwards."""
+"""Grey level of a place without cells after framing."""
 
-_WORK = 128  # px along the longer side: enough for the place and the size of a nucleus
-_NEAR = 0.35  # of the shorter side: a nucleus this far from the middle counts e^-0.5
-_JOIN = 0.05  # of the shorter side: lobes that are nearer to one another are of one nucleus
-_BLACK = 8  # grey levels: below it in all channels, up to the border, nothing was recorded
-_CUT_OUT = 0.1, 0.5  # of the image and of its border: where so much is black, the cell was cut out along its outline
+_WORK = 128  # px along the longer side: enough for the position and size of a nucleus
+_NEAR = 0.35  # of the shorter side: a nucleus at this distance from the middle has the weight e^-0.5
+_JOIN = 0.05  # of the shorter side: lobes closer than this belong to one nucleus
+_BLACK = 8  # grey level: darker pixels (all channels) that reach the border were not recorded
+_CUT_OUT = 0.1, 0.5  # share of the image and of its border that is black if the cell was cut out along its outline
 _HAEM = 0.8
-"""Nuclei take up azure, which absorbs red; haemoglobin and eosin absorb blue at least as much. So much of the blue
-density is taken off the red."""
+"""Nuclei are stained by azure, which absorbs red; haemoglobin and eosin absorb blue at least as much. This share of the
+blue density is subtracted from the red density."""
 _MOST_CHANGE = 5.0
-"""Norm of what is added to the unit matrix, at most: a trace of azure becomes no nucleus."""
-_LEAST = 12  # px of the image: a narrower square shows nothing
-_MOST = 4096  # px: an image is shrunk until its square is no wider, or a strip would fill the memory
+"""Largest norm of the change of the unit matrix: a trace of azure must not become a nucleus."""
+_LEAST = 12  # px of the image: a smaller square shows nothing
+_MOST = 4096  # px: an image with a larger square is shrunk first, as a strip would fill the memory
 
 
 class Shape(Protocol):
-    """What says how a cell is shaped: a recipe's section, or the description of a bundle."""
+    """How a cell is shaped: a section of a recipe, or the description of a bundle."""
 
     @property
     def frame(self) -> str: ...
@@ -53,11 +53,11 @@ class Shape(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Where the cell lies and how it is lit.
+    """Position and light of a cell.
 
-    x, y: middle of the nucleus in px; 0 is the middle of the first pixel. side: of the square, px. white: RGB of a
-    place without cells, whole numbers. stain: matrix from densities (R, G, B) to what they become, so that the nucleus
-    is stained as others are. found: False where nothing is stained as a nucleus, and all of the image is framed.
+    x, y: centre of the nucleus in px; 0 is the centre of the first pixel. side: of the square, px. white: RGB of a
+    place without cells, whole numbers. stain: matrix from densities (R, G, B) to densities after framing. found: False
+    where nothing is stained like a nucleus; the frame is then the whole image.
     """
 
     x: float
@@ -69,12 +69,12 @@ class Frame:
 
 
 def framing(steps: Shape) -> int | None:
-    """Which framing is meant by `steps.frame`, to be told from another version's; None where a cell stays as it is."""
+    """Version of the framing that `steps.frame` asks for; None where a cell is not changed."""
     return FRAMING if steps.frame != "image" else None
 
 
 def shaped(pixels: Pixels, steps: Shape) -> Pixels:
-    """A decoded cell as a square of `steps.size` px: about its middle, as it is or in one light, or in its frame."""
+    """A decoded cell as a square of `steps.size` px: around its centre, unchanged or in the same light, or framed."""
     if steps.frame == "cell":
         return frame_cell(pixels, steps.size)
     if steps.frame == "light":
@@ -84,25 +84,25 @@ def shaped(pixels: Pixels, steps: Shape) -> Pixels:
 
 
 def shown_side(pixels: Pixels, steps: Shape) -> int:
-    """Side in px of the square of a decoded cell that `shaped` keeps; 0 for all of it."""
+    """Side in px of the square that `shaped` cuts out of a decoded cell; 0 for all of it."""
     return round(find_frame(pixels).side) if steps.frame == "cell" else steps.crop
 
 
 def shown_square(pixels: Pixels, steps: Shape) -> Pixels:
-    """The square of a decoded cell that `shaped` keeps, in its own light and pixels; white beyond the image."""
+    """The square that `shaped` cuts out of a decoded cell, with its own light and pixels; white beyond the image."""
     if steps.frame != "cell":
         return crop_centre(pixels, steps.crop)
     return _square(pixels, find_frame(pixels), np.full(3, LIT))
 
 
 def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
-    """The frame of the cell nearest to the middle. An image without anything stained is framed as a whole."""
+    """The frame of the cell nearest to the centre. Where nothing is stained, the frame is the whole image."""
     height, width = pixels.shape[:2]
     shrunk = min(1.0, _WORK / max(height, width))
     size = (max(1, round(width * shrunk)), max(1, round(height * shrunk)))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     nothing = _nothing(small)
-    # Of a cell that was cut out, nothing free is left to measure the light by.
+    # A cell that was cut out has no free place around it to measure the light.
     cut_out = nothing.mean() >= _CUT_OUT[0] and _border(nothing).mean() >= _CUT_OUT[1]
     white = np.full(3, 255.0) if cut_out else np.rint(white_point(small))
     density = optical_density(small, white)
@@ -112,7 +112,7 @@ def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
         return Frame((width - 1) / 2, (height - 1) / 2, float(max(height, width)), white, found=False)
     rows, columns = np.nonzero(nucleus)
     y, x = float(rows.mean()), float(columns.mean())
-    # Of a disc, the mean square distance from the middle is half the squared radius. Lobes spread, and count as wide.
+    # In a disc, the mean square distance from the centre is half the squared radius. Lobes that spread count as wide.
     radius = float(np.sqrt(2 * (rows.var() + columns.var()) + 1 / 6))
     side = max(SPAN * 2 * radius / shrunk, _LEAST)
     return Frame((x + 0.5) / shrunk - 0.5, (y + 0.5) / shrunk - 0.5, side, white,
@@ -121,14 +121,14 @@ def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
 
 def frame_cell(pixels: UInt8[np.ndarray, "height width 3"], size: int,
                frame: Frame | None = None) -> UInt8[np.ndarray, "size size 3"]:
-    """The cell in one light, of one azure, at one scale, as a square of `size` px. Beyond the image, the frame is as a
-    place without cells. frame: where it is known already."""
+    """The cell in the common light, nuclear stain and scale, as a square of `size` px. Beyond the image, the square
+    looks like a place without cells. frame: if it is already known."""
     frame = frame or find_frame(pixels)
     return relit(resize(_square(pixels, frame, frame.white), size), frame.white, frame.stain)
 
 
 def _to_azure(nucleus: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, "3 3"]:
-    """What takes the density of this nucleus to AZURE, and leaves that of eosin, and what is of neither, as it is."""
+    """The matrix that changes the density of this nucleus to AZURE, and neither that of eosin nor the rest."""
     if np.linalg.norm(np.cross(nucleus, EOSIN)) < 1e-3:
         return np.eye(3)
     change = np.outer(AZURE - nucleus, np.linalg.inv(dye_basis(nucleus, EOSIN))[0])
@@ -136,9 +136,14 @@ def _to_azure(nucleus: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, "3 3"]:
 
 
 def _square(pixels: Pixels, frame: Frame, beyond: NDArray[Any]) -> Pixels:
-    """What of the image lies in the frame, as it is; `beyond` (RGB) where nothing was recorded. No wider than _MOST."""
+    """The part of the image in the frame, unchanged; `beyond` (RGB) where nothing was recorded. At most _MOST wide."""
     if frame.side > _MOST:
-        pixels, frame = _shrunk(pixels, frame, _MOST / frame.side)
+        by = _MOST / frame.side
+        height, width = pixels.shape[:2]
+        pixels = np.asarray(cv2.resize(
+            np.ascontiguousarray(pixels), (max(round(width * by), 1), max(round(height * by), 1)),
+            interpolation=cv2.INTER_AREA), np.uint8)
+        frame = replace(frame, x=(frame.x + 0.5) * by - 0.5, y=(frame.y + 0.5) * by - 0.5, side=frame.side * by)
     pixels = _filled(pixels, beyond)
     side = max(round(frame.side), 1)
     left, top = round(frame.x - (side - 1) / 2), round(frame.y - (side - 1) / 2)
@@ -160,16 +165,8 @@ def _filled(pixels: Pixels, beyond: NDArray[Any]) -> Pixels:
     return filled
 
 
-def _shrunk(pixels: Pixels, frame: Frame, by: float) -> tuple[Pixels, Frame]:
-    height, width = pixels.shape[:2]
-    small = cv2.resize(np.ascontiguousarray(pixels), (max(round(width * by), 1), max(round(height * by), 1)),
-                       interpolation=cv2.INTER_AREA)
-    moved = replace(frame, x=(frame.x + 0.5) * by - 0.5, y=(frame.y + 0.5) * by - 0.5, side=frame.side * by)
-    return np.asarray(small, np.uint8), moved
-
-
 def relit(pixels: Pixels, white: Float64[np.ndarray, " 3"], stain: Float64[np.ndarray, "3 3"] | None = None) -> Pixels:
-    """Pixels with each channel scaled so that white becomes LIT, and densities (R, G, B) taken through `stain`."""
+    """Pixels with each channel scaled so that white becomes LIT, and densities (R, G, B) multiplied by `stain`."""
     levels = np.maximum(np.arange(256), 1)[:, None]
     if stain is None:
         table = np.clip(np.rint(LIT * levels / np.maximum(white, 1.0)), 0, 255).astype(np.uint8)
@@ -180,7 +177,7 @@ def relit(pixels: Pixels, white: Float64[np.ndarray, " 3"], stain: Float64[np.nd
 
 
 def _nothing(pixels: Pixels) -> NDArray[np.bool_]:
-    """Where nothing was recorded: black, and joined to the border by black. A nucleus may be black too."""
+    """Where nothing was recorded: black pixels connected to the border. A nucleus may be black too."""
     black = np.asarray(cv2.inRange(pixels, (0, 0, 0), (_BLACK - 1,) * 3)).astype(bool)
     if not _border(black).any():
         return np.zeros_like(black)
@@ -196,7 +193,7 @@ def _border(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _nucleus(density: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-    """Where the nucleus nearest to the middle lies; None where nothing stands out."""
+    """The pixels of the nucleus nearest to the centre; None if there is none."""
     levels = np.clip(np.rint(density * 400), 0, 255).astype(np.uint8)
     dark = levels > max(otsu(np.bincount(levels.ravel(), minlength=256)), 4)
     if not dark.any():
@@ -210,6 +207,6 @@ def _nucleus(density: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     near = np.exp(-(y[:, None]**2 + x**2) / (2 * (_NEAR * shorter)**2))
     weight = np.bincount(parts.ravel(), weights=(density * near * dark).ravel())
     weight[0] = 0
-    if not weight.any():  # a strip, with all that is stained so far away that it counts nothing
+    if not weight.any():  # a strip with everything stained so far away that its weight is 0
         return None
     return dark & (parts == int(weight.argmax()))

@@ -1,6 +1,6 @@
-"""What headers say, and whether the file holds what they promise: the checks that image libraries leave out.
+"""Headers of image files, and whether the file contains what they state: checks that image libraries leave out.
 
-Raises ValueError (or struct.error) for whatever is not as its format demands; read.py adds the file's name.
+Raises ValueError (or struct.error) where a file breaks the rules of its format; read.py adds the name of the file.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import BinaryIO, NamedTuple
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 _TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of a value of each TIFF field type (TIFF 6.0, section 2, and BigTIFF)."""
+"""Field type of TIFF -> bytes of a value (TIFF 6.0, section 2, and BigTIFF)."""
 
 
 class JpegHeader(NamedTuple):
-    """Size in px as stored, colour channels, and the EXIF block (empty where there is none)."""
+    """Size in px as stored, number of colour channels, and the EXIF block (may be empty)."""
 
     width: int
     height: int
@@ -27,7 +27,7 @@ class JpegHeader(NamedTuple):
 
 
 def jpeg_header(file: BinaryIO) -> JpegHeader:
-    """Walk the segments of a JPEG up to its frame header (ITU-T T.81, annex B)."""
+    """Read the segments of a JPEG up to its frame header (ITU-T T.81, annex B)."""
     file.seek(2)
     exif = b""
     while True:
@@ -51,7 +51,7 @@ def jpeg_header(file: BinaryIO) -> JpegHeader:
 
 
 def orientation(exif: bytes) -> int:
-    """The orientation of an EXIF block, 1 to 8; 1 where there is none or it is unreadable: the pixels are whole."""
+    """The orientation of an EXIF block, 1 to 8; 1 if it is absent or unreadable, as the pixels are not damaged."""
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None or len(exif) < 8:
@@ -68,7 +68,7 @@ def orientation(exif: bytes) -> int:
 
 
 def check_png(file: BinaryIO) -> None:
-    """Every chunk whole, with the right checksum, up to the end: Pillow does not check those of the pixels."""
+    """Raise ValueError unless every chunk is complete and has the right checksum: Pillow does not check all of them."""
     file.seek(len(PNG_MAGIC))
     data = memoryview(file.read())
     at, kind = 0, b""
@@ -86,8 +86,8 @@ def check_png(file: BinaryIO) -> None:
 
 
 def tiff_pages(file: BinaryIO) -> tuple[int, str]:
-    """How many directories, from the first, lie in the file with their values; and what is wrong with the next one, if
-    it is not the end: Pillow warns and goes on with what it has."""
+    """Number of directories that lie in the file with all their values, and what is wrong with the next one ("" at the
+    end): Pillow only warns and continues."""
     pages = 0
     try:
         for _ in _tiff_directories(file):
@@ -100,7 +100,7 @@ def tiff_pages(file: BinaryIO) -> tuple[int, str]:
 
 
 def _tiff_directories(file: BinaryIO) -> Iterator[int]:
-    """Where each directory begins. ValueError where one, or a value of it, is not in the file, or has been before."""
+    """Offset of each directory. ValueError where one, or a value of it, lies outside the file, or comes twice."""
     size = os.fstat(file.fileno()).st_size
     start = file.read(16)
     order = "<" if start[:2] == b"II" else ">"
@@ -108,16 +108,16 @@ def _tiff_directories(file: BinaryIO) -> Iterator[int]:
     count_format, link_format = (f"{order}Q", f"{order}Q") if big else (f"{order}H", f"{order}I")
     entry_bytes, inline_bytes = (20, 8) if big else (12, 4)
     (at,) = struct.unpack_from(link_format, start, 8 if big else 4)
-    seen: set[int] = set()
+    offsets: set[int] = set()
     while at:
-        if at in seen:
-            raise ValueError("the directories of the file make a circle")
-        seen.add(at)
+        if at in offsets:
+            raise ValueError("TIFF directories form a loop")
+        offsets.add(at)
         here = at
         (count,) = struct.unpack(count_format, _read_at(file, at, struct.calcsize(count_format)))
         at += struct.calcsize(count_format)
         if at + count * entry_bytes > size:
-            raise ValueError("the file is truncated: a directory reaches past its end")
+            raise ValueError("the file is truncated: a directory extends beyond its end")
         entries = _read_at(file, at, count * entry_bytes)
         for entry in range(0, len(entries), entry_bytes):
             kind, = struct.unpack_from(f"{order}H", entries, entry + 2)
@@ -125,21 +125,21 @@ def _tiff_directories(file: BinaryIO) -> Iterator[int]:
             length = values * _TIFF_BYTES.get(kind, 1)
             (place,) = struct.unpack_from(link_format, entries, entry + entry_bytes - inline_bytes)
             if length > inline_bytes and place + length > size:
-                raise ValueError("the file is truncated: a value of its directory lies past its end")
+                raise ValueError("the file is truncated: a value of its directory lies beyond its end")
         (at,) = struct.unpack(link_format, _read_at(file, at + count * entry_bytes, inline_bytes))
         yield here
 
 
 def check_pieces(file: BinaryIO, offsets: tuple[int, ...], lengths: tuple[int, ...]) -> None:
-    """The strips or tiles of pixels of a TIFF lie in the file."""
+    """Raise ValueError unless all strips or tiles of a TIFF lie in the file."""
     size = os.fstat(file.fileno()).st_size
     if any(length <= 0 or offset + length > size for offset, length in zip(offsets, lengths, strict=False)):
-        raise ValueError("the file is truncated: a piece of its pixels lies past its end")
+        raise ValueError("the file is truncated: a strip or tile of pixels lies beyond its end")
 
 
 def _read_at(file: BinaryIO, at: int, length: int) -> bytes:
     file.seek(at)
     content = file.read(length)
     if len(content) < length:
-        raise ValueError("the file is truncated: its directory lies past its end")
+        raise ValueError("the file is truncated: its directory lies beyond its end")
     return content

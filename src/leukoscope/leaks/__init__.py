@@ -1,1 +1,1 @@
-"""Whether test cells were seen in training: duplicates, splits, the guard, and the training table of a bundle."""
+"""Leaks between training and test: duplicates, splits, the guard, and what a model was trained on."""

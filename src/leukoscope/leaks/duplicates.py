@@ -1,26 +1,26 @@
 """Duplicates: the same cell twice, as identical pixels, as a near copy, or turned and mirrored.
 
-Every cell leaves a fingerprint: the hash of its pixels and a small grey thumbnail. Near copies are found in three
-steps, each on what the last one left:
+A cell has a fingerprint: the hash of its pixels and a small grey thumbnail. Near copies are searched in three steps,
+each on the pairs that the step before has left:
 
-1. Circular spectra. Rings around the centre (radially even parts, so the dark blob that all cells share, removed) are
-   Fourier-transformed along the angle; the magnitudes do not change when a cell is turned or mirrored, and by the
-   triangle inequality no pair that correlates when aligned is farther apart than `RADIUS`. Nine shifts of the centre
-   are tried.
-2. The turn and mirroring that align two spectra best, and their correlation there (`ALIGNED`).
-3. An affine registration of the thumbnails (Evangelidis and Psarakis 2008, doi 10.1109/TPAMI.2008.113) and the
-   correlation of their fine structure under it (`ALIKE`): alike blobs reach 0.92, copies 0.96 and more, so that
-   chains of merely similar cells do not form.
+1. Circular spectra. Rings around the centre are Fourier-transformed along the angle, without the radially even parts
+   (the dark disc that all cells have). The magnitudes do not change when a cell is turned or mirrored, and by the
+   triangle inequality no pair that correlates when aligned has a larger distance than `RADIUS`. Nine shifts of the
+   centre are tried.
+2. The turn and mirroring that align two spectra best, and their correlation then (`ALIGNED`).
+3. An affine registration of the thumbnails (Evangelidis and Psarakis 2008, doi 10.1109/TPAMI.2008.113), and the
+   correlation of their fine structure after it (`ALIKE`): similar cells reach 0.92, copies 0.96 and more, so that no
+   chains of similar cells form.
 
 Covered: recompression, noise, resizing, brightness, contrast, gamma, stain and camera colour, any rotation, mirroring,
-shifts to 3 % of the side, zoom and shear to 5 %, and mixtures of these. Not covered: larger shifts and zooms, elastic
-changes. Decodes through images/read.py; knows nothing of labels and splits.
+shifts up to 3 % of the side, zoom and shear up to 5 %, and mixtures of these. Not covered: larger shifts and zooms,
+elastic changes. Decodes through images/read.py; knows nothing of labels and splits.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Any
@@ -39,7 +39,8 @@ PAIRS = {"first": pl.String(), "second": pl.String(), "kind": pl.String(), "dist
 """Columns of `duplicate_pairs`."""
 
 LISTED_IN_FULL = 20
-"""Of so many identical cells every pair is listed; of more, each with the first, and near copies of the first ones."""
+"""Of up to so many identical cells every pair is listed; of more, only pairs with the first, and near copies of the
+first ones."""
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -58,19 +59,19 @@ def fingerprint(pixels: Pixels) -> Fingerprint:
 
 
 def fingerprint_manifest(manifest: pl.DataFrame, on_progress: OnProgress | None = None) -> pl.DataFrame:
-    """`[cell_id, sha256, thumbnail, damaged]`, one row a cell in the manifest's order; decodes every image once.
+    """`[cell_id, sha256, thumbnail, damaged]`, one row for each cell in the manifest's order; decodes every image once.
 
     A cell that cannot be decoded has null in `sha256` and `thumbnail` and the reason in `damaged`.
     """
     prints: list[Fingerprint | Damaged | None] = [None] * manifest.height
-    for row, found in map_cells(manifest, fingerprint, on_progress=on_progress):
-        prints[row] = found
+    for row, result in map_cells(manifest, fingerprint, on_progress=on_progress):
+        prints[row] = result
     return prints_table(manifest["cell_id"].to_list(), prints)
 
 
 def fingerprint_pixels(cell_ids: Sequence[str], pixels: np.ndarray,
                        on_progress: OnProgress | None = None) -> pl.DataFrame:
-    """As `fingerprint_manifest`, from packed pixels uint8 (n, S, S, 3), read one cell at a time."""
+    """Like `fingerprint_manifest`, from packed pixels uint8 (n, S, S, 3), which are read one cell at a time."""
     if len(cell_ids) != len(pixels):
         raise ValueError(f"{len(cell_ids)} cell ids for {len(pixels)} cells")
     prints: list[Fingerprint | Damaged | None] = []
@@ -82,7 +83,7 @@ def fingerprint_pixels(cell_ids: Sequence[str], pixels: np.ndarray,
 
 
 def prints_table(cell_ids: Sequence[str], prints: Sequence[Fingerprint | Damaged | None]) -> pl.DataFrame:
-    """The table of fingerprints, one row a cell; see `fingerprint_manifest`."""
+    """The table of fingerprints, one row for each cell; see `fingerprint_manifest`."""
     known = [p if isinstance(p, Fingerprint) else None for p in prints]
     return pl.DataFrame({
         "cell_id": pl.Series(cell_ids, dtype=pl.String),
@@ -93,17 +94,18 @@ def prints_table(cell_ids: Sequence[str], prints: Sequence[Fingerprint | Damaged
 
 
 def duplicate_pairs(prints: pl.DataFrame, on_progress: OnProgress | None = None) -> pl.DataFrame:
-    """`[first, second, kind, distance, angle, mirrored]`: pairs of cells that show the same, `first < second`.
+    """`[first, second, kind, distance, angle, mirrored]`: pairs of copies of one cell, `first < second`.
 
     kind: "identical" (same pixels), "near" (the same view, changed in quality or colour), "augmented" (turned or
     mirrored). distance: 1 - correlation of the fine structure when aligned, 0 for identical. angle (degrees, -180 to
-    180) and mirrored: what turns `first` onto `second`; null for identical. A table with `cell_id` and `sha256` alone
+    180) and mirrored: how `first` is turned onto `second`; null for identical. A table with only `cell_id` and `sha256`
     gives the identical pairs.
     """
     known = prints.filter(pl.col("sha256").is_not_null()).sort("cell_id")
     same = known.group_by("sha256").agg("cell_id").filter(pl.col("cell_id").list.len() > 1)["cell_id"]
-    found: list[tuple[Any, ...]] = [
-        (a, b, "identical", 0.0, None, None) for ids in same for a, b in _listed(ids.to_list())]
+    pairs: list[tuple[Any, ...]] = [
+        (a, b, "identical", 0.0, None, None) for ids in map(list, same)
+        for a, b in (combinations(ids, 2) if len(ids) <= LISTED_IN_FULL else product(ids[:1], ids[1:]))]
     if "thumbnail" in known.columns and known.height > 1:
         single = known.unique("sha256", keep="first", maintain_order=True).filter(pl.col("thumbnail").is_not_null())
         thumbnails = np.frombuffer(b"".join(single["thumbnail"]), np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL)
@@ -113,9 +115,5 @@ def duplicate_pairs(prints: pl.DataFrame, on_progress: OnProgress | None = None)
             kind = "near" if near.upright else "augmented"
             for first, second in product(groups[near.first], groups[near.second]):
                 turn = near.angle if first < second or near.mirrored else -near.angle
-                found.append((min(first, second), max(first, second), kind, near.distance, turn, near.mirrored))
-    return pl.DataFrame(found, schema=PAIRS, orient="row").sort("distance", "first", "second")
-
-
-def _listed(ids: list[str]) -> Iterator[tuple[str, str]]:
-    return combinations(ids, 2) if len(ids) <= LISTED_IN_FULL else ((ids[0], other) for other in ids[1:])
+                pairs.append((min(first, second), max(first, second), kind, near.distance, turn, near.mirrored))
+    return pl.DataFrame(pairs, schema=PAIRS, orient="row").sort("distance", "first", "second")

@@ -1,12 +1,12 @@
-"""The leak guard: does the test part, or the part that chooses, see what it must not?
+"""The leak guard: are cells of the test part, or of their subjects, in training or in the choice of weights too?
 
 Names each leak by kind and fold. `Verdict.enforce` refuses them under protocol "clean"; under "paper" they are only
-named. Knows nothing of pixels: duplicates come in as pairs, or from the manifest's `sha256` column.
+named. Knows nothing of pixels: duplicates are given as pairs, or by the manifest's `sha256` column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,25 +17,27 @@ from ..recipes.recipe import Protocol, Recipe
 from ..text import join
 
 PARTS = ("train", "validation", "test")
+_AGAIN = "make the splits again from this manifest"
 EXAMPLES = 5
-"""So many examples are kept a leak."""
+"""Examples listed for each leak."""
 
 KINDS = {
-    "subject": ("subjects", "split.by = 'group' keeps each subject in one part"),
-    "group": ("groups", "split.by = 'group' keeps each group in one part"),
-    "identical": ("pairs of identical images", "split.by = 'group' keeps duplicates in one part"),
-    "near": ("pairs of near-identical images", "split.by = 'group' keeps duplicates in one part"),
-    "augmented": ("pairs of turned or mirrored copies", "split.by = 'group' keeps copies in one part"),
-    "copy": ("copies apart from their original", "split.by = 'group' keeps copies with their original"),
+    "subject": ("subjects", "use split.by = 'group', which keeps each subject in one part"),
+    "group": ("groups", "use split.by = 'group', which keeps each group in one part"),
+    "identical": ("pairs of identical images", "use split.by = 'group', which keeps duplicates in one part"),
+    "near": ("pairs of near-identical images", "use split.by = 'group', which keeps duplicates in one part"),
+    "augmented": ("pairs of turned or mirrored copies", "use split.by = 'group', which keeps copies in one part"),
+    "copy": ("copies in another part than their original", "use split.by = 'group', which keeps copies with their "
+             "original"),
     "fitted": ("steps fitted outside the training part", "set split.fit_on = 'train'"),
     "chosen": ("choices made on the test part", "set split.select_on = 'validation' and split.validation above 0"),
 }
-"""Kind -> (what is counted, mend)."""
+"""Kind -> (what is counted, hint)."""
 
 
 @dataclass(frozen=True)
 class Leak:
-    """One way by which a part sees another. `fold` is None where it holds for all; `count` is in units of `KINDS`."""
+    """One leak between parts. fold: None if it concerns all folds. count: in units of `KINDS`."""
 
     kind: str
     fold: int | None
@@ -47,7 +49,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the guard looked for, what it could not look for and why, and what it found."""
+    """What the guard checked, what it could not check and why, and the leaks."""
 
     protocol: Protocol
     checked: tuple[str, ...]
@@ -56,24 +58,24 @@ class Verdict:
 
     @property
     def summary(self) -> tuple[str, ...]:
-        """One sentence a kind of leak, over all folds."""
+        """One sentence for each kind of leak, over all folds."""
         lines = []
         for kind, (what, _) in KINDS.items():
-            found = [leak for leak in self.leaks if leak.kind == kind]
-            if not found or found[0].fold is None:
-                lines += [leak.text for leak in found]
+            leaks = [leak for leak in self.leaks if leak.kind == kind]
+            if not leaks or leaks[0].fold is None:
+                lines += [leak.text for leak in leaks]
                 continue
-            most = max(leak.count for leak in found)
-            lines.append(f"{what} in two parts: in {len(found)} fold{'s' * (len(found) > 1)}, up to {most} in one; "
-                         f"for example {found[0].examples[0]}")
+            most = max(leak.count for leak in leaks)
+            lines.append(f"{what} in two parts: in {len(leaks)} fold{'s' * (len(leaks) > 1)}, up to {most} in one; "
+                         f"for example {leaks[0].examples[0]}")
         return tuple(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-safe; goes to guard.json."""
+        """JSON-safe; written to guard.json."""
         return asdict(self) | {"leaks": [asdict(leak) for leak in self.leaks], "summary": list(self.summary)}
 
     def enforce(self) -> None:
-        """Raise LeakError with the first leak, under protocol "clean"; under "paper" leaks are allowed and named."""
+        """Raise LeakError with the first leak under protocol "clean"; under "paper" leaks are allowed and reported."""
         if self.protocol == "clean" and self.leaks:
             first = self.leaks[0]
             more = len({leak.kind for leak in self.leaks}) - 1
@@ -83,13 +85,13 @@ class Verdict:
 
 def check_leaks(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe, *,
                 pairs: pl.DataFrame | None = None) -> Verdict:
-    """Look for every known leak of `splits` and `recipe`.
+    """Check `splits` and `recipe` for every known kind of leak.
 
-    pairs: `duplicates.duplicate_pairs`; without them, identical images are told by the manifest's `sha256` column
-    where it has one, else not checked. Raises RunError where the splits do not hold every cell of the manifest
-    exactly once a fold.
+    pairs: `duplicates.duplicate_pairs`; without them, identical images are recognised by the manifest's `sha256` column
+    if it has one, else not checked. Raises RunError unless the splits have every cell of the manifest exactly once in
+    each fold.
     """
-    _check_whole(manifest, splits, recipe)
+    _check_complete(manifest, splits, recipe)
     joined = splits.join(manifest, on="cell_id", how="left")
     checked: list[str] = []
     missing: list[str] = []
@@ -104,7 +106,7 @@ def check_leaks(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe, *,
         leaks += _across(splits, pairs)
     elif "sha256" in manifest.columns:
         checked.append(KINDS["identical"][0])
-        missing += [KINDS[kind][0] for kind in ("near", "augmented")]
+        missing += [KINDS["near"][0], KINDS["augmented"][0]]
         leaks += _shared(joined, "sha256")
     else:
         missing.append("duplicate images (they were not searched for)")
@@ -116,17 +118,16 @@ def check_leaks(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe, *,
     return Verdict(recipe.protocol, tuple(checked), tuple(missing), tuple(leaks))
 
 
-def _check_whole(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe) -> None:
-    """Every fold holds every cell exactly once, in a known part, copies at most once; under k-fold every cell but the
-    copies is tested exactly once."""
+def _check_complete(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe) -> None:
+    """Raise RunError unless every fold has every cell exactly once, in a known part (copies at most once), and in
+    k-fold every cell except copies is tested exactly once."""
     wrong = splits.filter(~pl.col("part").is_in(PARTS) | pl.col("part").is_null() | pl.col("fold").is_null())
     if wrong.height:
         raise RunError(f"splits: cell '{wrong['cell_id'][0]}' has part '{wrong['part'][0]}' in fold {wrong['fold'][0]}",
-                       f"parts are {', '.join(PARTS)}; make the splits anew")
+                       f"parts are {', '.join(PARTS)}; {_AGAIN}")
     twice = splits.filter(pl.struct("fold", "cell_id").is_duplicated())
     if twice.height:
-        raise RunError(f"splits: cell '{twice['cell_id'][0]}' stands in fold {twice['fold'][0]} more than once",
-                       "make the splits anew")
+        raise RunError(f"splits: cell '{twice['cell_id'][0]}' is in fold {twice['fold'][0]} more than once", _AGAIN)
     strangers = splits.join(manifest, on="cell_id", how="anti")
     if "original" in manifest.columns:
         manifest = manifest.filter(pl.col("original").is_null())
@@ -137,21 +138,20 @@ def _check_whole(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe) -
         what = (f"cell '{strangers['cell_id'][0]}' is not in the manifest" if strangers.height else
                 f"fold {counts['fold'][0]} has {counts['len'][0]} cells, the manifest {cells}" if counts.height else
                 "the table is empty")
-        raise RunError(f"splits: {what}", "make the splits anew from this manifest")
+        raise RunError(f"splits: {what}", _AGAIN)
     if recipe.split.kind == "kfold":
         tests = splits.filter(pl.col("part") == "test").group_by("cell_id").len().filter(pl.col("len") != 1)
         if tests.height or (splits["part"] == "test").sum() != cells:
-            raise RunError("splits: under k-fold each cell is tested exactly once, here it is not",
-                           "make the splits anew")
+            raise RunError("splits: in k-fold each cell must be tested exactly once, here it is not", _AGAIN)
 
 
 def _parts_of(parts: pl.Series) -> tuple[str, ...]:
-    found = set(parts.explode().to_list())
-    return tuple(part for part in PARTS if part in found)
+    names = set(parts.explode().to_list())
+    return tuple(part for part in PARTS if part in names)
 
 
 def _shared(joined: pl.DataFrame, name: str) -> Iterator[Leak]:
-    """A value of the column that stands in two parts of a fold."""
+    """Values of a column that are in two parts of a fold."""
     kind = "identical" if name == "sha256" else name
     spread = (joined.filter(pl.col(name).is_not_null()).group_by("fold", name)
               .agg(pl.col("part").unique(), pl.col("cell_id").min(), pl.len())
@@ -167,7 +167,7 @@ def _shared(joined: pl.DataFrame, name: str) -> Iterator[Leak]:
 
 
 def _across(splits: pl.DataFrame, pairs: pl.DataFrame) -> Iterator[Leak]:
-    """Pairs of which the two cells stand in different parts of a fold."""
+    """Pairs with one cell in one part of a fold and the other in another."""
     apart = (pairs.join(splits, left_on="first", right_on="cell_id")
              .join(splits, left_on=["second", "fold"], right_on=["cell_id", "fold"], suffix="_second")
              .filter(pl.col("part") != pl.col("part_second")).sort("fold", "distance", "first", "second"))
@@ -176,8 +176,8 @@ def _across(splits: pl.DataFrame, pairs: pl.DataFrame) -> Iterator[Leak]:
 
 
 def _copies(manifest: pl.DataFrame, splits: pl.DataFrame) -> Iterator[Leak]:
-    """Materialised copies that stand in another part than their original, or than another copy of it."""
-    # A cell stands in the family of its original and in its own, so that a copy of a copy is compared as well.
+    """Augmented copies on disk that are in another part than their original, or than another copy of it."""
+    # A cell belongs to the family of its original and to its own, so that a copy of a copy is compared too.
     family = pl.concat([manifest.filter(pl.col("original").is_not_null()).select("cell_id", "original"),
                         manifest.select("cell_id", original="cell_id")]).with_columns(kind=pl.lit("copy"))
     held = splits.join(family, on="cell_id")
@@ -188,7 +188,7 @@ def _copies(manifest: pl.DataFrame, splits: pl.DataFrame) -> Iterator[Leak]:
                                          f"({row['part_second']})")
 
 
-def _apart(apart: pl.DataFrame, show: Any) -> Iterator[Leak]:
+def _apart(apart: pl.DataFrame, show: Callable[[dict[str, Any]], str]) -> Iterator[Leak]:
     for kind in KINDS:
         for (fold,), rows in apart.filter(pl.col("kind") == kind).group_by("fold", maintain_order=True):
             examples = tuple(show(row) for row in rows.head(EXAMPLES).iter_rows(named=True))
@@ -205,7 +205,7 @@ def _by_recipe(recipe: Recipe, splits: pl.DataFrame) -> Iterator[Leak]:
         steps = tuple(name for name, used in fitted if used) or ("any fitted step",)
         verb = "is" if len(steps) == 1 and steps[0] != "principal components" else "are"
         yield Leak("fitted", None, PARTS, len(steps), steps,
-                   f"{join(steps)} {verb} fitted on all cells, the test part included (split.fit_on = 'all')")
+                   f"{join(steps)} {verb} fitted on all cells, including the test part (split.fit_on = 'all')")
     if split.select_on == "test":
         yield Leak("chosen", None, ("test",), 1, ("weights",),
                    "the epoch and weights are chosen on the test part (split.select_on = 'test')")
@@ -215,4 +215,4 @@ def _by_recipe(recipe: Recipe, splits: pl.DataFrame) -> Iterator[Leak]:
             ("the learning rate (training.schedule = 'plateau')", training.schedule == "plateau")) if on]
         if watching:
             yield Leak("chosen", None, ("test",), len(watching), tuple(watching),
-                       f"there is no validation part, so {join(watching)} could only watch the test part")
+                       f"there is no validation part, so {join(watching)} could only use the test part")

@@ -1,11 +1,12 @@
-"""Near copies among thumbnails: spectra that do not change by turning, then registration.
+"""Near copies among thumbnails: spectra that do not change when a cell is turned, then registration.
 
-The three steps are told in duplicates.py. Knows only thumbnails: uint8 (n, 64, 64), grey.
+duplicates.py describes the three steps. Knows only thumbnails: uint8 (n, 64, 64), grey.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -14,24 +15,26 @@ import cv2
 import numpy as np
 import polars as pl
 
+from ..progress import OnProgress
+
 THUMBNAIL = 64
 """Side of a thumbnail, px."""
 
 # Measured on 7,116 PBC cells and changed copies of 300 of them; tests/leaks/test_duplicates.py repeats it in part.
 RADIUS = 0.25
-"""Largest distance of two spectra of unit length; 98 in 100 copies moved by 2 %, or zoomed by 5 %, lie below 0.2."""
+"""Largest distance of two spectra of unit length; 98 % of copies moved by 2 %, or zoomed by 5 %, lie below 0.2."""
 ALIGNED = 0.7
-"""Least correlation of two aligned spectra that are worth a registration."""
+"""Lowest correlation of two aligned spectra that are registered."""
 ALIKE = 0.95
-"""Least correlation of the fine structure of a copy."""
+"""Lowest correlation of the fine structure of a copy."""
 STRETCH = 0.2
-"""Largest change of scale, as a logarithm, that registration may find."""
+"""Largest change of scale, as a logarithm, that a registration may have."""
 UPRIGHT = 5.0
-"""Degrees up to which a copy counts as seen the same way."""
+"""Largest turn in degrees of a copy that counts as not turned."""
 
 SIDE, RINGS, ANGLES, HARMONICS, SEARCHED, COMPONENTS, NEIGHBOURS = 32, 12, 64, 16, 8, 20, 32
 REGISTERED = 8
-"""So many candidates a cell, the best aligned, go to registration."""
+"""Candidates of each cell, the best aligned ones, that are registered."""
 THREADS = 4
 SHIFTS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1))
 """Of the centre, in px of 32."""
@@ -52,8 +55,8 @@ class Near:
         return not self.mirrored and abs(self.angle) <= UPRIGHT
 
 
-def near_pairs(thumbnails: np.ndarray, on_progress: Callable[[int, int], None] | None = None) -> list[Near]:
-    """Pairs of copies; thumbnails without structure are left out. At most `REGISTERED` are looked at a cell."""
+def near_pairs(thumbnails: np.ndarray, on_progress: OnProgress | None = None) -> list[Near]:
+    """Pairs of copies, from at most `REGISTERED` candidates of each cell; thumbnails without structure are left out."""
     rows = np.flatnonzero(thumbnails.reshape(len(thumbnails), -1).std(1) > 1)
     if len(rows) < 2:
         return []
@@ -61,27 +64,26 @@ def near_pairs(thumbnails: np.ndarray, on_progress: Callable[[int, int], None] |
     spectra = circular_spectra(small)
     first, second, shift = _candidates(small, spectra)
     aligned, angle, mirrored = _align(small, spectra, first, second, shift)
-    kept = _best_of_each(first, second, aligned)
-    found: list[Near] = []
-    jobs = [(rows[first[k]], rows[second[k]], float(angle[k]), bool(mirrored[k]), SHIFTS[shift[k]]) for k in kept]
+    best = list(_best_of_each(first, second, aligned))
+    pairs: list[Near] = []
 
-    def confirm(job: tuple[int, int, float, bool, tuple[int, int]]) -> Near | None:
-        a, b, turn, mirror, offset = job
-        return _register(int(a), int(b), thumbnails, turn, mirror, offset)
+    def confirm(k: int) -> Near | None:
+        return _register(int(rows[first[k]]), int(rows[second[k]]), thumbnails, float(angle[k]), bool(mirrored[k]),
+                         SHIFTS[shift[k]])
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for done, near in enumerate(pool.map(confirm, jobs), 1):
-            found += [near] if near else []
+        for done, near in enumerate(pool.map(confirm, best), 1):
+            pairs += [near] if near else []
             if on_progress:
-                on_progress(done, len(jobs))
-    return found
+                on_progress(done, len(best))
+    return pairs
 
 
 def circular_spectra(small: np.ndarray, shift: tuple[int, int] = (0, 0)) -> np.ndarray:
     """complex64 (n, RINGS, HARMONICS), unit length: Fourier terms 1.. along rings of uint8 (n, 32, 32).
 
-    The rings lie around the centre moved by `shift` = (down, right) px. The mean of each ring, so everything radially
-    even, is left out.
+    The rings lie around the centre moved by `shift` = (down, right) px. The mean of each ring is left out, and with it
+    everything radially even.
     """
     sampling = _sampling(shift)
     result = np.empty((len(small), RINGS, HARMONICS), np.complex64)
@@ -110,21 +112,21 @@ def _sampling(shift: tuple[int, int]) -> np.ndarray:
 
 def _candidates(small: np.ndarray, spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(first, second, shift): rows whose spectra lie within RADIUS, the nearest NEIGHBOURS of each row and shift."""
-    def described(terms: np.ndarray) -> np.ndarray:
+    def magnitudes(terms: np.ndarray) -> np.ndarray:
         return np.abs(terms[:, :, :SEARCHED]).reshape(len(terms), -1)
 
-    sample = described(spectra[:: max(1, len(spectra) // 4000)])
+    sample = magnitudes(spectra[:: max(1, len(spectra) // 4000)])
     mean = sample.mean(0)
     _, axes = np.linalg.eigh(np.cov(sample - mean, rowvar=False))
-    # Orthonormal axes: a distance among the components is never larger than the whole one.
+    # The axes are orthonormal: a distance between components is never larger than the whole distance.
     axes = axes[:, ::-1][:, :COMPONENTS].astype(np.float32)
-    base = (described(spectra) - mean) @ axes
-    found = []
+    base = (magnitudes(spectra) - mean) @ axes
+    tables = []
     for number, shift in enumerate(SHIFTS):
-        moved = (described(circular_spectra(small, shift)) - mean) @ axes
+        moved = (magnitudes(circular_spectra(small, shift)) - mean) @ axes
         i, j, distance = _within(base, moved, RADIUS, NEIGHBOURS)
-        found.append(pl.DataFrame({"first": i, "second": j, "distance": distance}).with_columns(shift=pl.lit(number)))
-    nearest = (pl.concat(found).sort("first", "distance", "second").unique(["first", "second"], keep="first",
+        tables.append(pl.DataFrame({"first": i, "second": j, "distance": distance}).with_columns(shift=pl.lit(number)))
+    nearest = (pl.concat(tables).sort("first", "distance", "second").unique(["first", "second"], keep="first",
                                                                            maintain_order=True)
                .group_by("first", maintain_order=True).head(NEIGHBOURS))
     return nearest["first"].to_numpy(), nearest["second"].to_numpy(), nearest["shift"].to_numpy()
@@ -134,13 +136,13 @@ def _within(base: np.ndarray, other: np.ndarray, radius: float,
             most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(i, j, squared distance), i != j, of points within `radius`, the nearest `most` of each i.
 
-    In blocks of 8 M distances. Faster here, to 20,000 cells, than a k-d tree or a sorted search: at 20 dimensions these
-    look at most pairs too.
+    In blocks of 8 million distances. Up to 20,000 cells this is faster than a k-d tree or a sorted search, which in 20
+    dimensions visit most pairs too.
     """
     others = np.ascontiguousarray(other.T)
     squares = (other ** 2).sum(1)
     block = max(1, 8_000_000 // len(other))
-    found = []
+    parts = []
     for start in range(0, len(base), block):
         own = base[start:start + block]
         distance = own @ others
@@ -154,14 +156,14 @@ def _within(base: np.ndarray, other: np.ndarray, radius: float,
             limit = np.partition(distance[crowded], most - 1, axis=1)[:, most - 1:most]
             near[crowded] = distance[crowded] <= limit
         i, j = np.nonzero(near)
-        found.append((i + start, j, distance[i, j]))
-    i, j, distance = (np.concatenate(column) for column in zip(*found, strict=True))
+        parts.append((i + start, j, distance[i, j]))
+    i, j, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
     return i, j, distance
 
 
 def _align(small: np.ndarray, spectra: np.ndarray, first: np.ndarray, second: np.ndarray,
            shift: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Best correlation over all turns with and without mirroring, the turn (radians) and whether mirrored."""
+    """Best correlation of all turns with and without mirroring, the turn (radians) and whether mirrored."""
     best, turn, mirrored = np.zeros(len(first)), np.zeros(len(first)), np.zeros(len(first), bool)
     for number, offset in enumerate(SHIFTS):
         chosen = np.flatnonzero(shift == number)
@@ -171,7 +173,7 @@ def _align(small: np.ndarray, spectra: np.ndarray, first: np.ndarray, second: np
             plain, mirror = _circular(a * b.conj()), _circular(a * b)
             flipped = mirror.max(1) > plain.max(1)
             best[part] = np.where(flipped, mirror.max(1), plain.max(1))
-            # a(angle) = b(angle - lag) when plain and b(lag - angle) when mirrored.
+            # a(angle) is b(angle - lag) if plain and b(lag - angle) if mirrored.
             lag = np.where(flipped, mirror.argmax(1), plain.argmax(1)) * 2 * np.pi / ANGLES
             turn[part], mirrored[part] = np.where(flipped, lag, -lag), flipped
     return best, turn, mirrored
@@ -184,23 +186,22 @@ def _circular(product: np.ndarray) -> np.ndarray:
 
 
 def _best_of_each(first: np.ndarray, second: np.ndarray, aligned: np.ndarray) -> Iterator[int]:
-    """Each unordered pair once, by falling correlation, at most REGISTERED a cell, none below ALIGNED."""
-    seen: set[tuple[int, int]] = set()
-    looked: dict[int, int] = {}
+    """Each unordered pair once, the best first, at most REGISTERED for a cell, none below ALIGNED."""
+    pairs: set[tuple[int, int]] = set()
+    count: Counter[int] = Counter()
     for k in np.argsort(-aligned, kind="stable"):
         if aligned[k] < ALIGNED:
             return
         a, b = sorted((int(first[k]), int(second[k])))
-        if (a, b) in seen or min(looked.get(a, 0), looked.get(b, 0)) >= REGISTERED:
-            continue
-        seen.add((a, b))
-        looked[a], looked[b] = looked.get(a, 0) + 1, looked.get(b, 0) + 1
-        yield int(k)
+        if (a, b) not in pairs and min(count[a], count[b]) < REGISTERED:
+            pairs.add((a, b))
+            count.update((a, b))
+            yield int(k)
 
 
 def _register(first: int, second: int, thumbnails: np.ndarray, turn: float, mirrored: bool,
               shift: tuple[int, int]) -> Near | None:
-    """Align `second` to `first` by an affine map, starting from the turn; None unless the fine structure is alike."""
+    """Align `second` to `first` by an affine map, starting from the turn; None unless the fine structure is similar."""
     a, b = thumbnails[first].astype(np.float32), thumbnails[second].astype(np.float32)
     middle = (THUMBNAIL - 1) / 2
     turning = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -210,35 +211,36 @@ def _register(first: int, second: int, thumbnails: np.ndarray, turn: float, mirr
     start[:, :2] = turning
     factor = THUMBNAIL / SIDE
     start[:, 2] = middle + factor * np.array([shift[1], shift[0]]) - turning @ np.array([middle, middle])
-    disc = _disc()
+    y, x = np.mgrid[:THUMBNAIL, :THUMBNAIL] - middle
+    disc = y ** 2 + x ** 2 < (THUMBNAIL / 2 - 3) ** 2
     try:
-        _, found = cv2.findTransformECC(a, b, start, cv2.MOTION_AFFINE, (3, 30, 1e-4), disc.astype(np.uint8), 3)
+        _, affine = cv2.findTransformECC(a, b, start, cv2.MOTION_AFFINE, (3, 30, 1e-4), disc.astype(np.uint8), 3)
     except cv2.error:
-        return None  # it does not converge: not alike
-    linear = found[:, :2].astype(np.float64)
+        return None  # it does not converge: no copy
+    linear = affine[:, :2].astype(np.float64)
     scales = np.linalg.svd(linear, compute_uv=False)
-    if not np.isfinite(found).all() or scales.min() <= 0 or np.abs(np.log(scales)).max() > STRETCH:
+    if not np.isfinite(affine).all() or scales.min() <= 0 or np.abs(np.log(scales)).max() > STRETCH:
         return None
-    likeness = _likeness(a, b, found, disc)
-    if likeness < ALIKE:
+    similarity = _similarity(a, b, affine, disc)
+    if similarity < ALIKE:
         return None
     flipped = bool(np.linalg.det(linear) < 0)
     angle = float(np.degrees(np.arctan2(linear[1, 0], linear[0, 0])))
-    if first > second:  # the other way round: a turn is undone by its opposite, a mirroring by itself
+    if first > second:  # in the other direction: the inverse of a turn is its opposite, that of a mirroring is itself
         first, second, angle = second, first, angle if flipped else -angle
-    return Near(first, second, 1 - likeness, angle, flipped)
+    return Near(first, second, 1 - similarity, angle, flipped)
 
 
-def _likeness(a: np.ndarray, b: np.ndarray, found: np.ndarray, disc: np.ndarray) -> float:
-    """Correlation of the fine structure where both are seen; black, cut-out ground is not structure."""
+def _similarity(a: np.ndarray, b: np.ndarray, affine: np.ndarray, disc: np.ndarray) -> float:
+    """Correlation of the fine structure where both have pixels; the black around cut-out cells is not structure."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    moved = cv2.warpAffine(b, found, (THUMBNAIL, THUMBNAIL), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    inside = cv2.warpAffine(np.ones_like(b), found, (THUMBNAIL, THUMBNAIL), flags=flags)
-    seen = disc & (inside > 0.99) & (a > 4) & (moved > 4)
-    seen = cv2.erode(seen.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    if seen.sum() < 0.15 * disc.sum():
+    moved = cv2.warpAffine(b, affine, (THUMBNAIL, THUMBNAIL), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    inside = cv2.warpAffine(np.ones_like(b), affine, (THUMBNAIL, THUMBNAIL), flags=flags)
+    both = disc & (inside > 0.99) & (a > 4) & (moved > 4)
+    both = cv2.erode(both.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    if both.sum() < 0.15 * disc.sum():
         return 0.0
-    fine_a, fine_b = _fine(a)[seen], _fine(moved)[seen]
+    fine_a, fine_b = _fine(a)[both], _fine(moved)[both]
     if min(fine_a.std(), fine_b.std()) < 0.3:
         return 0.0
     return float(np.corrcoef(fine_a, fine_b)[0, 1])
@@ -246,8 +248,3 @@ def _likeness(a: np.ndarray, b: np.ndarray, found: np.ndarray, disc: np.ndarray)
 
 def _fine(grey: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(grey, (0, 0), 0.7) - cv2.GaussianBlur(grey, (0, 0), 4)
-
-
-def _disc() -> np.ndarray:
-    y, x = np.mgrid[:THUMBNAIL, :THUMBNAIL] - (THUMBNAIL - 1) / 2
-    return y ** 2 + x ** 2 < (THUMBNAIL / 2 - 3) ** 2

@@ -1,7 +1,7 @@
-"""Splits: which cell is trained on, validated on and tested on, in each fold.
+"""Splits: which cells are for training, validation and test, in each fold.
 
 k-fold, hold-out, both, or official; stratified by label; by unit (subject, group, duplicates) or by image. The same
-seed gives the same splits whatever the order of the rows. Knows nothing of pixels; the guard is in guard.py.
+seed gives the same splits in any order of the rows. Knows nothing of pixels; the guard is in guard.py.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ..errors import ManifestError, RecipeError
+from ..manifest import INDEX_FIRST
 from ..recipes.sections import Split
 from .guard import PARTS, Leak, Verdict, check_leaks
 
 __all__ = ["PARTS", "Leak", "Verdict", "check_leaks", "make_splits", "unit_numbers"]
 
 RESTARTS = 8
-"""Orders tried where units hold several cells, fewer where these are thousands; the most even of them is kept."""
+"""Orders that are tried where units have several cells (fewer for thousands of units); the most even one is used."""
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Cells to part: label (n,) as an index into `names`, unit (n,)."""
+    """Cells to split: label (n,) as an index into `names`, unit (n,)."""
 
     labels: np.ndarray
     units: np.ndarray
@@ -37,13 +38,13 @@ class _Table:
 def make_splits(manifest: pl.DataFrame, split: Split, *, seed: int, pairs: pl.DataFrame | None = None) -> pl.DataFrame:
     """`[cell_id, fold, part]`, one row for each fold and cell, folds from 0, cells in the order of the manifest.
 
-    Under `by = "group"` the units are the connected components of subject, group, `original` and `pairs`
-    (`duplicates.duplicate_pairs`). Every class stands in every part of every fold, else an error says why it cannot:
-    ManifestError for cells without a label, a single class or official parts that are wrong; RecipeError for more
-    folds or parts than a class has units.
+    With `by = "group"` the units are the connected components of subject, group, `original` and `pairs`
+    (`duplicates.duplicate_pairs`). Every part of every fold has cells of every class. Raises ManifestError for cells
+    without a label, a single class or wrong official parts, and RecipeError for more folds or parts than a class has
+    units.
     """
     if manifest.is_empty():
-        raise ManifestError("the manifest has no cells to split", "index a data set with: leukoscope data index")
+        raise ManifestError("the manifest has no cells to split", INDEX_FIRST)
     cells = manifest.with_row_index("row").sort("cell_id")
     names, labels = _labels(cells)
     table = _Table(labels, unit_numbers(cells, by=split.by, pairs=pairs), names)
@@ -66,15 +67,20 @@ def make_splits(manifest: pl.DataFrame, split: Split, *, seed: int, pairs: pl.Da
 def unit_numbers(manifest: pl.DataFrame, *, by: str = "group", pairs: pl.DataFrame | None = None) -> np.ndarray:
     """(n,) int64: equal numbers for cells that must stay together; numbered in the order of the first `cell_id`.
 
-    by: "group" joins cells of one subject, of one group, a materialised copy with its original, and the two of each
-        pair (`first`, `second`; pairs with a cell that the manifest lacks are passed over); "image" joins none.
+    by: "group" joins cells of one subject, of one group, an augmented copy with its original, and both cells of each
+        pair (`first`, `second`; pairs with a cell that is not in the manifest are ignored); "image" joins none.
     """
     ids = manifest["cell_id"]
     rank = np.empty(len(ids), np.int64)
     rank[ids.arg_sort().to_numpy()] = np.arange(len(ids))
     if by == "image":
         return rank
-    links = [_same_value(manifest[name], name) for name in ("subject", "group", "original") if name in manifest.columns]
+    links = []
+    for name in ("subject", "group", "original"):
+        if name in manifest.columns:  # rows with one value are a chain; nulls link nothing
+            chains = pl.DataFrame({name: manifest[name]}).with_row_index("row").drop_nulls().group_by(name).agg("row")
+            ends = [link for chain in chains["row"].to_list() for link in pairwise(chain)]
+            links.append(np.array(ends, np.int64).reshape(-1, 2))
     if pairs is not None and pairs.height:
         links.append(_rows_of(manifest, pairs))
     if "original" in manifest.columns:
@@ -87,12 +93,6 @@ def unit_numbers(manifest: pl.DataFrame, *, by: str = "group", pairs: pl.DataFra
     order = np.empty(count, np.int64)
     order[np.argsort(first)] = np.arange(count)
     return order[component]
-
-
-def _same_value(values: pl.Series, name: str) -> np.ndarray:
-    """Links along each chain of rows with the same value; nulls link nothing."""
-    rows = pl.DataFrame({name: values}).with_row_index("row").drop_nulls().group_by(name).agg("row")["row"].to_list()
-    return np.array([link for chain in rows for link in pairwise(chain)], np.int64).reshape(-1, 2)
 
 
 def _rows_of(manifest: pl.DataFrame, pairs: pl.DataFrame) -> np.ndarray:
@@ -110,14 +110,14 @@ def _labels(cells: pl.DataFrame) -> tuple[list[str], np.ndarray]:
     names = cells["label"].unique().sort().to_list()
     if len(names) < 2:
         raise ManifestError(f"all {cells.height} cells have the label '{names[0]}'",
-                            "give cells of two classes or more")
+                            "cells of at least two classes are needed")
     return names, np.searchsorted(np.array(names), cells["label"].to_numpy())
 
 
 def _kfold(split: Split, table: _Table, rng: np.random.Generator) -> list[np.ndarray]:
     key = f"split.folds = {split.folds}"
     if split.folds > len(table.labels):
-        raise RecipeError(f"{key}: there are {len(table.labels)} cells", f"take at most {len(table.labels)} folds")
+        raise RecipeError(f"{key}: there are {len(table.labels)} cells", f"use at most {len(table.labels)} folds")
     fold_of = _assign(table, [1 / split.folds] * split.folds, key, rng)
     result = []
     for fold, own in enumerate(rng.spawn(split.folds)):
@@ -128,7 +128,7 @@ def _kfold(split: Split, table: _Table, rng: np.random.Generator) -> list[np.nda
 
 def _holdout(split: Split, table: _Table, rng: np.random.Generator) -> np.ndarray:
     if split.test == 0:
-        raise RecipeError("split.test = 0: a hold-out needs a test part", "set a share such as split.test = 0.2")
+        raise RecipeError("split.test = 0: a hold-out needs a test part", "set a share, for example split.test = 0.2")
     key = f"split.test = {split.test:g}"
     return np.where(_assign(table, [1 - split.test, split.test], key, rng) == 1, 2, 0)
 
@@ -154,14 +154,14 @@ def _official(cells: pl.DataFrame, split: Split, table: _Table, rng: np.random.G
     if len(wrong):
         raise ManifestError(f"split.kind = 'official', but {len(wrong)} of {cells.height} cells have no official part "
                             f"('{cells['cell_id'][wrong[0]]}' has {given[wrong[0]]!r})",
-                            f"write {', '.join(PARTS)} into the column 'split', or take split.kind = 'kfold'")
+                            f"write {', '.join(PARTS)} in the column 'split', or use split.kind = 'kfold'")
     part = given.replace_strict(PARTS, range(3), return_dtype=pl.Int64).to_numpy()
     if not (part == 1).any():
         part = _carve_validation(part, split, table, "the official split", rng)
     for number in sorted({0, 2} | set(part.tolist())):
         for name in sorted(set(range(len(table.names))) - set(table.labels[part == number].tolist())):
             raise ManifestError(f"the official {PARTS[number]} part has no cell of class '{table.names[name]}'",
-                                "leave the class out (data.classes), or take split.kind = 'kfold'")
+                                "leave the class out (data.classes), or use split.kind = 'kfold'")
     return part
 
 
@@ -180,7 +180,7 @@ def _carve_validation(part: np.ndarray, split: Split, table: _Table, where: str,
 
 
 def _assign(table: _Table, shares: Sequence[float], key: str, rng: np.random.Generator) -> np.ndarray:
-    """(n,) int: the part of each cell, parts of about the given shares in every class, units kept whole."""
+    """(n,) int: the part of each cell; parts have about the given shares of every class, units are not divided."""
     names = table.names
     _, units = np.unique(table.units, return_inverse=True)
     counts = np.zeros((units.max(initial=-1) + 1, len(names)))
@@ -200,9 +200,9 @@ def _assign(table: _Table, shares: Sequence[float], key: str, rng: np.random.Gen
         part, name = np.argwhere(best[2] == 0)[0]
         held = int((counts[:, name] > 0).sum())
         raise RecipeError(
-            f"{key}: no way was found to give each of {len(shares)} parts cells of class '{names[name]}' "
-            f"({int(counts[:, name].sum())} cells in {held} units, part {part + 1} stays without)",
-            "take fewer folds, another seed, or leave the class out (data.classes)")
+            f"{key}: not every one of {len(shares)} parts can have cells of class '{names[name]}' "
+            f"({int(counts[:, name].sum())} cells in {held} units, part {part + 1} has none)",
+            "use fewer folds, another seed, or leave the class out (data.classes)")
     return best[1][units]
 
 
@@ -213,11 +213,12 @@ def _check_enough(counts: np.ndarray, parts: int, names: list[str], key: str) ->
         raise RecipeError(
             f"{key}: class '{names[short]}' has {int(counts[:, short].sum())} cells in {held[short]} units "
             f"(subjects, groups or duplicates that stay together), {parts} parts need at least {parts} units",
-            f"take fewer folds, merge '{names[short]}' with another class (data.merge) or leave it out (data.classes)")
+            f"use fewer folds, merge '{names[short]}' with another class (data.merge) or leave it out (data.classes)")
 
 
 def _one_order(counts: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Large units first, each to where it is missed most; then moves that make it more even; then the single cells."""
+    """Large units first, each to the part that needs it most; then moves that make parts more even; then single
+    cells."""
     sizes = counts.sum(1)
     chosen = np.full(len(counts), -1)
     loads = np.zeros_like(targets)
@@ -231,7 +232,7 @@ def _one_order(counts: np.ndarray, targets: np.ndarray, rng: np.random.Generator
             if sweep:
                 loads[chosen[unit]] -= counts[unit]
                 waiting += held
-            part = _most_missed(counts[unit], loads, targets, waiting)
+            part = _neediest(counts[unit], loads, targets, waiting)
             waiting -= held
             moved += part != chosen[unit]
             chosen[unit] = part
@@ -246,10 +247,10 @@ def _one_order(counts: np.ndarray, targets: np.ndarray, rng: np.random.Generator
     return chosen, loads
 
 
-def _most_missed(unit: np.ndarray, loads: np.ndarray, targets: np.ndarray, waiting: np.ndarray) -> int:
-    """The part whose squared distance from its targets, relative to them, falls most (or grows least).
+def _neediest(unit: np.ndarray, loads: np.ndarray, targets: np.ndarray, waiting: np.ndarray) -> int:
+    """The part whose squared distance from its targets, relative to them, decreases most (or increases least).
 
-    Where a class has no more units `waiting` (this one counted) than parts without it, those parts come first.
+    If a class has no more units `waiting` (including this one) than parts without it, those parts come first.
     """
     held = unit > 0
     empty = loads[:, held] == 0
@@ -260,10 +261,10 @@ def _most_missed(unit: np.ndarray, loads: np.ndarray, targets: np.ndarray, waiti
 
 
 def _quota(targets: np.ndarray, loads: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """(parts,) int, summing to `count`: how many single cells each part gets so that loads near the targets.
+    """(parts,) int with the sum `count`: single cells for each part, so that loads approach the targets.
 
-    Where a part has none yet it gets one first; then the level is raised where most is missing, in shares of the
-    target, which is largest-remainder rounding when all loads are zero.
+    A part without any gets one first; the rest goes where most is missing, in proportion to what is missing. If all
+    loads are zero, this is largest-remainder rounding.
     """
     quota = np.zeros(len(targets), np.int64)
     empty = np.flatnonzero(loads == 0)

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, operations and memory, worked out without computing anything."""
+"""The costs of a network: parameters, operations and memory, counted without running it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _BYTES = 4  # of a float32
 
 @dataclass(frozen=True)
 class Cost:
-    """parameters: how many. operations: multiplications with an addition (MAC) for one image, of convolutions, dense
-    layers and attention. weights: bytes of parameters and buffers; maps: bytes of what all layers hand on for one
-    image, in float32, which is what training keeps of it. size: side of the image in px."""
+    """size: side of the image in px. parameters: their number. operations: multiplications with an addition (MAC) for
+    one image, of convolutions, dense layers and attention. weights: bytes of parameters and buffers. maps: bytes of the
+    outputs of all layers for one image, in float32, which training keeps in memory."""
 
     size: int
     parameters: int
@@ -38,12 +38,12 @@ def network_cost(network: Network, *, classes: int, size: int, channels: int = 3
 
 def cost_of(network: Units, image: Tensor) -> Cost:
     """The same for a network that is built; `image` is (1, channels, size, size) on its device."""
-    handed = 0
+    maps = 0
 
     def count(module: nn.Module, given: object, out: object) -> None:
-        nonlocal handed
+        nonlocal maps
         if isinstance(out, Tensor):
-            handed += out.numel() * _BYTES
+            maps += out.numel() * _BYTES
 
     layers = [module for module in network.modules() if not any(True for _ in module.children())]
     handles = [layer.register_forward_hook(count) for layer in layers]
@@ -57,4 +57,4 @@ def cost_of(network: Units, image: Tensor) -> Cost:
             handle.remove()
     parameters = sum(p.numel() for p in network.parameters())
     buffers = sum(b.numel() * b.element_size() for b in network.buffers())
-    return Cost(image.shape[-1], parameters, counter.get_total_flops() // 2, parameters * _BYTES + buffers, handed)
+    return Cost(image.shape[-1], parameters, counter.get_total_flops() // 2, parameters * _BYTES + buffers, maps)

@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun et al. 1998), for colour and any input size: the small comparator of almotairi2020.
+"""LeNet-5 (LeCun et al. 1998), for colour and any input size: the small network in the comparison of almotairi2020.
 
 Two 5 x 5 convolutions of 6 and 16 filters, each with tanh and 2 x 2 average pooling, then layers of 120 and 84 and
 the logits. At 32 x 32 the maps before the first layer are 5 x 5, as published; the sparse connection table and the
@@ -6,8 +6,6 @@ radial basis outputs of 1998 are replaced by full connections and logits, as is 
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from torch import nn
 
@@ -17,7 +15,7 @@ SMALLEST = 16  # leaves one pixel before the first layer
 
 
 @register("lenet5", smallest=SMALLEST)
-def lenet5(*, classes: int, channels: int, size: int, pretrained: bool, options: Any) -> Units:
+def lenet5(*, classes: int, channels: int, size: int, **_: object) -> Units:
     """LeNet-5 with logits for `classes`."""
     side = ((size - 4) // 2 - 4) // 2
     return Units({

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
-from typing import Any
 
 import onnx
 import torch
@@ -15,10 +14,11 @@ from ..errors import BundleError
 
 
 def write_onnx(module: nn.Module, example: Tensor, path: Path, *, inputs: list[str], outputs: list[str],
-               axes: dict[int, Any], fold: bool = True) -> None:
-    """Write a module of one input as ONNX, without traces of the source. axes: the input's sides that may differ, as
-    torch.export dimensions. fold: as for `export_graph`. BundleError where ONNX has no such operations."""
-    quiet: Any = logging.getLogger("torch.onnx")
+               axes: dict[int, torch.export.Dim], fold: bool = True) -> None:
+    """Write a module of one input as ONNX, without traces of the source. axes: number of an axis -> its dimension of
+    torch.export, for the axes whose length may vary. fold: as in `export_graph`. BundleError where ONNX has no such
+    operations."""
+    quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the exporter's own remarks on torch and on itself
@@ -28,15 +28,10 @@ def write_onnx(module: nn.Module, example: Tensor, path: Path, *, inputs: list[s
                               dynamic_shapes=(axes,), external_data=False, verbose=False, optimize=fold)
         except Exception as error:  # the exporter's, of many classes
             raise BundleError(f"this network cannot be written as ONNX ({str(error).strip().splitlines()[0][:160]})",
-                              "predict with the run itself, or take another network") from error
+                              "predict with the run itself, or use another network") from error
         finally:
             quiet.setLevel(level)
-    _without_traces(path)
-
-
-def _without_traces(path: Path) -> None:
-    """Take out what the exporter notes of the source: lines of code, and paths of this machine."""
-    model = onnx.load(path)
+    model = onnx.load(path)  # the exporter writes lines of code and paths of this machine into it
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input,
                  *model.graph.output, *model.graph.initializer, *model.functions,
                  *(node for function in model.functions for node in function.node)):

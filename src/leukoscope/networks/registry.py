@@ -1,7 +1,4 @@
-"""Networks by name: what a recipe may ask for, checked before anything is built.
-
-One of our own, else one of torchvision, else one of timm.
-"""
+"""Networks by name, checked before anything is built: this package's own, else torchvision's, else timm's."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from .units import Entry, Sizes, Units, network_names, own_entry
 
 
 def input_sizes(name: str) -> Sizes:
-    """The sides of the input that a network takes."""
+    """The sides of the input that a network takes; RecipeError for an unknown name."""
     return find_network(name).sizes
 
 
@@ -25,29 +22,22 @@ def network_options(name: str) -> type[Section]:
 
 
 def build_network(network: Network, *, classes: int, channels: int = 3, size: int) -> Units:
-    """The network a recipe asks for, with fresh (or pretrained) weights; (b, channels, size, size) -> logits
-    (b, classes).
+    """The network of a recipe, with fresh (or pretrained) weights; (b, channels, size, size) -> logits (b, classes).
 
     Fresh weights come from torch's global generator: seed it, or fork it, around the call. Raises RecipeError for an
-    unknown name or option, an input that is too small, or pretrained weights that cannot be had. `network.start`,
-    `keep` and `frozen` are for training to heed.
+    unknown name or option, an input size that it does not take, or pretrained weights that do not exist or cannot be
+    downloaded. `network.start`, `keep` and `frozen` are left to training.
     """
     entry = find_network(network.name)
     options = _options(network, entry)
-    check_size(network.name, size)
+    if not entry.sizes.takes(size):
+        raise RecipeError(f"preprocess.size = {size}: {network.name} needs an input of {entry.sizes} a side",
+                          f"set preprocess.size to {entry.sizes.near(size)}")
     if network.pretrained and not entry.pretrained:
-        having = [name for name in network_names() if find_network(name).pretrained]
-        raise RecipeError(f"network.pretrained: nobody publishes weights for {network.name}",
-                          f"set it to false; these have some: {', '.join(having)}, and most of torchvision and timm")
+        published = [name for name in network_names() if find_network(name).pretrained]
+        raise RecipeError(f"network.pretrained: no weights are published for {network.name}",
+                          f"set it to false; weights exist for {', '.join(published)}, most of torchvision and timm")
     return entry.builder(classes=classes, channels=channels, size=size, pretrained=network.pretrained, options=options)
-
-
-def check_size(name: str, size: int) -> None:
-    """RecipeError, with the sides that it takes, where a network does not take an input of `size` px."""
-    sizes = input_sizes(name)
-    if not sizes.takes(size):
-        raise RecipeError(f"preprocess.size = {size}: {name} needs an input of {sizes} a side",
-                          f"set preprocess.size to {sizes.near(size)}")
 
 
 def find_network(name: str) -> Entry:
@@ -56,13 +46,12 @@ def find_network(name: str) -> Entry:
         return own
     from . import zoo  # here: torchvision takes a second, timm two
 
-    found = zoo.torchvision_entry(name) or zoo.timm_entry(name)
-    if found is None:
-        known = {*network_names(), *zoo.torchvision_names(), *zoo.timm_names()}
-        near = get_close_matches(name, sorted(known), n=3, cutoff=0.0)
-        raise RecipeError(f"network.name: no network '{name}'",
-                          f"the nearest are: {', '.join(near)}; leukoscope models lists more")
-    return found
+    if entry := zoo.torchvision_entry(name) or zoo.timm_entry(name):
+        return entry
+    known = {*network_names(), *zoo.torchvision_names(), *zoo.timm_names()}
+    near = get_close_matches(name, sorted(known), n=3, cutoff=0.0)
+    raise RecipeError(f"network.name: no network '{name}'",
+                      f"the nearest are: {', '.join(near)}; leukoscope models lists more")
 
 
 def _options(network: Network, entry: Entry) -> Section:

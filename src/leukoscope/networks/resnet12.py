@@ -1,13 +1,13 @@
-"""A residual network of eleven convolutions and a dense layer, small enough to come with the package.
+"""A residual network of eleven convolutions and a dense layer, small enough to be part of the package.
 
-Five blocks as of He et al. (2016), each with a shortcut, over four sizes of maps. What normalises the maps may be
-chosen: statistics of the batch (Ioffe and Szegedy 2015), which at prediction are those of training; of groups of
-channels of the image itself (Wu and He 2018); or of each channel of the image (Singh and Krishnan 2020).
+Five blocks as of He et al. (2016), each with a shortcut, over four sizes of maps. Maps are normalised by choice with
+statistics of the batch (Ioffe and Szegedy 2015), which at prediction are those of training; of groups of channels of
+the image itself (Wu and He 2018); or of each channel of the image (Singh and Krishnan 2020).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -31,8 +31,8 @@ class Options(Section):
 
 
 class FilterNorm(nn.Module):
-    """Filter response normalisation with its thresholded unit: max(gain x / sqrt(mean x^2 + e) + shift, least). It
-    takes the place of normalisation and rectifier."""
+    """Filter response normalisation with its thresholded unit: max(gain x / sqrt(mean x^2 + e) + shift, least), in
+    place of normalisation and ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Block(nn.Module):
 
 
 def _normed(maps: int, norm: str, *, last: bool = False) -> list[nn.Module]:
-    """Normalisation and rectifier; no rectifier where a sum follows."""
+    """Normalisation and ReLU; no ReLU before a sum."""
     if norm == "filter":
         return [FilterNorm(maps)]
     layer = nn.BatchNorm2d(maps) if norm == "batch" else nn.GroupNorm(GROUPS, maps)
@@ -69,7 +69,7 @@ def _normed(maps: int, norm: str, *, last: bool = False) -> list[nn.Module]:
 
 
 @register("resnet12", options=Options, smallest=16)
-def resnet12(*, classes: int, channels: int, size: int, pretrained: bool, options: Any) -> Units:
+def resnet12(*, classes: int, channels: int, size: int, options: Options, **_: object) -> Units:
     """Stem, five blocks, pooling and a dense layer; at width 1 it has 0.62 million parameters for eight classes."""
     maps = [max(GROUPS, round(options.width * count / GROUPS) * GROUPS) for count in CHANNELS]
     units: dict[str, nn.Module] = {
@@ -78,6 +78,4 @@ def resnet12(*, classes: int, channels: int, size: int, pretrained: bool, option
         units[f"block{i + 1}"] = Block(maps[i], maps[i + 1], stride, options.norm)
     dropout = [nn.Dropout(options.dropout)] if options.dropout else []
     units["last"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *dropout, nn.Linear(maps[-1], classes))
-    network = Units(units)
-    network.least_batch = 2 if options.norm == "batch" and size <= 16 else 1
-    return network
+    return Units(units, least_batch=2 if options.norm == "batch" and size <= 16 else 1)

@@ -8,7 +8,6 @@ are those of 2 x 2 average pooling at 224 px.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -42,8 +41,8 @@ class Block(nn.Module):
 
 
 @register("resnet31", smallest=SMALLEST)
-def resnet31(*, classes: int, channels: int, size: int, pretrained: bool, options: Any) -> Units:
-    """The network of Table 2 at any input size of at least 32 px."""
+def resnet31(*, classes: int, channels: int, size: int, **_: object) -> Units:
+    """The network of Table 2, for any input of at least 32 px a side."""
     units: dict[str, nn.Module] = {"stage1": nn.Sequential(
         nn.Conv2d(channels, STEM, 7, stride=2, padding=3), nn.BatchNorm2d(STEM), nn.ReLU(inplace=True),
         nn.MaxPool2d(3, stride=2))}
@@ -59,5 +58,5 @@ def resnet31(*, classes: int, channels: int, size: int, pretrained: bool, option
 
 
 def _normalised(before: int, after: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    # With a bias, though batch normalisation takes it away again: the paper counts it.
+    # With a bias, though batch normalisation cancels it: the paper counts it.
     return nn.Sequential(nn.Conv2d(before, after, kernel, stride, kernel // 2), nn.BatchNorm2d(after))

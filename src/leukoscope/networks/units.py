@@ -1,7 +1,4 @@
-"""What a network is made of here, and the networks of our own: each registers itself with its options and sizes.
-
-Knows nothing of any one network.
-"""
+"""Networks as named units, and the register of this package's own: each adds itself with its options and sizes."""
 
 from __future__ import annotations
 
@@ -15,21 +12,20 @@ from torch import Tensor, nn
 from ..recipes.sections import Section
 
 LARGEST = 1024
-"""Side in px up to which a recipe may ask for."""
+"""Largest side of an input in px."""
 
 
 class Units(nn.Sequential):
     """A network as named units in order, each a module; the last one gives the logits.
 
-    Units are what transfer keeps or freezes, and what feature maps are named by. A module with an attribute `parts` is
-    not one unit but several: its submodules of these names, such as `body.layer1`. least_batch: cells that a batch of
-    training must hold, 2 where batch normalisation meets maps of one pixel.
+    Transfer keeps or freezes units, and feature maps have their names. A module with an attribute `parts` is not one
+    unit but several: its submodules of these names, such as `body.layer1`. least_batch: least number of cells in a
+    training batch, 2 where batch normalisation may get maps of one pixel.
     """
 
-    least_batch = 1
-
-    def __init__(self, units: dict[str, nn.Module]) -> None:
+    def __init__(self, units: dict[str, nn.Module], least_batch: int = 1) -> None:
         super().__init__(OrderedDict(units))
+        self.least_batch = least_batch
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -39,13 +35,13 @@ class Units(nn.Sequential):
         return tuple(names)
 
     def unit_maps(self, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
-        """Unit -> what it hands on, (b, maps, h', w'), of those units that give maps of a square input."""
+        """Unit -> its output (b, maps, h', w'), for the units that give square maps."""
         maps: dict[str, Tensor] = {}
 
         def keep(name: str) -> Callable[[nn.Module, object, object], None]:
             def hook(module: nn.Module, given: object, out: object) -> None:
                 if isinstance(out, Tensor) and out.dim() == 4 and out.shape[2] == out.shape[3]:
-                    maps[name] = out.clone()  # what comes next may work in place
+                    maps[name] = out.clone()  # the next unit may work in place
 
             return hook
 
@@ -82,14 +78,14 @@ class Sizes:
         return f"{f'a multiple of {self.step} from ' if self.step > 1 else ''}{self.smallest} to {largest} px"
 
     def near(self, size: int) -> int:
-        """The side taken that is nearest to `size`, the larger of two."""
-        among = self.only or range(self.smallest, LARGEST + 1, self.step)
-        return min(among, key=lambda one: (abs(one - size), -one))
+        """The side that it takes nearest to `size`, the larger of two equally near."""
+        sides = self.only or range(self.smallest, LARGEST + 1, self.step)
+        return min(sides, key=lambda side: (abs(side - size), -side))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A network that can be built. `sizes`: sides of the input; `pretrained`: weights can be had."""
+    """A network that can be built. `sizes`: sides of the input; `pretrained`: whether weights are published."""
 
     builder: Builder
     options: type[Section]
@@ -102,7 +98,7 @@ _REGISTRY: dict[str, Entry] = {}
 
 def register(name: str, *, options: type[Section] = Section, smallest: int,
              pretrained: bool = False) -> Callable[[Builder], Builder]:
-    """Decorator: make a builder known under `name`; `options` is the model that its `network.options` must fit."""
+    """Decorator: register a builder under `name`; `options` is the model that validates its `network.options`."""
 
     def add(builder: Builder) -> Builder:
         assert name not in _REGISTRY, f"two networks are named {name}"
@@ -113,10 +109,10 @@ def register(name: str, *, options: type[Section] = Section, smallest: int,
 
 
 def network_names() -> tuple[str, ...]:
-    """Names of the networks of our own, in alphabetical order; those of torchvision and timm are in `zoo.py`."""
+    """Names of this package's own networks, in alphabetical order; those of torchvision and timm are in `zoo.py`."""
     return tuple(sorted(_REGISTRY))
 
 
 def own_entry(name: str) -> Entry | None:
-    """One of our own; None where there is none of this name."""
+    """One of this package's own networks; None where no such name exists."""
     return _REGISTRY.get(name)

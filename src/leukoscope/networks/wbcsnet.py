@@ -6,7 +6,7 @@ normalisation, dropout, and a residual block in one unit: the first, where filte
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from jaxtyping import Float
 from pydantic import BeforeValidator, Field
@@ -37,10 +37,10 @@ class ResidualOptions(PlainOptions):
 
 
 class ResidualBlock(nn.Module):
-    """Three convolutions, each with its normalisation and ReLU; the first one's output is added after the third.
+    """Three convolutions, each with its normalisation and ReLU; the output of the first is added after the third.
 
-    (b, before, h, w) -> (b, filters, h, w). The ReLU that the paper puts after the sum is left out: both terms come
-    out of a ReLU, so it would change nothing.
+    (b, before, h, w) -> (b, filters, h, w). The paper's ReLU after the sum is left out: both terms are outputs of a
+    ReLU, so it would change nothing.
     """
 
     def __init__(self, before: int, filters: int, kernel: int, batch_norm: bool) -> None:
@@ -55,13 +55,13 @@ class ResidualBlock(nn.Module):
 
 
 @register("wbcsnet", options=PlainOptions, smallest=SMALLEST)
-def wbcsnet(*, classes: int, channels: int, size: int, pretrained: bool, options: Any) -> Units:
+def wbcsnet(*, classes: int, channels: int, size: int, options: PlainOptions, **_: object) -> Units:
     """The plain network: no normalisation, no dropout, no residual block."""
     return _build(classes, channels, size, options.width, residual_unit="none", dropout=0.0, batch_norm=False)
 
 
 @register("wbcsnet2", options=ResidualOptions, smallest=SMALLEST)
-def wbcsnet2(*, classes: int, channels: int, size: int, pretrained: bool, options: Any) -> Units:
+def wbcsnet2(*, classes: int, channels: int, size: int, options: ResidualOptions, **_: object) -> Units:
     """WBCsNet-2, with its residual block in `options.residual_unit`."""
     return _build(classes, channels, size, options.width, residual_unit=options.residual_unit,
                   dropout=options.dropout, batch_norm=True)
@@ -69,26 +69,23 @@ def wbcsnet2(*, classes: int, channels: int, size: int, pretrained: bool, option
 
 def _build(classes: int, channels: int, size: int, width: float, *, residual_unit: str, dropout: float,
            batch_norm: bool) -> Units:
-    filters = [max(1, round(width * f)) for f in FILTERS]
-    hidden = max(1, round(width * HIDDEN))
+    *filters, hidden = (max(1, round(width * count)) for count in (*FILTERS, HIDDEN))
     units: dict[str, nn.Module] = {}
     before = channels
     for number, (after, kernel) in enumerate(zip(filters, KERNELS, strict=True), start=1):
         convolve = ResidualBlock if str(number) == residual_unit else _convolution
-        unit = [convolve(before, after, kernel, batch_norm)]
-        if number < len(filters):
-            unit.append(nn.MaxPool2d(2))
-        units[f"unit{number}"] = nn.Sequential(*unit)
+        pooling = [nn.MaxPool2d(2)] if number < len(filters) else []
+        units[f"unit{number}"] = nn.Sequential(convolve(before, after, kernel, batch_norm), *pooling)
         before = after
-    # No ReLU between the two layers: the paper names none (FC1, dropout, FC2).
+    # No ReLU between the two layers: the paper has none (FC1, dropout, FC2).
     units["hidden"] = nn.Sequential(nn.Flatten(), nn.Linear(before * (size // 4) ** 2, hidden), nn.Dropout(dropout))
     units["last"] = nn.Linear(hidden, classes)
     return Units(units)
 
 
 def _convolution(before: int, after: int, kernel: int, batch_norm: bool) -> nn.Module:
-    # Padding keeps the size: the paper's "zero padding" would not let the residual sum be formed. Under batch
-    # normalisation a bias would be subtracted again, so there is none.
+    # Padding keeps the size: without it (the paper's "zero padding") the residual sum is impossible. Batch
+    # normalisation would cancel a bias, so there is none with it.
     steps: list[nn.Module] = [nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=not batch_norm)]
     if batch_norm:
         steps.append(nn.BatchNorm2d(after))

@@ -1,7 +1,7 @@
-"""Networks of torchvision and timm by their own names, as units: the body, part by part, and the last layer.
+"""Networks of torchvision and timm by their own names, as units: the parts of the body, and the last layer.
 
-Builds them through their libraries; knows none of their insides but where the last layer is. Networks that train with
-auxiliary classifiers (GoogLeNet, Inception) are built without them.
+The libraries build them; this module only finds their last layer. Networks with auxiliary classifiers for training
+(GoogLeNet, Inception) are built without them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -18,17 +19,17 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 from ..recipes.sections import Section
+from .imagenet import for_channels, published_weights
 from .units import LARGEST, Entry, Sizes, Units
-from .weights import for_channels, published_weights
 
 MOST_PARTS = 16
-"""Of a sequence with more modules, the whole is one unit."""
+"""A sequence of more modules is one unit."""
 _AUXILIARY = {"googlenet", "inception_v3"}
 _SIZES = {"inception_v3": Sizes(75), "alexnet": Sizes(63), "maxvit_t": Sizes(224, 224)}
 _TIMM = "timm."
-"""In front of a name, says that timm's network is meant where torchvision has one of the same name."""
+"""Before a name, selects timm's network where torchvision has one of the same name."""
 _PROBED = (32, 50, 64, 72, 75, 80, 96, 100, 128, 224, 225, 256, 384)
-"""Sides in px that a network of timm is tried at, to state what it takes: multiples of powers of two, and others."""
+"""Sides in px at which a network of timm is tried, to state which it takes: multiples of powers of two, and others."""
 
 
 def torchvision_names() -> tuple[str, ...]:
@@ -47,7 +48,7 @@ def timm_names() -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def torchvision_entry(name: str) -> Entry | None:
-    """A classifier of torchvision; None where it has none of this name."""
+    """A classifier of torchvision; None where no such name exists."""
     if name not in torchvision_names():
         return None
     patch = re.fullmatch(r"vit_\w_(\d+)", name)
@@ -57,7 +58,7 @@ def torchvision_entry(name: str) -> Entry | None:
 
 @lru_cache(maxsize=64)
 def timm_entry(name: str) -> Entry | None:
-    """A network of timm (`mobilenetv4_conv_small`, or with the tag of its weights); None where it has none such."""
+    """A network of timm (`mobilenetv4_conv_small`, or with the tag of its weights); None where it does not exist."""
     import timm
 
     plain = name.removeprefix(_TIMM)
@@ -67,37 +68,8 @@ def timm_entry(name: str) -> Entry | None:
     return Entry(partial(_timm, plain), Section, _timm_sizes(plain), pretrained=timm.is_model_pretrained(plain))
 
 
-class Evaluated(Sizes):
-    """Sides that a network of timm takes. Only trying tells: some need maps of even sides, or windows that fit."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        object.__setattr__(self, "name", name)
-
-    def takes(self, size: int) -> bool:
-        return size <= LARGEST and _runs(self.name, size)  # type: ignore[attr-defined]  # set above
-
-    def _tried(self) -> Sizes:
-        return _summed_up(tuple(size for size in _PROBED if self.takes(size)))
-
-    def __str__(self) -> str:
-        return str(self._tried())
-
-    def near(self, size: int) -> int:
-        return self._tried().near(size)
-
-
-def _summed_up(taken: tuple[int, ...]) -> Sizes:
-    """Sides that were taken in a trial, as a rule where they follow one: all from some side on, or multiples of it."""
-    for step in (1, 2, 4, 8, 16, 32):
-        smallest = min(taken, default=LARGEST)
-        if taken == tuple(size for size in _PROBED if size >= smallest and size % step == 0):
-            return Sizes(smallest, step)
-    return Sizes(only=taken)
-
-
 def _timm_sizes(name: str) -> Sizes:
-    """Transformers without windows take whole patches; of all others, what trying finds."""
+    """Transformers without windows take whole patches; all others are tried."""
     import timm
 
     config = timm.get_pretrained_cfg(name)
@@ -107,22 +79,46 @@ def _timm_sizes(name: str) -> Sizes:
         patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
         if type(network) is timm.models.VisionTransformer and patch and patch[0] == patch[1]:
             return Sizes(patch[0], patch[0])
-    return Evaluated(name)
+    return _TriedSizes(name=name)
+
+
+@dataclass(frozen=True)
+class _TriedSizes(Sizes):
+    """Sides that a network of timm takes, by trial: some need maps of even sides, or a whole number of windows."""
+
+    name: str = ""
+
+    def takes(self, size: int) -> bool:
+        return size <= LARGEST and _runs(self.name, size)
+
+    def rule(self) -> Sizes:
+        """What the trials show: all sides from some side on, multiples of a number, or only those that were taken."""
+        taken = tuple(size for size in _PROBED if self.takes(size))
+        smallest = min(taken, default=LARGEST)
+        for step in (1, 2, 4, 8, 16, 32):
+            if taken == tuple(size for size in _PROBED if size >= smallest and size % step == 0):
+                return Sizes(smallest, step)
+        return Sizes(only=taken)
+
+    def __str__(self) -> str:
+        return str(self.rule())
+
+    def near(self, size: int) -> int:
+        return self.rule().near(size)
 
 
 @lru_cache(maxsize=512)
 def _runs(name: str, size: int) -> bool:
-    """Whether a network of timm can be built for and given an input of `size` px; nothing is computed."""
+    """Whether a network of timm can be built and takes an input of `size` px; nothing is computed."""
     try:
         with torch.device("meta"), torch.no_grad():
             network = _timm(name, classes=2, channels=3, size=size, pretrained=False).eval()
             return tuple(network(torch.zeros(1, 3, size, size)).shape) == (1, 2)
-    except Exception:  # a network says in many ways that an input is too small for it
+    except Exception:  # networks raise many kinds of errors where an input is too small
         return False
 
 
-def _torchvision(name: str, *, classes: int, channels: int, size: int, pretrained: bool,
-                 options: Section | None = None) -> Units:
+def _torchvision(name: str, *, classes: int, channels: int, size: int, pretrained: bool, **_: object) -> Units:
     from torchvision import models
 
     more: dict[str, Any] = {"image_size": size} if name.startswith("vit_") else {}
@@ -130,10 +126,13 @@ def _torchvision(name: str, *, classes: int, channels: int, size: int, pretraine
         more["input_size"] = (size, size)
     if name in _AUXILIARY:
         more |= {"aux_logits": False, "init_weights": not pretrained, "transform_input": pretrained and channels == 3}
-    with _somewhere(name):
+    # RegNet computes its widths with tensors, which have no values on the meta device.
+    on_meta = torch.get_default_device().type == "meta"
+    with torch.device("cpu") if on_meta and name.startswith("regnet") else nullcontext(), \
+            torch.random.fork_rng(devices=[], enabled=on_meta):
         body = models.get_model(name, weights=None, num_classes=classes, **more)
     if pretrained:
-        state = published_weights(models.get_model_weights(name)["DEFAULT"])
+        state = published_weights(name)
         if more.get("image_size", 224) != 224:
             state = dict(models.vision_transformer.interpolate_embeddings(size, int(name.rpartition("_")[2]),
                                                                           OrderedDict(state)))
@@ -144,8 +143,7 @@ def _torchvision(name: str, *, classes: int, channels: int, size: int, pretraine
     return _ready(_split(body), channels, pretrained)
 
 
-def _timm(name: str, *, classes: int, channels: int, size: int, pretrained: bool,
-          options: Section | None = None) -> Units:
+def _timm(name: str, *, classes: int, channels: int, size: int, pretrained: bool, **_: object) -> Units:
     import timm
 
     settings: dict[str, Any] = {"num_classes": classes, "in_chans": channels}
@@ -158,51 +156,38 @@ def _timm(name: str, *, classes: int, channels: int, size: int, pretrained: bool
         if "img_size" not in str(error):
             raise
         whole = timm.create_model(name, pretrained=pretrained, num_classes=classes, in_chans=channels)
-    except Exception as error:  # the hub's errors are of many classes, none of them in common
+    except Exception as error:  # the hub's errors have no class in common
         if not pretrained:
             raise
-        raise RecipeError(f"network.pretrained: the weights of {name} cannot be had ({_first_line(error)})",
-                          "go online, or set network.pretrained = false") from error
-    return _ready(_split(whole), 3, False)  # channels are timm's own affair
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-@contextmanager
-def _somewhere(name: str) -> Iterator[None]:
-    """RegNet works out its widths with tensors, which on the meta device have no values: build it with values then."""
-    if not name.startswith("regnet") or torch.get_default_device().type != "meta":
-        yield
-        return
-    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-        yield
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RecipeError(f"network.pretrained: the weights of {name} cannot be downloaded ({reason})",
+                          "connect to the internet, or set network.pretrained = false") from error
+    return _ready(_split(whole), 3, False)  # timm has fitted the channels
 
 
 def _load(body: nn.Module, state: dict[str, Tensor], name: str) -> None:
-    """Published weights into all but the last layer, which is of other classes, and auxiliary classifiers."""
+    """Load published weights without the last layer, which is for other classes, and auxiliary classifiers."""
     last = _last_layer(body)
     own = body.state_dict()
-    kept = {key: value for key, value in state.items() if key in own and key.rpartition(".")[0] != last}
-    missing = [key for key in own if key not in kept and key.rpartition(".")[0] != last
+    usable = {key: value for key, value in state.items() if key in own and key.rpartition(".")[0] != last}
+    missing = [key for key in own if key not in usable and key.rpartition(".")[0] != last
                and not key.endswith("num_batches_tracked")]
     if missing:
         raise RecipeError(f"network.pretrained: the published weights of {name} lack {missing[0]}",
                           "set network.pretrained = false")
-    body.load_state_dict(own | kept)
+    body.load_state_dict(own | usable)
 
 
 def _last_layer(body: nn.Module) -> str:
-    """The name of the layer that gives the logits: the last dense one, or without any the last convolution."""
+    """The name of the layer that gives the logits: the last dense layer, or if there is none the last convolution."""
     names = {kind: [name for name, module in body.named_modules() if isinstance(module, kind)]
              for kind in (nn.Linear, nn.Conv2d)}
     return (names[nn.Linear] or names[nn.Conv2d])[-1]
 
 
 def _split(whole: nn.Module) -> dict[str, nn.Module]:
-    """{"body": all that comes before the last layer, "last": that layer}; where it is not one dense layer that ends
-    the network, the body alone."""
+    """{"body": all that comes before the last layer, "last": that layer}; only the body where the network does not end
+    with one dense layer."""
     last = _last_layer(whole)
     own = getattr(whole, "get_classifier", None)  # timm's
     layer = whole.get_submodule(last)
@@ -218,8 +203,8 @@ def _split(whole: nn.Module) -> dict[str, nn.Module]:
 
 
 def _parted(body: nn.Module) -> nn.Module:
-    """The body, told which submodules are its units. One that holds parameters of its own stays whole, so that no
-    parameter is outside all units."""
+    """The body, with the names of the submodules that are its units. A body with parameters of its own is one unit, so
+    that no parameter is outside the units."""
     if not any(True for _ in body.parameters(recurse=False)):
         body.parts = tuple(_parts(body))  # type: ignore[assignment]  # a plain attribute, no parameter
     return body
@@ -241,11 +226,7 @@ def _ready(units: dict[str, nn.Module], channels: int, pretrained: bool) -> Unit
     if channels != 3:
         name = next(name for name, module in body.named_modules() if isinstance(module, nn.Conv2d))
         above, _, last = name.rpartition(".")
-        parent, fresh = body.get_submodule(above), for_channels(body.get_submodule(name), channels, pretrained)
-        parent._modules[last] = fresh
-    network = Units(units)
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
-        network.least_batch = 2
-    if torch.get_default_device().type == "meta":
-        network = network.to("meta")
-    return network
+        body.get_submodule(above)._modules[last] = for_channels(body.get_submodule(name), channels, pretrained)
+    normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for unit in units.values() for m in unit.modules())
+    network = Units(units, least_batch=2 if normalised else 1)
+    return network.to("meta") if torch.get_default_device().type == "meta" else network

@@ -4,8 +4,7 @@ Pure functions of arrays; lengths in micrometres, spatial frequencies in cycles 
 imaging is linear in intensity: an image is a sum over colour channels, each weighted by its lamp and convolved with its
 point spread function (PSF). Knows nothing of networks, recipes or files; `microscope.py` holds the parameters.
 
-One convention for every grid, of the pupil, of a PSF and of its Fourier transform: an odd number of samples, the middle
-one at 0.
+Every grid, of the pupil, of a PSF and of its Fourier transform, has an odd number of samples with the middle one at 0.
 """
 
 from __future__ import annotations
@@ -20,16 +19,10 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = [
-    "ABERRATIONS", "aperture", "convolve", "free_psf", "grid", "illuminate", "image_pupil", "incoherent_psf",
-    "linear_light", "otf", "pupil_throughput", "window_share",
-    "zernike",
-]
-
 ABERRATIONS = ("defocus", "spherical", "astigmatism")
-"""Names of the Zernike polynomials that `zernike` knows."""
+"""Names of the Zernike polynomials of `zernike`."""
 _FINER = 16
-"""Points a side that a pupil's sample is judged by, where the edge of the aperture crosses it."""
+"""Points along each side of a pupil's sample by which its share inside the aperture is counted."""
 
 
 def grid(samples: int, spacing: float = 1.0) -> Float64[np.ndarray, " samples"]:
@@ -40,9 +33,10 @@ def grid(samples: int, spacing: float = 1.0) -> Float64[np.ndarray, " samples"]:
 
 
 def aperture(samples: int, radius: float = 1.0) -> Float64[np.ndarray, "samples samples"]:
-    """A disc on the pupil's grid: the share of each sample's cell that lies inside `radius`, in units of the aperture.
+    """A disc on the pupil's grid: the share of each sample's square that lies inside `radius`, in units of the
+    aperture's radius.
 
-    The grid divides [-1, 1] into `samples` cells; so `aperture(n).sum() * (2 / n) ** 2` is the disc's area.
+    The grid divides [-1, 1] into `samples` squares; so `aperture(n).sum() * (2 / n) ** 2` is the disc's area.
     """
     fine = (np.arange(samples * _FINER) + 0.5) * (2 / (samples * _FINER)) - 1
     inside = fine[:, None] ** 2 + fine**2 <= radius**2
@@ -75,34 +69,33 @@ def illuminate(images: Float[Tensor, "b c h w"], weights: Float[Tensor, " lamps"
     ValueError for another number of channels, or weights that are negative, all zero or not finite.
     """
     if not bool((torch.isfinite(weights) & (weights >= 0)).all()) or not bool((weights > 0).any()):
-        raise ValueError(f"weights of the illumination: expected none negative and not all zero, got "
+        raise ValueError(f"weights of the illumination: expected finite numbers of at least 0, not all zero, got "
                          f"{', '.join(f'{w:g}' for w in weights.tolist())}")
     return _weighted(images, weights)
 
 
 def image_pupil(amplitude: Float[Tensor, "n n"], path: Float[Tensor, "n n"] | None,
                 wavelength: float) -> Complex[Tensor, "n n"]:
-    """The complex pupil: its amplitude, and the phase of an optical path difference in micrometres."""
+    """The complex pupil: its amplitude, and the phase of an optical path difference in micrometres (None: 0)."""
     if path is None:
         return torch.complex(amplitude, torch.zeros_like(amplitude))
     return torch.polar(amplitude, path * (2 * math.pi / wavelength))
 
 
-def incoherent_psf(
-    pupil: Complex[Tensor, "n n"], *, numerical_aperture: float, wavelength: float, pixel: float, window: int,
-) -> Float[Tensor, "window window"]:
-    """PSF = |FT(pupil)|^2, sampled at `pixel` micrometres, `window` a side, of sum 1 (so its OTF is 1 at 0).
+def incoherent_psf(pupil: Complex[Tensor, "n n"], *, numerical_aperture: float, wavelength: float, pixel: float,
+                   window: int) -> Float[Tensor, "window window"]:
+    """PSF = |FT(pupil)|^2, sampled at `pixel` micrometres, `window` px a side, of sum 1 (so its OTF is 1 at 0).
 
-    The pupil has radius NA / wavelength in spatial frequency, so the OTF ends at 2 NA / wavelength. Its samples repeat
-    the PSF every n wavelength / (2 NA); choose n so that the window is not larger. Goodman, equations 6-36 and 6-41.
+    The pupil has radius NA / wavelength in spatial frequency, so the OTF ends at 2 NA / wavelength. The PSF repeats
+    every n wavelength / (2 NA), because the pupil is sampled; choose n so that the window is not larger. Goodman,
+    equations 6-36 and 6-41.
     """
     spread = _spread(pupil, numerical_aperture / wavelength * pixel, window)
     return spread / spread.sum()
 
 
-def window_share(
-    pupil: Complex[Tensor, "n n"], *, numerical_aperture: float, wavelength: float, pixel: float, window: int,
-) -> Float[Tensor, ""]:
+def window_share(pupil: Complex[Tensor, "n n"], *, numerical_aperture: float, wavelength: float, pixel: float,
+                 window: int) -> Float[Tensor, ""]:
     """The share of the light behind the pupil that falls into the PSF's window, in (0, 1], by Parseval's theorem."""
     step = numerical_aperture / wavelength * pixel
     whole = (pupil.real**2 + pupil.imag**2).sum()
@@ -111,24 +104,22 @@ def window_share(
 
 def _spread(pupil: Tensor, step: float, window: int) -> Tensor:
     """(window, window) |FT(pupil)|^2; `step` is cut-off times pixel."""
-    basis = _basis(len(pupil), window, step, pupil.dtype, pupil.device)
-    field = basis @ pupil @ basis.T
+    field = _transformed(pupil, step, window)
     return field.real**2 + field.imag**2
 
 
-def free_psf(weights: Float[Tensor, "n n"], *, cutoff: float, pixel: float, window: int) -> Float[
-        Tensor, "window window"]:
+def free_psf(weights: Float[Tensor, "n n"], *, cutoff: float, pixel: float,
+             window: int) -> Float[Tensor, "window window"]:
     """The kernel of a transfer function that is set freely (dimuro2020): `weights` on a disc of radius `cutoff` in
-    cycles per micrometre, 0 outside. Their mean with the weights on the other side of the centre counts, as the image
-    is real. Where cutoff = 1 / (2 pixel) and window = n, the kernel's discrete transform is exactly the weights."""
+    cycles per micrometre, 0 outside. The image is real, so each weight is averaged with the one opposite the centre.
+    Where cutoff = 1 / (2 pixel) and window = n, the kernel's discrete transform is exactly the weights."""
     whole = torch.complex(weights, torch.zeros_like(weights))
-    basis = _basis(len(weights), window, cutoff * pixel, whole.dtype, weights.device)
-    return (basis @ whole @ basis.T).real * (2 * cutoff * pixel / len(weights)) ** 2
+    return _transformed(whole, cutoff * pixel, window).real * (2 * cutoff * pixel / len(weights)) ** 2
 
 
 def otf(psf: Float[Tensor, "window window"], samples: int | None = None) -> Complex[Tensor, "samples samples"]:
     """The optical transfer function: the PSF's Fourier transform, frequency 0 in the middle, spaced by
-    1 / (samples pixel). An odd number of `samples`, at least as many as the PSF's; the PSF's where None."""
+    1 / (samples pixel). `samples`: odd, at least as many as the PSF's; None: as many."""
     samples = samples or len(psf)
     reach = (samples - len(psf)) // 2
     padded = functional.pad(psf, (reach, reach, reach, reach))
@@ -136,7 +127,7 @@ def otf(psf: Float[Tensor, "window window"], samples: int | None = None) -> Comp
 
 
 def pupil_throughput(amplitude: Float[Tensor, "n n"], open_pupil: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
-    """The share of the light that a mask lets through, in (0, 1]: a mask cannot amplify, so its clearest place counts
+    """The share of the light that a mask lets through, in (0, 1]: a mask cannot amplify, so its clearest point counts
     as open."""
     return (amplitude**2).sum() / (amplitude.amax() ** 2 * (open_pupil**2).sum())
 
@@ -145,10 +136,10 @@ def convolve(images: Float[Tensor, "b c h w"], kernels: Float[Tensor, "k window 
              weights: Float[Tensor, " lamps"]) -> Float[Tensor, "b 1 h w"]:
     """Each channel convolved with its kernel, and their weighted sum; one kernel serves all channels.
 
-    The images are mirrored outwards by half a window, and the transform is long enough that nothing comes round from
+    The images are mirrored outwards by half a window, and the transform is long enough that nothing wraps round from
     the opposite edge: it is a linear convolution. With one kernel the channels are summed first, which is the same.
-    Weights are taken as they are: a network that diverges is to come to its own end.
-    ValueError where half a window is not smaller than the image, or the channels do not fit.
+    Weights are not checked, so that NaN in training is reported as such.
+    ValueError where half a window is not smaller than the image, or the number of channels does not match.
     """
     images = _channels(images, len(weights))
     if len(kernels) == 1:
@@ -158,8 +149,7 @@ def convolve(images: Float[Tensor, "b c h w"], kernels: Float[Tensor, "k window 
     reach = kernels.shape[-1] // 2
     height, width = images.shape[-2:]
     if reach >= min(height, width):
-        raise ValueError(f"images of {width} x {height} px: too small for a PSF of {kernels.shape[-1]} px, of which "
-                         "half must fit")
+        raise ValueError(f"images of {width} x {height} px: half a PSF of {kernels.shape[-1]} px must be smaller")
     padded = functional.pad(images, (reach, reach, reach, reach), mode="reflect")
     sides = [next_fast_len(side + 2 * reach, real=True) for side in (height, width)]
     spectra = torch.fft.rfft2(padded, s=sides)
@@ -168,22 +158,24 @@ def convolve(images: Float[Tensor, "b c h w"], kernels: Float[Tensor, "k window 
     return whole[..., 2 * reach:2 * reach + height, 2 * reach:2 * reach + width]
 
 
+def _transformed(pupil: Tensor, step: float, window: int) -> Tensor:
+    """(window, window) FT(pupil)."""
+    basis = torch.from_numpy(_basis(len(pupil), window, step)).to(pupil.device, pupil.dtype)
+    return basis @ pupil @ basis.T
+
+
 def _weighted(images: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("bchw,c->bhw", _channels(images, len(weights)), weights)[:, None]
 
 
 def _channels(images: Tensor, expected: int) -> Tensor:
     if images.ndim != 4 or images.shape[1] != expected:
-        raise ValueError(f"images: expected (cells, {expected}, height, width), one channel a lamp, got "
+        raise ValueError(f"images: expected (cells, {expected}, height, width), one channel per lamp, got "
                          f"{tuple(images.shape)}")
     return images
 
 
-def _basis(samples: int, window: int, step: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(window, samples) Fourier matrix from the pupil's grid to pixels; `step` is cut-off times pixel."""
-    return torch.from_numpy(_matrix(samples, window, step)).to(device, dtype)
-
-
 @lru_cache(maxsize=64)
-def _matrix(samples: int, window: int, step: float) -> np.ndarray:
+def _basis(samples: int, window: int, step: float) -> np.ndarray:
+    """(window, samples) Fourier matrix from the pupil's grid to pixels; `step` is cut-off times pixel."""
     return np.exp(2j * np.pi * step * np.outer(grid(window), grid(samples, 2 / samples)))

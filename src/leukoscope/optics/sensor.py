@@ -1,8 +1,8 @@
 """The camera behind the optics: pixels that gather light, shot noise, read noise, full well, bit depth.
 
 Every step is differentiable: noise is a fixed draw scaled by its standard deviation, and rounding passes the gradient
-on as it came. Signals are shares of a white field under all the light there is: 1 is an empty field behind an open
-pupil. Knows nothing of lamps and pupils.
+on unchanged. Signals are in white fields: 1 is an empty field under full light behind an open pupil. Knows nothing of
+lamps and pupils.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Camera", "draws_of", "image_numbers", "pool", "record"]
-
 TABLE = 1_000_003
-"""Draws that still images take theirs from, each from a place of its own; a prime, so that the places spread."""
+"""Size of the table of random numbers from which each image takes its draws; a prime, so that the starts spread."""
 _ROOM = 5.0
-"""Standard deviations of noise that the converter leaves room for."""
+"""Standard deviations of noise that the converter's range adds at both ends."""
 _SLOPE = 1e-3
-"""Electrons that bound the slope of shot noise at darkness."""
+"""Electrons that keep the slope of shot noise finite in darkness."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Camera:
 
     @property
     def top(self) -> float:
-        """The largest signal that is told apart, in white fields: the full well, or else a white field, and five
+        """The largest signal of the converter, in white fields: the full well, or else a white field, plus five
         standard deviations of the noise."""
         if not self.photons:
             return 1.0
@@ -50,28 +48,28 @@ class Camera:
 
     @property
     def bottom(self) -> float:
-        """The least one: below darkness, as a camera's offset leaves, by five standard deviations of reading or, where
-        that is less, of one electron's shot noise."""
+        """The least signal: below darkness, as a camera's offset allows, by five standard deviations of the read noise
+        or, where that is less, of one electron's shot noise."""
         return -_ROOM * max(self.read_noise, 1.0) / self.photons if self.photons else 0.0
 
 
 def pool(images: Float[Tensor, "b 1 h w"], factor: int) -> Float[Tensor, "b 1 i j"]:
-    """Pixels `factor` times as large: each is the mean over a square. Rows and columns that fill none are cut off."""
+    """Pixels `factor` times as wide: each is the mean over a square. Rows and columns left over are cut off."""
     return functional.avg_pool2d(images, factor) if factor > 1 else images
 
 
 def record(signal: Float[Tensor, "b 1 h w"], camera: Camera,
            draws: Float[Tensor, "b 2 h w"] | None = None) -> Float[Tensor, "b 1 h w"]:
     """What the camera reads, in white fields: E electrons become E + sqrt(E) d1 + read_noise d2 for two standard
-    normal `draws` a pixel, cut at the full well before they are read, and rounded. A dark pixel may read less than
-    nothing, as it does once a camera's offset is taken away.
+    normal `draws` per pixel, cut at the full well before they are read, and rounded. A dark pixel may read below 0, as
+    it does once a camera's offset is subtracted.
 
-    The normal law stands for Poisson's, and is close to it from about ten electrons on. ValueError where noise is
-    wanted and no draws are given.
+    The normal distribution replaces Poisson's, and is close to it from about ten electrons on. ValueError where the
+    camera has noise and no draws are given.
     """
     if camera.photons:
         if draws is None:
-            raise ValueError("draws: expected two standard normal numbers a pixel, got none")
+            raise ValueError("draws: expected two standard normal numbers per pixel, got none")
         electrons = signal * camera.photons
         # Darkness has no shot noise; the small term keeps the root's slope finite there.
         gathered = electrons + ((electrons.clamp(min=0) + _SLOPE).sqrt() - math.sqrt(_SLOPE)) * draws[:, :1]
@@ -86,14 +84,14 @@ def record(signal: Float[Tensor, "b 1 h w"], camera: Camera,
 
 
 def image_numbers(images: Float[Tensor, "b c h w"]) -> Int64[Tensor, " b"]:
-    """A number for each image from its pixels (level / 255), the same on every device and whatever stands beside it."""
+    """A number for each image from its pixels (level / 255), the same on every device and in every batch."""
     levels = (images * 255).round().to(torch.int64).flatten(1)
     places = torch.arange(levels.shape[1], device=levels.device) * 7919 % 104_729 + 1
     return (levels * places).sum(1) % TABLE
 
 
 def draws_of(numbers: Int64[Tensor, " b"], height: int, width: int) -> Float[Tensor, "b 2 h w"]:
-    """Standard normal draws that an image's number fixes: a stretch of one table, from a place it gives."""
+    """Standard normal draws for an image's number: a stretch of one table that starts there."""
     table = torch.from_numpy(_table()).to(numbers.device)
     along = torch.arange(2 * height * width, device=numbers.device)
     return table[(numbers[:, None] + along) % TABLE].view(-1, 2, height, width)

@@ -1,4 +1,4 @@
-"""Where a microscope stands, as arrays with physical axes: for figures, for export, for whoever builds it."""
+"""The state of a microscope, as arrays with physical axes: for figures, for export, for building it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .microscope import COLOURS, Microscope
 from .propagation import aperture, grid, otf
 
 OTF_SAMPLES = 255
-"""Samples a side of a transfer function that is drawn."""
+"""Samples along each side of the transfer function, at least."""
 
 
 @dataclass(frozen=True, eq=False)
 class OpticsState:
     """A microscope's settings in float64.
 
-    lamps: weights of the red, green and blue lamp. mask: amplitude over the pupil's grid, the clearest place 1 (of a
-    free transfer function the weights themselves), 0 outside and less at the rim, where samples lie half inside.
-    aperture: the share of each that does. clear: the mask as it is made, the rim left to the stop. path: optical path
-    difference in micrometres. psf: of each wavelength, or the one kernel of a free transfer function. otf: its
-    transform's size at `frequencies` (cycles per micrometre, the middle one 0). throughput: share of the light that the
-    mask lets through.
+    lamps: weights of the red, green and blue lamp. mask: amplitude over the pupil's grid, the clearest point 1 (of a
+    free transfer function the weights themselves), 0 outside and less at the rim, where samples are partly inside.
+    aperture: the share of each sample inside. clear: the mask to build, without the rim, which the objective's stop
+    cuts. path: optical path difference in micrometres. psf: of each wavelength, or the one kernel of a free transfer
+    function. otf: absolute value of its transform at `frequencies`. throughput: share of the light that the mask lets
+    through.
     """
 
     optics: Optics
@@ -41,27 +41,27 @@ class OpticsState:
 
     @property
     def free(self) -> bool:
-        """Whether the transfer function was set freely, so that no pupil makes it."""
+        """Whether the transfer function was set freely, without a pupil."""
         return self.optics.transfer == "free"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the point spread functions."""
+        """Names of the point spread functions."""
         return ("all channels",) if self.free else COLOURS
 
     @property
     def pupil_coordinates(self) -> Float64[np.ndarray, " n"]:
-        """Of the mask's samples, in units of the aperture's radius."""
+        """Coordinates of the mask's samples along one side, in units of the aperture's radius."""
         return grid(len(self.mask), 2 / len(self.mask))
 
     @property
     def positions(self) -> Float64[np.ndarray, " window"]:
-        """Of the PSF's pixels, in micrometres."""
+        """Coordinates of the PSF's pixels along one side, in micrometres."""
         return grid(self.psf.shape[-1], self.optics.pixel)
 
     @property
     def frequencies(self) -> Float64[np.ndarray, " m"]:
-        """Of the OTF's samples, in cycles per micrometre."""
+        """Frequencies of the OTF's samples along one side, in cycles per micrometre, the middle one 0."""
         samples = self.otf.shape[-1]
         return grid(samples, 1 / (samples * self.optics.pixel))
 
@@ -72,25 +72,23 @@ class OpticsState:
         return 2 * self.optics.numerical_aperture / self.optics.wavelengths[lamp]
 
     def otf_profile(self, lamp: int, bins: int = 64) -> tuple[np.ndarray, np.ndarray]:
-        """(frequencies, mean size of the OTF) in rings from 0 to the highest frequency of the sampling."""
+        """(frequencies, mean of the OTF) in rings from 0 to the highest frequency of the sampling."""
         nyquist = 1 / (2 * self.optics.pixel)
         radius = np.hypot(self.frequencies[:, None], self.frequencies)
-        ring = np.minimum((radius / nyquist * bins + 0.5).astype(int), bins)
-        total = np.bincount(ring.ravel(), self.otf[lamp].ravel(), bins + 1)
-        count = np.bincount(ring.ravel(), minlength=bins + 1)
+        ring = np.minimum((radius / nyquist * bins + 0.5).astype(int), bins).ravel()
+        total, count = np.bincount(ring, self.otf[lamp].ravel(), bins + 1), np.bincount(ring, minlength=bins + 1)
         return np.arange(bins) * nyquist / bins, (total / np.maximum(count, 1))[:bins]
 
 
 def state_of(microscope: Microscope) -> OpticsState:
-    """The state of a microscope, as it stands."""
+    """The present state of a microscope."""
     with torch.no_grad():
-        still = Microscope(microscope.optics).double()
-        still.load_state_dict(microscope.state_dict())
-        mask, psf, disc = still.amplitude().cpu().numpy(), still.psf(), aperture(still.optics.grid)
-        clear = np.where(disc > 0, functional.softplus(still.mask).cpu().numpy(), 0.0)
-        transfer = np.stack([otf(one, max(OTF_SAMPLES, len(one))).abs().cpu().numpy() for one in psf])
-        free = still.optics.transfer == "free"
+        double = Microscope(microscope.optics).double()
+        double.load_state_dict(microscope.state_dict())
+        mask, psf, disc = double.amplitude().numpy(), double.psf(), aperture(double.optics.grid)
+        clear = np.where(disc > 0, functional.softplus(double.mask).numpy(), 0.0)
+        transfer = np.stack([otf(kernel, max(OTF_SAMPLES, len(kernel))).abs().numpy() for kernel in psf])
+        relative = mask if double.optics.transfer == "free" else mask / mask.max()
         return OpticsState(
-            still.optics, still.illumination().cpu().numpy(), mask if free else mask / mask.max(),
-            disc, np.minimum(clear / mask.max(), 1.0), still.path().cpu().numpy(), psf.cpu().numpy(), transfer,
-            float(still.throughput()))
+            double.optics, double.illumination().numpy(), relative, disc, np.minimum(clear / mask.max(), 1.0),
+            double.path().numpy(), psf.numpy(), transfer, float(double.throughput()))

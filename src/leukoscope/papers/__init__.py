@@ -1,4 +1,4 @@
-"""The published systems, run as their authors did and as they should have been run."""
+"""The published systems, run as their authors did, and without leaks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from ..commands.outcome import Outcome
-from ..commands.train import OnEvent
 from ..errors import LeukoscopeError
 from ..recipes.recipe import Protocol
+from ..train.epochs import OnEvent
 from . import almotairi2020, dimuro2020, noshad2021, shalini2022
 from .request import Request
 
@@ -18,7 +18,7 @@ PAPERS: dict[str, Callable[[Request], Outcome]] = {
     "almotairi2020": almotairi2020.reproduce, "dimuro2020": dimuro2020.reproduce,
     "noshad2021": noshad2021.reproduce, "shalini2022": shalini2022.reproduce}
 REPEATING = ("dimuro2020", "shalini2022")
-"""Papers whose runs are variants of one recipe, and repeated from other weights."""
+"""Papers whose runs are variants of one recipe, and can be repeated from other weights."""
 
 
 def reproduce_paper(
@@ -36,14 +36,14 @@ def reproduce_paper(
     skip_damaged: bool = False,
     on_event: OnEvent | None = None,
 ) -> Outcome:
-    """Run a paper's experiments on a data folder or manifest; the outcome's lines are its tables beside ours."""
+    """Run a paper's experiments on a data folder or manifest; the lines of the outcome are its tables beside ours."""
     if paper not in PAPERS:
         near = get_close_matches(paper, PAPERS, n=3, cutoff=0.3)
         raise LeukoscopeError(f"{paper}: no such paper", f"choose {' or '.join(near or PAPERS)}")
     if repeats is not None and paper not in REPEATING:
         raise LeukoscopeError(f"--repeats: {paper} trains each network once", "leave the option out")
     if only and paper not in REPEATING:
-        raise LeukoscopeError(f"--only: {paper} trains recipes of their own, not variants of one",
+        raise LeukoscopeError(f"--only: the recipes of {paper} are no variants of one recipe",
                               "train one of them with leukoscope train")
     protocols: list[Protocol] = ["clean", "paper"] if protocol == "both" else [protocol]
     return PAPERS[paper](Request(data, out, scale, protocols, settings, transfer, repeats, only, resume, skip_damaged,

@@ -1,43 +1,33 @@
 """Shalini and Angel Viji, "Integration of Convolutional Features and Residual Neural Network for the Detection and
 Classification of Leukemia from Blood Smear Images".
 
-ResNet-50 against five networks on ALL-IDB1, or on any two classes: the same cells, changes and effort for each; the
+ResNet-50 against five networks on ALL-IDB1, or on any two classes: the same cells, changes and training for each; the
 paper's Table 2 beside ours, and which differences are real.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 
 from ..commands.compare import compare_runs
 from ..commands.outcome import Outcome
-from ..commands.train import run_experiment
-from ..datasets import get_dataset
-from ..errors import RecipeError
-from ..manifest import read_manifest
-from ..recipes.recipe import Protocol, Recipe, expand_variants, load_recipe, only_variants
-from ..runs.network import fresh_network
-from ..text import aligned
-from ..train.prepare import select_cells, with_classes
-from ..train.train import check_folder
-from .request import Request, two_classes, whole_cells
+from ..recipes.recipe import Protocol, expand_variants, load_recipe
+from .request import Job, Request, two_classes
 from .shalini2022_tables import against_own, inflation_table, published_figures, table_two
 
 RECIPE = "shalini2022"
 MORE = 1.25
-"""Where a class has more cells than the recipe brings it to, both are brought to so many times the larger class."""
+"""Where a class has more cells than the recipe brings it to, both are brought to this multiple of the larger class."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to run. settings: what the recipe must be told of these cells; remarks: what a reader must be told."""
+    """What to run. settings: changes of the recipe for these cells; remarks: what a reader has to know."""
 
     cells: pl.DataFrame
     settings: tuple[str, ...]
@@ -49,87 +39,61 @@ def reproduce(request: Request) -> Outcome:
     them in PROTOCOL."""
     request.refuse_transfer(RECIPE)
     task = read_task(request)
-    count = request.repeats or 1
-    recipes: dict[Protocol, list[Recipe]] = {
-        protocol: [_recipe(request, task, protocol, repeat) for repeat in range(count)]
+    jobs: dict[Protocol, list[Job]] = {
+        protocol: request.repeated(RECIPE, protocol, task.cells, request.repeats or 1, task.settings)
         for protocol in request.protocols}
-    for protocol, own in recipes.items():
-        for repeat, recipe in enumerate(own):
-            _check(recipe, task.cells, request.out / protocol / f"repeat-{repeat}", request.resume)
-    found: dict[str, dict[str, Any]] = {}
+    countdown = request.countdown([job for own in jobs.values() for job in own])
+    contents: dict[str, dict[str, Any]] = {}
     lines, page = list(task.remarks), request.out
-    for protocol, own in recipes.items():
-        folder = request.out / protocol
-        for repeat, recipe in enumerate(own):
-            run_experiment(recipe, task.cells, folder / f"repeat-{repeat}", resume=request.resume,
-                           skip_damaged=request.skip_damaged, on_event=request.on_event)
-        names = list(expand_variants(own[0]))
-        said, found[protocol] = _compared(folder, names, count, protocol, request, task, found)
-        page = folder / "compare.html"
-        lines += ["", f"protocol {protocol}, {request.scale} scale", *said]
-    return Outcome(request.out, page, tuple(lines if task.remarks else lines[1:]), found)
+    for protocol, own in jobs.items():
+        for job in own:
+            request.train(job, countdown)
+        compared, contents[protocol] = _compared(own, protocol, request, task, contents)
+        page = request.out / protocol / "compare.html"
+        lines += ["", f"protocol {protocol}, {request.scale} scale", *compared]
+    return Outcome(request.out, page, tuple(lines if task.remarks else lines[1:]), contents)
 
 
-def _compared(folder: Path, names: Sequence[str], count: int, protocol: Protocol, request: Request, task: Task,
+def _compared(jobs: list[Job], protocol: Protocol, request: Request, task: Task,
               earlier: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Compare the runs of one protocol; the lines to print, and what compare.json holds."""
-    runs = [folder / f"repeat-{repeat}" / name for repeat in range(count) for name in names]
+    """Compare the runs of one protocol; the lines to print, and the content of compare.json."""
+    runs = [job.out / name for job in jobs for name in expand_variants(job.recipe)]
 
-    def more(found: Mapping[str, Any]) -> dict[str, Any]:
-        tables = [table_two(found)]
+    def more(content: Mapping[str, Any]) -> dict[str, Any]:
+        tables.append(table_two(content))
         if protocol == "paper" and "clean" in earlier:
-            tables.append(inflation_table(earlier["clean"], found))
-        return {"title": f"ResNet-50 against {len(found['kinds']) - 1} networks, {protocol} protocol, {request.scale} "
-                         "scale", "description": " ".join([against_own(found), *task.remarks]), "tables": tables}
+            tables.append(inflation_table(earlier["clean"], content))
+        return {"title": f"ResNet-50 against {len(content['kinds']) - 1} networks, {protocol} protocol, {request.scale} "
+                         "scale", "description": " ".join([against_own(content), *task.remarks]),
+                "tables": [table.to_dict() for table in tables]}
 
-    said, found = compare_runs(runs, folder, published=published_figures(), more=more)
-    shown = [line for table in found["tables"]
-             for line in (table["title"], *aligned([table["columns"], *table["rows"]]), table["note"], "")]
-    return [*shown, *said[:-1], against_own(found), said[-1]], found
+    tables = []
+    lines, content = compare_runs(runs, request.out / protocol, published=published_figures(), more=more)
+    shown = [line for table in tables for line in (*table.lines(), table.note, "")]
+    return [*shown, *lines[:-1], against_own(content), lines[-1]], content
 
 
 def read_task(request: Request) -> Task:
-    """The fields of ALL-IDB1, or a manifest of two classes, and what the recipe must be told of them."""
-    if request.data.is_dir():
-        index = get_dataset("allidb1").index(request.data)
-        cells, remarks = whole_cells(index, request.data, skip_damaged=request.skip_damaged)
-        return _sized(cells, ("healthy", "leukemic"), remarks, request)
-    cells = read_manifest(request.data)
-    told = load_recipe(RECIPE, settings=["data.classes=[]", "data.positive=", *request.settings]).data
-    return _sized(cells, two_classes(cells, told, RECIPE), [], request)
+    """The fields of ALL-IDB1, or a manifest of two classes, and the changes of the recipe for them.
 
-
-def _sized(cells: pl.DataFrame, classes: tuple[str, str], remarks: list[str], request: Request) -> Task:
-    """Both classes brought to the recipe's number, or where one has more cells than that, to a quarter more than it
-    has."""
-    settings = [f"data.classes={json.dumps(classes)}", f"data.positive={json.dumps(classes[1])}"]
-    recipe = load_recipe(RECIPE, scale=request.scale, settings=[*settings, *request.settings])
-    own = load_recipe(RECIPE, scale=request.scale)
+    Both classes are brought to the recipe's number, or where one has more cells than that, to a quarter more than it
+    has.
+    """
+    cells, remarks = request.read_cells(request.data, "allidb1")
+    classes = ("healthy", "leukemic")
+    if not request.data.is_dir():
+        chosen = load_recipe(RECIPE, settings=["data.classes=[]", "data.positive=", *request.settings]).data
+        classes = two_classes(cells, chosen, RECIPE)
+    settings = (f"data.classes={json.dumps(classes)}", f"data.positive={json.dumps(classes[1])}")
     if any(setting.startswith("augment.copies") for setting in request.settings):
-        return Task(cells, tuple(settings), tuple(remarks))
-    wanted = max(own.augment.copies.values())
-    counts = dict(cells.select(pl.col("label").replace(recipe.data.merge)).group_by("label").len().iter_rows())
-    most = max(min(counts.get(name, 0), recipe.data.per_class or counts.get(name, 0)) for name in classes)
-    if most >= wanted:
-        wanted = round(MORE * most)
-        remarks = [*remarks, f"Each class is brought to {wanted:,} images, a quarter more than the larger has; the "
-                             "paper brought 59 healthy and 49 leukemic fields to 1,235 each."]
-    table = ", ".join(f"{json.dumps(name)} = {wanted}" for name in classes)
+        return Task(cells, settings, tuple(remarks))
+    data = load_recipe(RECIPE, scale=request.scale, settings=[*settings, *request.settings]).data
+    number = max(load_recipe(RECIPE, scale=request.scale).augment.copies.values())
+    counts = dict(cells.select(pl.col("label").replace(data.merge)).group_by("label").len().iter_rows())
+    largest = max(min(counts.get(name, 0), data.per_class or counts.get(name, 0)) for name in classes)
+    if largest >= number:
+        number = round(MORE * largest)
+        remarks = [*remarks, f"Each class is brought to {number:,} images, a quarter more than the larger class has; "
+                             "the paper brought 59 healthy and 49 leukemic fields to 1,235 each."]
+    table = ", ".join(f"{json.dumps(name)} = {number}" for name in classes)
     return Task(cells, (*settings, f"augment.copies={{{table}}}"), tuple(remarks))
-
-
-def _recipe(request: Request, task: Task, protocol: Protocol, repeat: int) -> Recipe:
-    recipe = load_recipe(RECIPE, protocol=protocol, scale=request.scale,
-                         settings=[*task.settings, *request.settings, f"training.repeat={repeat}"])
-    if any(setting.replace(" ", "").startswith("training.repeat=") for setting in request.settings):
-        raise RecipeError("training.repeat: reproduce sets it itself", "say how often with --repeats")
-    return only_variants(recipe, request.only)
-
-
-def _check(recipe: Recipe, cells: pl.DataFrame, folder: Path, resume: bool) -> None:
-    """Whatever can be known to fail before the first of many runs is trained."""
-    classes = select_cells(cells, recipe.data, seed=recipe.seed, most=recipe.augment.copies).classes
-    for name, variant in expand_variants(recipe).items():
-        with torch.device("meta"):
-            fresh_network(with_classes(variant, classes))
-        check_folder(folder / name, resume)

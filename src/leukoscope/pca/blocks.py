@@ -24,7 +24,7 @@ class Moments(NamedTuple):
 
 
 def check_samples(samples: np.ndarray) -> None:
-    """LeukoscopeError unless samples is (n, d) of a known type with n >= 2 and d >= 1."""
+    """LeukoscopeError unless samples is (n, d) of a type in DTYPES with n >= 2 and d >= 1."""
     if samples.ndim != 2 or samples.dtype.name not in DTYPES:
         raise LeukoscopeError(f"samples: expected a table (n, d) of {', '.join(DTYPES)}, "
                               f"got {samples.dtype} {samples.shape}", "flatten and convert the images first")
@@ -34,58 +34,47 @@ def check_samples(samples: np.ndarray) -> None:
                               "use a larger training part")
 
 
-def row_blocks(samples: np.ndarray, bytes_each: int = 8) -> Iterator[slice]:
-    """Slices of rows that take at most BLOCK_BYTES with `bytes_each` bytes a value."""
-    return _slices(samples.shape[0], samples.shape[1] * bytes_each)
-
-
-def column_blocks(samples: np.ndarray, bytes_each: int = 8) -> Iterator[slice]:
-    """Slices of columns that take at most BLOCK_BYTES with `bytes_each` bytes a value."""
-    return _slices(samples.shape[1], samples.shape[0] * bytes_each)
-
-
-def _slices(length: int, bytes_each: int) -> Iterator[slice]:
-    step = max(1, BLOCK_BYTES // max(1, bytes_each))
+def slices(table: np.ndarray, axis: int, bytes_each: float = 8) -> Iterator[slice]:
+    """Slices of rows (axis 0) or columns (axis 1) that take at most BLOCK_BYTES at `bytes_each` bytes per value."""
+    length, step = table.shape[axis], max(1, BLOCK_BYTES // max(1, int(table.shape[1 - axis] * bytes_each)))
     for start in range(0, length, step):
         yield slice(start, min(start + step, length))
 
 
 def centred(block: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """block - mean in float32. What the float32 mean rounds off is the same for every sample."""
+    """block - mean in float32. What rounding takes from the mean is the same for every sample."""
     if block.dtype == np.float64:
         return np.subtract(block, mean).astype(np.float32)
     return np.subtract(block, mean.astype(np.float32), dtype=np.float32)
 
 
-def usable_raw(samples: np.ndarray, found: Moments) -> bool:
-    """Whether products may be taken of the samples as they are, and the mean taken off after: float32 samples in one
-    piece whose mean is not so large that digits are lost."""
-    small = squared(found.mean) * len(samples) <= 25 * found.total
+def usable_raw(samples: np.ndarray, moments: Moments) -> bool:
+    """Whether the mean may be subtracted after a product instead of before: contiguous float32 samples whose mean is
+    not so large that digits are lost."""
+    small = squared(moments.mean) * len(samples) <= 25 * moments.total
     return samples.dtype == np.float32 and samples.flags.c_contiguous and small
 
 
-def single_blocks(samples: np.ndarray, found: Moments) -> Iterator[tuple[np.ndarray, bool]]:
+def single_blocks(samples: np.ndarray, moments: Moments) -> Iterator[tuple[np.ndarray, bool]]:
     """Blocks of rows in float32, and whether the mean is still in them."""
-    if usable_raw(samples, found):
-        for rows in _slices(len(samples), samples.shape[1] // 2):  # no copy, so eight times as large
+    if usable_raw(samples, moments):
+        for rows in slices(samples, 0, 0.5):  # no copy, so eight times as many rows as float32 allows
             yield samples[rows], True
     else:
-        for rows in row_blocks(samples, 4):
-            yield centred(samples[rows], found.mean), False
+        for rows in slices(samples, 0, 4):
+            yield centred(samples[rows], moments.mean), False
 
 
-def moments(samples: np.ndarray) -> Moments:
+def measure(samples: np.ndarray) -> Moments:
     """Mean and total in one pass of float64, block by block (Chan et al. 1979), right for any size of the mean."""
-    mean, total, seen = np.zeros(samples.shape[1]), 0.0, 0
-    for rows in row_blocks(samples):
-        block = samples[rows].astype(np.float64)
-        own = block_mean(block, rows.start)
+    mean, total = np.zeros(samples.shape[1]), 0.0
+    for rows in slices(samples, 0):
+        block, before, count = samples[rows].astype(np.float64), rows.start, rows.stop - rows.start
+        own = block_mean(block, before)
         block -= own
         away = own - mean
-        count = len(block)
-        total += squared(block) + squared(away) * seen * count / (seen + count)
-        mean += away * (count / (seen + count))
-        seen += count
+        total += squared(block) + squared(away) * before * count / (before + count)
+        mean += away * (count / (before + count))
     return Moments(mean, total)
 
 
@@ -95,17 +84,16 @@ def block_mean(block: np.ndarray, first_row: int = 0) -> np.ndarray:
         mean = block.mean(axis=0)
     if not np.isfinite(mean).all():
         bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
-        if len(bad):
-            values = block[bad[0]]
-            value = values[~np.isfinite(values)][0]
-            raise LeukoscopeError(f"samples: row {first_row + bad[0]} holds {value}, a value that is not finite",
-                                  "leave that sample out, or make it anew")
-        raise too_large()
+        if not len(bad):
+            raise too_large()
+        value = next(value for value in block[bad[0]] if not np.isfinite(value))
+        raise LeukoscopeError(f"samples: row {first_row + bad[0]} holds {value}, a value that is not finite",
+                              "leave out that sample, or correct it")
     return mean
 
 
 def too_large() -> LeukoscopeError:
-    """The error for values whose squares, or means, pass the range of the numbers."""
+    """The error for values whose squares, or means, overflow."""
     return LeukoscopeError("samples: values so large that their squares overflow", "scale the samples, such as to 0..1")
 
 
@@ -116,16 +104,11 @@ def squared(values: np.ndarray) -> float:
         return float(np.dot(flat, flat))
 
 
-def check_spread(found: Moments, n: int) -> None:
-    """LeukoscopeError where all samples are the same but for rounding, or where float32 cannot hold the mean."""
-    rounding = n * (4 * np.finfo(np.float64).eps) ** 2 * squared(found.mean)
-    if not np.isfinite(found.total) or np.abs(found.mean).max() > np.finfo(np.float32).max:
+def check_spread(moments: Moments, n: int) -> None:
+    """LeukoscopeError where all samples are the same within rounding, or where float32 cannot hold the mean."""
+    rounding = n * (4 * np.finfo(np.float64).eps) ** 2 * squared(moments.mean)
+    if not np.isfinite(moments.total) or np.abs(moments.mean).max() > np.finfo(np.float32).max:
         raise too_large()
-    if found.total <= rounding:
+    if moments.total <= rounding:
         raise LeukoscopeError(f"samples: all {n} are the same, so there is no variance to keep",
                               "check how the samples were made")
-
-
-__all__ = ["BLOCK_BYTES", "DTYPES", "Moments", "block_mean", "centred", "check_samples", "check_spread",
-           "column_blocks", "moments", "row_blocks", "single_blocks", "squared", "too_large",
-           "usable_raw"]

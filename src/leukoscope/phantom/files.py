@@ -1,11 +1,11 @@
-"""Phantom smears as files in a folder, with their manifest: what the demo and the tests of other parts start from.
+"""Phantom smears as files in a folder, with their manifest: the input of the demo and of many tests.
 
-Each file is written whole or not at all. Knows nothing of how cells look.
+Each file is written completely or not at all. Knows nothing of how cells look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +16,23 @@ from PIL import Image
 from ..errors import LeukoscopeError
 from ..files import atomic_path, write_json
 from ..manifest import make_manifest
+from ..progress import OnProgress
+from .optics import check_range
 from .render import Field, render_cell, render_field
 from .subjects import Subject, draw_subject
-
-Progress = Callable[[int, int], None]
 
 FIVE = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
 
 
 def write_cells(root: Path | str, n_per_class: int = 20, *, labels: Sequence[str] = FIVE, subjects: int = 10,
                 seed: int = 0, size: int = 96, micrometres_per_pixel: float | None = None,
-                on_progress: Progress | None = None) -> pl.DataFrame:
-    """Write one PNG a cell to root/<label>/ and return the manifest, one row each.
+                on_progress: OnProgress | None = None) -> pl.DataFrame:
+    """Write one PNG per cell to root/<label>/ and return the manifest, one row each.
 
-    The cells of a class go round the subjects, so each subject has cells of every class; the label says nothing of
-    the stain. Further columns: `subtype`. Raises LeukoscopeError for counts below 1 or an unknown type.
+    The cells of a class take the subjects in turn, so each subject has cells of every class; the stain says nothing
+    about the label. Further columns: `subtype`. Raises LeukoscopeError for counts below 1 or an unknown type.
     """
-    _at_least_one(n_per_class=n_per_class, subjects=subjects)
+    check_range("n_per_class", n_per_class, 1, np.inf)
     people = _people(subjects, seed)
     root, rows, total = Path(root).absolute(), [], n_per_class * len(labels)
     for kind, label in enumerate(labels):
@@ -53,19 +53,19 @@ def write_cells(root: Path | str, n_per_class: int = 20, *, labels: Sequence[str
 def write_smears(root: Path | str, *, subjects: int = 6, fields_per_subject: int = 4, seed: int = 0,
                  types: Mapping[str, int] | None = None, size: tuple[int, int] = (640, 480),
                  micrometres_per_pixel: float = 0.1, white_cells: float = 1.0,
-                 on_progress: Progress | None = None) -> pl.DataFrame:
-    """Write fields and their truth, and return the manifest of their nucleated cells, one row a box.
+                 on_progress: OnProgress | None = None) -> pl.DataFrame:
+    """Write fields and their truth, and return the manifest of their nucleated cells, one row per box.
 
     root/images/<field>.png    the photograph, `size` = (width, height) px
     root/cells/<field>.png     16-bit labels: 0 background, else the number of a cell (platelets too) in the truth file
-    root/nuclei/<field>.png    the same numbers where there is nucleus
+    root/nuclei/<field>.png    the same numbers in the nuclei, 0 elsewhere
     root/masks/<cell_id>.png   the mask of one cell over its whole field (the manifest's `mask`)
     root/truth/<field>.json    subject, scale, and each cell's type, subtype, box, areas
 
-    types: how many of each type a field holds; None draws by each subject's differential, as `render_field` does.
+    types: how many of each type are in a field; None draws by each subject's differential, as `render_field` does.
     Further columns: `subtype`, `whole` (not cut by the edge nor covered).
     """
-    _at_least_one(subjects=subjects, fields_per_subject=fields_per_subject)
+    check_range("fields_per_subject", fields_per_subject, 1, np.inf)
     root, rows, done = Path(root).absolute(), [], 0
     for index, person in enumerate(_people(subjects, seed)):
         for number in range(fields_per_subject):
@@ -81,6 +81,7 @@ def write_smears(root: Path | str, *, subjects: int = 6, fields_per_subject: int
 
 
 def _write_field(root: Path, name: str, field: Field) -> list[dict[str, object]]:
+    """Write a field and its truth; the manifest's rows of its nucleated cells."""
     image = root / "images" / f"{name}.png"
     _write_png(field.cell_labels.astype(np.uint16), root / "cells" / f"{name}.png")
     _write_png(field.nucleus_labels.astype(np.uint16), root / "nuclei" / f"{name}.png")
@@ -111,15 +112,10 @@ def _write_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], path: Path) -> No
             Image.fromarray(pixels).save(beside, compress_level=3)
     except OSError as error:
         raise LeukoscopeError(f"{path}: cannot be written ({error.strerror or error})",
-                              "choose a folder that can be written to, with room on its disk") from error
+                              "choose a folder that can be written to and has enough disk space") from error
 
 
 def _people(count: int, seed: int) -> list[Subject]:
+    check_range("subjects", count, 1, np.inf)
     width = len(str(count))
     return [draw_subject(np.random.default_rng([seed, 5, k]), name=f"S{k + 1:0{width}d}") for k in range(count)]
-
-
-def _at_least_one(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise LeukoscopeError(f"{name}: expected at least 1, got {count}", "give 1 or more")

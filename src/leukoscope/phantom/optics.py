@@ -1,11 +1,11 @@
 """Light through a stained smear: absorption by wavelength, blur, refraction, illumination, sensor.
 
 Knows nothing of cells: it takes amounts of what absorbs and gives pixels. The stain is that of May-Grünwald-Giemsa:
-two dyes, eosin and azure. Azure stands there in two forms, because bound azure changes colour (the
-Romanowsky-Giemsa effect): single on RNA, where it looks blue, and stacked with eosin on DNA and azurophilic granules,
-where it looks purple. The purple band is at 552 nm (Friedrich et al. 1990, Histochemistry 93:247). The other bands are
-not measurements: they stand near the known maxima of the dyes and of haemoglobin, and their widths and heights were
-chosen so that mean colours come near those of photographs. Light scattered out of the objective counts as absorbed.
+two dyes, eosin and azure. Azure has two forms, because bound azure changes colour (the Romanowsky-Giemsa effect):
+single on RNA, where it looks blue, and stacked with eosin on DNA and azurophilic granules, where it looks purple. The
+purple band is at 552 nm (Friedrich et al. 1990, Histochemistry 93:247). The other bands are not measurements: they lie
+near the known maxima of the dyes and of haemoglobin, and their widths and heights were chosen so that mean colours
+resemble those of photographs. Light scattered out of the objective counts as absorbed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ..errors import LeukoscopeError
 Floats = NDArray[np.floating]
 
 ABSORBERS = ("azure", "azure-eosin", "eosin", "haemoglobin")
-"""What absorbs, in the order of the first axis of an array of amounts: planes, which add up several times faster."""
+"""What absorbs, in the order of the first axis of an array of amounts: as planes they add several times faster."""
 
 WAVELENGTHS = np.arange(400, 701, 20, dtype=np.float64)
-"""Nanometres at which light is followed."""
+"""Wavelengths (nm) at which light is computed."""
 
 # A band: height, centre (nm), standard deviation (nm). Amount 1 gives an absorbance (base 10) of about 1 at its peak.
 _BANDS: dict[str, tuple[tuple[float, float, float], ...]] = {
@@ -45,8 +45,8 @@ class Optics:
     """The microscope. Lengths in micrometres.
 
     numerical_aperture: of an oil objective (immersion 1.515), in (0, 1.5).
-    defocus: distance of the smear from the plane of focus; its sign tells whether edges turn bright or dark.
-    refraction: how much of the light an edge bends away, 0 for none (transport of intensity).
+    defocus: distance of the smear from the plane of focus; its sign decides whether edges are bright or dark.
+    refraction: how much of the light an edge deflects, 0 for none (transport of intensity).
     fall_off: share of the light missing in the corner farthest from the brightest point, in [0, 1).
     fall_off_centre: the brightest point, in widths and heights of the field.
     """
@@ -58,10 +58,10 @@ class Optics:
     fall_off_centre: tuple[float, float] = (0.5, 0.5)
 
     def __post_init__(self) -> None:
-        _inside("numerical_aperture", self.numerical_aperture, 0.05, 1.5)
-        _inside("defocus", self.defocus, -20, 20)
-        _inside("refraction", self.refraction, 0, 1)
-        _inside("fall_off", self.fall_off, 0, 0.95)
+        check_range("numerical_aperture", self.numerical_aperture, 0.05, 1.5)
+        check_range("defocus", self.defocus, -20, 20)
+        check_range("refraction", self.refraction, 0, 1)
+        check_range("fall_off", self.fall_off, 0, 0.95)
 
     @property
     def blur(self) -> float:
@@ -80,8 +80,8 @@ class Optics:
 class Camera:
     """The sensor. `white_point` is the 8-bit RGB of a place without cells; `full_well` and `read_noise` in electrons.
 
-    full_well: electrons at the white point; shot noise is its square root. numpy.inf switches shot noise off.
-    gamma: code value = 255 x light ** (1 / gamma).
+    full_well: electrons at the white point; shot noise is its square root. numpy.inf switches noise off.
+    gamma: pixel value = 255 x light ** (1 / gamma).
     sharpening: how much of the difference to a blurred copy (1 px) the camera adds, 0 for none.
     """
 
@@ -93,11 +93,17 @@ class Camera:
 
     def __post_init__(self) -> None:
         for value in self.white_point:
-            _inside("white_point", value, 1, 255)
-        _inside("full_well", self.full_well, 10, np.inf)
-        _inside("read_noise", self.read_noise, 0, 1e6)
-        _inside("gamma", self.gamma, 0.5, 5)
-        _inside("sharpening", self.sharpening, 0, 3)
+            check_range("white_point", value, 1, 255)
+        check_range("full_well", self.full_well, 10, np.inf)
+        check_range("read_noise", self.read_noise, 0, 1e6)
+        check_range("gamma", self.gamma, 0.5, 5)
+        check_range("sharpening", self.sharpening, 0, 3)
+
+
+def check_range(name: str, value: float, low: float, high: float, hint: str = "choose one inside") -> None:
+    """LeukoscopeError unless low <= value <= high."""
+    if not low <= value <= high:
+        raise LeukoscopeError(f"{name}: expected a number in [{low:g}, {high:g}], got {value}", hint)
 
 
 def spectra(wavelengths: NDArray[np.float64] = WAVELENGTHS) -> NDArray[np.float64]:
@@ -114,8 +120,8 @@ def absorbance(amounts: NDArray[np.floating], wavelengths: NDArray[np.float64] =
 def transmitted(amounts: Floats) -> Floats:
     """Linear light in the sensor's channels (..., 3) behind amounts (4, ...); 1 where nothing absorbs.
 
-    Each wavelength is absorbed by itself and the channels add up what is left, so a dense stain does not simply darken
-    a channel in proportion.
+    Each wavelength is absorbed by itself and the channels add up what is left, so a channel does not simply darken in
+    proportion to the stain.
     """
     natural, weights = _tables()
     flat = amounts.reshape(len(ABSORBERS), -1)
@@ -130,7 +136,7 @@ def transmitted(amounts: Floats) -> Floats:
 def bend(light: Floats, thickness: Floats, optics: Optics, micrometres_per_pixel: float) -> Floats:
     """Brighten and darken edges as refraction does: intensity x (1 - k Laplacian(thickness)).
 
-    thickness: (h, w) in um. The sign of k is that of the defocus, so edges turn over on passing the focus.
+    thickness: (h, w) in um. The sign of k is that of the defocus, so bright and dark edges swap at the focus.
     """
     if optics.refraction == 0:
         return light
@@ -142,7 +148,7 @@ def bend(light: Floats, thickness: Floats, optics: Optics, micrometres_per_pixel
 
 
 def blurred(image: Floats, spread: float, micrometres_per_pixel: float) -> Floats:
-    """Gaussian blur of standard deviation `spread` (um); edges are continued."""
+    """Gaussian blur of standard deviation `spread` (um); border pixels are repeated outwards."""
     pixels = spread / micrometres_per_pixel
     if pixels < 0.15:
         return image
@@ -153,8 +159,7 @@ def illumination(width: int, height: int, optics: Optics) -> Floats:
     """Light of the lamp over the field (height, width); 1 at the brightest point, 1 - fall_off in the far corner."""
     x = (np.arange(width, dtype=np.float32) + 0.5) / width - optics.fall_off_centre[0]
     y = (np.arange(height, dtype=np.float32) + 0.5) / height - optics.fall_off_centre[1]
-    far = max(abs(corner - c) for corner in (0, 1) for c in optics.fall_off_centre[:1]) ** 2
-    far += max(abs(corner - c) for corner in (0, 1) for c in optics.fall_off_centre[1:]) ** 2
+    far = sum(max(abs(c), abs(1 - c)) ** 2 for c in optics.fall_off_centre)
     return (1 - optics.fall_off * (y[:, None] ** 2 + x[None] ** 2) / far).astype(np.float32)
 
 
@@ -166,7 +171,7 @@ def photograph(light: Floats, camera: Camera, rng: np.random.Generator) -> NDArr
         variance += np.float32((camera.read_noise / camera.full_well) ** 2)
     noisy = noisy + np.sqrt(variance, out=variance) * rng.standard_normal(light.shape, dtype=np.float32)
     white = np.asarray(camera.white_point, np.float32)
-    # exp(log) is ten times faster than a power of 32-bit numbers; what is darker than 1e-12 is black all the same.
+    # exp(log) is ten times faster than a power of 32-bit numbers; light below 1e-12 is black in any case.
     coded = np.log(np.maximum(noisy, 1e-12, out=noisy), out=noisy)
     coded *= np.float32(1 / camera.gamma)
     coded = np.exp(coded, out=coded) * white
@@ -186,8 +191,3 @@ def _tables() -> tuple[Floats, Floats]:
 
 def _bell(at: NDArray[np.float64], centre: float, spread: float) -> NDArray[np.float64]:
     return np.exp(-0.5 * ((at - centre) / spread) ** 2)
-
-
-def _inside(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise LeukoscopeError(f"{name}: expected a number in [{low:g}, {high:g}], got {value}", "choose one inside")

@@ -1,14 +1,13 @@
 """Fields and single cells of a phantom smear: amounts of dye and haemoglobin laid out in micrometres, photographed.
 
-Pixels and truth are read off the same shapes. What a cell type looks like is in `phantom_cells`, light in
-`phantom_optics`.
+Pixels and truth come from the same shapes. cells.py paints the cell types, optics.py computes the light.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, floor
+from math import ceil
 
 import cv2
 import numpy as np
@@ -18,23 +17,21 @@ from scipy import ndimage
 from ..errors import LeukoscopeError
 from .cells import TYPES, draw_diameter, draw_subtype, paint
 from .layout import Place, lay_out, red_cells_around
-from .optics import Floats, bend, blurred, illumination, photograph, transmitted
+from .optics import Floats, bend, blurred, check_range, illumination, photograph, transmitted
 from .parts import Brush, Painted, amounts_of
-from .shapes import add_red_cells, dots, make_patch
-from .subjects import Subject, draw_subject
+from .shapes import add_red_cells, dots, make_patch, window_around
+from .subjects import DIFFERENTIALS, Subject, draw_subject
 
 CELL_SIDE = 24.0
-"""Side (um) of what `render_cells` shows when no scale is given."""
+"""Side (um) of the square that `render_cells` shows when no scale is given."""
 
 _FINE = 0.15  # um: pixels wider than this are painted on a finer grid and averaged
-_ROWS = 256
-
-Window = tuple[int, int, int, int]
+_ROWS = 256  # rows of the sensor whose light is computed at a time
 
 
 @dataclass(frozen=True)
 class TrueCell:
-    """What is known of a cell. Box in px, the smallest around its pixels in `Field.cell_labels`; areas in um2.
+    """The truth about a cell. Box in px, the smallest around its pixels in `Field.cell_labels`; areas in um2.
 
     diameter: of a circle of the whole cell's area (um), also where the field cuts the cell off.
     whole: the field's edge does not cut it and no other cell lies on it.
@@ -73,19 +70,18 @@ def render_field(width: int, height: int, *, seed: int | Sequence[int], subject:
                  white_cells: float = 0.25) -> Field:
     """A field of `width` x `height` px with the truth about every nucleated cell and platelet.
 
-    types: how many of each type; platelets that it does not name are drawn by the subject's own density. None draws
+    types: how many of each type; if platelets are not named, the subject's own density decides. None draws
         `white_cells` per 1,000 um2 by the subject's differential (real blood has fewer; a field would be empty).
     subject: None draws one from the seed.
     Raises LeukoscopeError for an unknown type, a size or scale out of range, or more cells than the field can hold.
     """
-    _check_size(width, height, micrometres_per_pixel)
-    if not 0 <= white_cells <= 1000:
-        raise LeukoscopeError(f"white_cells: expected a number in [0, 1000], got {white_cells}", "try 0.25")
-    rng = np.random.default_rng(_seed(seed))
+    _check_size(width, height)
+    _check_scale(micrometres_per_pixel)
+    check_range("white_cells", white_cells, 0, 1000, "try 0.25")
+    rng = np.random.default_rng(_checked(seed))
     subject = draw_subject(rng) if subject is None else subject
     counts = _counts(types, subject, width * height * micrometres_per_pixel**2 / 1000, white_cells, rng)
-    kinds = [kind for kind, count in counts.items() for _ in range(count)]
-    drawn = [(kind, draw_subtype(kind, rng)) for kind in kinds]
+    drawn = [(kind, draw_subtype(kind, rng)) for kind, count in counts.items() for _ in range(count)]
     sizes = [draw_diameter(kind, subtype, rng) for kind, subtype in drawn]
     places = lay_out(sizes, width * micrometres_per_pixel, height * micrometres_per_pixel, rng)
     cells = [(kind, subtype, place) for (kind, subtype), place in zip(drawn, places, strict=True)]
@@ -94,12 +90,12 @@ def render_field(width: int, height: int, *, seed: int | Sequence[int], subject:
 
 def render_cell(label: str, *, size: int = 96, seed: int | Sequence[int], subject: Subject | None = None,
                 micrometres_per_pixel: float | None = None) -> Field:
-    """One cell in the middle of a square field of `size` px among red cells; `cells[0]`. Errors as render_field."""
-    _check_size(size, size, micrometres_per_pixel or 1.0)
+    """One cell, `cells[0]`, among red cells in the middle of a square field of `size` px. Errors as render_field."""
+    _check_size(size, size)
     scale = min(CELL_SIDE / size, 5.0) if micrometres_per_pixel is None else micrometres_per_pixel
-    _check_size(size, size, scale)
+    _check_scale(scale)
     _check_types([label])
-    rng = np.random.default_rng(_seed(seed))
+    rng = np.random.default_rng(_checked(seed))
     subject = draw_subject(rng) if subject is None else subject
     subtype = draw_subtype(label, rng)
     middle = size * scale / 2 + rng.normal(0, 0.25, 2)
@@ -115,20 +111,20 @@ def render_cell(label: str, *, size: int = 96, seed: int | Sequence[int], subjec
 
 def render_cells(labels: Sequence[str], *, size: int = 96, seed: int, subjects: Sequence[Subject] | None = None,
                  micrometres_per_pixel: float | None = None) -> NDArray[np.uint8]:
-    """Cells in the middle of squares: uint8 (n, size, size, 3). Cell i depends on seed, i and its subject alone.
+    """Cells in the middle of squares: uint8 (n, size, size, 3). Cell i depends only on seed, i and its subject.
 
-    subjects: one a cell; None draws each from a pool of about one per ten cells, whatever its label.
+    subjects: one per cell; None draws each from a pool of about one per ten cells, whatever the label.
     """
     labels = [labels] if isinstance(labels, str) else list(labels)
-    _check_types(labels)
+    _check_size(size, size)
+    _checked(seed)
     if subjects is None:
-        pool = [draw_subject(np.random.default_rng([_seed(seed), 1, k]), name=f"S{k + 1}")
+        pool = [draw_subject(np.random.default_rng([seed, 1, k]), name=f"S{k + 1}")
                 for k in range(max(1, min(50, len(labels) // 10)))]
         subjects = [pool[np.random.default_rng([seed, 6, i]).integers(len(pool))] for i in range(len(labels))]
     if len(subjects) != len(labels):
         raise LeukoscopeError(f"subjects: expected one for each of {len(labels)} cells, got {len(subjects)}",
                               "give as many subjects as labels, or None")
-    _check_size(size, size, micrometres_per_pixel or 1.0)
     pixels = np.empty((len(labels), size, size, 3), np.uint8)
     for i, (label, subject) in enumerate(zip(labels, subjects, strict=True)):
         pixels[i] = render_cell(label, size=size, seed=(seed, 2, i), subject=subject,
@@ -140,8 +136,8 @@ def render_cells(labels: Sequence[str], *, size: int = 96, seed: int, subjects: 
 
 def _render(width: int, height: int, scale: float, *, cells: Sequence[tuple[str, str, Place]],
             subject: Subject, rng: np.random.Generator) -> Field:
-    """Paint amounts and thickness, photograph them, and read the truth off the same shapes."""
-    over = min(max(1, int(np.ceil(scale / _FINE - 1e-9))), 4)
+    """Paint amounts and thickness, photograph them, and take the truth from the same shapes."""
+    over = min(max(1, ceil(scale / _FINE - 1e-9)), 4)  # painted pixels per pixel of the sensor, along each side
     step = scale / over
     amounts = np.zeros((4, height * over, width * over), np.float32)
     thickness = np.zeros_like(amounts[0])
@@ -150,22 +146,19 @@ def _render(width: int, height: int, scale: float, *, cells: Sequence[tuple[str,
 
     reds = red_cells_around([place for _, _, place in cells], width * scale, height * scale, subject.red_cells, rng)
     colour = subject.stain.apply(amounts_of(*subject.stain.red_cells))
-    add_red_cells(amounts, thickness, reds, step, colour.ravel())
+    add_red_cells(amounts, thickness, reds, step, colour)
     _draw_debris(amounts, step, subject, rng)
 
-    cell_labels = np.zeros((height, width), np.int32)
-    nucleus_labels = np.zeros((height, width), np.int32)
+    cell_labels, nucleus_labels = labels = np.zeros((2, height, width), np.int32)
     for number, (kind, subtype, place) in enumerate(cells, start=1):
-        window = _window(place.x, place.y, 0.7 * place.diameter + 0.5, step=step, over=over, shape=thickness.shape)
-        top, left, h, w = window
+        window = window_around(place.x, place.y, 0.7 * place.diameter + 0.5, step, thickness.shape, over)
         patch = make_patch(window, (place.x, place.y), step)
         painted = paint(kind, subtype, Brush(patch, rng, place.diameter, subject.granulation))
-        area = np.s_[top : top + h, left : left + w]
         free = 1 - painted.cell
-        amounts[:, *area] *= free
-        amounts[:, *area] += subject.stain.apply(painted.amounts)
-        thickness[area] = thickness[area] * free + painted.thickness
-        _label(cell_labels, nucleus_labels, painted, window, over=over, number=number)
+        amounts[:, *window] *= free
+        amounts[:, *window] += subject.stain.apply(painted.amounts)
+        thickness[window] = thickness[window] * free + painted.thickness
+        _label(labels[:, *(slice(s.start // over, s.stop // over) for s in window)], painted, over, number)
     truth = _truth(cells, cell_labels, nucleus_labels, scale)
 
     light = _light(amounts, over)
@@ -180,46 +173,37 @@ def _render(width: int, height: int, scale: float, *, cells: Sequence[tuple[str,
 def _draw_debris(amounts: Floats, step: float, subject: Subject, rng: np.random.Generator) -> None:
     """Specks of precipitated dye."""
     height, width = amounts.shape[1:]
-    count = int(rng.poisson(subject.debris * height * width * step**2 / 1000))
+    count = rng.poisson(subject.debris * height * width * step**2 / 1000)
     points = rng.uniform(0, 1, (count, 2)) * np.array([width, height]) * step
     for x, y in points.tolist():
         radius, strength = rng.uniform(0.1, 0.3), rng.uniform(0.2, 1.2)
-        window = top, left, h, w = _window(x, y, radius + step, step=step, over=1, shape=amounts.shape[1:])
+        window = window_around(x, y, radius + step, step, amounts.shape[1:])
         speck = dots(make_patch(window, (x, y), step), np.zeros((1, 2)), np.array([radius]))
-        amounts[:, top : top + h, left : left + w] += speck * amounts_of(0.3, 1, 0.2) * np.float32(strength)
+        amounts[:, *window] += speck * amounts_of(0.3, 1, 0.2) * strength
 
 
-def _window(x: float, y: float, reach: float, *, step: float, over: int, shape: tuple[int, ...]) -> Window:
-    """(top, left, height, width) of the fine pixels within `reach` (um) of a point, in whole pixels of the sensor."""
-    block = step * over
-    top, left = max(floor((y - reach) / block) * over, 0), max(floor((x - reach) / block) * over, 0)
-    bottom, right = min(ceil((y + reach) / block) * over, shape[0]), min(ceil((x + reach) / block) * over, shape[1])
-    return top, left, max(bottom - top, 0), max(right - left, 0)
-
-
-def _label(cells: NDArray[np.int32], nuclei: NDArray[np.int32], painted: Painted, window: Window, *,
-           over: int, number: int) -> None:
-    """Mark the pixels at least half in the cell and in its nucleus; a later cell lies on an earlier one."""
-    top, left, h, w = (value // over for value in window)
-    area = np.s_[top : top + h, left : left + w]
+def _label(labels: NDArray[np.int32], painted: Painted, over: int, number: int) -> None:
+    """Mark the pixels at least half in the cell, labels[0], and in its nucleus, labels[1]; a later cell lies on an
+    earlier one."""
     share = _shrink(painted.cell, over)
     inside = share >= 0.5
     if not inside.any():
         inside = share == share.max()  # a cell smaller than a pixel still has one
-    cells[area][inside] = number
-    nuclei[area][inside] = 0
-    nuclei[area][inside & (_shrink(painted.nucleus, over) >= 0.5)] = number
+    labels[0][inside] = number
+    labels[1][inside] = 0
+    labels[1][inside & (_shrink(painted.nucleus, over) >= 0.5)] = number
 
 
 def _truth(cells: Sequence[tuple[str, str, Place]], labels: NDArray[np.int32], nuclei: NDArray[np.int32],
            scale: float) -> tuple[TrueCell, ...]:
+    """LeukoscopeError for a cell that others hide."""
     pixels = np.bincount(labels.ravel(), minlength=len(cells) + 1)
     nucleus = np.bincount(nuclei.ravel(), minlength=len(cells) + 1)
-    found = ndimage.find_objects(labels, max_label=len(cells))
+    boxes = ndimage.find_objects(labels, max_label=len(cells))
     truth = []
-    for number, ((kind, subtype, place), box) in enumerate(zip(cells, found, strict=True), start=1):
+    for number, ((kind, subtype, place), box) in enumerate(zip(cells, boxes, strict=True), start=1):
         if box is None:
-            raise LeukoscopeError(f"types: the {kind} numbered {number} is hidden under other cells",
+            raise LeukoscopeError(f"types: cell {number}, a {kind}, is hidden under other cells",
                                   "give fewer cells, or a larger field")
         rows, columns = box
         cut = rows.start == 0 or columns.start == 0 or rows.stop == labels.shape[0] or columns.stop == labels.shape[1]
@@ -253,12 +237,12 @@ def _shrink(image: Floats, over: int) -> Floats:
 
 def _counts(types: Mapping[str, int] | None, subject: Subject, thousands: float, white_cells: float,
             rng: np.random.Generator) -> dict[str, int]:
-    """How many cells of each type, in the order of TYPES; platelets last, so that they are placed around the others."""
+    """How many cells of each type, in the order of TYPES; platelets last, so that they lie around the others."""
     if types is None:
-        shares = subject.differential
-        total = int(rng.poisson(white_cells * thousands))
+        shares = DIFFERENTIALS[subject.state]
+        total = rng.poisson(white_cells * thousands)
         drawn = rng.multinomial(total, np.array(list(shares.values())) / sum(shares.values()))
-        types = dict(zip(shares, (int(n) for n in drawn), strict=True))
+        types = dict(zip(shares, drawn.tolist(), strict=True))
     _check_types(list(types))
     for kind, count in types.items():
         if not isinstance(count, int | np.integer) or count < 0:
@@ -274,16 +258,18 @@ def _check_types(labels: Sequence[str]) -> None:
             raise LeukoscopeError(f"unknown cell type '{label}'", f"use one of {', '.join(TYPES)}")
 
 
-def _check_size(width: int, height: int, scale: float) -> None:
+def _check_size(width: int, height: int) -> None:
     if not all(isinstance(side, int | np.integer) and side >= 1 for side in (width, height)):
         raise LeukoscopeError(f"size: expected whole numbers of at least 1 px, got {width} x {height}",
                               "give a larger size")
-    if not 0.02 <= scale <= 5:
-        raise LeukoscopeError(f"micrometres_per_pixel: expected a number in [0.02, 5], got {scale:g}",
-                              "0.1 is an oil objective of 100 x, 0.25 one of 40 x")
 
 
-def _seed(seed: int | Sequence[int]) -> int | Sequence[int]:
+def _check_scale(scale: float) -> None:
+    hint = "an oil objective of 100 x has about 0.1, an objective of 40 x about 0.25"
+    check_range("micrometres_per_pixel", scale, 0.02, 5, hint)
+
+
+def _checked(seed: int | Sequence[int]) -> int | Sequence[int]:
     for part in seed if isinstance(seed, Sequence) else (seed,):
         if not isinstance(part, int | np.integer) or part < 0:
             raise LeukoscopeError(f"seed: expected a whole number of at least 0, got {seed}", "give 0 or more")

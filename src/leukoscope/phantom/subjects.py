@@ -26,7 +26,7 @@ DIFFERENTIALS: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Stain:
-    """How strongly the dyes took: factors on the amounts of azure and eosin, 1 for the usual.
+    """How strong the stain is: factors on the amounts of azure and eosin, usually 1.
 
     blueing: share (-0.3..0.3) of the purple azure-eosin complex that stays blue azure (an alkaline buffer: positive).
     red_cells: amounts (azure, azure-eosin, eosin, haemoglobin) in 1 um of a red cell, before the factors.
@@ -52,8 +52,8 @@ class Stain:
 
 @dataclass(frozen=True)
 class RedCells:
-    """Red cells of a subject. diameter: mean in um; anisocytosis: its standard deviation as a share; pallor: depth of
-    the pale middle in [0, 1]; odd: share of cells deformed (oval, crenated); density: cells per 1,000 um2;
+    """Red cells of a subject. diameter: mean in um; anisocytosis: its standard deviation as a share of it; pallor:
+    depth of the pale middle in [0, 1]; odd: share of deformed cells (oval, crenated); density: cells per 1,000 um2;
     overlap: probability that a cell may lie on another."""
 
     diameter: float = 7.5
@@ -66,7 +66,8 @@ class RedCells:
 
 @dataclass(frozen=True)
 class Subject:
-    """One subject. granulation: factor on fine granules (toxic granulation: over 1.5); platelets per 1,000 um2."""
+    """One subject. granulation: factor on fine granules (toxic granulation: over 1.5); platelets and specks of debris
+    per 1,000 um2; focus_spread: standard deviation (um) of the defocus from field to field."""
 
     name: str = "S1"
     state: str = "healthy"
@@ -79,11 +80,6 @@ class Subject:
     debris: float = 0.5
     focus_spread: float = 0.06
 
-    @property
-    def differential(self) -> dict[str, float]:
-        """Share of each type among the nucleated cells."""
-        return dict(DIFFERENTIALS[self.state])
-
 
 def draw_subject(rng: np.random.Generator | int, *, state: str | None = None, name: str = "S1") -> Subject:
     """A random subject; `state` is a key of DIFFERENTIALS, None draws one. Raises LeukoscopeError for another state."""
@@ -92,24 +88,23 @@ def draw_subject(rng: np.random.Generator | int, *, state: str | None = None, na
         state = str(rng.choice(list(DIFFERENTIALS), p=[0.4, 0.15, 0.12, 0.1, 0.1, 0.13]))
     if state not in DIFFERENTIALS:
         raise LeukoscopeError(f"state: expected one of {', '.join(DIFFERENTIALS)}, got '{state}'", "choose one of them")
-    anaemic = state in ("anaemia", "leukemia")
-    log_normal = lambda spread: float(np.exp(rng.normal(0, spread)))  # noqa: E731
-    red = np.array([0.066, 0.046, 0.100, 0.165]) * np.exp(rng.normal(0, 0.14, 4))
-    stain = Stain(log_normal(0.11), log_normal(0.15), float(np.clip(rng.normal(0, 0.08), -0.2, 0.25)),
-                  (float(red[0]), float(red[1]), float(red[2]), float(red[3])))
-    warm = np.clip(rng.normal(0, 1), -1.5, 2.5)
+    anaemic, uniform = state in ("anaemia", "leukemia"), rng.uniform
+
+    def log_normal(spread: float) -> float:
+        return float(np.exp(rng.normal(0, spread)))
+
+    red = np.array(Stain.red_cells) * np.exp(rng.normal(0, 0.14, 4))
+    stain = Stain(log_normal(0.11), log_normal(0.15), min(max(rng.normal(0, 0.08), -0.2), 0.25),
+                  tuple(red.tolist()))
+    warm = min(max(rng.normal(0, 1), -1.5), 2.5)
     white = np.clip(np.array([251, 230, 207]) + warm * np.array([-3, 1.5, 10]) + rng.normal(0, 2, 3), 170, 254)
-    camera = Camera((float(white[0]), float(white[1]), float(white[2])), float(rng.uniform(6000, 25000)),
-                    float(rng.uniform(5, 25)), 2.2, float(rng.uniform(0.3, 1.3)))
-    optics = Optics(defocus=float(rng.normal(0, 0.04)), refraction=float(rng.uniform(0.002, 0.015)),
-                    fall_off=float(rng.uniform(0.02, 0.14)),
-                    fall_off_centre=(float(rng.uniform(0.35, 0.65)), float(rng.uniform(0.35, 0.65))))
-    cells = RedCells(
-        diameter=float(rng.normal(6.9 if anaemic else 7.5, 0.25)),
-        anisocytosis=float(rng.uniform(0.05, 0.11) if anaemic else rng.uniform(0.03, 0.06)),
-        pallor=float(rng.uniform(0.6, 0.92) if anaemic else rng.uniform(0.45, 0.85)),
-        odd=float(rng.beta(1.2, 6)), density=float(rng.uniform(7, 11) if anaemic else rng.uniform(10, 16)),
-        overlap=float(rng.beta(1.2, 6)))
-    granulation = float(rng.uniform(1.3, 2.0)) if state == "infection" else log_normal(0.3)
-    return Subject(name, state, stain, optics, camera, cells, min(granulation, 2.0), float(rng.uniform(0.15, 0.9)),
-                   float(rng.uniform(0, 1.2)), float(rng.uniform(0.01, 0.08)))
+    camera = Camera(tuple(white.tolist()), uniform(6000, 25000), uniform(5, 25), 2.2, uniform(0.3, 1.3))
+    optics = Optics(defocus=rng.normal(0, 0.04), refraction=uniform(0.002, 0.015), fall_off=uniform(0.02, 0.14),
+                    fall_off_centre=(uniform(0.35, 0.65), uniform(0.35, 0.65)))
+    cells = RedCells(diameter=rng.normal(6.9 if anaemic else 7.5, 0.25),
+                     anisocytosis=uniform(*(0.05, 0.11) if anaemic else (0.03, 0.06)),
+                     pallor=uniform(*(0.6, 0.92) if anaemic else (0.45, 0.85)), odd=rng.beta(1.2, 6),
+                     density=uniform(*(7, 11) if anaemic else (10, 16)), overlap=rng.beta(1.2, 6))
+    granulation = uniform(1.3, 2.0) if state == "infection" else log_normal(0.3)
+    return Subject(name, state, stain, optics, camera, cells, min(granulation, 2.0), platelets=uniform(0.15, 0.9),
+                   debris=uniform(0, 1.2), focus_spread=uniform(0.01, 0.08))

@@ -1,13 +1,14 @@
-"""Whatever names cells, a run or a bundle, behind one interface; and many cells put before it in constant memory.
+"""Whatever gives cells a class, a run or a bundle, behind one interface; and many cells classified in constant memory.
 
 Computes no metric, and writes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,104 +17,87 @@ from jaxtyping import Bool, Float64, UInt8
 from ..bundle.bundle import Bundle, Description
 from ..bundle.calibration import conformal_sets
 from ..errors import ImageError, LeukoscopeError
-from ..images.decode import Damaged, map_rows, usable_cores
-from ..images.frame import shown_side, shown_square
-from ..images.read import Pixels
+from ..images.decode import Damaged
+from ..images.frame import find_frame, frame_cell, shaped, shown_side, shown_square
+from ..images.read import Pixels, read_image
 from ..progress import OnProgress
 from ..recipes.sections import Preprocess
-from .stream import squared
+from .batches import BATCH, Look, Picture, Prepared, predict_pictures
 
-Prepared = UInt8[np.ndarray, "size size 3"]
 Probabilities = Float64[np.ndarray, "n classes"]
-BATCH = 32
+Energies = Float64[np.ndarray, " n"]
 
 
-class Classifier(Protocol):
-    """classes: in the order of the probabilities. micrometres: side of a pixel it was trained on, where it is known.
-    radius: of the conformal sets, and least_energy of cells like those of training; None where it cannot say."""
+class Classifier(ABC):
+    """Gives cells a class. steps: how a cell is framed, cut and resized; classes: in the order of the probabilities.
+    micrometres: width of a pixel of its training images; radius: of the conformal sets; least_energy: of cells like
+    those of training. None where it cannot say."""
 
-    @property
-    def classes(self) -> tuple[str, ...]: ...
+    parallel = False
+    """Whether several threads may call `answer` at once."""
 
-    @property
-    def micrometres(self) -> float | None: ...
-
-    @property
-    def radius(self) -> float | None: ...
-
-    @property
-    def least_energy(self) -> float | None: ...
+    def __init__(self, steps: Description | Preprocess, classes: tuple[str, ...], *, micrometres: float | None = None,
+                 radius: float | None = None, least_energy: float | None = None) -> None:
+        self.steps, self.classes = steps, classes
+        self.micrometres, self.radius, self.least_energy = micrometres, radius, least_energy
 
     def shown(self, pixels: Pixels) -> int:
-        """Side in px of the square of a picture that is shown, 0 for all of it."""
-        ...
-
-    def square(self, pixels: Pixels) -> Pixels:
-        """That square, as it is in the picture."""
-        ...
-
-    def prepare(self, pixels: Pixels) -> Prepared:
-        """A picture of a cell as `answer` takes it. LeukoscopeError where it is too small."""
-        ...
-
-    def answer(self, cells: UInt8[np.ndarray, "n size size 3"]) -> tuple[Probabilities, np.ndarray | None]:
-        """Probabilities, of sum 1, and energies (n,), or None for one that has none."""
-        ...
-
-
-class _Shaped:
-    """What a judge shows of a picture, by its `steps`."""
-
-    @property
-    def steps(self) -> Description | Preprocess:
-        raise NotImplementedError
-
-    def shown(self, pixels: Pixels) -> int:
+        """Side in px of the square of a picture that the network is shown, 0 for all of it."""
         return shown_side(pixels, self.steps)
 
     def square(self, pixels: Pixels) -> Pixels:
+        """That square, as it is in the picture."""
         return shown_square(pixels, self.steps)
 
     def prepare(self, pixels: Pixels) -> Prepared:
+        """A picture of a cell as `answer` takes it; see `squared`."""
         return squared(pixels, self.steps)
 
+    @abstractmethod
+    def answer(self, cells: UInt8[np.ndarray, "n size size 3"]) -> tuple[Probabilities, Energies | None]:
+        """Probabilities, of sum 1, and energies; None from a classifier that has none."""
 
-@dataclass(frozen=True)
-class BundleClassifier(_Shaped):
+
+class BundleClassifier(Classifier):
     """A bundle, at its temperature."""
 
-    bundle: Bundle
+    parallel = True
 
-    @property
-    def steps(self) -> Description:
-        return self.bundle.description
+    def __init__(self, bundle: Bundle) -> None:
+        described = bundle.description
+        super().__init__(described, bundle.classes, micrometres=described.micrometres, radius=described.radius,
+                         least_energy=described.least_energy)
+        self.bundle = bundle
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.bundle.classes
+    def answer(self, cells: UInt8[np.ndarray, "n size size 3"]) -> tuple[Probabilities, Energies | None]:
+        probabilities, energies = (values.astype(np.float64) for values in self.bundle.probabilities(cells))
+        return probabilities / probabilities.sum(1, keepdims=True), energies
 
-    @property
-    def micrometres(self) -> float | None:
-        return self.steps.micrometres
 
-    @property
-    def radius(self) -> float | None:
-        return self.steps.radius
+def squared(pixels: Pixels, steps: Description | Preprocess) -> Prepared:
+    """A picture framed, or cut about its centre, and resized. Where no cell stands out it is framed as a whole, since a
+    corruption may have hidden the cell. LeukoscopeError where it is smaller than the cut and that is refused."""
+    if steps.crop and steps.smaller == "refuse" and min(pixels.shape[:2]) < steps.crop:
+        raise LeukoscopeError(f"the image is {pixels.shape[1]} x {pixels.shape[0]} px, smaller than the cells of "
+                              f"{steps.crop} px that the network takes", "give larger images")
+    return shaped(pixels, steps)
 
-    @property
-    def least_energy(self) -> float | None:
-        return self.steps.least_energy
 
-    def answer(self, cells: UInt8[np.ndarray, "n size size 3"]) -> tuple[Probabilities, np.ndarray | None]:
-        found, energy = self.bundle.probabilities(cells)
-        whole = found.astype(np.float64)
-        return whole / whole.sum(1, keepdims=True), energy
+def prepared(pixels: Pixels, described: Description) -> Prepared:
+    """A cell as the graph takes it. LeukoscopeError as in `squared`, and where a bundle that frames cells finds none.
+    """
+    if described.frame != "cell":
+        return squared(pixels, described)
+    frame = find_frame(pixels)
+    if not frame.found:
+        raise LeukoscopeError("no cell found: nothing is stained like a nucleus", "give images of stained cells")
+    return frame_cell(pixels, described.size, frame)
 
 
 @dataclass(frozen=True)
 class Classified:
-    """What a judge says of cells, in their order, each seen in several ways: probabilities (ways, n, classes), energies
-    (ways, n) or None. notes: what `look` has said of each cell. damaged: those without an answer, whose rows are NaN.
+    """Answers for cells, in their order, each prepared in several ways: probabilities (ways, n, classes), energies
+    (ways, n) or None. notes: what `look` returned for each cell. damaged: cells without an answer, whose rows are NaN.
     """
 
     probabilities: np.ndarray
@@ -122,61 +106,45 @@ class Classified:
     damaged: list[Damaged]
 
 
-Look = Callable[[Mapping[str, Any], Pixels], tuple[Sequence[Prepared], Any]]
-
-
 def classify_cells(classifier: Classifier, cells: pl.DataFrame, look: Look, ways: int, *,
                    on_progress: OnProgress | None = None) -> Classified:
-    """Put cells (manifest rows) before a judge. look: from a row and its pixels to the prepared pictures, one a way,
-    and a note. Pictures are decoded and prepared ahead, in threads; few are held at a time."""
+    """Classify cells (manifest rows). look: from a row and its pixels to the prepared pictures, one a way, and a note.
+    Each image is decoded once."""
     probabilities = np.full((ways, cells.height, len(classifier.classes)), np.nan)
     energies = np.full((ways, cells.height), np.nan)
     notes: list[Any] = [None] * cells.height
     damaged: list[Damaged] = []
-    places: list[int] = []
-    waiting: list[Prepared] = []
-
-    def serve() -> None:
-        if not places:
-            return
-        found, energy = classifier.answer(np.stack(waiting))
-        probabilities[:, places] = found.reshape(len(places), ways, -1).swapaxes(0, 1)
-        energies[:, places] = np.nan if energy is None else energy.reshape(len(places), ways).T
-        places.clear()
-        waiting.clear()
-
-    def seen(row: Mapping[str, Any], pixels: Pixels) -> tuple[Sequence[Prepared], Any]:
-        try:
-            return look(row, pixels)
-        except ImageError:
-            raise
-        except LeukoscopeError as error:
-            raise ImageError(row["image"], error.what, error.hint) from error
-
-    for place, found in map_rows(cells, seen, workers=usable_cores(), on_progress=on_progress):
-        if isinstance(found, Damaged):
-            damaged.append(found)
-            continue
-        notes[place] = found[1]
-        places.append(place)
-        waiting += found[0]
-        if len(waiting) >= BATCH:
-            serve()
-    serve()
-    known = classifier.least_energy is not None or not np.isnan(energies).all()
-    return Classified(probabilities, energies if known else None, notes, damaged)
+    rows = cells.rows(named=True)
+    of_images: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        of_images.setdefault(row["image"], []).append(place)
+    pictures = (Picture(partial(read_image, image), [(place, rows[place]) for place in places])
+                for image, places in of_images.items())
+    outcomes = predict_pictures(pictures, look, classifier.answer, parallel=classifier.parallel,
+                                batch=max(1, BATCH // ways))
+    for done, (place, outcome) in enumerate(outcomes, start=1):
+        if isinstance(outcome, LeukoscopeError):
+            row, reason = rows[place], outcome.reason if isinstance(outcome, ImageError) else outcome.what
+            damaged.append(Damaged(row["cell_id"], row["image"], reason))
+        else:
+            probabilities[:, place], notes[place] = outcome.probabilities, outcome.note
+            if outcome.energies is not None:
+                energies[:, place] = outcome.energies
+        if on_progress is not None:
+            on_progress(done, cells.height)
+    return Classified(probabilities, None if np.isnan(energies).all() else energies, notes, damaged)
 
 
 def within_classes(probabilities: Float64[np.ndarray, "*ways classes"],
-                   kept: Bool[np.ndarray, " classes"]) -> np.ndarray:
-    """The probabilities of the kept classes alone, of sum 1 again; equal ones where they had none at all."""
-    chosen = probabilities[..., kept]
+                   answers: Bool[np.ndarray, " classes"]) -> np.ndarray:
+    """The probabilities of the classes that may be answers, scaled to a sum of 1; equal ones where they had none."""
+    chosen = probabilities[..., answers]
     total = chosen.sum(-1, keepdims=True)
-    return np.where(total > 0, chosen / np.where(total > 0, total, 1), 1 / kept.sum())
+    return np.where(total > 0, chosen / np.where(total > 0, total, 1), 1 / answers.sum())
 
 
 def sets_of(probabilities: Probabilities, radius: float,
-            kept: Bool[np.ndarray, " classes"]) -> Bool[np.ndarray, "n kept"]:
-    """The conformal sets, of all classes' probabilities, less the classes that are no answers: the true class is in
-    them as often as before, and one may be empty, where the bundle held none of the answers for likely."""
-    return conformal_sets(probabilities, radius)[:, kept]
+            answers: Bool[np.ndarray, " classes"]) -> Bool[np.ndarray, "n answers"]:
+    """The conformal sets, made of all classes' probabilities, without the classes that may not be answers. The true
+    class is in them as often as before; a set is empty where none of its classes may be an answer."""
+    return conformal_sets(probabilities, radius)[:, answers]

@@ -1,6 +1,6 @@
 """Which pixels of a cell decided: Grad-CAM and occlusion, both computed by captum. Draws nothing, writes no file.
 
-Both say where a network looks, never why: docs/explanations.md.
+Both show where a network looks, never why: docs/explanations.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from ..cells.stages import Stages
+from ..cells.input_steps import InputSteps
 from ..errors import LeukoscopeError
 from ..images.frame import shaped
 from ..networks.units import Units
@@ -28,7 +28,7 @@ Device = torch.device | str
 
 METHODS: tuple[Method, ...] = ("grad-cam", "occlusion")
 WINDOWS = 6
-"""Windows side by side that cover a cell in occlusion; each is moved by half its side, which makes 11 x 11 places."""
+"""Windows side by side that cover a cell in occlusion. Each is moved by half its side: 11 x 11 places."""
 AT_ONCE = 16 * 224**2
 """Pixels of covered cells that go through the network together, so that memory stays small at any size."""
 _MICROSCOPE = ("microscope", "gain")
@@ -41,8 +41,8 @@ class Explanation:
     probabilities: class -> in [0, 1], in the run's order.
 
     grad_cam (0 or more, without a scale) and occlusion (probability, in [-1, 1]) are high where a place speaks for the
-    target; None where not asked for or, as `remarks` say, not to be had. unit, unit_size: where Grad-CAM was taken, and
-    the height and width in px of its maps.
+    target; None where it was not asked for, or cannot be computed (`remarks` say why). unit, unit_size: where Grad-CAM
+    was taken, and the height and width in px of its maps.
     """
 
     cell: UInt8[np.ndarray, "size size 3"]
@@ -62,20 +62,24 @@ class Explanation:
 
 def explain(run: Run, fold: int, pixels: UInt8[np.ndarray, "h w 3"], *, target: str | None = None,
             methods: Sequence[Method] = METHODS, device: Device | None = None) -> Explanation:
-    """Which pixels of a cell speak for `target` (None: the predicted class) in the eyes of a fold's network.
+    """Which pixels of a cell speak for `target` (None: the predicted class) to the network of a fold.
 
     pixels: the cell as it is in the manifest; it is cropped and resized as in training. Raises LeukoscopeError for a
-    class that the run does not know, and RunError for a fold that is not there or not done.
+    class that the run does not know, and RunError for a fold that does not exist or is not done.
     """
-    _check(run, target, methods)
-    module, stages = load_network(run, fold)
+    if target is not None and target not in run.classes:
+        raise LeukoscopeError(f"{target}: not a class of {run.folder}", f"its classes: {', '.join(run.classes)}")
+    for method in methods:
+        if method not in METHODS:
+            raise LeukoscopeError(f"{method}: not a method of explanation", f"choose from: {', '.join(METHODS)}")
+    module, steps = load_network(run, fold)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     module = module.to(device)
     cell = shaped(pixels, run.recipe.preprocess)
-    image = network_input(stages, cell[None], device)
+    image = network_input(steps, cell[None], device)
     with torch.inference_mode():
-        found = torch.softmax(module(image).cpu().double(), 1)[0].numpy()
-    index = run.classes.index(target) if target else int(found.argmax())
+        probabilities = torch.softmax(module(image).cpu().double(), 1)[0].numpy()
+    index = run.classes.index(target) if target else int(probabilities.argmax())
     unit, unit_size, heat, lost, remarks = "", (0, 0), None, None, []
     if "grad-cam" in methods:
         unit, unit_size = last_maps(module, image)
@@ -84,24 +88,24 @@ def explain(run: Run, fold: int, pixels: UInt8[np.ndarray, "h w 3"], *, target: 
         else:
             remarks.append("no Grad-CAM: the network has no maps of more than one pixel")
     if "occlusion" in methods:
-        lost = occlusion(module, stages, cell, index, device=device)
+        lost = occlusion(module, steps, cell, index, device=device)
         if run.recipe.optics.simulate and run.recipe.optics.photons:
             remarks.append("occlusion holds noise: the simulated sensor draws its own for each covered cell")
-    return Explanation(cell, run.classes[index], dict(zip(run.classes, found.tolist(), strict=True)), heat, lost,
-                       unit, unit_size, tuple(remarks))
+    return Explanation(cell, run.classes[index], dict(zip(run.classes, probabilities.tolist(), strict=True)), heat,
+                       lost, unit, unit_size, tuple(remarks))
 
 
-def network_input(stages: Stages, cells: UInt8[np.ndarray, "cells size size 3"],
+def network_input(steps: InputSteps, cells: UInt8[np.ndarray, "cells size size 3"],
                   device: Device = "cpu") -> Float32[Tensor, "cells 3 size size"]:
-    """What the network gets of packed cells, as in prediction."""
-    levels = torch.from_numpy(np.array(stages.levels(cells)))  # a copy: a decoded image may be read-only
-    return stages.encode(levels.to(device)).contiguous(memory_format=torch.channels_last)
+    """The network's input of packed cells, as in prediction."""
+    levels = torch.from_numpy(np.array(steps.levels(cells)))  # a copy: a decoded image may be read-only
+    return steps.encode(levels.to(device)).contiguous(memory_format=torch.channels_last)
 
 
 def last_maps(module: Units, image: Float32[Tensor, "1 3 size size"]) -> tuple[str, tuple[int, int]]:
-    """The last unit that hands on maps of more than one pixel, and their height and width; "" where there is none.
+    """The last unit whose maps have more than one pixel, and their height and width; "" where there is none.
 
-    Maps of one pixel are what global pooling leaves, which some networks convolve once more: they locate nothing.
+    Maps of one pixel, which global pooling leaves and some networks convolve once more, locate nothing.
     """
     with torch.inference_mode():
         sizes = {unit: (values.shape[2], values.shape[3]) for unit, values in module.unit_maps(image).items()}
@@ -115,57 +119,49 @@ def grad_cam(module: Units, image: Float32[Tensor, "1 3 size size"], target: int
     """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) of one class at one unit, upsampled bilinearly.
 
     Each map is weighted by the mean, over its pixels, of the gradient of the class's logit; the sum of the weighted
-    maps is cut off below 0. The maps are stretched over the whole cell: convolutions without padding, which shrink
-    them from the border inwards, shift it by up to half of what they take away.
+    maps is cut off below 0. The maps are stretched over the whole cell. Convolutions without padding shrink maps from
+    the border inwards, which shifts the heat by up to half of what they take away.
     """
     from captum.attr import LayerAttribution, LayerGradCam  # here: it takes a second
 
-    # A copy, so that hooks leave nothing behind; and nothing in place, which could write over the maps that they keep.
+    # A copy, so that no hook stays behind; and nothing in place, which could write over the maps that hooks keep.
     own = deepcopy(module)
     for part in own.modules():
         if getattr(part, "inplace", False) is True:
             part.inplace = False  # type: ignore[assignment]  # a bool, whatever nn.Module's stub says
-    found = LayerGradCam(own, own.get_submodule(unit)).attribute(
+    maps = LayerGradCam(own, own.get_submodule(unit)).attribute(
         image.detach().clone().requires_grad_(), target=target, relu_attributions=True)
-    assert isinstance(found, Tensor)
-    heat = LayerAttribution.interpolate(found.detach(), tuple(image.shape[2:]), interpolate_mode="bilinear")
+    assert isinstance(maps, Tensor)
+    heat = LayerAttribution.interpolate(maps.detach(), tuple(image.shape[2:]), interpolate_mode="bilinear")
     return heat[0, 0].float().cpu().numpy()
 
 
-def occlusion(module: Units, stages: Stages, cell: UInt8[np.ndarray, "size size 3"], target: int, *,
+def occlusion(module: Units, steps: InputSteps, cell: UInt8[np.ndarray, "size size 3"], target: int, *,
               device: Device = "cpu") -> Float32[np.ndarray, "size size"]:
     """The probability that one class loses when a place is covered (Zeiler and Fergus 2014): negative where it gains.
 
-    A square of a sixth of the side, in the cell's background colour, is laid over the packed cell at 11 x 11 places
-    half a square apart, and each covered cell goes through all the recipe's steps. A pixel's value is the mean of
-    p(cell) - p(covered cell) over the squares that hold it, which is what captum's division by overlaps comes to:
-    four squares, away from the border. What is below about 1e-6 is rounding.
+    A square of a sixth of the side, in the cell's background colour, covers the packed cell at 11 x 11 places half a
+    square apart, and each covered cell goes through all steps of the recipe. A pixel's value is the mean of p(cell) -
+    p(covered cell) over the squares that hold it (captum's division by overlaps): four squares, away from the border.
+    Values below about 1e-6 are rounding.
     """
     from captum.attr import Occlusion  # here: it takes a second
 
     def answer(images: Tensor) -> Tensor:
         cells = images.round().to(torch.uint8).movedim(1, -1).numpy()
-        return torch.softmax(module(network_input(stages, cells, device)).cpu().double(), 1)[:, target]
+        return torch.softmax(module(network_input(steps, cells, device)).cpu().double(), 1)[:, target]
 
     window = max(1, round(len(cell) / WINDOWS))
     stride = (window + 1) // 2
     image = torch.from_numpy(np.ascontiguousarray(np.moveaxis(cell, -1, 0)))[None].float()
     cover = torch.from_numpy(background(cell)).float()[None, :, None, None].expand_as(image)
-    found = Occlusion(answer).attribute(image, (3, window, window), strides=(3, stride, stride), baselines=cover,
-                                        perturbations_per_eval=max(1, AT_ONCE // len(cell)**2))
-    assert isinstance(found, Tensor)
-    return found[0, 0].float().numpy()
+    lost = Occlusion(answer).attribute(image, (3, window, window), strides=(3, stride, stride), baselines=cover,
+                                       perturbations_per_eval=max(1, AT_ONCE // len(cell)**2))
+    assert isinstance(lost, Tensor)
+    return lost[0, 0].float().numpy()
 
 
 def background(cell: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, " 3"]:
     """The median colour of the outermost pixels: what surrounds a cell that was cut out with room to spare."""
     border = np.concatenate([cell[0], cell[-1], cell[1:-1, 0], cell[1:-1, -1]])
     return np.rint(np.median(border, axis=0)).astype(np.uint8)
-
-
-def _check(run: Run, target: str | None, methods: Sequence[Method]) -> None:
-    if target is not None and target not in run.classes:
-        raise LeukoscopeError(f"{target}: not a class of {run.folder}", f"its classes: {', '.join(run.classes)}")
-    for method in methods:
-        if method not in METHODS:
-            raise LeukoscopeError(f"{method}: no method of explanation", f"choose of: {', '.join(METHODS)}")

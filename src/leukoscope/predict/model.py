@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,24 +16,47 @@ import polars as pl
 
 from ..bundle.bundle import Bundle, Description, open_bundle
 from ..errors import LeukoscopeError
-from ..images.read import picture_pixels, read_image
-from .stream import BATCH, prepared, verdicts
+from ..images.read import Pixels, picture_pixels, read_image
+from ..stats.estimate import Estimate
+from ..text import interval, join, plural, type_name
+from .batches import Picture, predict_pictures
+from .classifiers import prepared
+from .fields import FIRST, field_warning
+from .sources import Source
+from .stream import verdicts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    Picture = str | Path | np.ndarray | Image
+    GivenImage = str | Path | np.ndarray | Image
 
 PACKAGED = "packaged"
-"""The word that stands for the model of the package, wherever a bundle may be named."""
+"""The word for the built-in model, wherever a bundle may be named."""
 PACKAGED_FILE = "leukoscope-small.zip"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
-    """An opened bundle that predicts. Nothing is cached between calls but the graph."""
+    """An opened bundle that predicts. Only the graph stays in memory between calls."""
 
     bundle: Bundle
+
+    def __repr__(self) -> str:
+        where = "built in" if self.is_packaged else f"from {self.bundle.path}"
+        return f"Model({self.description.name}, {plural(len(self.classes), 'class', 'classes')}: " \
+               f"{', '.join(self.classes)}; {where})"
+
+    def _repr_html_(self) -> str:
+        described = self.description
+        accuracy = Estimate.from_dict(described.metrics["overall"]["accuracy"])
+        rows = {"classes": join(map(type_name, self.classes)), "network": f"{described.trained['network']}, "
+                f"{described.size} x {described.size} px", "trained on": f"{described.trained['cells']:,} cells of "
+                f"{', '.join(described.trained['sources']) or 'an unnamed source'}",
+                "accuracy there": f"{interval(accuracy, page=True)}, {described.metrics['cells']:,} test cells",
+                "file": "built in" if self.is_packaged else str(self.bundle.path)}
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+        return (f"<table><caption>{escape(described.title or described.name)}. For research, not a medical device."
+                f"</caption>{cells}</table>")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -39,41 +65,45 @@ class Model:
 
     @property
     def description(self) -> Description:
-        """What the bundle says of itself."""
+        """What bundle.json says."""
         return self.bundle.description
 
     @property
     def is_packaged(self) -> bool:
-        """Whether it is the model that comes with the package."""
+        """Whether it is the built-in model."""
         return self.bundle.path == _packaged()
 
-    def predict(self, images: Picture | Iterable[Picture]) -> pl.DataFrame:
+    def predict(self, images: GivenImage | Iterable[GivenImage]) -> pl.DataFrame:
         """One row an image: predicted, unsure, set, known, energy, p_<class> (see `leukoscope predict`).
 
-        images: files, uint8 arrays (h, w, 3) of RGB, or Pillow images; one alone will do. Any sizes. Raises ImageError
-        for a file that cannot be read, LeukoscopeError for an array that is no image.
+        images: files, uint8 arrays (h, w, 3) of RGB, or Pillow images, of any sizes; one or many. Raises ImageError for
+        a file that cannot be read, LeukoscopeError for an array that is not an image. Warns where a file looks like a
+        whole field.
         """
-        cells: list[np.ndarray] = []
-        found: list[tuple[np.ndarray, np.ndarray]] = []
-        for image in _each(images):
-            cells.append(prepared(_pixels(image), self.description))
-            if len(cells) == BATCH:
-                found.append(self.bundle.probabilities(np.stack(cells)))
-                cells = []
-        if cells:
-            found.append(self.bundle.probabilities(np.stack(cells)))
-        if not found:
-            found = [(np.empty((0, len(self.classes)), np.float32), np.empty(0, np.float32))]
-        probabilities, energy = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return verdicts(self.description, probabilities, energy)
+        alone = isinstance(images, str | Path) or hasattr(images, "convert") or getattr(images, "ndim", 4) != 4
+        given: Any = [images] if alone else images
+        if isinstance(given, list | tuple):
+            paths = [str(image) for image in given[:FIRST] if isinstance(image, str | Path)]
+            warning = field_warning([Source(path, path) for path in paths], self.description)
+            if warning:
+                warnings.warn(warning, stacklevel=2)
+        probabilities, energies = [np.empty((0, len(self.classes)), np.float32)], [np.empty(0, np.float32)]
+        for _, outcome in predict_pictures(_pictures(given), lambda _, pixels: (
+                [prepared(pixels, self.description)], None), self.bundle.probabilities, parallel=True):
+            if isinstance(outcome, LeukoscopeError):
+                raise outcome
+            assert outcome.energies is not None
+            probabilities.append(outcome.probabilities)
+            energies.append(outcome.energies)
+        return verdicts(self.description, np.concatenate(probabilities), np.concatenate(energies))
 
 
 def packaged_model() -> Path:
-    """The bundle that comes with the package. Raises LeukoscopeError where this installation lacks it."""
+    """The bundle of the built-in model. Raises LeukoscopeError where this installation lacks it."""
     path = _packaged()
     if not path.is_file():
-        raise LeukoscopeError(f"{path}: the model of the package is missing",
-                              "install leukoscope anew, or name a bundle of leukoscope export")
+        raise LeukoscopeError(f"{path}: the built-in model is missing",
+                              "install leukoscope again, or name a bundle of leukoscope export")
     return path
 
 
@@ -82,35 +112,36 @@ def _packaged() -> Path:
 
 
 def bundle_path(text: str | Path) -> Path:
-    """Where a bundle lies that a user has named: a path, or `packaged`, unless a file or folder has that name."""
+    """The path of a bundle that a user has named: a path, or `packaged`, unless a file or folder has that name."""
     path = Path(text)
     return packaged_model() if str(text) == PACKAGED and not path.exists() else path
 
 
 def load(path: str | Path | None = None) -> Model:
-    """The model of a bundle (a folder, a ZIP file, or "packaged"), verified; without a path that of the package.
+    """The model of a bundle (a folder, a ZIP file, or "packaged"), verified; without a path the built-in model.
     BundleError says what is wrong with it."""
     return Model(open_bundle(packaged_model() if path is None else bundle_path(path)))
 
 
-def _each(images: Any) -> Iterable[Any]:
-    """One picture alone, or each of many."""
-    if isinstance(images, str | Path) or hasattr(images, "convert"):
-        return [images]
-    return [images] if isinstance(images, np.ndarray) and images.ndim != 4 else images
+def _pictures(images: Iterable[Any]) -> Iterator[Picture]:
+    """Files are decoded later, in threads; Pillow images here, since two threads must not load the same one."""
+    for place, image in enumerate(images):
+        if isinstance(image, str | Path):
+            yield Picture(partial(read_image, Path(image)), [(place, {})])
+        else:
+            pixels = _pixels(image)
+            yield Picture(lambda pixels=pixels: pixels, [(place, {})])
 
 
-def _pixels(image: Any) -> np.ndarray:
-    if isinstance(image, str | Path):
-        return read_image(Path(image))
+def _pixels(image: Any) -> Pixels:
     if hasattr(image, "convert") and hasattr(image, "getexif"):
         if 0 in image.size:
-            raise LeukoscopeError(f"a Pillow image of {image.size[0]} x {image.size[1]} px is no image",
+            raise LeukoscopeError(f"a Pillow image of {image.size[0]} x {image.size[1]} px is not an image",
                                   "give one with pixels")
         return picture_pixels(image)
     if not isinstance(image, np.ndarray):
-        raise LeukoscopeError(f"{type(image).__name__} is no image", "give paths, uint8 arrays or Pillow images")
+        raise LeukoscopeError(f"{type(image).__name__} is not an image", "give paths, uint8 arrays or Pillow images")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise LeukoscopeError(f"an array of {image.dtype} {image.shape} is no image",
+        raise LeukoscopeError(f"an array of {image.dtype} {image.shape} is not an image",
                               "give uint8 of (height, width, 3), red, green and blue")
     return image

@@ -1,10 +1,9 @@
-"""From cells to predictions, with networks that are trained. Knows no command line and no HTTP."""
+"""From cells to predictions with the networks of a run, in PyTorch. Knows no command line."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,78 +12,107 @@ import torch
 from jaxtyping import UInt8
 from torch import nn
 
-from ..cells.batches import CellBatches
+from ..cells.augment import augment_cpu, sample_changes
 from ..cells.cache import PackedCells
+from ..cells.input_steps import InputSteps, level_cells
 from ..cells.pack import pack_cells
-from ..cells.stages import Stages, level_cells
-from ..errors import ManifestError
+from ..errors import LeukoscopeError, ManifestError
 from ..leaks.duplicates import fingerprint_pixels
 from ..leaks.training_overlap import refuse_overlap
 from ..manifest import make_manifest, without_copies
-from ..progress import OnProgress
-from ..recipes.sections import Preprocess
+from ..progress import OnProgress, behind
 from ..runs.network import load_network
 from ..runs.run import Run, check_finished
 from ..runs.training_overlap import run_overlap
-from .classifiers import Probabilities, _Shaped
+from .batches import Picture, predict_pictures
+from .classifiers import Classifier, Energies, Probabilities
 from .table import Predicted, predictions_table
 
 Device = torch.device | str
 
 
-def predict_cells(module: nn.Module, packed: PackedCells, rows: np.ndarray, stages: Stages, *, batch_size: int,
-                  device: Device = "cpu", on_progress: OnProgress | None = None) -> np.ndarray:
-    """Probabilities (len(rows), classes), float64, in the order of `rows`; each row sums to 1.
+class RunClassifier(Classifier):
+    """A run: the mean of its folds' probabilities. It calls no cell unsure or unknown."""
 
-    packed: RGB, or levels of it; stages: as fitted in training. Works batch by batch: memory does not grow with the
-    cells.
-    """
-    device = torch.device(device)
-    labels = np.zeros(len(rows), np.int64)
-    batches = CellBatches(packed, rows, labels, batch_size=batch_size, augment=None, stages=stages, seed=0,
-                          device=str(device))
+    def __init__(self, run: Run) -> None:
+        super().__init__(run.recipe.preprocess, run.classes)
+        self.run = run
+
+    @cached_property
+    def networks(self) -> list[tuple[nn.Module, InputSteps]]:
+        """Of all folds."""
+        return [(_placed(network, "cpu"), steps) for network, steps in
+                (load_network(self.run, fold) for fold in self.run.all_folds)]
+
+    def answer(self, cells: UInt8[np.ndarray, "n size size 3"]) -> tuple[Probabilities, Energies | None]:
+        levels = self.networks[0][1].levels(cells)
+        return np.mean([_probabilities(network, steps, levels) for network, steps in self.networks], axis=0), None
+
+
+def predict_cells(module: nn.Module, packed: PackedCells, rows: np.ndarray, steps: InputSteps, *, batch_size: int,
+                  device: Device = "cpu", on_progress: OnProgress | None = None) -> Probabilities:
+    """Probabilities of packed cells (RGB, or levels of it), in the order of `rows`; each row sums to 1. steps: as
+    fitted in training. Memory does not grow with the cells."""
     was_training = module.training
-    module = module.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch's stub
-    done = []
-    with torch.inference_mode():
-        for number, batch in enumerate(batches, start=1):
-            logits = module(batch.images.contiguous(memory_format=torch.channels_last))
-            done.append(torch.softmax(logits.cpu().double(), 1).numpy())
-            if on_progress is not None:
-                on_progress(number, len(batches))
+    module = _placed(module, device).eval()
+    probabilities: list[np.ndarray] = []
+    pictures = (Picture(lambda row=row: packed.pixels[row], [(place, {})]) for place, row in enumerate(rows))
+    for _, outcome in predict_pictures(
+            pictures, lambda _, pixels: ([pixels], None), lambda levels: (_probabilities(module, steps, levels), None),
+            parallel=False, batch=batch_size):
+        assert not isinstance(outcome, LeukoscopeError)
+        probabilities.append(outcome.probabilities)
+        if on_progress is not None:
+            on_progress(len(probabilities), len(rows))
     module.train(was_training)
-    return np.concatenate(done)
+    return np.concatenate(probabilities)
 
 
-def predict_run(run: Run, manifest: pl.DataFrame, *, skip_damaged: bool = False, cache: Path | None = None,
-                batch_size: int = 64, device: Device | None = None, on_progress: OnProgress | None = None) -> Predicted:
+def _placed(module: nn.Module, device: Device) -> nn.Module:
+    return module.to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+
+
+def _probabilities(module: nn.Module, steps: InputSteps, cells: UInt8[np.ndarray, "n size size c"]) -> Probabilities:
+    """cells: RGB, or levels of it. Plain colours are normalised on the CPU by the same code as in training."""
+    device = next(module.parameters()).device
+    with torch.inference_mode():
+        if steps.plain and device.type == "cpu":
+            unchanged = sample_changes(None, seed=0, epoch=0, cells=np.arange(len(cells)), size=cells.shape[1])
+            images = torch.from_numpy(augment_cpu(cells, unchanged, steps.mean, steps.std))
+        else:
+            images = steps.encode(torch.from_numpy(cells if cells.shape[-1] == 1 else steps.levels(cells)).to(device))
+        logits = module(images.contiguous(memory_format=torch.channels_last))
+        return torch.softmax(logits.cpu().double(), 1).numpy()
+
+
+def predict_run(run: Run, manifest: pl.DataFrame, *, skip_damaged: bool = False, batch_size: int = 64,
+                device: Device | None = None, on_progress: OnProgress | None = None) -> Predicted:
     """Predict cells from elsewhere with a finished run: the mean of its folds' probabilities.
 
-    Labels are merged as the recipe says. Cells whose label is not one of the run's classes are left out and counted;
-    cells without a label are predicted, unless others have one: then they are left out too. `fold` is 0 throughout.
+    Labels are merged as the recipe says. Cells whose label is not a class of the run are left out and counted; cells
+    without a label are predicted only where no cell has one, else they are left out too. `fold` is 0 throughout.
     Raises LeakError where cells were in the run's training, unless its protocol is "paper".
     """
     check_finished(run)
     cells, left_out = _known_cells(run, manifest)
-    packed = pack_cells(cells, run.recipe.preprocess, cache=cache, skip_damaged=skip_damaged)
+    packed = pack_cells(cells, run.recipe.preprocess, skip_damaged=skip_damaged)
     cells = cells.filter(pl.col("cell_id").is_in(packed.cell_ids))
-    left_out["damaged"] = [{key: str(value) for key, value in asdict(d).items()} for d in packed.damaged]
+    left_out["damaged"] = [{key: str(value) for key, value in asdict(cell).items()} for cell in packed.damaged]
     prints = fingerprint_pixels(packed.cell_ids, packed.pixels)
     verdict = run_overlap(run, cells, prints, run.all_folds, run.recipe.protocol)
     refuse_overlap(verdict)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    levels = level_cells(packed, run.recipe)
-    rows = np.arange(cells.height)
-    mean_of_folds = np.zeros((cells.height, len(run.classes)))
-    for number, fold in enumerate(run.all_folds):
-        module, stages = load_network(run, fold)
-        mean_of_folds += predict_cells(module, levels, rows, stages, batch_size=batch_size, device=device,
-                                       on_progress=_part(on_progress, number, len(run.all_folds)))
-    probabilities = mean_of_folds / len(run.all_folds)
-    return Predicted(predictions_table(cells, probabilities, run.classes, fold=0), cells, left_out, verdict)
+    levels, folds = level_cells(packed, run.recipe), run.all_folds
+    total = np.zeros((cells.height, len(run.classes)))
+    for number, fold in enumerate(folds):
+        module, steps = load_network(run, fold)
+        total += predict_cells(module, levels, np.arange(cells.height), steps, batch_size=batch_size, device=device,
+                               on_progress=behind(on_progress, number * cells.height, len(folds) * cells.height))
+    return Predicted(predictions_table(cells, total / len(folds), run.classes, fold=0), cells, left_out, verdict)
 
 
 def _known_cells(run: Run, manifest: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The cells to predict, under the run's labels, and what is left out, as in left_out.json."""
     cells = without_copies(make_manifest(manifest))
     merged = cells.with_columns(pl.col("label").replace(run.recipe.data.merge).replace("", None))
     unlabelled = merged["label"].is_null()
@@ -92,53 +120,8 @@ def _known_cells(run: Run, manifest: pl.DataFrame) -> tuple[pl.DataFrame, dict[s
     others = merged.filter(~known & ~unlabelled).group_by("label").len().sort("label")
     left_out = {"damaged": [], "other_labels": dict(others.iter_rows()), "over_per_class": 0,
                 "unlabelled": int(unlabelled.sum()) if known.any() else 0}
-    cells = merged.filter(known) if known.any() else merged.filter(unlabelled)
+    cells = merged.filter(known if known.any() else unlabelled)
     if cells.is_empty():
         raise ManifestError(f"no cell has a label that the run knows ({', '.join(run.classes)}); labels there: "
                             f"{', '.join(others['label']) or 'none'}", "rename them in the manifest")
     return cells, left_out
-
-
-def _part(on_progress: OnProgress | None, number: int, folds: int) -> OnProgress | None:
-    if on_progress is None:
-        return None
-    return lambda done, total: on_progress(number * total + done, folds * total)
-
-
-@dataclass(frozen=True)
-class RunClassifier(_Shaped):
-    """A run: the mean of its folds' probabilities. It sets no cell apart as unsure or unknown."""
-
-    run: Run
-
-    @property
-    def steps(self) -> Preprocess:
-        return self.run.recipe.preprocess
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.run.classes
-
-    @property
-    def micrometres(self) -> float | None:
-        return None
-
-    @property
-    def radius(self) -> float | None:
-        return None
-
-    @property
-    def least_energy(self) -> float | None:
-        return None
-
-    @cached_property
-    def networks(self) -> list[Any]:
-        return [load_network(self.run, fold) for fold in self.run.all_folds]
-
-    def answer(self, cells: UInt8[np.ndarray, "n size size 3"]) -> tuple[Probabilities, np.ndarray | None]:
-        found = []
-        with torch.inference_mode():
-            for network, stages in self.networks:
-                logits = network(stages.encode(torch.from_numpy(stages.levels(cells))))
-                found.append(torch.softmax(logits.double(), 1).numpy())
-        return np.mean(found, axis=0), None

@@ -1,18 +1,18 @@
-"""Any number of images to a table of predictions by a bundle: constant memory, decoding ahead, nothing left unsaid.
+"""Any number of images to a table of predictions by a bundle, in constant memory; what cannot be read is a row too.
 
-Rows are kept in parts beside the table until all are there, so that a killed run goes on where it was.
+Rows are written in parts beside the table and joined at the end, so that a killed run can go on.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,23 +21,25 @@ from ..bundle.bundle import Bundle, Description
 from ..bundle.calibration import conformal_sets
 from ..errors import ImageError, LeukoscopeError
 from ..files import alone, atomic_path, read_json, write_json
-from ..images.decode import usable_cores
-from ..images.frame import find_frame, frame_cell, shaped
+from ..images.read import read_image
 from ..manifest import write_table
 from ..progress import OnProgress, behind
-from ..recipes.sections import Preprocess
+from .batches import Picture, predict_pictures
+from .classifiers import prepared
+from .fields import field_warning
 from .sources import Source, digest_of, list_sources
+from .table import doubt_columns
 
 PART = 1024
 """Rows of a part: what a killed run loses at most."""
-BATCH = 32
 KINDS = (".parquet", ".csv", ".jsonl")
+NO_NUMBER = "the network returned NaN"
 
 
 @dataclass(frozen=True)
 class Streamed:
-    """What a prediction ends with: the table, how many cells it holds, and how many of them could not be read, are
-    unsure, or unlike those of training (None where the bundle cannot say); counts: class -> cells."""
+    """The result of a prediction: the table, how many cells it holds, and how many of them cannot be read, are unsure,
+    or are unlike those of training (None where the bundle cannot say); counts: class -> cells."""
 
     table: Path
     cells: int
@@ -48,11 +50,13 @@ class Streamed:
 
 
 def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, resume: bool = False,
-                   overwrite: bool = False, on_progress: OnProgress | None = None) -> Streamed:
+                   overwrite: bool = False, on_progress: OnProgress | None = None,
+                   on_warning: Callable[[str], None] = warnings.warn) -> Streamed:
     """Predict every cell of the inputs (see `predict_sources`) into a table: .parquet, .csv or .jsonl.
 
     A cell that cannot be read has its reason in the column `error` and no prediction. Raises LeukoscopeError where
-    `out` is there already, or a stopped run of other inputs is, unless told to overwrite or resume.
+    `out` or a stopped run exists, unless `overwrite` or `resume` says what to do with it. on_warning: told in one line
+    where an image looks like a whole field.
     """
     out = Path(out)
     if out.suffix not in KINDS:
@@ -65,132 +69,76 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
         if out.exists() and resume and not parts.exists():
             return _finished(bundle, out, sources)
         if out.exists() and not overwrite:
-            raise LeukoscopeError(f"{out}: is there already", "name another file, or take --overwrite")
+            raise LeukoscopeError(f"{out}: already exists", "name another file with -o, or use --overwrite")
         if overwrite and not resume:
             shutil.rmtree(parts, ignore_errors=True)
-        start = _begin(parts, {"cells": digest_of(sources), "bundle": bundle.description.files, "part": PART}, resume)
+        plan = {"cells": digest_of(sources), "bundle": bundle.description.files, "part": PART}
+        start = _begin(parts, plan, resume)
+        warning = field_warning(sources, bundle.description)
+        if warning:
+            on_warning(warning)
         for first in range(start * PART, len(sources), PART):
-            some = sources[first:first + PART]
-            done = behind(on_progress, first, len(sources))
-            write_table(predict_sources(bundle, some, on_progress=done), parts / f"{first // PART:06d}.parquet")
+            table = predict_sources(bundle, sources[first:first + PART],
+                                    on_progress=behind(on_progress, first, len(sources)))
+            write_table(table, parts / f"{first // PART:06d}.parquet")
         return _join(bundle, parts, out)
 
 
 def predict_sources(bundle: Bundle, sources: Sequence[Source], *,
                     on_progress: OnProgress | None = None) -> pl.DataFrame:
     """The table of some cells, in their order: cell, image, page, error, predicted, unsure, set, known, energy, p_."""
-    told, size = bundle.description, bundle.description.size
-    probabilities = np.full((len(sources), len(told.classes)), np.nan, np.float32)
-    energy, errors = np.full(len(sources), np.nan, np.float32), [None] * len(sources)
-    for places, cells, failed in _batches(sources, told):
-        if places:
-            assert cells.shape[1:] == (size, size, 3)
-            probabilities[places], energy[places] = bundle.probabilities(cells)
-        for place in places:
-            if not (np.isfinite(energy[place]) and np.isfinite(probabilities[place]).all()):
-                failed[place], energy[place] = "the network gives no number for it", np.nan
-        for place, reason in failed.items():
-            errors[place] = reason  # type: ignore[call-overload]  # a list of text or None
+    described, total = bundle.description, len(sources)
+    probabilities = np.full((total, len(described.classes)), np.nan, np.float32)
+    energies = np.full(total, np.nan, np.float32)
+    errors: list[str | None] = [None] * total
+    outcomes = predict_pictures(_pictures(sources), lambda _, pixels: ([prepared(pixels, described)], None),
+                                bundle.probabilities, parallel=True)
+    for done, (place, outcome) in enumerate(outcomes, start=1):
+        if isinstance(outcome, LeukoscopeError):
+            errors[place] = outcome.reason if isinstance(outcome, ImageError) else outcome.what
+        elif outcome.energies is None or not np.isfinite([*outcome.energies, *outcome.probabilities[0]]).all():
+            errors[place] = NO_NUMBER
+        else:
+            probabilities[place], energies[place] = outcome.probabilities[0], outcome.energies[0]
         if on_progress is not None:
-            on_progress(max([*places, *failed]) + 1, len(sources))
+            on_progress(done, total)
     where = pl.DataFrame({
         "cell": [_text(source.name) for source in sources], "image": [_text(source.image) for source in sources],
         "page": pl.Series([source.page for source in sources], dtype=pl.Int32),
         "error": pl.Series(errors, dtype=pl.String)})
-    return where.with_columns(verdicts(told, probabilities, energy).get_columns())
+    return where.hstack(verdicts(described, probabilities, energies))
 
 
-def verdicts(told: Description, probabilities: np.ndarray, energy: np.ndarray) -> pl.DataFrame:
+def _pictures(sources: Sequence[Source]) -> Iterator[Picture]:
+    """Rows of a manifest that follow each other and are of one image are one picture."""
+    for _, group in groupby(enumerate(sources), lambda numbered: numbered[1].image if numbered[1].row else numbered[0]):
+        cells = list(group)
+        first = cells[0][1]
+        yield Picture(partial(read_image, Path(first.image)) if first.row else first.read,
+                      [(place, dict(source.row)) for place, source in cells])
+
+
+def verdicts(described: Description, probabilities: np.ndarray, energies: np.ndarray) -> pl.DataFrame:
     """What a bundle says of cells: predicted class, whether it is unsure (its conformal set, `set`, does not hold
-    exactly one class), whether it knows such cells; null where there is nothing to say. NaN rows are cells without an
-    answer."""
-    answered = np.isfinite(energy)
-    names = np.array(told.classes, object)
-    best = np.where(answered, np.nan_to_num(probabilities).argmax(1), 0)
-    columns: dict[str, Any] = {"predicted": pl.Series(names[best], dtype=pl.String)}
-    if told.radius is not None:
-        inside = conformal_sets(np.nan_to_num(probabilities), told.radius)
-        columns["unsure"] = pl.Series(inside.sum(1) != 1)
-        columns["set"] = pl.Series([json.dumps(names[row].tolist(), ensure_ascii=False) for row in inside],
-                                   dtype=pl.String)
-    else:
-        columns |= {"unsure": pl.Series([None] * len(energy), dtype=pl.Boolean),
-                    "set": pl.Series([None] * len(energy), dtype=pl.String)}
-    columns["known"] = (pl.Series(energy >= told.least_energy) if told.least_energy is not None
-                        else pl.Series([None] * len(energy), dtype=pl.Boolean))
-    columns["energy"] = pl.Series(energy, dtype=pl.Float32)
-    columns |= {f"p_{name}": pl.Series(probabilities[:, i], dtype=pl.Float32) for i, name in enumerate(told.classes)}
-    table = pl.DataFrame(columns)
+    exactly one class), whether it knows such cells; null where it cannot say. NaN rows are cells without an answer."""
+    answered, names = np.isfinite(energies), np.array(described.classes, object)
+    numbers = np.where(answered[:, None], probabilities, 0)
+    sets = None if described.radius is None else conformal_sets(numbers, described.radius)
+    table = pl.DataFrame([
+        pl.Series("predicted", names[numbers.argmax(1)], dtype=pl.String),
+        *doubt_columns(names, sets, energies, described.least_energy),
+        *(pl.Series(f"p_{name}", probabilities[:, i], dtype=pl.Float32) for i, name in enumerate(described.classes))])
     return table.select(pl.when(pl.Series(answered)).then(pl.col(name)).otherwise(None).alias(name)
                         for name in table.columns)
 
 
 def _text(name: str) -> str:
-    """A name as a table can hold it: bytes that are no UTF-8 written out."""
+    """A name as a table can hold it: bytes that are not UTF-8 written out."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def prepared(pixels: np.ndarray, told: Description) -> np.ndarray:
-    """A cell as the graph takes it. LeukoscopeError as in `squared`, and where a bundle that frames cells finds none.
-    """
-    if told.frame != "cell":
-        return squared(pixels, told)
-    frame = find_frame(pixels)
-    if not frame.found:
-        raise LeukoscopeError("nothing in it is stained as a nucleus is, so there is no cell to name",
-                              "give images of stained cells")
-    return frame_cell(pixels, told.size, frame)
-
-
-def squared(pixels: np.ndarray, steps: Description | Preprocess) -> np.ndarray:
-    """A picture cut about its centre, or framed, and resized, also where no cell stands out in it: a corruption may
-    have hidden it. LeukoscopeError where it is smaller than the cut and that is refused."""
-    if steps.crop and steps.smaller == "refuse" and min(pixels.shape[:2]) < steps.crop:
-        raise LeukoscopeError(f"{pixels.shape[1]} x {pixels.shape[0]} px, and cells of {steps.crop} px are wanted",
-                              "give larger images")
-    return shaped(pixels, steps)
-
-
-def _batches(sources: Sequence[Source], told: Description) -> Iterator[tuple[list[int], np.ndarray, dict[int, str]]]:
-    """Places, cells and the reasons of those that cannot be read, batch by batch, decoded ahead."""
-    def load(place: int) -> np.ndarray | str:
-        try:
-            return prepared(sources[place].read(), told)
-        except ImageError as error:
-            return error.reason
-        except LeukoscopeError as error:
-            return error.what
-
-    waiting: deque[tuple[int, Future[np.ndarray | str]]] = deque()
-    pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="decode")
-    try:
-        ahead = iter(range(len(sources)))
-        for place in ahead:
-            waiting.append((place, pool.submit(load, place)))
-            if len(waiting) >= 3 * BATCH:
-                yield _taken(waiting, BATCH)
-        while waiting:
-            yield _taken(waiting, BATCH)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _taken(waiting: deque[tuple[int, Future[np.ndarray | str]]],
-           count: int) -> tuple[list[int], np.ndarray, dict[int, str]]:
-    places, cells, failed = [], [], {}
-    for _ in range(min(count, len(waiting))):
-        place, future = waiting.popleft()
-        found = future.result()
-        if isinstance(found, str):
-            failed[place] = found
-        else:
-            places.append(place)
-            cells.append(found)
-    return places, np.stack(cells) if cells else np.empty((0, 0, 0, 3), np.uint8), failed
-
-
-def _begin(parts: Path, plan: dict[str, Any], resume: bool) -> int:
-    """How many parts are done already, of the same plan."""
+def _begin(parts: Path, plan: Mapping[str, object], resume: bool) -> int:
+    """How many parts of the same plan are done already."""
     if not (parts / "plan.json").is_file():
         shutil.rmtree(parts, ignore_errors=True)
         parts.mkdir(parents=True)
@@ -201,12 +149,12 @@ def _begin(parts: Path, plan: dict[str, Any], resume: bool) -> int:
     if read_json(parts / "plan.json") != json.loads(json.dumps(plan)):
         raise LeukoscopeError(f"{parts}: a stopped run of other images or of another bundle", "remove that folder")
     done = 0
-    while _whole(parts / f"{done:06d}.parquet"):
+    while _is_whole(parts / f"{done:06d}.parquet"):
         done += 1
     return done
 
 
-def _whole(part: Path) -> bool:
+def _is_whole(part: Path) -> bool:
     try:
         return part.is_file() and pl.read_parquet_schema(part) is not None
     except (OSError, pl.exceptions.PolarsError):
@@ -214,45 +162,40 @@ def _whole(part: Path) -> bool:
 
 
 def _join(bundle: Bundle, parts: Path, out: Path) -> Streamed:
-    """All parts as one table, a stretch of rows at a time; then the parts go."""
+    """All parts as one table, in constant memory; then the parts are removed."""
     files = sorted(parts.glob("[0-9]*.parquet"))
     if not files:
-        write_table(predict_sources(bundle, []), parts / "000000.parquet")
         files = [parts / "000000.parquet"]
+        write_table(predict_sources(bundle, []), files[0])
     rows = pl.scan_parquet(files)
     with atomic_path(out) as beside:
-        if out.suffix == ".parquet":
-            rows.sink_parquet(beside)
-        elif out.suffix == ".csv":
-            rows.sink_csv(beside)
-        else:
-            rows.sink_ndjson(beside)
-    found = _summary(bundle, out, rows)
+        write = {".parquet": rows.sink_parquet, ".csv": rows.sink_csv, ".jsonl": rows.sink_ndjson}[out.suffix]
+        write(beside)
+    summary = _summary(bundle, out, rows)
     shutil.rmtree(parts)
-    return found
+    return summary
 
 
 def _finished(bundle: Bundle, out: Path, sources: Sequence[Source]) -> Streamed:
     """The summary of a table that an earlier call has written of these cells."""
-    hint = "name another file, or take --overwrite instead of --resume"
+    hint = "name another file with -o, or use --overwrite instead of --resume"
+    scan = {".parquet": lambda file: pl.read_parquet(file).lazy(), ".csv": pl.scan_csv, ".jsonl": pl.scan_ndjson}
     try:
-        rows = pl.read_parquet(out).lazy() if out.suffix == ".parquet" else (
-            pl.scan_csv(out) if out.suffix == ".csv" else pl.scan_ndjson(out))
-        found, cells = _summary(bundle, out, rows), rows.select(pl.col("cell").cast(pl.String)).collect()["cell"]
+        rows = scan[out.suffix](out)
+        summary, cells = _summary(bundle, out, rows), rows.select(pl.col("cell").cast(pl.String)).collect()["cell"]
     except pl.exceptions.PolarsError as error:
-        raise LeukoscopeError(f"{out}: is no table of this bundle's predictions", hint) from error
+        raise LeukoscopeError(f"{out}: not a table of this bundle's predictions", hint) from error
     if cells.to_list() != [_text(source.name) for source in sources]:
-        raise LeukoscopeError(f"{out}: is a table of other cells", hint)
-    return found
+        raise LeukoscopeError(f"{out}: a table of other cells", hint)
+    return summary
 
 
 def _summary(bundle: Bundle, out: Path, rows: pl.LazyFrame) -> Streamed:
-    told = bundle.description
-    summed = rows.select(
+    described = bundle.description
+    cells, damaged, unsure, unknown, *counts = rows.select(
         pl.len().alias("cells"), pl.col("error").is_not_null().sum().alias("damaged"),
         pl.col("unsure").sum().alias("unsure"), (~pl.col("known")).sum().alias("unknown"),
-        *((pl.col("predicted") == name).sum().alias(f"is {name}") for name in told.classes)
-    ).collect().row(0, named=True)
-    return Streamed(out, summed["cells"], summed["damaged"], summed["unsure"] if told.radius is not None else None,
-                    summed["unknown"] if told.least_energy is not None else None,
-                    {name: summed[f"is {name}"] for name in told.classes})
+        *((pl.col("predicted") == name).sum().alias(f"is {name}") for name in described.classes)).collect().row(0)
+    return Streamed(out, cells, damaged, None if described.radius is None else unsure,
+                    None if described.least_energy is None else unknown,
+                    dict(zip(described.classes, counts, strict=True)))

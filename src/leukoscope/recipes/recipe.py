@@ -1,14 +1,16 @@
-"""The recipe: one experiment as frozen, validated models, from TOML.
+"""The recipe: one experiment as frozen, validated models, read from TOML.
 
-Says what is to be done; knows nothing of how. A recipe may name scales (`[scale.small]`), variants
-(`[variants.NAME]`) and what its paper did differently (`[paper]`): each is a table of dotted keys that override the
-recipe, such as `"training.epochs" = 5`.
+A recipe says what to do, not how. It may define scales (`[scale.small]`), variants (`[variants.NAME]`) and what its
+paper did differently (`[paper]`). Each of these is a table of dotted keys that override the recipe, such as
+`"training.epochs" = 5`.
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -45,35 +47,23 @@ class Recipe(Section):
     variants: dict[str, Overrides] = Field(default={})
 
     @model_validator(mode="after")
-    def _clean_is_clean(self) -> Recipe:
-        split = self.split
-        leaks = [f"split.{key} = '{value}'" for key, value, clean in (
-            ("by", split.by, "group"), ("copies", split.copies, "after"), ("fit_on", split.fit_on, "train"),
-            ("select_on", split.select_on, "validation"))
-            if value != clean]
+    def _consistent(self) -> Recipe:
+        split, steps = self.split, self.preprocess
+        leaks = [f"split.{key} = '{getattr(split, key)}'" for key, clean in (
+            ("by", "group"), ("copies", "after"), ("fit_on", "train"), ("select_on", "validation"))
+            if getattr(split, key) != clean]
         if self.protocol == "clean" and leaks:
-            raise ValueError(f"{', '.join(leaks)}: leaks, which protocol = 'clean' does not allow; put the keys into "
-                             "[paper] and run with --protocol paper")
-        return self
-
-    @model_validator(mode="after")
-    def _copies_are_kept(self) -> Recipe:
-        if self.split.copies == "before" and (self.augment.anew or not self.augment.copies):
-            raise ValueError("split.copies = 'before': there are no copies to part; set augment.copies, and "
+            raise ValueError(f"{', '.join(leaks)}: a leak, which protocol = 'clean' does not allow; move the keys to "
+                             "[paper] and use --protocol paper")
+        if split.copies == "before" and (self.augment.anew or not self.augment.copies):
+            raise ValueError("split.copies = 'before': there are no copies to split; set augment.copies, and "
                              "augment.anew = false")
-        return self
-
-    @model_validator(mode="after")
-    def _optics_see_light(self) -> Recipe:
-        if not self.optics.simulate:
-            return self
-        steps = self.preprocess
-        if steps.input != "colour":
-            raise ValueError(f"optics: three channels of light are needed, and preprocess.input = '{steps.input}' has "
-                             "fewer; set it to 'colour'")
-        if steps.normalise != "none" or steps.blur or self.pca.used:
-            raise ValueError("optics: light is neither normalised, blurred nor projected beforehand; set "
-                             "preprocess.normalise = 'none', preprocess.blur = 0 and no pca")
+        if self.optics.simulate and steps.input != "colour":
+            raise ValueError(f"optics: the microscope needs three colour channels, but preprocess.input = "
+                             f"'{steps.input}'; set it to 'colour'")
+        if self.optics.simulate and (steps.normalise != "none" or steps.blur or self.pca.used):
+            raise ValueError("optics: the microscope needs unchanged pixel values; set preprocess.normalise = 'none', "
+                             "preprocess.blur = 0 and no pca")
         return self
 
 
@@ -102,7 +92,7 @@ def load_recipe(
 
 
 def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
-    """Where a recipe comes from and its table; what it does not say itself is as in the recipe that `base` names."""
+    """The name of a recipe for messages, and its table, filled up from the recipe that `base` names."""
     where, text = recipe_text(name_or_path)
     try:
         raw = tomllib.loads(text)
@@ -113,40 +103,52 @@ def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, d
         return where, raw
     if not isinstance(base, str) or base in above:
         raise RecipeError(f"{where}: base = {base!r}: expected another recipe", "name a built-in recipe or a file")
-    return where, _merged(_read(base, (*above, base))[1], raw)
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Section by section, and scale by scale, key by key; whatever else is a table is replaced whole."""
-    both = dict(below)
-    for key, value in above.items():
-        old = both.get(key)
+    merged = dict(_read(base, (*above, base))[1])
+    for key, value in raw.items():
+        old = merged.get(key)
         if key == "variants" or not isinstance(old, Mapping) or not isinstance(value, Mapping):
-            both[key] = value
-        elif key == "scale":
-            both[key] = {name: {**old.get(name, {}), **value.get(name, {})} for name in {**old, **value}}
+            merged[key] = value
+        elif key == "scale":  # scale by scale; other sections key by key
+            merged[key] = {name: {**old.get(name, {}), **value.get(name, {})} for name in {**old, **value}}
         else:
-            both[key] = {**old, **value}
-    return both
+            merged[key] = {**old, **value}
+    return where, merged
 
 
 def make_recipe(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """Validate a nested table; RecipeError names the key, what came and what is allowed."""
+    """Validate a nested table; RecipeError names the key, its value and what is allowed."""
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "recipe"
+        key = "".join(f"{part}." for part in first["loc"]).removesuffix(".")
         got = "" if isinstance(first["input"], dict | BaseModel) else f" (got {first['input']!r})"
-        message = first["msg"].removeprefix("Value error, ")
+        message, hint = first["msg"].removeprefix("Value error, "), "docs/recipes.md lists every key"
         if first["type"] == "extra_forbidden":
             message, got = "no such key", ""
+            near = _near_keys(key)
+            hint = f"did you mean {' or '.join(near)}? {hint}" if near else hint
+        elif first["type"] == "tuple_type":
+            message, hint = "expected a list", f"""for example {key} = ["a", "b"], or --set '{key}=["a", "b"]'"""
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise RecipeError(f"{where}: {key}: {message}{got}{more}", "docs/recipes.md lists every key") from error
+        raise RecipeError(f"{where}: {key and f'{key}: '}{message}{got}{more}", hint) from error
+
+
+def _near_keys(key: str) -> list[str]:
+    """Keys of the same section whose names are spelled like that of `key`; else such keys and sections anywhere."""
+    sections = {name: getattr(field.annotation, "model_fields", {}) for name, field in Recipe.model_fields.items()}
+    keys = [*sections, *(f"{section}.{name}" for section, names in sections.items() for name in names)]
+    section, _, name = key.rpartition(".")
+    for some in ([full for full in keys if section and full.startswith(f"{section}.")], keys):
+        by_name = {full.rpartition(".")[2]: full for full in reversed(some)}
+        near = get_close_matches(name, by_name, n=2, cutoff=0.75)
+        if near:
+            return [by_name[found] for found in near]
+    return []
 
 
 def expand_variants(recipe: Recipe) -> dict[str, Recipe]:
-    """One recipe a variant, by name; `{"": recipe}` where it has none."""
+    """One recipe for each variant, by name; `{"": recipe}` where it has none."""
     if not recipe.variants:
         return {"": recipe}
     raw = recipe.model_dump() | {"variants": {}}
@@ -157,17 +159,17 @@ def expand_variants(recipe: Recipe) -> dict[str, Recipe]:
 
 
 def only_variants(recipe: Recipe, names: Sequence[str]) -> Recipe:
-    """The recipe with these of its variants alone; all of them where none is named. RecipeError for an unknown one."""
+    """The recipe with these variants only; with all of them where no name is given. RecipeError for an unknown name."""
     for name in names:
         if name not in recipe.variants:
             raise RecipeError(f"{recipe.name}: no variant '{name}'",
                               f"it has: {', '.join(recipe.variants) or 'none'}")
-    kept = {name: recipe.variants[name] for name in recipe.variants if name in names}
-    return recipe.model_copy(update={"variants": kept}) if names else recipe
+    chosen = {name: overrides for name, overrides in recipe.variants.items() if not names or name in names}
+    return recipe.model_copy(update={"variants": chosen})
 
 
 def apply_overrides(raw: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A copy of a nested table with dotted keys set; tables on the way are made where they are missing."""
+    """A copy of a nested table with dotted keys set; missing tables on the way are created."""
     if not isinstance(overrides, Mapping):
         raise RecipeError(f"{where}: expected a table of keys and values to override, got {overrides!r}",
                           'for example [paper] with "training.epochs" = 5')
@@ -193,26 +195,35 @@ def parse_setting(setting: str) -> tuple[str, Any]:
         raise RecipeError(f"--set {setting}: expected KEY=VALUE", "for example --set training.epochs=5")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+    except tomllib.TOMLDecodeError as error:
+        value = value.strip()
+        if value.startswith("["):
+            items = [item.strip().strip("'\"") for item in value.strip("[]").split(",")]
+            quoted = json.dumps([item for item in items if item], ensure_ascii=False)
+            raise RecipeError(f"--set {setting}: quotes are missing around the text in the list",
+                              f"write: --set '{key.strip()}={quoted}'") from error
+        return key.strip(), value
 
 
 def builtin_recipes() -> dict[str, str]:
     """Name -> title of the recipes that come with the package."""
-    files = sorted(resources.files("leukoscope.recipes").iterdir(), key=lambda f: f.name.removesuffix(".toml"))
-    return {f.name.removesuffix(".toml"): tomllib.loads(f.read_text(encoding="utf-8")).get("title", "")
-            for f in files if f.name.endswith(".toml")}
+    files = {f.name.removesuffix(".toml"): f for f in resources.files("leukoscope.recipes").iterdir()
+             if f.name.endswith(".toml")}
+    return {name: tomllib.loads(files[name].read_text(encoding="utf-8")).get("title", "") for name in sorted(files)}
 
 
 def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
-    """Where a recipe comes from, for messages, and its TOML: a built-in name first, else a file."""
+    """The name of a recipe for messages, and its TOML text: a built-in recipe first, else a file."""
     name = str(name_or_path)
     builtin = resources.files("leukoscope.recipes") / f"{name}.toml"
     if "/" not in name and not name.endswith(".toml") and builtin.is_file():
         return name, builtin.read_text(encoding="utf-8")
     path = Path(name)
     if not path.is_file():
-        raise RecipeError(f"{name}: neither a file nor a built-in recipe", f"built in: {', '.join(builtin_recipes())}")
+        near = get_close_matches(name, builtin_recipes(), n=3, cutoff=0.6)
+        raise RecipeError(f"{name}: neither a file nor a built-in recipe",
+                          f"did you mean {' or '.join(near)}? leukoscope recipes lists them all" if near else
+                          f"built in: {', '.join(builtin_recipes())}")
     try:
         return name, path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -238,12 +249,8 @@ def _toml_key(key: str) -> str:
 
 
 def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml_value(v) for v in value)}]"
-    if isinstance(value, str):
-        import json
-
+    if isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)

@@ -6,161 +6,82 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
+from markupsafe import Markup
 
-from ..evaluate.compare import AREAS, trained_once
+from ..evaluate.compare import AREAS
 from ..evaluate.costs import pareto
-from ..figures.compare import (
-    costs_figure,
-    critical_difference,
-    differences_figure,
-    metrics_sheet,
-    ranks_figure,
-    roc_of_all,
-)
-from ..figures.svg import inline_svg, svg_text
-from ..files import write_text
-from ..text import NO_ESTIMATE, aligned, number, p_of, percent, points
-from . import numbers
-from .html import render
-
-MOST_PAIRS = 21
-"""Of more pairs, only those with the best kind are drawn; the table has all."""
-Compared = Mapping[str, Any]
+from ..figures.compare import comparison_figures
+from ..runs.comparison import Comparison, Test
+from ..runs.results import json_view
+from ..text import NO_ESTIMATE, aligned, figure_name, interval, join, number, p_of, points, share, span
+from .html import write_page
+from .numbers import change
 
 
-def write_comparison(found: Compared, folder: Path) -> Path:
-    """Write `compare.html`, and its figures as `figures/*.svg`, into a folder."""
-    drawn = {}
-    for name, figure in comparison_figures(found).items():
-        text = svg_text(figure)
-        write_text(folder / "figures" / f"{name}.svg", text)
-        drawn[name] = inline_svg(text, figure)
-    notes = numbers.Notes()
-    path = folder / "compare.html"
-    write_text(path, render(
-        "compare.html", found=found, figures=drawn, notes=notes, rows=kind_rows(found, notes, folder),
-        pairs=pair_rows(found), names=[title_of(name) for name in shown_figures(found)],
-        tested=[title_of(name) for name in tested(found)], once=trained_once(found),
-        several=any(kind["trainings"] > 1 for kind in found["kinds"]),
-        confidence=percent(found["confidence"], 0)))
-    return path
+def read_comparison(table: Mapping[str, Any], file: Path = Path("compare.json")) -> Comparison:
+    """What compare.json holds; RunError where a key is missing or wrong."""
+    return json_view(Comparison, table, file, "compare the runs again")
 
 
-def comparison_figures(found: Compared) -> dict[str, Figure]:
-    """Name -> figure, kinds in the order of their accuracy."""
-    kinds = in_order(found)
-    names = [kind["name"] for kind in kinds]
-    keys = [key for key in shown_figures(found) if key not in (*AREAS, "log_loss", "f1", "macro_ppv")]
-    published = found.get("published") or {}
-    others = {key: [published.get(name, {}).get(key) for name in names] for key in keys} if published else None
-    figures = {"metrics": metrics_sheet(names, {key: [kind["figures"][key] for kind in kinds] for key in keys},
-                                        {key: title_of(key) for key in keys}, others)}
-    if found.get("curves"):
-        area = "auc" if found["positive"] else "macro_auc"
-        figures["roc"] = roc_of_all(
-            names, [found["curves"][name] for name in names], [kind["figures"][area] for kind in kinds],
-            title=f"ROC for {found['positive']}" if found["positive"] else "ROC, mean over classes")
-    rows = [(f"{pair['first']} − {pair['second']}", pair["tests"]["accuracy"]) for pair in found["pairs"]
-            if len(found["pairs"]) <= MOST_PAIRS or names[0] in (pair["first"], pair["second"])]
-    figures["differences"] = differences_figure(rows, title="Differences in accuracy")
-    figures["ranks"] = ranks_figure(names, [kind["rank"] for kind in kinds])
-    blocks = found.get("blocks")
-    if blocks and blocks["critical"] is not None:
-        figures["critical_difference"] = critical_difference([kind["name"] for kind in found["kinds"]], blocks)
-    if all(kind.get("cost") for kind in kinds):
-        figures["costs"] = costs_figure(names, [kind["figures"]["accuracy"] for kind in kinds],
-                                        [kind["cost"] for kind in kinds])
-    return figures
+def write_comparison(table: Mapping[str, Any], folder: Path) -> Path:
+    """Write `compare.html`, and its figures as `figures/*.svg`, into a folder. table: what compare.json holds."""
+    comparison = read_comparison(table, folder / "compare.json")
+    pages = {network.name: (Path(network.runs[0]) / "report.html").resolve()
+             for network in comparison.kinds if network.runs}
+    reports = {name: page.relative_to(folder.resolve()).as_posix() for name, page in pages.items()
+               if page.is_file() and page.is_relative_to(folder.resolve())}
+    return write_page(
+        folder / "compare.html", "compare.html", comparison_figures(comparison), comparison=comparison,
+        networks=comparison.ordered, reports=reports, front=on_front(comparison), once=trained_once(comparison),
+        difference=difference, span=span)
 
 
-def in_order(found: Compared) -> list[Mapping[str, Any]]:
-    """The kinds by falling accuracy."""
-    by_name = {kind["name"]: kind for kind in found["kinds"]}
-    return [by_name[name] for name in found["order"]]
+def on_front(comparison: Comparison) -> set[str]:
+    """The networks on the Pareto front of accuracy and prediction time, or operations where no time was taken."""
+    networks = comparison.kinds
+    times = [network.cost.prediction_ms if network.cost else None for network in networks]
+    costs = [network.cost.operations if network.cost else None for network in networks] if None in times else times
+    front = pareto([network.figures["accuracy"].value or 0.0 for network in networks], costs)
+    return {network.name for network, on in zip(networks, front, strict=True) if on}
 
 
-def shown_figures(found: Compared) -> list[str]:
-    return list(found["kinds"][0]["figures"])
+def trained_once(comparison: Comparison) -> str:
+    """The limits of a comparison of networks that were trained once, or ""."""
+    once = [network.name for network in comparison.kinds if network.trainings == 1]
+    if len(once) == len(comparison.kinds):
+        return "Each was trained once, so no interval and no test includes the variation between trainings."
+    return (f"{join(once)} {'was' if len(once) == 1 else 'were'} trained once: the intervals do not include the "
+            "variation between trainings, and tests against networks that were trained several times assume the same "
+            "variation for both.") if once else ""
 
 
-def tested(found: Compared) -> list[str]:
-    return list(found["pairs"][0]["tests"])
+def difference(key: str, test: Test) -> Markup:
+    """A difference over its interval, for a table: areas as numbers, other figures in percentage points."""
+    return change(test.difference, form=_signed if key in AREAS else points)
 
 
-def title_of(key: str) -> str:
-    name = numbers.name_of(key)
-    return name[:1].upper() + name[1:]
+def _signed(value: float | None) -> str:
+    return NO_ESTIMATE if value is None else f"{value:+.3f}".replace("-", "−")
 
 
-def kind_rows(found: Compared, notes: numbers.Notes, folder: Path) -> list[dict[str, Any]]:
-    """One row a kind, by falling accuracy: figures, rank, costs, whether it is on the Pareto front of prediction time
-    (of operations where no time was taken), and the report of its first run where that lies below `folder`."""
-    kinds = in_order(found)
-    costs = [kind.get("cost") or {} for kind in kinds]
-    key = "prediction_ms" if all(cost.get("prediction_ms") is not None for cost in costs) else "operations"
-    front = pareto([kind["figures"]["accuracy"]["value"] or 0.0 for kind in kinds], [cost.get(key) for cost in costs])
-    rows = []
-    for kind, cost, on in zip(kinds, costs, front, strict=True):
-        rank = kind["rank"]
-        rows.append({
-            "name": kind["name"], "report": _report(kind, folder), "trainings": kind["trainings"], "cost": cost,
-            "front": on, "rank": f"{rank['mean']:.1f}", "rank_interval": f"{rank['low']:g} to {rank['high']:g}",
-            "best": percent(rank["best"], 0),
-            "estimates": [numbers.shown(f"{kind['name']}.{name}", estimate, notes=notes)
-                          for name, estimate in kind["figures"].items()]})
-    return rows
-
-
-def _report(kind: Mapping[str, Any], folder: Path) -> str:
-    page = Path(kind["runs"][0]) / "report.html"
-    inside = page.is_file() and page.resolve().is_relative_to(folder.resolve())
-    return page.resolve().relative_to(folder.resolve()).as_posix() if inside else ""
-
-
-def pair_rows(found: Compared) -> list[dict[str, Any]]:
-    """One row a pair: each tested difference, its interval and corrected p value, and how alike the two answer."""
-    rows = []
-    for pair in found["pairs"]:
-        alike = pair["agreement"]
-        rows.append({
-            "first": pair["first"], "second": pair["second"],
-            "tests": [_tested(name, test) for name, test in pair["tests"].items()],
-            "same": percent(alike["same"]), "kappa": number(alike["kappa"], 2),
-            "shared": percent(alike["shared_errors"], 0)})
-    return rows
-
-
-def _tested(name: str, test: Mapping[str, Any]) -> dict[str, str]:
-    found = test["difference"]
-    form = (lambda v: f"{v:+.3f}".replace("-", "−")) if name in AREAS else points
-    span = "" if found["low"] is None else f"{form(found['low'])} to {form(found['high'])}"
-    return {"difference": NO_ESTIMATE if found["value"] is None else form(found["value"]), "interval": span,
-            "p": p_of(test["holm"]), "test": f"{test['test']}; {found['method']}"}
-
-
-def comparison_lines(found: Compared) -> list[str]:
-    """The answer and a table for a terminal."""
+def comparison_lines(table: Mapping[str, Any]) -> list[str]:
+    """The answer and a table for a terminal. table: what compare.json holds."""
+    comparison = read_comparison(table)
     keys = [key for key in ("accuracy", "sensitivity", "specificity", "auc", "macro_sensitivity", "macro_auc")
-            if key in shown_figures(found)]
-    rows = [["", *(numbers.name_of(key) for key in keys), "rank", "parameters", "prediction"]]
-    for kind in in_order(found):
-        cost = kind.get("cost") or {}
-        rows.append([kind["name"], *(_said(key, kind["figures"][key]) for key in keys),
-                     f"{kind['rank']['mean']:.1f}",
-                     f"{cost['parameters'] / 1e6:.1f} M" if cost else "-",
-                     f"{cost['prediction_ms']:.2g} ms" if cost.get("prediction_ms") else "-"])
+            if key in comparison.kinds[0].figures]
+    label = f"({100 * comparison.confidence:g} % CI)"
+    rows = [["", *(f"{figure_name(key)} {label}" for key in keys), "rank", "parameters", "prediction"]]
+    for network in comparison.ordered:
+        cost = network.cost
+        figures = [interval(network.figures[key], number if key in AREAS else share, "", confidence=None)
+                   for key in keys]
+        rows.append([network.name, *figures, f"{network.rank.mean:.1f}",
+                     f"{cost.parameters / 1e6:.1f} M" if cost else "-",
+                     f"{cost.prediction_ms:.2g} ms" if cost and cost.prediction_ms else "-"])
     pairs = []
-    for pair in found["pairs"]:
-        test = _tested("accuracy", pair["tests"]["accuracy"])
-        span = f" ({test['interval']})" if test["interval"] else ""
-        pairs.append(f"{pair['first']} minus {pair['second']}: {test['difference']} points{span}, "
-                     f"{test['p'] or 'no test'}")
-    once = trained_once(found)
-    return [*aligned(rows), "", *pairs, "", found["answer"], *([once] if once else []), *found.get("remarks", [])]
-
-
-def _said(key: str, estimate: Mapping[str, Any]) -> str:
-    interval = numbers.interval_of(key, estimate)
-    value = numbers.form(key, estimate["value"], unit=False) if estimate["value"] is not None else NO_ESTIMATE
-    return f"{value} ({interval})" if interval else value
+    for pair in comparison.pairs:
+        test = pair.tests["accuracy"]
+        ahead = interval(test.difference, points, " points", confidence=comparison.confidence)
+        pairs.append(f"{pair.first} minus {pair.second}: {ahead}, {p_of(test.holm) or 'no test'}")
+    once = trained_once(comparison)
+    return [*aligned(rows), "", *pairs, "", comparison.answer, *([once] if once else []), *comparison.remarks]

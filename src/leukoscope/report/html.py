@@ -1,17 +1,33 @@
-"""HTML pages that stand alone: templates, figures as inline SVG, pixels as data URIs, numbers as people read them.
+"""HTML pages that stand alone: templates, figures as inline SVG, numbers as people read them.
 
-Knows nothing of runs or audits: `run.py` and `audit.py` decide what a page says.
+Knows nothing of runs or audits: the other modules decide what a page says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from ..figures.svg import FONTS
-from ..text import count, duration, join, number, percent, plain, plural
+from ..figures.svg import FONTS, inline_svg, svg_text
+from ..files import write_text
+from ..text import count, duration, figure_name, join, number, p_of, percent, plain, plural, type_name
+from . import numbers
+
+
+def write_page(path: Path, template: str, figures: Mapping[str, Figure], **context: object) -> Path:
+    """Write a page, and its figures, which the template knows by their names, as SVG files beside it."""
+    files = {name: svg_text(figure) for name, figure in figures.items()}
+    drawn = {name: inline_svg(files[name], figure) for name, figure in figures.items()}
+    page = render(template, figures=drawn, **context)
+    for name, text in files.items():
+        write_text(path.parent / "figures" / f"{name}.svg", text)
+    write_text(path, page)
+    return path
 
 
 def render(template: str, **context: object) -> str:
@@ -24,7 +40,11 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("leukoscope.report", "templates"), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(count=count, percent=percent, number=number, duration=duration, plain=plain,
-                               plural=plural, listed=join, capfirst=lambda text: text[:1].upper() + text[1:])
-    environment.globals["fonts"] = Markup(FONTS)
+    environment.filters.update(
+        count=count, percent=percent, number=number, duration=duration, plain=plain, plural=plural, listed=join,
+        figure_name=figure_name, p_of=p_of, capfirst=lambda text: text[:1].upper() + text[1:],
+        type_name=lambda label, limit=0: plain(type_name(label, limit)))
+    environment.globals.update(
+        fonts=Markup(FONTS), Notes=numbers.Notes, shown=numbers.shown, value_of=numbers.value_of,
+        interval_of=numbers.interval_of, how=numbers.how, change=numbers.change)
     return environment

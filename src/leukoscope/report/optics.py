@@ -1,4 +1,4 @@
-"""What a study of microscopes shows beside its table: accuracy against what they cost, and their confusion matrices.
+"""The microscopes of a study: accuracy against what they cost, and their confusion matrices.
 
 Runs that differ in nothing but `training.repeat` are one microscope.
 """
@@ -20,14 +20,14 @@ from ..text import plural
 
 @dataclass(frozen=True, order=True)
 class Kind:
-    """A microscope: whether its transfer function is free, N, photons a pixel, whether anything was learned; and the
-    name of its recipe where these do not tell it from another."""
+    """A microscope: whether its transfer function is free, N, photons a pixel, whether any part was trained; and the
+    name of its recipe where these are the same for several recipes."""
 
     free: bool
     pool: int
     photons: float
     learned: bool
-    told_by: str = ""
+    recipe: str = ""
 
     @property
     def line(self) -> str:
@@ -36,12 +36,12 @@ class Kind:
 
     @property
     def also(self) -> str:
-        return f", {self.told_by}" if self.told_by else ""
+        return f", {self.recipe}" if self.recipe else ""
 
     @property
     def frozen(self) -> Kind:
-        """What it is compared with: the same, held as it begins."""
-        return replace(self, learned=False, told_by="")
+        """What it is compared with: the same, as at the start of training."""
+        return replace(self, learned=False, recipe="")
 
     @property
     def name(self) -> str:
@@ -49,70 +49,57 @@ class Kind:
         return f"N = {self.pool}, {self.line}{photons}"
 
 
-def kind_of(recipe: Recipe) -> Kind:
-    optics = recipe.optics
-    return Kind(optics.transfer == "free", optics.pool, optics.photons, bool(optics.learn))
-
-
 def kinds(runs: Iterable[Results]) -> dict[Kind, list[Results]]:
-    """The runs that have a microscope, by it, in order. Kinds that several recipes share are told apart by a name."""
+    """Microscope -> its runs, in order, for the runs that have one."""
     recipes: dict[Kind, dict[str, list[Results]]] = {}
     for run in runs:
         if run.recipe is not None and run.recipe.optics.simulate:
-            recipes.setdefault(kind_of(run.recipe), {}).setdefault(_without_repeat(run.recipe), []).append(run)
-    found: dict[Kind, list[Results]] = {}
+            optics, training = run.recipe.optics, run.recipe.training.model_copy(update={"repeat": 0})
+            kind = Kind(optics.transfer == "free", optics.pool, optics.photons, bool(optics.learn))
+            alike = run.recipe.model_copy(update={"training": training}).model_dump_json(
+                exclude={"name", "title", "description", "source"})
+            recipes.setdefault(kind, {}).setdefault(alike, []).append(run)
+    named: dict[Kind, list[Results]] = {}
     for kind, by_recipe in recipes.items():
-        for number, alike in enumerate(by_recipe.values(), start=1):
-            assert alike[0].recipe is not None
-            name = alike[0].recipe.name.rpartition(".")[2] if len(by_recipe) > 1 else ""
-            own = replace(kind, told_by=name)
-            found[own if own not in found else replace(kind, told_by=f"{name} {number}")] = alike
-    return dict(sorted(found.items()))
-
-
-def _without_repeat(recipe: Recipe) -> str:
-    """What two runs have in common that differ in nothing but the repeat."""
-    same = recipe.model_copy(update={"training": recipe.training.model_copy(update={"repeat": 0})})
-    return same.model_dump_json(exclude={"name", "title", "description", "source"})
+        for number, own in enumerate(by_recipe.values(), start=1):
+            name = own[0].recipe.name.rpartition(".")[2] if len(by_recipe) > 1 and own[0].recipe else ""
+            different = replace(kind, recipe=name)
+            named[different if different not in named else replace(kind, recipe=f"{name} {number}")] = own
+    return dict(sorted(named.items()))
 
 
 def pixels_seen(recipe: Recipe) -> int:
-    """Pixels of a cell that the network sees."""
+    """Pixels of a cell on the sensor."""
     return (recipe.preprocess.size // recipe.optics.pool) ** 2
 
 
-def cost_figures(runs: Iterable[Results], published: Mapping[str, Mapping[str, float]]) -> list[Figure]:
-    """Accuracy against pixels, where N differs, and against photons, where they do. published: name -> pixels (as
-    text, out of JSON) -> accuracy."""
-    found = kinds(runs)
+def cost_figures(runs: Iterable[Results], published: Mapping[str, Mapping[float, float]]) -> list[Figure]:
+    """Accuracy against pixels, where N differs, and against photons, where they do. published: name -> pixels ->
+    accuracy."""
+    microscopes = kinds(runs)
     figures = []
-    if len({kind.pool for kind in found}) > 1:
-        others = {name: {float(x): y for x, y in points.items()} for name, points in published.items()}
-        figures.append(cost_curves(_curves(found, by_photons=False), title="Accuracy against pixels",
-                                   xlabel="pixels of a cell on the sensor", published=others))
-    if len({kind.photons for kind in found if kind.photons}) > 1:
-        figures.append(cost_curves(_curves(found, by_photons=True), title="Accuracy against light",
-                                   xlabel="photons that a pixel gathers from a white field"))
+    if len({kind.pool for kind in microscopes}) > 1:
+        figures.append(cost_curves(_curves(microscopes, by_photons=False), title="Accuracy against pixels",
+                                   xlabel="pixels of a cell on the sensor", published=published))
+    if len({kind.photons for kind in microscopes if kind.photons}) > 1:
+        figures.append(cost_curves(_curves(microscopes, by_photons=True), title="Accuracy against light",
+                                   xlabel="photons that a pixel receives from a white field"))
     return figures
 
 
-def _curves(found: Mapping[Kind, Sequence[Results]], *, by_photons: bool) -> list[Curve]:
+def _curves(microscopes: Mapping[Kind, Sequence[Results]], *, by_photons: bool) -> list[Curve]:
     lines: dict[str, dict[float, list[float]]] = {}
-    for kind, runs in found.items():
+    for kind, runs in microscopes.items():
         for run in runs:
-            assert run.recipe is not None
-            x = kind.photons if by_photons else float(pixels_seen(run.recipe))
-            if x:
-                accuracy = run.metrics["overall"]["accuracy"]["value"]
-                lines.setdefault(kind.line, {}).setdefault(x, []).append(accuracy)
+            x = kind.photons if by_photons else pixels_seen(run.recipe) if run.recipe else 0
+            if x and run.metrics.accuracy.value is not None:
+                lines.setdefault(kind.line, {}).setdefault(float(x), []).append(run.metrics.accuracy.value)
     return [Curve(name, points) for name, points in sorted(lines.items())]
 
 
 def confusion_figures(runs: Iterable[Results]) -> list[Figure]:
     """One matrix a microscope, its repeats added up."""
-    figures = []
-    for kind, alike in kinds(runs).items():
-        total = np.sum([run.metrics["confusion"] for run in alike], axis=0)
-        more = "" if len(alike) == 1 else f", {plural(len(alike), 'repeat')}"
-        figures.append(confusion_figure(alike[0].metrics["classes"], total.tolist(), title=kind.name + more))
-    return figures
+    return [confusion_figure(
+        own[0].metrics.classes, np.sum([run.metrics.confusion for run in own], axis=0).tolist(),
+        title=kind.name + ("" if len(own) == 1 else f", {plural(len(own), 'repeat')}"))
+        for kind, own in kinds(runs).items()]

@@ -1,8 +1,11 @@
-"""The page of a smear, and its lines for a terminal: from what was found and counted. Computes no share itself."""
+"""The page of a smear, and its lines for a terminal, from what was found and counted. Computes no share itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,18 +14,18 @@ import polars as pl
 from markupsafe import Markup, escape
 
 from ..figures.smear import colours_of, differential_figure, marked
-from ..figures.svg import svg
-from ..smear.count import is_leukocyte
+from ..smear.count import LEUKOCYTE, TypeCount
 from ..smear.flag import MICROMETRES, ORDER, RATIO, counted
-from ..smear.formats import UNTYPED
-from ..text import NO_ESTIMATE, aligned, join, percent, plain, plural
+from ..smear.formats import UNTYPED, Row
+from ..smear.summary import FieldSummary, SmearSummary, SubjectsSummary
+from ..text import NO_ESTIMATE, aligned, interval, join, percent, plain, plural, span, type_name
 from .html import render
 
 GALLERY, FIRST = 24, 60
-"""Cells of a type that the page shows, the most doubtful first; and flagged cells, which stand before all."""
+"""Cells of a type that the page shows, the most doubtful first; and flagged cells, which come before all."""
 THUMBS = 4_000_000  # characters: pictures of cells in the page
 MOST = 10
-"""Remarks that a terminal is shown."""
+"""Remarks that a terminal shows."""
 MEASURES = (("cell_diameter", "cell, diameter", 1), ("nucleus_diameter", "nucleus, diameter", 1),
             ("cell_area", "cell, area", 0), ("nucleus_to_cytoplasm", "N:C ratio", 2),
             ("cell_roundness", "cell, roundness", 2), ("nucleus_roundness", "nucleus, roundness", 2),
@@ -32,60 +35,77 @@ FLAGS = {"blast": ("cell typed as a blast", "cells typed as blasts"),
          "blast-like": ("cell that looks like a blast", "cells that look like blasts"),
          "immature": ("cell typed as immature", "cells typed as immature"),
          "nucleated red cell": ("nucleated red cell", "nucleated red cells")}
-Summary = Mapping[str, Any]
+Thumb = Callable[[str, int], str]
+"""Field and number of a cell -> its picture as a data URI."""
+tenths = "{:.1f}".format
+page_span = partial(span, page=True)
 
 
-def smear_page(summary: Summary, table: pl.DataFrame, shown: Mapping[str, tuple[str, Sequence[Any]]],
-               thumb: Callable[[str, int], str], colours: Mapping[str, str]) -> str:
-    """The page's text. shown: fields whose picture (a data URI) the page has room for, with their features as `geojson`
-    makes them; thumb: field and number of a cell -> a data URI."""
-    table = table.with_row_index("place").with_columns(
-        pl.col("predicted").fill_null(UNTYPED).alias("type"), (_doubt(table)).alias("doubt"))
-    count = summary["differential"]
-    drawn = [one for one in count["types"] if one["share"] and one["share"]["value"] is not None]
-    types = [name for name in ([one["name"] for one in count["types"]] or [UNTYPED]) if (table["type"] == name).any()]
+@dataclass(frozen=True)
+class CellCard:
+    """A cell in the page: its picture (a data URI), the flag and its reason, the probability of its type (None if there
+    is none), and what makes it doubtful."""
+
+    picture: str
+    field: str
+    number: int
+    flag: str | None
+    reason: str
+    sure: float | None
+    doubts: list[str]
+
+
+@dataclass(frozen=True)
+class TypeGroup:
+    """The cells of a type in the page, and how many there are. mark: the class of their outlines in the SVG."""
+
+    name: str
+    mark: str
+    cells: int
+    cards: list[CellCard]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of the whole cells of a type: median, and quartiles, in words, of each of MEASURES."""
+
+    name: str
+    cells: int
+    values: list[tuple[str, str]]
+
+
+def smear_page(summary: SmearSummary, table: pl.DataFrame, shown: Mapping[str, tuple[str, Sequence[Any]]],
+               thumb: Thumb, colours: Mapping[str, str]) -> str:
+    """The page's text. shown: fields for whose picture (a data URI) the page has room, with their features as `geojson`
+    makes them."""
+    table = table.with_row_index("place").with_columns(pl.col("predicted").fill_null(UNTYPED).alias("type"))
+    count = summary.differential
+    drawn = [kind for kind in count.types if kind.share and kind.share.value is not None]
+    names = [name for name in ([kind.name for kind in count.types] or [UNTYPED]) if (table["type"] == name).any()]
+    flagged = table.filter(pl.col("flag").is_not_null())
+    headings, sizes = _morphometry(table, names)
+    remarks: dict[str, list[str]] = {}
+    for field in summary.fields:
+        for remark in field.remarks:
+            remarks.setdefault(remark, []).append(field.name)
     return render(
-        "smear.html", summary=summary, count=count, typed=bool(count["types"]), colours=colours,
-        figure=svg(differential_figure(drawn, colours)) if drawn else "",
-        rows=[_counted(one) for one in count["types"]], types=[
-            {"name": name, "class": f"t{i}", "cells": int((table["type"] == name).sum())}
-            for i, name in enumerate(types)],
-        fields=[{"facts": facts, "svg": _drawn(facts, *shown[facts["name"]], table, colours, types)
-                 if facts["name"] in shown else ""} for facts in summary["fields"]],
-        first=_first(summary, table, thumb), gallery=_gallery(table, thumb, types), **_morphometry(table, types),
-        remarks=_remarks(summary))
+        "smear.html", summary=summary, count=count, typed=bool(count.types), colours=colours, type_name=type_name,
+        span=page_span, tenths=tenths, figure=differential_figure(drawn, colours) if drawn else "",
+        fields=[(field, _field_svg(field, *shown[field.name], table, colours, names) if field.name in shown else "")
+                for field in summary.fields],
+        first=[_card(row, thumb) for row in flagged.head(FIRST).iter_rows(named=True)], flagged=flagged.height,
+        kinds=join(plural(summary.flags[kind], *FLAGS[kind]) for kind in ORDER if kind in summary.flags),
+        torn=flagged.filter(pl.col("cut") | pl.col("damaged")).height, rule=_rule(summary),
+        unscaled=sum(1 for field in summary.fields if field.cells and field.micrometres_per_pixel is None),
+        groups=_groups(table, thumb, names), measures=headings, sizes=sizes,
+        remarks=[{"text": text, "fields": fields} for text, fields in remarks.items()])
 
 
-def _doubt(table: pl.DataFrame) -> pl.Expr:
-    """How doubtful a type is: cells unlike those of training first, then by what is left for other types; without
-    types, by the outline's score."""
-    probabilities = [name for name in table.columns if name.startswith("p_")]
-    if not probabilities:
-        return 1 - pl.col("score")
-    return 1 - pl.max_horizontal(probabilities) + (~pl.col("known")).fill_null(False).cast(pl.Float64)
-
-
-def _counted(one: Mapping[str, Any]) -> dict[str, Any]:
-    share = one["share"] or {"value": None, "low": None, "high": None}
-    span = "" if share["low"] is None else (f"{percent(share['low'], unit=False)} to "
-                                            f"{percent(share['high'])}")
-    return {**one, "apart": one["share"] is None, "percent": percent(share["value"]), "interval": span,
-            "hundred": _per_hundred(one["per_hundred"]) if one["per_hundred"] else None}
-
-
-def _per_hundred(ratio: Mapping[str, Any]) -> tuple[str, str]:
-    """How many there are per 100 leukocytes, and the interval."""
-    if ratio["value"] is None:
-        return NO_ESTIMATE, ""
-    return f"{ratio['value']:.1f}", f"{ratio['low']:.1f} to {ratio['high']:.1f}"
-
-
-def _drawn(facts: Mapping[str, Any], picture: str, features: Sequence[Any], table: pl.DataFrame,
-           colours: Mapping[str, str], types: Sequence[str]) -> Markup:
+def _field_svg(field: FieldSummary, picture: str, features: Sequence[Any], table: pl.DataFrame,
+               colours: Mapping[str, str], names: Sequence[str]) -> Markup:
     """A field's picture with its outlines as SVG."""
-    width, height = facts["width"], facts["height"]
-    line, letter = max(width, height) / 260, max(width, height) / 45
-    rows = {row["number"]: row for row in table.filter(pl.col("field") == facts["name"]).iter_rows(named=True)}
+    line, letter = max(field.width, field.height) / 260, max(field.width, field.height) / 45
+    rows = {row["number"]: row for row in table.filter(pl.col("field") == field.name).iter_rows(named=True)}
     shapes = []
     for number, feature in enumerate(features, start=1):
         row, geometry = rows[number], feature["geometry"]
@@ -97,172 +117,145 @@ def _drawn(facts: Mapping[str, Any], picture: str, features: Sequence[Any], tabl
             '<g class="t{}"><title>{}</title><path class="halo" d="{}" stroke-width="{:.2f}"/>'
             '<path d="{}" stroke="{}" stroke-width="{:.2f}"{}/><text x="{:.1f}" y="{:.1f}" font-size="{:.1f}" '
             'stroke-width="{:.2f}">{}</text></g>').format(
-                types.index(row["type"]), _told(row), path, 1.8 * line, path, colours[row["type"]], line, dashes,
+                names.index(row["type"]), _in_one_line(row), path, 1.8 * line, path, colours[row["type"]], line, dashes,
                 row["centre_x"] + 0.5, row["centre_y"] + 0.5, letter, letter / 5, marked(row)))
-    label = escape(f"{plural(len(shapes), 'cell')} in {facts['name']}")
+    label = escape(f"{plural(len(shapes), 'cell')} in {field.name}")
     return Markup(
-        '<svg class="field" viewBox="0 0 {} {}" role="img" aria-label="{}"><image href="{}" width="{}" height="{}"/>{}'
-        "</svg>").format(width, height, label, picture, width, height, Markup("").join(shapes))
+        '<svg class="field" viewBox="0 0 {0} {1}" role="img" aria-label="{2}"><image href="{3}" width="{0}" '
+        'height="{1}"/>{4}</svg>').format(field.width, field.height, label, picture, Markup("").join(shapes))
 
 
-def _told(row: Mapping[str, Any]) -> str:
-    """A cell in one line: number, type, how sure, size."""
+def _in_one_line(row: Row) -> str:
+    """A cell's number, type, how sure that is, size, flag and doubts."""
     size = (f"{row['cell_diameter_um']:.1f} µm" if row["cell_diameter_um"] is not None else
             f"{row['cell_diameter_px']:.0f} px")
     sure = row.get(f"p_{row['type']}")
-    answer = plain(row["type"]) + (f" {percent(sure, 0)}" if sure is not None else "")
-    return ", ".join([f"{row['number']}: {answer}", size, *([row["flag_reason"]] if row["flag"] else []), *_flags(row)])
+    answer = plain(type_name(row["type"])) + (f" {percent(sure, 0)}" if sure is not None else "")
+    return ", ".join([f"{row['number']}: {answer}", size, *([_reason(row)] if row["flag"] else []), *_doubts(row)])
 
 
-def _flags(row: Mapping[str, Any]) -> list[str]:
+def _card(row: Row, thumb: Thumb) -> CellCard:
+    return CellCard(thumb(row["field"], row["number"]), row["field"], row["number"], row["flag"], _reason(row),
+                    row.get(f"p_{row['type']}"), _doubts(row))
+
+
+def _reason(row: Row) -> str:
+    """Why a cell is flagged, with its type's full name; or ""."""
+    reason = (row["flag_reason"] or "").replace(f"typed as {row['type']}", f"typed as {type_name(row['type'])}", 1)
+    return plain(reason).replace(" %", "\u202f%") if reason else ""
+
+
+def _doubts(row: Row) -> list[str]:
     return [word for word, is_so in (("cut by the border", row["cut"]), ("damaged", row["damaged"]),
                                      ("unsure", row["unsure"]), ("unlike training", row["known"] is False)) if is_so]
 
 
-def _first(summary: Summary, table: pl.DataFrame, thumb: Callable[[str, int], str]) -> dict[str, Any]:
-    """The flagged cells, and what is to be said of their flags."""
-    rows = table.filter(pl.col("flag").is_not_null())
-    kinds = [plural(summary["flags"][kind], *FLAGS[kind]) for kind in ORDER if kind in summary["flags"]]
-    unscaled = sum(1 for one in summary["fields"] if one["cells"] and one["micrometres_per_pixel"] is None)
-    torn = rows.filter(pl.col("cut") | pl.col("damaged")).height
-    return {"all": rows.height, "torn": torn, "kinds": join(kinds), "rule": _rule(summary["bundle"]),
-            "unscaled": unscaled,
-            "cells": [{"picture": thumb(row["field"], row["number"]), "field": row["field"], "number": row["number"],
-                       "kind": row["flag"], "reason": row["flag_reason"].replace(" %", "\u202f%"), "flags": _flags(row)}
-                      for row in rows.head(FIRST).iter_rows(named=True)]}
-
-
-def _rule(bundle: Mapping[str, Any] | None) -> str:
+def _rule(summary: SmearSummary) -> str:
     """What the flag of cells that look like blasts rests on."""
     low, high = MICROMETRES
-    rule = (f"“blast-like” is a rule (N:C at least {RATIO:g}, one round nucleus, {low:g} to {high:g} µm) that some "
-            "mature lymphocytes and basophils meet as well, and no diagnosis.")
-    if bundle is None or bundle["knows_blasts"]:
-        return rule[0] + rule[1].upper() + rule[2:]
-    if bundle["packaged"]:
-        return f"The packaged model has never seen lymphoblasts: {rule}"
-    return f"The model has no class of blasts: {rule}"
+    rule = (f"“Blast-like” is a rule, not a diagnosis: N:C at least {RATIO:g}, one round nucleus, {low:g} to {high:g} "
+            "µm. Some mature lymphocytes and basophils meet it too.")
+    if summary.bundle is None or summary.bundle.knows_blasts:
+        return rule
+    if summary.bundle.packaged:
+        return f"The built-in model was never trained on lymphoblasts. {rule}"
+    return f"The model has no class of blasts. {rule}"
 
 
-def _gallery(table: pl.DataFrame, thumb: Callable[[str, int], str], types: Sequence[str]) -> list[dict[str, Any]]:
-    """Of each type the flagged cells, then the most doubtful, as many as the page has room for."""
-    room, shown = THUMBS, []
-    for name in types:
-        own = table.filter(pl.col("type") == name).sort(pl.col("flag").is_null(), -pl.col("doubt"), "place")
-        cells = []
+def _groups(table: pl.DataFrame, thumb: Thumb, names: Sequence[str]) -> list[TypeGroup]:
+    """Of each type the flagged cells, then the most doubtful ones, as many as the page has room for.
+
+    Doubtful are cells unlike those of training, then those with much probability left for other types; without types,
+    those whose outline is unclear.
+    """
+    probabilities = [name for name in table.columns if name.startswith("p_")]
+    doubt = (1 - pl.max_horizontal(probabilities) + (~pl.col("known")).fill_null(False).cast(pl.Float64)
+             if probabilities else 1 - pl.col("score"))
+    room, groups = THUMBS, []
+    for place, name in enumerate(names):
+        own = table.filter(pl.col("type") == name).sort(pl.col("flag").is_null(), -doubt, "place")
+        cards = []
         for row in own.head(GALLERY).iter_rows(named=True):
-            picture = thumb(row["field"], row["number"])
-            room -= len(picture)
-            if room > 0:
-                cells.append({"picture": picture, "field": row["field"], "number": row["number"],
-                              "sure": row.get(f"p_{name}"), "flags": [*([row["flag"]] if row["flag"] else []),
-                                                                      *_flags(row)]})
-        shown.append({"name": name, "cells": cells, "all": own.height})
-    return shown
+            card = _card(row, thumb)
+            room -= len(card.picture)
+            cards += [card] if room > 0 else []
+        groups.append(TypeGroup(name, f"t{place}", own.height, cards))
+    return groups
 
 
-def _morphometry(table: pl.DataFrame, types: Sequence[str]) -> dict[str, Any]:
-    """Median and quartiles of whole cells, type by type; in um where every cell has a scale."""
+def _morphometry(table: pl.DataFrame, names: Sequence[str]) -> tuple[list[str], list[Sizes]]:
+    """Headings with units, and the sizes of whole cells, type by type; in um where every cell has a scale."""
     whole = table.filter(~pl.col("cut") & ~pl.col("damaged"))
-    unit = "um" if whole.height and whole["cell_area_um"].null_count() == 0 else "px"
-    rows = []
-    for name in types:
-        own = whole.filter(pl.col("type") == name)
-        rows.append({"name": name, "cells": own.height, "values": [
-            _quartiles(own[key if key in own.columns else f"{key}_{unit}"].drop_nulls().to_numpy(), digits)
-            for key, _, digits in MEASURES]})
-    said = {"um": "µm", "px": "px"}[unit]
-    heads = [f"{title}, {said}{'²' if 'area' in key else ''}" if f"{key}_{unit}" in whole.columns else title
-             for key, title, _ in MEASURES]
-    return {"measured": rows, "measures": heads}
+    unit, sign = ("um", "µm") if whole.height and whole["cell_area_um"].null_count() == 0 else ("px", "px")
+    headings = [title if key in whole.columns else f"{title}, {sign}{'²' if 'area' in key else ''}"
+                for key, title, _ in MEASURES]
+    columns = [(key if key in whole.columns else f"{key}_{unit}", digits) for key, _, digits in MEASURES]
+    kinds = [(name, whole.filter(pl.col("type") == name)) for name in names]
+    return headings, [Sizes(name, own.height, [_quartiles(own[column].drop_nulls().to_numpy(), digits)
+                                               for column, digits in columns]) for name, own in kinds]
 
 
 def _quartiles(values: np.ndarray, digits: int) -> tuple[str, str]:
+    """Median, and quartiles of at least four values, in words."""
     if not len(values):
         return NO_ESTIMATE, ""
-    low, middle, high = (f"{value:,.{digits}f}" for value in np.percentile(values, [25, 50, 75]))
-    return middle, f"{low} to {high}" if len(values) >= 4 else ""
+    low, middle, high = np.percentile(values, [25, 50, 75]).tolist()
+    write = f"{{:,.{digits}f}}".format
+    return write(middle), page_span(low, high, write) if len(values) >= 4 else ""
 
 
-def _remarks(summary: Summary) -> list[dict[str, Any]]:
-    """Each remark once, with the fields that it is of."""
-    found: dict[str, list[str]] = {}
-    for field in summary["fields"]:
-        for remark in field["remarks"]:
-            found.setdefault(remark, []).append(field["name"])
-    return [{"text": text, "fields": names} for text, names in found.items()]
+def summary_lines(summary: SmearSummary | SubjectsSummary, out: Path) -> list[str]:
+    """What a terminal shows: the count, or a line for each subject; what is to be said of it; and where the page is."""
+    if isinstance(summary, SmearSummary):
+        return [*smear_lines(summary), f"page: {out / 'smear.html'}"]
+    return [*index_lines(summary), f"{plural(len(summary.smears), 'subject')}: {out / 'index.html'}"]
 
 
-def smear_lines(summary: Summary) -> list[str]:
+def smear_lines(summary: SmearSummary) -> list[str]:
     """The count and what is to be said of it, for a terminal."""
-    count = summary["differential"]
-    lines = aligned([[plain(one["name"]), f"{one['cells']:>5,}", _share(one)] for one in count["types"]])
-    fields = summary["fields"]
-    said = [f"{plural(count['found'], 'cell')} in {plural(len(fields), 'field')}",
-            f"{count['total']:,} counted", f"{count['cut']:,} cut by a border", f"{count['damaged']:,} damaged"]
-    said += [f"{count[key]:,} {what}" for key, what in (
-        ("platelets", "taken for platelets and set aside"), ("unsure", "unsure"),
-        ("unknown", "unlike those of training"))
-        if count[key] is not None]
-    first = counted(summary["flags"])
-    lines += [", ".join(said), *([f"to be looked at first: {first}"] if first else []),
-              *([summary["meaning"]] if summary["meaning"] else []), *summary["remarks"]]
-    remarks = [f"{field['name']}: {remark}" for field in fields for remark in field["remarks"]]
-    lines += [f"{one['image']}: left out, {one['reason']}" for one in summary["unreadable"]]
-    more = [f"and {len(remarks) - MOST} more remarks, in the page"] if len(remarks) > MOST else []
-    return [*lines, *remarks[:MOST], *more]
+    count, first = summary.differential, counted(summary.flags)
+    lines = aligned([[plain(type_name(kind.name)), f"{kind.cells:>5,}", _share(kind)] for kind in count.types])
+    numbers = [f"{plural(count.found, 'cell')} in {plural(len(summary.fields), 'field')}",
+               f"{count.total:,} counted", f"{count.cut:,} cut by a border", f"{count.damaged:,} damaged"]
+    numbers += [f"{number:,} {what}" for number, what in (
+        (count.platelets, "taken for platelets and set aside"), (count.unsure, "unsure"),
+        (count.unknown, "unlike those of training")) if number is not None]
+    remarks = [f"{field.name}: {remark}" for field in summary.fields for remark in field.remarks]
+    return [*lines, ", ".join(numbers), *([f"look at these first: {first}"] if first else []),
+            *([summary.meaning] if summary.meaning else []), *summary.remarks,
+            *(f"{image.image}: left out, {image.reason}" for image in summary.unreadable), *remarks[:MOST],
+            *([f"and {len(remarks) - MOST} more remarks, in the page"] if len(remarks) > MOST else [])]
 
 
-def _share(one: Mapping[str, Any]) -> str:
-    share = one["share"]
-    if one["per_hundred"]:
-        value, span = _per_hundred(one["per_hundred"])
-        return f"{value} per 100 leukocytes{f' ({span})' if span else ''}"
-    if share is None:
-        return "no leukocyte; set aside"
-    if share["value"] is None:
-        return str(share["method"])
-    return (f"{percent(share['value'])} ({percent(share['low'], unit=False)} to "
-            f"{percent(share['high'])})")
+def _share(kind: TypeCount) -> str:
+    """A type's share with its interval, or what is said instead."""
+    if kind.per_hundred:
+        return interval(kind.per_hundred, tenths, " per 100 leukocytes")
+    return interval(kind.share) if kind.share else "set aside: not a leukocyte"
 
 
-def index_page(summary: Summary, smears: Sequence[Summary]) -> str:
-    """The page's text. smears: the summaries of the subjects, in the order of summary["subjects"]."""
-    rows = [{**row, "link": f"{quote(row['folder'])}/smear.html", "kinds": kinds_of(row),
-             "shares": [_share_of_subject(row, name) for name in _leukocytes(summary)], "meaning": smear["meaning"],
-             "bar": _bar(row, _leukocytes(summary)), "remarks": sum(len(one["remarks"]) for one in smear["fields"])}
-            for row, smear in zip(summary["subjects"], smears, strict=True)]
-    return render("smear_index.html", summary=summary, rows=rows, types=_leukocytes(summary),
-                  colours=colours_of(summary["classes"]), fields=sum(row["fields"] for row in rows),
-                  counted=sum(row["leukocytes"] for row in rows))
+def index_page(summary: SubjectsSummary) -> str:
+    """The text of the page that leads to the subjects."""
+    smears = summary.smears
+    return render("smear_index.html", summary=summary, smears=smears, names=leukocytes_of(summary), quote=quote,
+                  type_name=type_name, span=page_span, counted=counted,
+                  colours=colours_of(summary.bundle.classes if summary.bundle else ()),
+                  fields=sum(len(smear.fields) for smear in smears.values()),
+                  leukocytes=sum(smear.differential.total for smear in smears.values()))
 
 
-def index_lines(summary: Summary) -> list[str]:
-    """A line a subject, and what could not be read."""
-    rows = [["subject", "fields", "leukocytes", *_leukocytes(summary), "to be looked at first"]]
-    rows += [[plain(row["subject"]), str(row["fields"]), f"{row['leukocytes']:,}",
-              *(_share_of_subject(row, name)[0] for name in _leukocytes(summary)), kinds_of(row) or "none"]
-             for row in summary["subjects"]]
-    return [*aligned(rows), *summary["remarks"],
-            *(f"{one['subject']}: left out, {one['reason']}" for one in summary["unreadable"])]
+def index_lines(summary: SubjectsSummary) -> list[str]:
+    """A line for each subject, and what could not be read."""
+    names = leukocytes_of(summary)
+    rows = [["subject", "fields", "leukocytes", *map(type_name, names), "look at first"]]
+    for smear in summary.smears.values():
+        shares = [percent(kind.share.value) for kind in smear.differential.types if kind.share]
+        rows.append([plain(smear.subject), str(len(smear.fields)), f"{smear.differential.total:,}", *shares,
+                     counted(smear.flags) or "none"])
+    return [*aligned(rows), *summary.remarks,
+            *(f"{name}: left out, {reason}" for name, reason in summary.unreadable.items())]
 
 
-def kinds_of(row: Mapping[str, Any]) -> str:
-    """How many cells of a subject are flagged, kind by kind, or ""."""
-    return counted({kind: row[f"flagged_{kind.replace(' ', '_').replace('-', '_')}"] for kind in ORDER})
-
-
-def _leukocytes(summary: Summary) -> list[str]:
-    return [name for name in summary["classes"] if is_leukocyte(name)]
-
-
-def _share_of_subject(row: Mapping[str, Any], name: str) -> tuple[str, str]:
-    """(share, interval) in words."""
-    value, low, high = (row[f"share_{name}{end}"] for end in ("", "_low", "_high"))
-    span = "" if low is None else f"{percent(low, unit=False)} to {percent(high)}"
-    return percent(value), span
-
-
-def _bar(row: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, float]]:
-    """(type, percent) of those that were seen."""
-    return [(name, 100 * row[f"share_{name}"]) for name in names if row[f"share_{name}"]]
+def leukocytes_of(summary: SubjectsSummary) -> list[str]:
+    """The classes that are in the differential."""
+    return [kind.name for kind in next(iter(summary.smears.values())).differential.types if kind.kind == LEUKOCYTE]

@@ -1,1 +1,1 @@
-"""The folder of a run: opened, checked, read for its page, and compared with what it was trained on."""
+"""The folder of a run: opened and checked, read for its page, and compared with other cells."""

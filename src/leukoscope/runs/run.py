@@ -1,6 +1,6 @@
-"""The run folder: what an experiment leaves, opened and checked. Trains nothing and draws nothing.
+"""The run folder of an experiment, opened and checked. Trains nothing and draws nothing.
 
-A fold is done when its `fold.json` is there, a run when `metrics.json` is; both are written last.
+A fold is finished when its `fold.json` exists, a run when `metrics.json` exists; both are written last.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ RESUME = "finish it with: leukoscope train ... --resume"
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. Raises RunError where it is none; what is read from it later is checked when it is read."""
+    """A run folder. RunError where it is not one; its files are checked when they are read."""
 
     folder: Path
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
         if not (self.folder / "recipe.toml").is_file():
-            what = "holds no recipe.toml" if self.folder.is_dir() else "no such folder"
+            what = "it has no recipe.toml" if self.folder.is_dir() else "no such folder"
             raise RunError(f"{self.folder}: not a run ({what})", "name a folder that leukoscope train has made")
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The effective recipe, its classes named."""
+        """The effective recipe, with its classes."""
         return load_recipe(self.folder / "recipe.toml")
 
     @property
@@ -44,7 +44,7 @@ class Run:
 
     @cached_property
     def manifest(self) -> pl.DataFrame:
-        """The cells used, under the labels of the experiment."""
+        """The cells used, with the labels of the experiment."""
         return read_manifest(self._path("manifest.parquet"))
 
     @cached_property
@@ -64,22 +64,22 @@ class Run:
 
     @cached_property
     def fingerprints(self) -> pl.DataFrame | None:
-        """Fingerprints of the cells used, to tell whether others are among them; None in a run without them."""
+        """Fingerprints of the cells used, to recognise them among others; None in a run without fingerprints."""
         return self._table("fingerprints.parquet") if (self.folder / "fingerprints.parquet").is_file() else None
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What `evaluate` made of the predictions."""
+        """The content of metrics.json."""
         return read_json(self._path("metrics.json"))
 
     @property
     def all_folds(self) -> tuple[int, ...]:
-        """Numbers of the folds that the splits name."""
+        """Numbers of the folds in the splits."""
         return tuple(self.splits["fold"].unique().sort().to_list())
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """Numbers of the folds that are done."""
+        """Numbers of the folds that are finished."""
         return tuple(fold for fold in self.all_folds if (self.fold_folder(fold) / "fold.json").is_file())
 
     @property
@@ -90,7 +90,7 @@ class Run:
         return self.folder / "folds" / str(fold)
 
     def fold(self, fold: int) -> dict[str, Any]:
-        """What fold.json says. RunError where the fold is not there or not done."""
+        """The content of fold.json. RunError where there is no such fold, or it is not finished."""
         if fold not in self.all_folds:
             raise RunError(f"{self.folder}: no fold {fold}",
                            f"it has folds {self.all_folds[0]} to {self.all_folds[-1]}")
@@ -105,7 +105,7 @@ class Run:
     def _path(self, name: str) -> Path:
         path = self.folder / name
         if not path.is_file():
-            raise RunError(f"{self.folder}: no finished run ({name} is not there)", RESUME)
+            raise RunError(f"{self.folder}: not a finished run ({name} is missing)", RESUME)
         return path
 
     def _table(self, name: str) -> pl.DataFrame:
@@ -113,14 +113,13 @@ class Run:
 
 
 def check_finished(run: Run) -> None:
-    """Raise RunError unless the run is done."""
+    """RunError unless the run is finished."""
     if not run.finished:
-        done, whole = len(run.folds), len(run.all_folds)
-        raise RunError(f"{run.folder}: not finished ({done} of {whole} folds are done)", RESUME)
+        raise RunError(f"{run.folder}: not finished ({len(run.folds)} of {len(run.all_folds)} folds are done)", RESUME)
 
 
 def read_fold_tables(run: Run, name: str) -> pl.DataFrame | None:
-    """`name` (such as predictions.parquet) of all folds that have it, one below the other; None where none has."""
+    """The table `name` (such as predictions.parquet) of all finished folds, joined; None where no fold has it."""
     paths = [run.fold_folder(fold) / name for fold in run.folds]
     frames = [_read_table(path) for path in paths if path.is_file()]
     return pl.concat(frames) if frames else None
@@ -131,4 +130,4 @@ def _read_table(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise RunError(f"{path}: not a readable table ({reason})", "train the run anew") from error
+        raise RunError(f"{path}: not a readable table ({reason})", "train the run again") from error

@@ -1,21 +1,25 @@
 """Fields of a blood smear: leukocytes found, outlined and measured.
 
-    find.py       the whole way, tile by tile
-    field.py      what is found: data only
-    survey.py     a first look: white point, scale, is it a smear
+    find.py       from a field to its cells, tile by tile
+    field.py      the data: cells, sizes, scale
+    source.py     fields of any size
+    survey.py     first look: white point, scale, whether it can be a smear
     scale.py      the scale, from the red cells
     grid.py       the working grid and its tiles
     network.py    which pixels are nucleus and cell; train_network.py trains it
-    outline.py    which pixels are one cell
-    measure.py    morphometry
-    source.py     fields of any size
-    crops.py        cells cut out as a model wants them
+    outline.py    which pixels belong to one cell
+    draw.py       outlines at the field's own pixels
+    measure.py    sizes and shapes of a cell
+    remarks.py    what a reader must know of a field
+    crops.py      cells cut out as a model needs them
     count.py      the differential
-    flag.py       cells to be looked at first
-    formats.py     tables, GeoJSON, COCO
-    score.py   found against true
+    flag.py       cells to look at first
+    formats.py    tables, GeoJSON, COCO
+    summary.py    the content of summary.json
+    score.py      found cells against true ones
 
-What type a cell has only a model can tell (predict/model.py). docs/smear.md says how well it works, and what was tried.
+Only a model can say which type a cell has (predict/model.py). docs/smear.md says how well all this works, and what was
+tried.
 """
 
 from .field import FoundCell, FoundField, Morphometry, Scale

@@ -1,10 +1,9 @@
-"""The differential: how many leukocytes of each type, with intervals. Knows the answers of a model, and no pixels."""
+"""The differential: how many leukocytes of each type, with intervals. Knows a model's answers, and no pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -14,17 +13,18 @@ from .field import FoundCell
 
 RAGGED = 0.85
 """Solidity of the outline below which a cell is called damaged: smudged, torn, or not one cell. docs/smear.md says how
-often that is."""
+often that happens."""
 ZERO = 3.0
-"""Where none was seen, fewer than this are to be expected in as much, with 95 % confidence (Poisson, -ln 0.05)."""
+"""Where none was found, fewer than this are to be expected in as much smear, with 95 % confidence (Poisson, -ln 0.05).
+"""
 LARGE_PLATELET = 9.0
-"""um: what is taken for a platelet and is wider may well be a leukocyte. Platelets of 7 um, as wide as a red cell, are
+"""um: a wider cell that is taken for a platelet may well be a leukocyte. Platelets as wide as a red cell, 7 um, are
 called giant."""
 FEW = 100
-"""Leukocytes below which a differential is remarked upon."""
+"""Leukocytes below which a remark says that they are few."""
 
 LEUKOCYTE, NUCLEATED, PLATELET, OTHER = "leukocyte", "nucleated red cell", "platelet", "other"
-"""What a class may be of. Only leukocytes are in the differential."""
+"""What kind of thing a class can be. Only leukocytes are in the differential."""
 _WORDS = {
     NUCLEATED: ("erythroblast", "normoblast", "megaloblast", "rubriblast", "rubricyte", "nrbc", "nucleated_red"),
     PLATELET: ("platelet", "thrombocyte", "plt"),
@@ -34,10 +34,11 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class TypeCount:
-    """A class: what it is of, its cells, their share of all leukocytes that are counted (None for what is none), and
-    how many of them are unsure, or unlike those of training (None where the bundle cannot say).
+    """A class and its kind (see `kind_of`); its cells, and how many of them are unsure or unlike those of training
+    (None where the bundle cannot say).
 
-    per_hundred: for nucleated red cells, how many there are per 100 leukocytes, as haematology counts them."""
+    share: of all counted leukocytes, 0 to 1; None for other kinds. per_hundred: nucleated red cells per 100 leukocytes,
+    as haematology counts them; None for other kinds."""
 
     name: str
     kind: str
@@ -50,11 +51,11 @@ class TypeCount:
 
 @dataclass(frozen=True)
 class Differential:
-    """total: leukocytes that are counted. apart: whole cells of other kinds, such as platelets and erythroblasts.
+    """Numbers of cells. total: leukocytes that are counted. apart: whole cells of other kinds.
 
     nucleated: nucleated red cells, and per_hundred leukocytes; platelets: set aside; None without such a class.
-    found: all outlines; cut: by the border of a field; damaged: of the others. unsure, unknown: of the counted ones,
-    and None where the bundle cannot say. types: every class, in the model's order.
+    found: all outlines; cut: by the border of a field; damaged: of those not cut. unsure, unknown (unlike those of
+    training): of the counted ones; None where the bundle cannot say. types: every class, in the model's order.
     """
 
     total: int
@@ -68,9 +69,6 @@ class Differential:
     unsure: int | None
     unknown: int | None
     types: tuple[TypeCount, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def is_damaged(cell: FoundCell) -> bool:
@@ -95,8 +93,8 @@ def plain_name(name: str) -> str:
 
 
 def per_hundred(cells: int, leukocytes: int) -> Estimate:
-    """Cells per 100 leukocytes, with the 95 % interval: Wilson's of their share of both together, as a ratio. No figure
-    without a leukocyte."""
+    """Cells per 100 leukocytes, with a 95 % interval: Wilson's for their share of both together, as a ratio. Undefined
+    without leukocytes."""
     share = wilson(cells, cells + leukocytes)
     if leukocytes == 0 or share.low is None or share.high is None:
         return no_estimate("undefined: no leukocytes", total=0)
@@ -105,10 +103,11 @@ def per_hundred(cells: int, leukocytes: int) -> Estimate:
 
 
 def differential(cells: pl.DataFrame, classes: Sequence[str]) -> Differential:
-    """Count cells, one a row: cut, damaged (bool), and with classes predicted, unsure, known (None where not told).
+    """Count cells, one row each: cut, damaged (bool) and, with classes, predicted, unsure, known (null where the bundle
+    cannot say).
 
     Shares are of the leukocytes that are neither cut nor damaged, with Wilson's 95 % interval. Several fields of one
-    smear make one count. Without classes there are no types, and the total is of all that are whole.
+    smear make one count. Without classes there are no types, and the total is of all whole cells.
     """
     whole = cells.filter(~pl.col("cut") & ~pl.col("damaged"))
     if not classes:
@@ -130,25 +129,25 @@ def differential(cells: pl.DataFrame, classes: Sequence[str]) -> Differential:
 
 
 def large_platelets(cells: pl.DataFrame) -> int:
-    """Whole cells that are taken for platelets and are too wide for it; where there is no scale, none."""
+    """Whole cells that are taken for platelets but are too wide; cells without a scale do not count."""
     kinds = pl.col("predicted").map_elements(kind_of, return_dtype=pl.String)
     return cells.filter(~pl.col("cut") & ~pl.col("damaged") & (kinds == PLATELET)
                         & (pl.col("cell_diameter_um") > LARGE_PLATELET)).height
 
 
-def meaning(found: Differential, mm2: float | None, fields: int) -> str:
-    """What a count says in words. mm2: area of all fields in square millimetres, None where it is not known."""
-    if found.found == 0:
+def meaning(count: Differential, mm2: float | None, fields: int) -> str:
+    """What a count means, in words, where that is not obvious. mm2: area of all `fields` in mm², or None."""
+    if count.found == 0:
         if not fields:
             return "No field looks like a blood smear, so there is nothing to count."
         where = f"{fields} field{'s' if fields != 1 else ''}" + (f" ({mm2:.3g} mm²)" if mm2 else "")
         bound = f": fewer than {ZERO / mm2:,.0f} per mm²" if mm2 else ""
         return (f"No leukocyte was found in {where}, so there is no differential. With 95 % confidence fewer than "
                 f"{ZERO:g} are to be expected in as much smear{bound}.")
-    if found.total == 0:
+    if count.total == 0:
         return "No leukocyte could be counted: all cells are cut by a border, damaged, or no leukocytes."
-    if found.total < FEW and found.types:
-        few = f"{found.total} leukocyte{'s are' if found.total != 1 else ' is'} few"
+    if count.total < FEW and count.types:
+        few = f"{count.total} leukocyte{'s are' if count.total != 1 else ' is'} few"
         return f"{few}: a differential is usually of 100 or 200, and the intervals show what this one leaves open."
     return ""
 
@@ -157,8 +156,9 @@ def _left_out(cells: pl.DataFrame) -> tuple[int, int, int]:
     return (cells.height, int(cells["cut"].sum() or 0), cells.filter(~pl.col("cut") & pl.col("damaged")).height)
 
 
-def _doubts(cells: pl.DataFrame, told: pl.DataFrame) -> tuple[int | None, int | None]:
-    """(unsure, unlike those of training): None where the answers of all cells, `told`, have nothing of it."""
-    unsure = None if told["unsure"].null_count() == told.height else int(cells["unsure"].sum() or 0)
-    unknown = None if told["known"].null_count() == told.height else cells.filter(~pl.col("known")).height
+def _doubts(cells: pl.DataFrame, counted: pl.DataFrame) -> tuple[int | None, int | None]:
+    """Of `cells`, how many are (unsure, unlike those of training); None where the bundle says neither of any counted
+    cell."""
+    unsure = None if counted["unsure"].null_count() == counted.height else int(cells["unsure"].sum() or 0)
+    unknown = None if counted["known"].null_count() == counted.height else cells.filter(~pl.col("known")).height
     return unsure, unknown

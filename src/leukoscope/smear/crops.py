@@ -1,25 +1,39 @@
-"""Cells cut out of a field as a model wants them: a square about the middle, at the model's pixel. Predicts nothing."""
+"""Cells cut out of a field as a model needs them: a square about the centre, at the model's pixel. Predicts nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from ..errors import LeukoscopeError
+from ..images.frame import Shape
 from ..images.read import resize
 from .field import FoundCell
 from .source import FieldSource
 
 AROUND = 1.5
-"""Side of the square over the longer side of the cell's box, where the scales do not say it."""
+"""Side of the square over the longer side of the cell's box, where the scales do not give it."""
+ENLARGED = 1.5
+"""A remark is made where cells are enlarged more than this for a model."""
 FRAMED, LEAST_FRAMED = 2.2, 80
-"""The same, and the least side in px, for a bundle that frames each cell by itself: enough of what lies around for the
-white of the background."""
+"""The same, and the least side in px, for a model that frames each cell by itself: enough of the surroundings to see
+the white of the background."""
+THUMB_SIDE = 112
+"""px: side of the picture of a cell in the page."""
+
+
+@runtime_checkable
+class CellInput(Shape, Protocol):
+    """How a model is given cells: frame "cell" if it frames them by itself, crop and size in px (crop 0: all of the
+    image). micrometres: um per pixel of the cells it was trained on, where that is known."""
+
+    @property
+    def micrometres(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -32,9 +46,37 @@ class Square:
     size: int
 
 
+def frames_cells(model: CellInput | None) -> bool:
+    """Whether a model finds the cell in its image by itself, and brings it to one scale."""
+    return model is not None and model.frame == "cell"
+
+
+def square_for(model: CellInput | None, cell: FoundCell, scale: float | None) -> Square:
+    """The square of a cell that a model is given or, without a model, that the page shows. scale: um per pixel of the
+    field, or None."""
+    if model is None:
+        return square_about(cell, THUMB_SIDE)
+    if frames_cells(model):
+        side = max(ceil(FRAMED * max(cell.width, cell.height)), LEAST_FRAMED)
+        return square_about(cell, side, wanted=1.0, scale=1.0)
+    return square_about(cell, model.crop or model.size, wanted=model.micrometres if model.crop else None, scale=scale)
+
+
+def scale_remarks(model: CellInput | None, scale: float | None) -> list[str]:
+    """Remarks where the scale of a field, um per pixel or None, does not suit a model that needs cells at its own."""
+    if model is None or not model.crop or model.micrometres is None or frames_cells(model):
+        return []
+    if scale is None:
+        return ["without a scale, cells are cut by their size and not at the bundle's scale; types are doubtful"]
+    if scale <= ENLARGED * model.micrometres:
+        return []
+    return [f"a pixel has {scale:.3g} um and the bundle was trained at {model.micrometres:.3g}: cells are enlarged "
+            f"{scale / model.micrometres:.1f} times and lack detail"]
+
+
 def square_about(cell: FoundCell, size: int, *, wanted: float | None = None, scale: float | None = None) -> Square:
-    """The square of a cell. size: px that it is resampled to. wanted: um a pixel of it, scale: um a pixel of the field;
-    where either is None, the square is AROUND times as wide as the cell's box. To whole px of the field.
+    """The square of a cell, to whole px of the field. size: px that it is resampled to. wanted: um per pixel of these,
+    scale: um per pixel of the field; where either is None, the square is AROUND times as wide as the cell's box.
     """
     if wanted is not None and scale is not None:
         side = max(round(size * wanted / scale), 1)
@@ -45,18 +87,12 @@ def square_about(cell: FoundCell, size: int, *, wanted: float | None = None, sca
     return Square(left, top, side, size)
 
 
-def framed_square(cell: FoundCell) -> Square:
-    """The square of a cell at the field's own pixels, for a bundle that frames each cell by itself."""
-    side = max(ceil(FRAMED * max(cell.width, cell.height)), LEAST_FRAMED)
-    return square_about(cell, side, wanted=1.0, scale=1.0)
-
-
 def cut_square(source: FieldSource, square: Square,
                beyond: tuple[float, float, float] | None = None) -> UInt8[np.ndarray, "size size 3"]:
-    """Its pixels; beyond the border lies the colour `beyond`, or the field reflected. Raises LeukoscopeError for a
-    square of more than 20,000 px."""
+    """The pixels of a square; beyond the border lies the colour `beyond` or, without one, the mirrored field. Raises
+    LeukoscopeError for a square of more than 20,000 px."""
     if not 0 < square.side <= 20_000:
-        raise LeukoscopeError(f"a cell would be cut as a square of {square.side:,} px", "mend the scale")
+        raise LeukoscopeError(f"a cell would be cut as a square of {square.side:,} px", "correct the scale")
     columns = _reflected(square.left, square.side, source.width)
     rows = _reflected(square.top, square.side, source.height)
     left, top = int(columns.min()), int(rows.min())
@@ -67,12 +103,6 @@ def cut_square(source: FieldSource, square: Square,
         inside = ((y >= 0) & (y < source.height))[:, None] & (x >= 0) & (x < source.width)
         pixels = np.where(inside[..., None], pixels, np.rint(beyond).astype(np.uint8))
     return np.asarray(resize(pixels, square.size), np.uint8)
-
-
-def cut_cells(source: FieldSource, cells: Sequence[FoundCell], size: int, *, wanted: float | None = None,
-              scale: float | None = None) -> list[UInt8[np.ndarray, "size size 3"]]:
-    """Every cell as an image of `size` px; see `square_about`."""
-    return [cut_square(source, square_about(cell, size, wanted=wanted, scale=scale)) for cell in cells]
 
 
 def _reflected(start: int, count: int, length: int) -> NDArray[np.intp]:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 class Morphometry:
     """Sizes and colours of one leukocyte. Lengths and areas in px, and in um where the scale is known, else None.
 
-    nucleus_share: area of the nucleus over that of the cell (0..1); the N:C ratio of haematology is
-        nucleus_to_cytoplasm, nucleus over cytoplasm, infinite where no cytoplasm is seen.
+    nucleus_share: area of the nucleus over that of the cell (0 to 1). nucleus_to_cytoplasm: area of the nucleus over
+        that of the cytoplasm, the N:C ratio of haematology; infinite where no cytoplasm is visible.
     roundness: 4 pi area / perimeter^2, 1 for a circle. solidity: area over that of the convex hull.
-    lobes: of the nucleus, parted by necks; 1 for a round, kidney-shaped or band nucleus.
+    lobes: of the nucleus, separated by necks; 1 for a round, kidney-shaped or band nucleus.
     nucleus_colour, cytoplasm_colour: mean RGB over the white point of the field (1 is no stain); None without pixels.
-    A cell that the field cuts off is measured as far as it is seen.
+    A cell that the border of the field cuts is measured as far as it is visible.
     """
 
     cell_area: float
@@ -42,11 +42,11 @@ class Morphometry:
 
 @dataclass(frozen=True, eq=False)
 class FoundCell:
-    """A leukocyte, or another nucleated cell. Box in px of the field: columns x .. x + width - 1, rows likewise.
+    """A leukocyte, or another cell with a nucleus. Its box, in px of the field: columns x .. x + width - 1, and rows.
 
     cell, nucleus: bool (height, width), cropped to the box; the nucleus lies within the cell.
-    centre: (x, y) in px, the middle of mass of the cell; 0 is the middle of the first pixel.
-    cut: the cell touches the edge of the field. score: how sure the outline is, 0 to 1; no probability.
+    centre: (x, y) in px, the centre of mass of the cell; 0 is the middle of the first pixel.
+    cut: the cell touches the border of the field. score: how clear the outline is, 0 to 1; not a probability.
     """
 
     x: int
@@ -68,7 +68,7 @@ class FoundCell:
 
 @dataclass(frozen=True)
 class Scale:
-    """Micrometres a pixel, or None with the reason. source: "given", "red cells", "other fields" or "none".
+    """Micrometres per pixel, or None with the reason. source: "given", "red cells", "other fields" or "none".
 
     red_cells: how many were measured; red_cell_diameter: their median in px, None where there were too few.
     """
@@ -84,8 +84,8 @@ class Scale:
 class FoundField:
     """All that was found in a field of `width` x `height` px.
 
-    cells: by row of their boxes, then column. white: RGB of a place without cells. remarks: one line each, for a
-    person; empty where there is nothing to say. is_smear: False where the field looks like something else.
+    cells: by the row of their boxes, then the column. white: RGB of a place without cells. remarks: for a person, one
+    line each. is_smear: False where the field looks like something else.
     """
 
     width: int
@@ -97,9 +97,9 @@ class FoundField:
     remarks: tuple[str, ...]
 
     def labels(self, part: str = "cell") -> NDArray[np.int32]:
-        """int32 (height, width): i + 1 where cells[i], or with part "nucleus" its nucleus, lies; 0 elsewhere."""
+        """int32 (height, width): i + 1 where cells[i] lies, or its nucleus (part "nucleus"); 0 elsewhere."""
         image = np.zeros((self.height, self.width), np.int32)
-        for number, found in enumerate(self.cells, start=1):
-            mask = found.nucleus if part == "nucleus" else found.cell
-            image[found.y:found.y + found.height, found.x:found.x + found.width][mask] = number
+        for number, cell in enumerate(self.cells, start=1):
+            mask = cell.nucleus if part == "nucleus" else cell.cell
+            image[cell.y:cell.y + cell.height, cell.x:cell.x + cell.width][mask] = number
         return image

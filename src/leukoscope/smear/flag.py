@@ -1,5 +1,5 @@
-"""Cells to be looked at first: those that a model has typed as immature, and those that look like blasts by size and
-shape. A rule for the eye, and no diagnosis; it knows a row of `cells_table`, and no pixels."""
+"""Cells to look at first: those that a model types as immature, and those that look like blasts by size and shape. A
+rule that guides the eye, not a diagnosis. Knows rows of `cells_table`, and no pixels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .count import LEUKOCYTE, NUCLEATED, PLATELET, kind_of, plain_name
 
 BLAST, BLAST_LIKE, IMMATURE = "blast", "blast-like", "immature"
 ORDER = (BLAST, BLAST_LIKE, IMMATURE, NUCLEATED)
-"""The kinds of flag, as they are to be looked at."""
+"""The kinds of flag, in the order in which to look at them."""
 MICROMETRES = (10.0, 20.0)
 RATIO = 4.0
 ROUND = 0.85
-"""The rule: a lymphoblast has 10 to 20 um across, a nucleus that is round to oval, and a ratio of nucleus to cytoplasm
-of 4:1 to 7:1 (Rodak, Carr, Clinical Hematology Atlas, 5th ed. 2017). ROUND is the roundness of an oval twice as long as
-wide; one lobe parts it from segmented cells. docs/smear.md says how many mature cells it takes as well."""
+"""The rule: a lymphoblast is 10 to 20 um across, with a round to oval nucleus and a ratio of nucleus to cytoplasm of
+4:1 to 7:1 (Rodak, Carr, Clinical Hematology Atlas, 5th ed. 2017). ROUND is the roundness of an oval twice as long as
+wide; one lobe excludes segmented cells. docs/smear.md says how many mature cells meet the rule too."""
 
 _BLASTS = ("blast", "leukemic", "leukaemic")
 _IMMATURE = ("immature", "myelocyte", "prolymphocyte", "promonocyte", "precursor")
@@ -37,20 +37,20 @@ def immaturity(name: str) -> str:
 
 
 def blast_like(row: Mapping[str, Any]) -> str:
-    """Why a cell looks like a blast, in words, or "". row: of `cells_table`; cells that are cut or damaged, and those
-    without a scale, are not judged."""
+    """Why a cell looks like a blast, in words, or "". row: of `cells_table`; cells that are cut or damaged or have no
+    scale are not judged."""
     diameter, lobes, roundness = row["cell_diameter_um"], row["lobes"], row["nucleus_roundness"]
     if row["cut"] or row["damaged"] or diameter is None or not MICROMETRES[0] <= diameter <= MICROMETRES[1]:
         return ""
     ratio = row["nucleus_to_cytoplasm"]  # None where no cytoplasm is seen
     if lobes != 1 or roundness is None or roundness < ROUND or (ratio is not None and ratio < RATIO):
         return ""
-    said = "no cytoplasm seen" if ratio is None else f"N:C {ratio:.1f}"
-    return f"{said}, one round nucleus, {diameter:.1f} µm"
+    amount = "no cytoplasm seen" if ratio is None else f"N:C {ratio:.1f}"
+    return f"{amount}, one round nucleus, {diameter:.1f} µm"
 
 
 def flag_of(row: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """(flag, reason in words) of a row of `cells_table`; (None, None) for a cell without."""
+    """(flag, reason in words) for a row of `cells_table`; (None, None) for a cell that need not come first."""
     name = row["predicted"]
     flag = immaturity(name) if name is not None else ""
     shape = "" if name is not None and kind_of(name) == PLATELET else blast_like(row)
@@ -65,15 +65,15 @@ def flag_of(row: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 def flagged(table: pl.DataFrame) -> pl.DataFrame:
     """The table with the columns `flag` and `flag_reason`, behind the cell's number."""
-    found = [flag_of(row) for row in table.iter_rows(named=True)]
-    columns = [pl.Series(name, [one[place] for one in found], dtype=pl.String)
+    flags = [flag_of(row) for row in table.iter_rows(named=True)]
+    columns = [pl.Series(name, [flag[place] for flag in flags], dtype=pl.String)
                for place, name in enumerate(("flag", "flag_reason"))]
     at = table.columns.index("number") + 1
     return table.select(*table.columns[:at], *columns, *table.columns[at:])
 
 
 def flagged_first(table: pl.DataFrame) -> pl.DataFrame:
-    """The same rows: flagged ones first, in the order in which they are to be looked at, the others as they stood."""
+    """The same rows: flagged ones first, in the order in which to look at them; the others as they were."""
     return table.sort(pl.col("flag").replace_strict(ORDER, range(len(ORDER)), default=len(ORDER),
                                                     return_dtype=pl.Int8), maintain_order=True)
 

@@ -1,6 +1,6 @@
-"""The working grid of a field: pixels of about a quarter micrometre, in tiles that overlap.
+"""The working grid of a field: pixels of about a quarter of a micrometre, in tiles that overlap.
 
-Whole pixels of the field make one of the grid, or whole pixels of the grid one of the field, both counted from the
+Several whole pixels of the field make one of the grid, or several of the grid one of the field, counted from the
 field's corner: so the grid is the same however a field is cut into tiles. Knows nothing of cells.
 """
 
@@ -25,14 +25,13 @@ LARGEST_TILE = 1344
 """px of the grid: longest side of a tile, without its margin."""
 
 _ALIGNED = 3 * STRIDE  # tiles start where the network's own grid and whole pixels of the field do
-_CELL = 20.0  # um: the margin holds a cell whose middle lies at the seam, and its neighbour
+_CELL = 20.0  # um: the margin holds a cell whose centre lies at the seam, and its neighbour
 
 
 @dataclass(frozen=True)
 class Grid:
-    """`merged` px of the field (across) make one of the grid, or one of the field makes `split`; one of them is 1.
-
-    scale: um that a pixel of the grid is taken for.
+    """`merged` px of the field (along a side) make one of the grid, or one of the field makes `split`; one of the two
+    is 1. scale: um per pixel of the grid.
     """
 
     merged: int
@@ -43,14 +42,12 @@ class Grid:
         """(width, height) of the field in px of the grid."""
         return tuple(ceil(side * self.split / self.merged) for side in (source.width, source.height))  # type: ignore[return-value]
 
-    def to_field(self, place: float) -> float:
-        """A place along an axis in px of the field, where pixels are counted by their middles."""
-        return (place + 0.5) * self.merged / self.split - 0.5
-
 
 @dataclass(frozen=True)
 class Tile:
-    """Px of the grid: the window left, top, width, height and, within the field, the half-open core that owns cells."""
+    """A window left, top, width, height in px of the grid. core: its part (left, top, right, bottom), half open, that
+    no other tile has. edges: whether its top, left, bottom, right are borders of the field.
+    """
 
     left: int
     top: int
@@ -61,7 +58,7 @@ class Tile:
 
 
 def grid_of(scale: float) -> Grid:
-    """The grid of a field at `scale` um a pixel."""
+    """The grid of a field at `scale` um per pixel."""
     if scale <= WORKING:
         merged = max(1, round(WORKING / scale))
         return Grid(merged, 1, scale * merged)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from .field import Morphometry
 
 NECK = 0.5
-"""Two parts of a nucleus are two lobes where the neck between them has at most this share of the width of the slimmer.
-Of PBC's cells (docs/smear.md), nuclei of bands, lymphocytes and monocytes then have one lobe."""
+"""Two parts of a nucleus are two lobes where the neck between them has at most this share of the width of the thinner
+part. Nuclei of band cells, lymphocytes and monocytes of PBC (docs/smear.md) then have one lobe."""
 SMALLEST_LOBE = 0.1
-"""Share of the nucleus: what is smaller is an appendage."""
+"""Share of the nucleus: a smaller part is an appendage, not a lobe."""
 
 _LOBE_SIDE = 48.0  # px: root of the area at which lobes are counted, so that the count does not depend on the scale
 
@@ -23,7 +23,7 @@ _LOBE_SIDE = 48.0  # px: root of the area at which lobes are counted, so that th
 def measure(pixels: UInt8[np.ndarray, "height width 3"], cell: Bool[np.ndarray, "height width"],
             nucleus: Bool[np.ndarray, "height width"], white: NDArray[np.float64],
             scale: float | None) -> Morphometry:
-    """Measure a cell in its box. scale: um a pixel, or None."""
+    """Measure a cell in its box. white: RGB of a place without cells. scale: um per pixel, or None."""
     cell_area, nucleus_area = float(cell.sum()), float(nucleus.sum())
     cytoplasm = cell_area - nucleus_area
     cell_diameter, nucleus_diameter = (2 * sqrt(area / pi) for area in (cell_area, nucleus_area))
@@ -60,8 +60,8 @@ def shape(mask: Bool[np.ndarray, "height width"]) -> tuple[float, float]:
 
 
 def count_lobes(nucleus: Bool[np.ndarray, "height width"]) -> int:
-    """Lobes of a nucleus, by how deep its pixels lie: each lobe has a deepest place, and two of them are parted by a
-    neck (NECK). Pieces of a nucleus are lobes. 0 without a nucleus.
+    """Lobes of a nucleus, by how deep its pixels lie: each lobe has a deepest place, and a neck (NECK) separates two of
+    them. Separate pieces of a nucleus are lobes. 0 without a nucleus.
     """
     if not nucleus.any():
         return 0
@@ -69,31 +69,32 @@ def count_lobes(nucleus: Bool[np.ndarray, "height width"]) -> int:
     method = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
     mask = cv2.resize(np.pad(nucleus, 2).astype(np.float32), None, fx=zoom, fy=zoom, interpolation=method) > 0.5
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)
-    return max(_parted(np.asarray(cv2.GaussianBlur(depth, (0, 0), 1.0), np.float32), SMALLEST_LOBE * mask.sum()), 1)
+    smooth = np.asarray(cv2.GaussianBlur(depth, (0, 0), 1.0), np.float32)
+    return max(_count_peaks(smooth, SMALLEST_LOBE * mask.sum()), 1)
 
 
-def _parted(depth: NDArray[np.float32], least: float) -> int:
-    """Lobes by flooding downwards: pieces appear at their deepest place, grow, and meet. What meets a deeper piece
-    stays a lobe where it had become large enough and the depth has fallen below NECK of its own.
+def _count_peaks(depth: NDArray[np.float32], least: float) -> int:
+    """Lobes, by lowering a level step by step: pieces above it appear at their deepest place, grow, and meet. A piece
+    that meets a deeper one is a lobe if it has at least half of `least` px and the level is below NECK of its depth.
     """
     before = np.zeros(depth.shape, np.int32)
     deepest, lobes, sizes = [0.0], [0], np.zeros(1)
     for level in np.linspace(float(depth.max()) * 0.98, float(depth.max()) * 0.08, 32):
         count, pieces = cv2.connectedComponents((depth > level).astype(np.uint8), connectivity=8)
-        now, kept = [0.0] * count, [0] * count
+        depths, counts = [0.0] * count, [0] * count
         for piece in range(1, count):
             inside = pieces == piece
             met = sorted((int(n) for n in np.unique(before[inside]) if n), key=lambda n: -deepest[n])
-            now[piece] = deepest[met[0]] if met else float(depth[inside].max())
-            kept[piece] = lobes[met[0]] if met else 1
-            kept[piece] += sum(lobes[n] for n in met[1:] if level < NECK * deepest[n] and sizes[n] >= least / 2)
-        before, deepest, lobes = np.asarray(pieces, np.int32), now, kept
+            depths[piece] = deepest[met[0]] if met else float(depth[inside].max())
+            counts[piece] = lobes[met[0]] if met else 1
+            counts[piece] += sum(lobes[n] for n in met[1:] if level < NECK * deepest[n] and sizes[n] >= least / 2)
+        before, deepest, lobes = np.asarray(pieces, np.int32), depths, counts
         sizes = np.bincount(before.ravel(), minlength=count)
     return sum(lobes[n] for n in range(1, len(lobes)) if sizes[n] >= least)
 
 
 def _smoothed(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A closed outline, each point the mean of five."""
+    """A closed outline; each point becomes the mean of five."""
     if len(points) < 8:
         return points
     return sum(np.roll(points, shift, axis=0) for shift in (-2, -1, 0, 1, 2)) / 5  # type: ignore[return-value]

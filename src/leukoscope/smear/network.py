@@ -1,4 +1,4 @@
-"""The network of the finder: of each pixel, whether it is nucleus, leukocyte or the middle of one.
+"""The network of the finder: for each pixel, whether it is nucleus, leukocyte or the middle of one.
 
 A small U-Net (Ronneberger et al. 2015) as an ONNX file, run by ONNX Runtime. Knows nothing of boxes, cells or
 micrometres: optical density in, three probabilities out. `train_network.py` trains and writes it.
@@ -6,8 +6,10 @@ micrometres: optical density in, three probabilities out. `train_network.py` tra
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,22 +19,40 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 OUTPUTS = ("nucleus", "cell", "core")
-"""core: the middle of a leukocyte, by which cells that touch are told apart."""
+"""core: the middle of a leukocyte, which separates cells that touch."""
 STRIDE = 8
 """px: sides that the network takes are multiples of this, and so are shifts that it follows exactly."""
 REACH = 48
-"""px: no output depends on anything farther away."""
+"""px: no output depends on anything farther away. A multiple of STRIDE."""
+BLOCK = 448
+"""px: the longest side of what the network works on at once, which needs about 100 MB."""
 FILE = "outline.onnx"
 INPUT, OUTPUT = "density", "maps"
 
 
 def predict_maps(density: Float32[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "3 height width"]:
-    """Probabilities of nucleus, cell and core of each pixel. What lies beyond the window counts as empty."""
-    height, width = density.shape[:2]
-    padded = np.zeros((1, 3, height + -height % STRIDE, width + -width % STRIDE), np.float32)
-    padded[0, :, :height, :width] = density.transpose(2, 0, 1)
-    maps = np.asarray(finder().run([OUTPUT], {INPUT: padded})[0], np.float32)
-    return np.ascontiguousarray(maps[0, :, :height, :width])
+    """Probabilities of nucleus, cell and core of each pixel. What lies beyond the window counts as empty.
+
+    A large window is worked on in blocks, which overlap by REACH on all sides: the answers are the same.
+    """
+    maps = np.empty((len(OUTPUTS), *density.shape[:2]), np.float32)
+    for rows, inner_rows, target_rows in _blocks(density.shape[0]):
+        for columns, inner_columns, target_columns in _blocks(density.shape[1]):
+            block = density[rows, columns]
+            beyond = [(0, -side % STRIDE) for side in block.shape[:2]]
+            padded = np.pad(block.transpose(2, 0, 1), ((0, 0), *beyond))[None]
+            answer = np.asarray(finder().run([OUTPUT], {INPUT: padded})[0], np.float32)
+            maps[:, target_rows, target_columns] = answer[0, :, inner_rows, inner_columns]
+    return maps
+
+
+def _blocks(side: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Along a side of a window: what a block spans, the part of its answer that is used, and where that goes."""
+    count = 1 if side <= BLOCK else ceil(side / (BLOCK - 2 * REACH))
+    length = ceil(side / count / STRIDE) * STRIDE
+    for start in range(0, side, length):
+        first, end = max(start - REACH, 0), min(start + length, side)
+        yield slice(first, end + REACH), slice(start - first, end - first), slice(start, end)
 
 
 @cache
@@ -43,7 +63,7 @@ def finder() -> InferenceSession:
 
 def open_network(content: bytes) -> InferenceSession:
     """A session that keeps no memory between calls: tiles differ in size, and an arena would hold the largest."""
-    import onnxruntime as ort
+    import onnxruntime as ort  # late: not needed before the first field
 
     options = ort.SessionOptions()
     options.enable_cpu_mem_arena = False

@@ -1,6 +1,6 @@
-"""From what the network says of each pixel to leukocytes: which pixels are one cell, and how sure that is.
+"""From the network's answer for each pixel to leukocytes: which pixels are one cell, and how clear that is.
 
-Knows one window at a time, at the working scale, and nothing of fields, tiles or red cells.
+Knows one window at a time, on the working grid, and nothing of fields, tiles or red cells.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from scipy import ndimage
 
 NUCLEUS, CELL, CORE = range(3)
 SMALLEST_NUCLEUS = 18.0
-"""um2: 4.8 um across, smaller than that of a lymphocyte by so much that a scale by few red cells may be a fifth off.
-What is taken for the nucleus of a platelet is smaller still."""
+"""um2: 4.8 um across. A lymphocyte's is larger even where few red cells give a scale that is a fifth off; what is taken
+for the nucleus of a platelet is smaller."""
 SMALLEST_CELL = 22.0
 """um2: 5.3 um across."""
 LEAST_CUT = 0.5
-"""Share of those areas that will do for a cell at the edge of the field, if its box has a side of LONGEST at least."""
+"""Share of those areas that is enough for a cell at the border of the field, if its box has a side of at least
+LONGEST."""
 LONGEST = 6.5
 """um: platelets are shorter."""
 
@@ -41,33 +42,30 @@ class Outline:
 
 def outline_cells(maps: Float32[np.ndarray, "3 height width"], scale: float,
                   edges: tuple[bool, bool, bool, bool] = (True, True, True, True)) -> list[Outline]:
-    """The cells of a window at `scale` um a pixel. edges: whether its top, left, bottom, right are those of the field:
-    of a cell that these cut off, less has to be seen.
+    """The cells of a window at `scale` um per pixel. edges: whether its top, left, bottom, right are borders of the
+    field: a cell that these cut may be smaller.
     """
     maps = maps.copy()
     np.maximum(maps[CELL], maps[NUCLEUS], out=maps[CELL])
     labels = separate(maps, SMALLEST_NUCLEUS / scale**2)
-    found = []
-    for number, place in enumerate(ndimage.find_objects(labels), start=1):
-        if place is not None:
-            outline = _outline(maps, labels, number, place, scale, edges)
-            found += [outline] if outline is not None else []
-    return found
+    outlines = [_outline(maps, labels, number, place, scale, edges)
+                for number, place in enumerate(ndimage.find_objects(labels), start=1) if place is not None]
+    return [outline for outline in outlines if outline is not None]
 
 
 def separate(maps: Float32[np.ndarray, "3 height width"], least: float) -> NDArray[np.int32]:
-    """Number the cells, 1 .. n: int32 (height, width). Cells that touch part half-way between their cores; a core
-    whose part would have a nucleus of fewer than `least` px is none.
+    """Number the cells, 1 .. n: int32 (height, width). Cells that touch are split half-way between their cores; a core
+    whose part would have a nucleus of fewer than `least` px does not count.
     """
     body = maps[CELL] > 0.5
     count, pieces = _pieces(body, 4)
     count_cores, cores = _pieces((maps[CORE] > 0.5) & body, 8)
-    labels = _part(body, pieces, cores, count, count_cores)
+    labels = _split(body, pieces, cores, count, count_cores)
     nuclei = np.bincount(labels[maps[NUCLEUS] > 0.5], minlength=count + count_cores)
     weak = nuclei[count:] < least
     weak[0] = False
     if weak.any() and (labels >= count).any():
-        labels = _part(body, pieces, np.where(weak[cores], 0, cores), count, count_cores)
+        labels = _split(body, pieces, np.where(weak[cores], 0, cores), count, count_cores)
     return labels
 
 
@@ -77,9 +75,9 @@ def _pieces(mask: NDArray[np.bool_], connectivity: int) -> tuple[int, NDArray[np
     return count, np.asarray(pieces, np.int32)
 
 
-def _part(body: NDArray[np.bool_], pieces: NDArray[np.int32], cores: NDArray[np.int32], count: int,
-          count_cores: int) -> NDArray[np.int32]:
-    """`pieces`, but those with two cores and more are parted by the nearest core i into count + i."""
+def _split(body: NDArray[np.bool_], pieces: NDArray[np.int32], cores: NDArray[np.int32], count: int,
+           count_cores: int) -> NDArray[np.int32]:
+    """`pieces`; those with two or more cores are split: pixels whose nearest core is i get the number count + i."""
     core = cores > 0
     piece_of = np.zeros(count_cores, np.int64)
     piece_of[cores[core]] = pieces[core]
@@ -98,7 +96,7 @@ def _part(body: NDArray[np.bool_], pieces: NDArray[np.int32], cores: NDArray[np.
 
 def _outline(maps: NDArray[np.float32], labels: NDArray[np.int32], number: int, place: tuple[slice, ...],
              scale: float, edges: tuple[bool, bool, bool, bool]) -> Outline | None:
-    """The cell with that number, or None where it is too small."""
+    """The cell with that number, or None if it is too small."""
     rows, columns = place
     height, width = labels.shape
     at_edge = any(edge and end for edge, end in zip(edges, (
@@ -115,14 +113,14 @@ def _outline(maps: NDArray[np.float32], labels: NDArray[np.int32], number: int, 
         return None
     cell = maps[CELL][window]
     score = float(np.sqrt(cell[region].mean() * nucleus[inside].mean()))
-    # Holes are filled; beside the cell the probabilities fall below one half, but those of other cells do not.
+    # Holes are filled. Just outside the cell the probabilities fall below one half; those of other cells are removed.
     cell = np.where(region, np.maximum(cell, np.float32(0.5 + 1e-3)), np.where(cell > 0.5, 0, cell))
     y, x = (float(np.mean(axis)) for axis in np.nonzero(region))
     return Outline(top, left, cell.astype(np.float32), nucleus.astype(np.float32), (left + x, top + y), score)
 
 
 def _whole(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest piece of a mask, its holes filled."""
+    """The largest piece of a mask, with its holes filled."""
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros(mask.shape, np.uint8)
     cv2.drawContours(filled, [max(outlines, key=lambda line: (cv2.contourArea(line), len(line)))], -1, 1, cv2.FILLED)

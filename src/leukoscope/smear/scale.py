@@ -1,7 +1,7 @@
-"""The scale of a field, from its red cells: 7.5 um across in the median, however large they are in pixels.
+"""The scale of a field, from its red cells: they are 7.5 um across in the median, whatever their size in pixels.
 
-Red cells overlap, and a field may show none that lies alone. So it is not outlines that are measured but the largest
-circles that fit into what is covered. Knows nothing of leukocytes, except that chromatin is no haemoglobin.
+Red cells overlap, and in some fields none lies alone. So it is not outlines that are measured but the largest circles
+that fit into the covered area. Knows nothing of leukocytes, except that chromatin is not haemoglobin.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ RED_CELL = 7.5
 """um: the median diameter of a red cell in a dried smear."""
 FEWEST = 4
 """Red cells below which no scale is given."""
+NUCLEUS = 8.5
+"""um: what the diameter of the largest nucleus is taken to be where there are too few red cells."""
 
 _FIT = 0.96
 """Diameter of the largest circle within a red cell over that of the red cell, below 1 since cells are not quite round:
-0.93 to 1.00, a field, on 96 phantom fields of 16 subjects at 0.06 to 0.6 um a pixel."""
+0.93 to 1.00 per field, on 96 phantom fields of 16 subjects at 0.06 to 0.6 um per pixel."""
 _SIDE = 400  # px: windows are shrunk to about this first
 _RADIUS = 8.0  # px: where circles are smaller, the window is shrunk less
 _BLUR = 1.5  # px
@@ -31,11 +33,11 @@ _BLUR = 1.5  # px
 
 @dataclass(frozen=True)
 class RedCells:
-    """What a field's red cells say.
+    """What the red cells of a field show.
 
-    diameters: px of the field, one a red cell that fits the others in size. cover: share of the field under cells of
-    any kind. redness: red over green density where cells lie, in the median: below 1 of stained cells, 1 of grey.
-    colours: interquartile range of the same: a stain has few colours.
+    diameters: px of the field, of each red cell that fits the others in size. cover: share of the field under cells of
+    any kind. redness: median of red over green density where cells lie: below 1 if stained, 1 if grey. colours: its
+    interquartile range: a stain has few colours.
     """
 
     diameters: Float64[np.ndarray, " cells"]
@@ -45,7 +47,7 @@ class RedCells:
 
     @property
     def scale(self) -> float | None:
-        """Micrometres a pixel, or None where there are too few red cells."""
+        """Micrometres per pixel, or None where there are too few red cells."""
         return RED_CELL / float(np.median(self.diameters)) if len(self.diameters) >= FEWEST else None
 
 
@@ -65,12 +67,30 @@ def measure_red_cells(windows: Sequence[UInt8[np.ndarray, "height width 3"]],
         ratios.append(density[mask][:, 0] / np.maximum(density[mask][:, 1], 0.01))
     ratio = np.concatenate(ratios)
     low, middle, high = np.percentile(ratio, [25, 50, 75]).tolist() if len(ratio) else (1.0, 1.0, 1.0)
-    return RedCells(_of_one_size(np.concatenate(diameters)), float(np.mean(cover)), middle, high - low)
+    sizes = np.concatenate(diameters)
+    usual = _usual(sizes) if len(sizes) else 0.0
+    of_one_size = sizes[(sizes > 0.65 * usual) & (sizes < 1.5 * usual)]
+    return RedCells(of_one_size, float(np.mean(cover)), middle, high - low)
+
+
+def scale_by_nuclei(windows: Sequence[UInt8[np.ndarray, "height width 3"]],
+                    white: Float64[np.ndarray, " 3"]) -> float | None:
+    """A guess at um per pixel from the largest purple piece; None where nothing is purple."""
+    largest = 0
+    for window in windows:
+        reduce = max(1, round(max(window.shape[:2]) / _SIDE))
+        small = cv2.resize(window, (window.shape[1] // reduce, window.shape[0] // reduce), interpolation=cv2.INTER_AREA)
+        density = optical_density(small.astype(np.uint8), white)
+        purple = cv2.medianBlur((is_chromatin(density) & (density[..., 1] > 0.12)).astype(np.uint8), 5)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(purple)
+        if len(stats) > 1:
+            largest = max(largest, int(stats[1:, cv2.CC_STAT_AREA].max()) * reduce**2)
+    return NUCLEUS / (2 * np.sqrt(largest / np.pi)) if largest >= 100 else None
 
 
 def foreground(density: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where cells of any kind lie: half the green density that is usual within red cells, which is where the outline of
-    a blurred cell stands. density: (height, width, 3). Noise is known from the pixels that are brighter than white.
+    """Where cells of any kind lie: above half the usual green density of red cells, the outline of a blurred cell.
+    density: (height, width, 3). Noise is estimated from the pixels that are brighter than white.
     """
     smooth = cv2.medianBlur(np.ascontiguousarray(density[..., 1]), 3)
     noise = float(np.sqrt(np.mean(np.square(smooth[smooth < 0])))) if (smooth < 0).any() else 0.0
@@ -92,14 +112,14 @@ def _reduced(window: NDArray[np.uint8], reduce: float) -> NDArray[np.uint8]:
 
 def _circles(pixels: NDArray[np.uint8], white: NDArray[np.float64]
              ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
-    """Radii (px) of the largest circles within red cells, none within another; density, and where cells lie."""
+    """Radii (px) of the largest circles within red cells, none inside another; density; where cells lie."""
     density = optical_density(pixels, white)
     mask = foreground(density)
-    # What lies beyond the edge of the field is unknown, so it bounds no circle; those that would reach it are left out.
+    # Beyond the border of the field nothing is known, so it limits no circle; circles that would reach it are left out.
     around = np.pad(_without_pallor(mask), 1, constant_values=1)
     depth = cv2.GaussianBlur(cv2.distanceTransform(around, cv2.DIST_L2, 5)[1:-1, 1:-1], (0, 0), _BLUR)
     rows, columns = np.nonzero((depth == cv2.dilate(depth, np.ones((9, 9)))) & (depth > 2))
-    # Depth within a disc is a cone, whose tip smoothing lowers by the mean distance from it: sqrt(pi / 2) sigma.
+    # Depth within a disc is a cone; smoothing lowers its tip by the mean distance from it, sqrt(pi / 2) sigma.
     radii = depth[rows, columns].astype(np.float64) + np.sqrt(np.pi / 2) * _BLUR
     room = np.min([rows, columns, depth.shape[0] - 1 - rows, depth.shape[1] - 1 - columns], axis=0) - radii
     purple = np.asarray(cv2.integral(is_chromatin(density).astype(np.uint8)), np.int64)
@@ -113,7 +133,7 @@ def _circles(pixels: NDArray[np.uint8], white: NDArray[np.float64]
 
 
 def _without_pallor(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Fill the holes that are convex: pale middles. Those between cells that touch are not."""
+    """Fill convex holes, the pale middles of red cells. Holes between cells that touch are not convex."""
     filled = mask.astype(np.uint8)
     outlines, tree = cv2.findContours(filled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     for outline, links in zip(outlines, tree[0] if len(outlines) else [], strict=True):
@@ -125,7 +145,7 @@ def _without_pallor(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def _share(total: NDArray[np.int64], row: int, column: int, reach: int) -> float:
-    """Of the pixels within `reach` of a place, by an integral image."""
+    """The share of marked pixels within `reach` px of a place. total: integral image of the marks."""
     top, left = max(row - reach, 0), max(column - reach, 0)
     bottom, right = min(row + reach + 1, total.shape[0] - 1), min(column + reach + 1, total.shape[1] - 1)
     inside = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
@@ -133,14 +153,8 @@ def _share(total: NDArray[np.int64], row: int, column: int, reach: int) -> float
 
 
 def _usual(sizes: NDArray[np.float64]) -> float:
-    """The size in the middle of the area that all cover, so that specks and platelets do not count."""
+    """The median size, weighted by area, so that specks and platelets do not count."""
     order = np.sort(sizes)
     weight = np.cumsum(order**2)
     return float(order[np.searchsorted(weight, weight[-1] / 2)])
 
-
-def _of_one_size(diameters: NDArray[np.float64]) -> NDArray[np.float64]:
-    if not len(diameters):
-        return diameters
-    usual = _usual(diameters)
-    return diameters[(diameters > 0.65 * usual) & (diameters < 1.5 * usual)]

@@ -1,4 +1,4 @@
-"""Fields of any size, a window at a time: an array in memory, or a TIFF that stays on disk.
+"""Fields of any size, one window at a time: an array in memory, or a TIFF that stays on disk.
 
 Knows nothing of what the pixels show.
 """
@@ -37,7 +37,7 @@ class FieldSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ArrayField:
-    """A field in an array, or in one that is mapped to a file: only what is read is loaded."""
+    """A field in an array, or in an array that is mapped to a file: only what is read is loaded."""
 
     pixels: NDArray[np.uint8]
 
@@ -54,15 +54,15 @@ class ArrayField:
 
 
 def open_field(path: Path | str, *, page: int = 0) -> ArrayField:
-    """A TIFF on disk, read a window at a time. Raises ImageError unless it is uncompressed RGB of 8 bits: what else
-    there is, `images.read_image` reads whole.
+    """A TIFF on disk, read one window at a time. Raises ImageError unless it is uncompressed RGB of 8 bits:
+    `images.read_image` reads other files as a whole.
     """
     path = Path(path)
     hint = "write it as an uncompressed RGB TIFF of 8 bits, or read it whole with leukoscope.images.read_image"
     try:
         pixels = tifffile.memmap(path, page=page, mode="r")
     except FileNotFoundError as error:
-        raise ImageError(path, "no such file", "mend the path") from error
+        raise ImageError(path, "no such file", "correct the path") from error
     except (ValueError, OSError, IndexError, tifffile.TiffFileError) as error:
         raise ImageError(path, f"cannot be mapped into memory ({error})", hint) from error
     try:
@@ -72,7 +72,7 @@ def open_field(path: Path | str, *, page: int = 0) -> ArrayField:
 
 
 def field_source(field: np.ndarray | FieldSource) -> FieldSource:
-    """An array as a source; sources as they are. Raises LeukoscopeError for another shape, type or size."""
+    """An array as a source; a source as it is. Raises LeukoscopeError for another shape, type or size."""
     source = _checked(field) if isinstance(field, np.ndarray) else field
     if min(source.width, source.height) < SMALLEST or max(source.width, source.height) > LARGEST:
         raise LeukoscopeError(f"the field has {source.width} x {source.height} px, expected sides of {SMALLEST} to "

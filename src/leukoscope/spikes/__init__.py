@@ -1,4 +1,4 @@
-"""First-spike coding of edges: a Gabor bank and latencies by rank (noshad2021)."""
+"""First-spike coding of edges: Gabor filters and latencies by rank (noshad2021)."""
 
 from __future__ import annotations
 

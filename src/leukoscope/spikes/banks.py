@@ -1,7 +1,4 @@
-"""Filters of first-spike coding: Gabor and difference of Gaussians, with weights that sum to exactly 0.
-
-Re-exported by coding.py.
-"""
+"""Filters of first-spike coding: Gabor and difference of Gaussians, with weights that sum to exactly 0."""
 
 from __future__ import annotations
 
@@ -15,18 +12,17 @@ from torch import Tensor
 from ..errors import LeukoscopeError
 
 
-def gabor_bank(
-    window: int = 5, wavelength: float = 2.5, sigma: float = 2.0, gamma: float = 0.5, orientations: int = 4
-) -> Float32[Tensor, "orientations window window"]:
+def gabor_bank(window: int = 5, wavelength: float = 2.5, sigma: float = 2.0, gamma: float = 0.5,
+               orientations: int = 4) -> Float32[Tensor, "orientations window window"]:
     """Gabor filters exp(-(X^2 + gamma^2 Y^2) / (2 sigma^2)) cos(2 pi X / wavelength), in px (noshad2021, eq. 1).
 
     X points along theta_l = (l - 1/2) pi / orientations for l = 1, 2, ... (pi/8, 3 pi/8, 5 pi/8, 7 pi/8 for four),
-    counted from the columns' axis to the rows'. The mean is taken away; the peak is 1 or -1. Weights are rounded to
-    1/4096 for the defaults, to another power of two for others, 1/1024 at the coarsest, so that they sum to exactly 0,
-    and responses to 8-bit images are exact unless a filter's absolute weights sum to more than 63. An even window has
-    its centre between pixels.
+    measured from the columns' axis to the rows'. The mean is subtracted; the peak is 1 or -1. Weights are multiples of
+    a power of two (1/4096 for the defaults, 1/1024 at the coarsest), so that they sum to exactly 0, and responses to
+    8-bit images are exact unless a filter's absolute weights sum to more than 63. An even window has its centre between
+    pixels.
 
-    Raises LeukoscopeError for a window below 2 or above 99 px, a length that is not positive, or a filter that is flat.
+    Raises LeukoscopeError for a window below 2 or above 99 px, a length that is not positive, or a flat filter.
     """
     _check_window(window)
     for name, value in (("wavelength", wavelength), ("sigma", sigma), ("gamma", gamma)):
@@ -43,8 +39,8 @@ def gabor_bank(
 def dog_bank(window: int, sigma_centre: float, sigma_surround: float) -> Float32[Tensor, "2 window window"]:
     """Differences of two Gaussians of equal volume, sigmas in px: on centre, off centre; sum and peak as gabor_bank.
 
-    The two differ in sign only: use them with edge_responses(..., absolute=False). Raises LeukoscopeError as
-    gabor_bank, and for a centre that is not narrower than the surround.
+    The two differ only in sign: use them with edge_responses(..., absolute=False). Raises LeukoscopeError as
+    gabor_bank does, and for a centre that is not narrower than the surround.
     """
     _check_window(window)
     _check_positive("sigma_centre", sigma_centre)
@@ -59,36 +55,30 @@ def dog_bank(window: int, sigma_centre: float, sigma_surround: float) -> Float32
 
 
 def _balanced(shapes: np.ndarray) -> Float32[Tensor, "m window window"]:
-    """Zero sum, peak 1 or -1, weights in whole multiples of a power of two that keeps sums of 255 levels below 2^24."""
+    """Zero sum, peak 1 or -1, weights in whole multiples of a power of two that keeps sums of 255 levels below 2^24.
+
+    What rounding leaves in the sum is removed: an odd unit from the centre, pairs from the weights rounded most. The
+    peak, which may be the centre, is even and stays.
+    """
     flat = (shapes - shapes.mean(axis=(1, 2), keepdims=True)).reshape(len(shapes), -1)
-    flat = (flat + flat[:, ::-1]) / 2  # exactly symmetric about the centre, which rounding may have spoiled
+    flat = (flat + flat[:, ::-1]) / 2  # exactly symmetric about the centre in spite of rounding
     peaks = np.abs(flat).max(axis=1, keepdims=True)
     if not (peaks > 1e-9).all():
         raise LeukoscopeError("a filter of the bank is flat: it would never respond",
                               "give a wavelength and widths between a pixel and the window")
     flat = flat / peaks
     unit = max(2.0 ** math.floor(24 - math.log2(255 * (np.abs(flat).sum(axis=1).max() + 1))), 1024.0)
-    whole = np.rint(flat * unit)
+    whole, pairs = np.rint(flat * unit), flat.shape[1] // 2
     for exact, weights in zip(flat * unit, whole, strict=True):
-        _spread(exact, weights)
+        if weights.sum() % 2:
+            weights[pairs] -= np.sign(weights.sum())
+        error = (weights - exact)[:pairs]
+        below_peak = np.abs(weights[:pairs]) < np.abs(weights).max()
+        while (rest := weights.sum()) != 0:
+            most = np.where(below_peak, error * np.sign(rest), -np.inf).argmax()
+            weights[[most, -1 - most]] -= np.sign(rest)
+            error[most] -= np.sign(rest)
     return torch.from_numpy((whole / unit).astype(np.float32).reshape(shapes.shape))
-
-
-def _spread(exact: np.ndarray, weights: np.ndarray) -> None:
-    """Takes what rounding left in the sum away: an odd unit from the centre, pairs from the weights rounded furthest.
-
-    The peak, which may be the centre, stays: it is even.
-    """
-    if weights.sum() % 2:
-        weights[len(weights) // 2] -= np.sign(weights.sum())
-    pairs = len(exact) // 2
-    error = (weights - exact)[:pairs]
-    inner = np.abs(weights[:pairs]) < np.abs(weights).max()
-    while (rest := weights.sum()) != 0:
-        most = np.where(inner, error * np.sign(rest), -np.inf).argmax()
-        for place in (most, len(exact) - 1 - most):
-            weights[place] -= np.sign(rest)
-        error[most] -= np.sign(rest)
 
 
 def _grid(window: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,4 +93,4 @@ def _check_window(window: int) -> None:
 
 def _check_positive(name: str, value: float) -> None:
     if not (math.isfinite(value) and value > 0):
-        raise LeukoscopeError(f"{name}: expected a number above 0, got {value}", "give pixels (gamma: a ratio)")
+        raise LeukoscopeError(f"{name}: expected a number above 0, got {value}", "give a length in px (gamma: a ratio)")

@@ -1,15 +1,14 @@
 """Compiled loops of coding.py: convolution, order statistics by counting, latencies; without the GIL, one thread each.
 
-Positive float32 values are ordered as their bits are when read as int32, and negative ones and zeros give bits of zero
-or less, so that everything after the convolution works on int32. Thresholds are found exactly without a sort: count the
-upper 16 of 31 bits; only the few buckets in which a threshold lies are looked at again, by their lower 15 bits.
-Bounds are not checked: the caller has to.
+Positive float32 values have the same order as their bits read as int32, and negative ones and zeros give bits of zero
+or less, so everything after the convolution works on int32. Thresholds are found exactly without a sort: values are
+counted by the upper 16 of their 31 bits, and the few buckets that hold a threshold again by the lower 15 bits.
+Bounds are not checked here: the caller must check them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numba
 import numpy as np
@@ -17,14 +16,14 @@ import numpy as np
 LOW_BITS = 15
 """Bits below those counted first."""
 SORTED = 2048
-"""Up to so many values a bucket is sorted; a larger one is counted once more."""
+"""A bucket of at most so many values is sorted; a larger one is counted again."""
 NEVER = 0x7FFFFFFF
 """A threshold above all finite values."""
 _BUCKETS, _LOWS, _INFINITE, _LOWEST = 1 << (31 - LOW_BITS), 1 << LOW_BITS, 0x7F800000, -(1 << 31)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    # Of the fast-math flags only the fusing of products and sums: the rest may reorder sums, and would make results
+def _compiled(function: Callable) -> Callable:
+    # Of the fast-math flags only the fusing of products and sums: the others may reorder sums, and results would then
     # depend on where a loop was inlined.
     options = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
     try:
@@ -53,18 +52,8 @@ def _add_five_taps(target, source, start, weights):
 
 
 @_compiled
-def _finish_row(row, scale, floor, absolute):
-    zero = np.float32(0)
-    for i in range(row.size):
-        p = np.uintp(i)
-        value = row[p] * scale
-        value = abs(value) if absolute else value
-        row[p] = value if value >= floor else zero
-
-
-@_compiled
 def _convolve(padded, bank, scale, floor, absolute, out):
-    """Responses (maps, height, width) of one image whose borders are already there."""
+    """Responses (maps, height, width) of one padded image."""
     window = bank.shape[1]
     for number in range(out.shape[0]):
         for y in range(out.shape[1]):
@@ -78,7 +67,10 @@ def _convolve(padded, bank, scale, floor, absolute, out):
                 while dx < window:
                     _add_tap(row, source, dx, weights[dx])
                     dx += 1
-            _finish_row(row, scale, floor, absolute)
+            for x in range(row.size):
+                value = row[np.uintp(x)] * scale
+                value = abs(value) if absolute else value
+                row[np.uintp(x)] = value if value >= floor else np.float32(0)
 
 
 @_compiled
@@ -108,7 +100,8 @@ def responses(images, bank, scale, floor, absolute, out):
 
 @_compiled
 def _count_upper(bits, counts):
-    """Adds the positive values to `counts` by their upper bits. Returns how many; -1 if one is infinite or NaN."""
+    """Counts the positive values by their upper bits. Returns how many there are; -1 if one is infinite or NaN."""
+    counts[:] = np.uint32(0)
     total, worst = 0, 0
     for i in range(bits.size):
         value = bits[np.uintp(i)]
@@ -120,40 +113,34 @@ def _count_upper(bits, counts):
 
 
 @_compiled
-def _rank(number, total, steps, compatible):
-    """The how-many-th strongest of `total` is threshold `number` (from 1)."""
-    return number * (total // steps) if compatible else (number * total + steps - 1) // steps
-
-
-@_compiled
 def _find_buckets(counts, ranks, buckets, segments, starts):
     """For each rank, ascending: the bucket's segment, and the rank within it. Returns the number of segments.
 
-    `segments` (by bucket) gets 1, 2, ... where a rank falls; `starts` the places of these buckets' values, one after
-    the other; `buckets` their numbers.
+    `segments` (by bucket) gets 1, 2, ... in the buckets that hold a rank; `starts` where each one's values begin, and
+    `buckets` its number.
     """
-    above, found, done = 0, 0, 0
+    above, number, done = 0, 0, 0
     bucket = counts.size
     starts[0] = 0
     while done < ranks.shape[0]:
         bucket -= 1
         inside = np.int64(counts[bucket])
         if ranks[done, 0] <= above + inside:
-            buckets[found] = bucket
-            starts[found + 1] = starts[found] + inside
-            found += 1
-            segments[bucket] = found
+            buckets[number] = bucket
+            starts[number + 1] = starts[number] + inside
+            number += 1
+            segments[bucket] = number
             while done < ranks.shape[0] and ranks[done, 0] <= above + inside:
                 ranks[done, 0] -= above
-                ranks[done, 1] = found - 1
+                ranks[done, 1] = number - 1
                 done += 1
         above += inside
-    return found
+    return number
 
 
 @_compiled
 def _collect(bits, segments, starts, lows):
-    """The lower bits of all values of the segments, one segment after the other; `starts` moves to the next one's."""
+    """The lower bits of all values of the segments, one segment after the other; `starts` moves to each one's end."""
     for i in range(bits.size):
         value = bits[np.uintp(i)]
         if value > 0:
@@ -166,7 +153,7 @@ def _collect(bits, segments, starts, lows):
 
 @_compiled
 def _select(lows, ranks, cuts, upper, counts):
-    """Thresholds of one segment: the values of `ranks` (ascending) from above, exactly."""
+    """Thresholds of one segment, exactly: the values at `ranks`, ascending, counted from the largest."""
     if lows.size <= SORTED:
         lows.sort()
         for number in range(ranks.size):
@@ -190,18 +177,18 @@ def _thresholds(bits, total, compatible, counts, table, lows, low_counts, cuts):
     if total < 1 or (compatible and total < steps):
         cuts[:] = np.int32(NEVER)
         return
-    wanted = steps if compatible else steps - 1
-    ranks = np.zeros((wanted, 2), np.int64)
-    for number in range(wanted):
-        ranks[number, 0] = _rank(number + 1, total, steps, compatible)
+    number = steps if compatible else steps - 1
+    ranks = np.zeros((number, 2), np.int64)
+    for step in range(1, number + 1):  # as many as fire before it
+        ranks[step - 1, 0] = step * (total // steps) if compatible else (step * total + steps - 1) // steps
     buckets, starts = np.empty(steps, np.int64), np.empty(steps + 1, np.int64)
     table[:] = np.uint8(0)
-    found = _find_buckets(counts, ranks, buckets, table, starts)
+    segments = _find_buckets(counts, ranks, buckets, table, starts)
     _collect(bits, table, starts, lows)
     first, start = 0, 0
-    for segment in range(found):
+    for segment in range(segments):
         last = first
-        while last < wanted and ranks[last, 1] == segment:
+        while last < number and ranks[last, 1] == segment:
             last += 1
         upper = np.int32(buckets[segment] << LOW_BITS)
         _select(lows[start:starts[segment]], ranks[first:last, 0], cuts[first:last], upper, low_counts)
@@ -223,7 +210,7 @@ def _tabulate(cuts, table):
 
 @_compiled
 def _latencies(bits, cuts, table, out):
-    """How many of the thresholds each value fails: those of the buckets above by table, those of its own one by one.
+    """How many thresholds are above each value: those of higher buckets by table, those of its own one by one.
 
     `cuts` has one value more, below all others, where the counting ends.
     """
@@ -236,20 +223,17 @@ def _latencies(bits, cuts, table, out):
 
 
 @_compiled
-def _take_larger(target, other):
-    for i in range(target.size):
-        p = np.uintp(i)
-        target[p] = max(target[p], other[p])
+def _buffers(values, steps):
+    """`counts`, `table`, `lows`, `low_counts` and `cuts` for images of so many values."""
+    return (np.empty(_BUCKETS, np.uint32), np.empty(_BUCKETS, np.uint8), np.empty(values, np.uint16),
+            np.empty(_LOWS, np.uint32), np.full(steps + 1, _LOWEST, np.int32))
 
 
 @_compiled
 def first_spikes(bits, steps, compatible, out, bad):
     """Latencies (n, values) of responses given as their bits; `bad` gets 1 for an image with NaN or infinity."""
-    counts, table = np.empty(_BUCKETS, np.uint32), np.empty(_BUCKETS, np.uint8)
-    lows, low_counts = np.empty(bits.shape[1], np.uint16), np.empty(_LOWS, np.uint32)
-    cuts = np.full(steps + 1, _LOWEST, np.int32)
+    counts, table, lows, low_counts, cuts = _buffers(bits.shape[1], steps)
     for n in range(bits.shape[0]):
-        counts[:] = np.uint32(0)
         total = _count_upper(bits[n], counts)
         if total < 0:
             bad[n] = 1
@@ -261,23 +245,20 @@ def first_spikes(bits, steps, compatible, out, bad):
 
 @_compiled
 def first_spike_levels(images, bank, scale, floor, steps, compatible, out):
-    """Grey levels (n, h, w), uint8, to the earliest step over the maps: all of the above, image by image."""
+    """Grey levels (n, h, w), uint8, to the earliest step over the maps, image by image."""
     maps, window, (height, width) = bank.shape[0], bank.shape[1], images.shape[1:]
     padded = np.empty((height + window - 1, width + window - 1), np.float32)
     responses_of_one = np.empty((maps, height, width), np.float32)
     bits = responses_of_one.view(np.int32).reshape(maps, height * width)
-    counts, table = np.empty(_BUCKETS, np.uint32), np.empty(_BUCKETS, np.uint8)
-    lows, low_counts = np.empty(bits.size, np.uint16), np.empty(_LOWS, np.uint32)
-    cuts = np.full(steps + 1, _LOWEST, np.int32)
+    counts, table, lows, low_counts, cuts = _buffers(bits.size, steps)
     for n in range(images.shape[0]):
         _pad(images[n], np.float32(1), (window - 1) // 2, padded)
         _convolve(padded, bank, scale, floor, True, responses_of_one)
-        counts[:] = np.uint32(0)
         total = _count_upper(bits.reshape(-1), counts)
         _thresholds(bits.reshape(-1), total, compatible, counts, table, lows, low_counts, cuts[:steps])
         _tabulate(cuts[:steps], table)
         for number in range(1, maps):
-            _take_larger(bits[0], bits[number])
+            np.maximum(bits[0], bits[number], bits[0])
         _latencies(bits[0], cuts, table, out[n].reshape(-1))
 
 

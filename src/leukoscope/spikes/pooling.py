@@ -1,7 +1,7 @@
-"""Optional stages around first-spike coding, as the literature of spiking vision models has them.
+"""Optional stages around first-spike coding, as in published spiking models of vision.
 
 Thorpe's rank-order models: Masquelier and Thorpe 2007 (doi:10.1371/journal.pcbi.0030031), Kheradpisheh et al. 2018
-(doi:10.1016/j.neunet.2017.12.005), Mozafari et al. 2019 (doi:10.3389/fnins.2019.00625). Re-exported by coding.py.
+(doi:10.1016/j.neunet.2017.12.005), Mozafari et al. 2019 (doi:10.3389/fnins.2019.00625).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def threshold(responses: Float[Tensor, "b m h w"], value: float | Sequence[float
 def lateral_inhibition(responses: Float[Tensor, "b m h w"], percents: Sequence[float]) -> Float[Tensor, "b m h w"]:
     """Each strictly stronger neighbour in the same map weakens a response by a share: `percents[d - 1]` at distance d.
 
-    Distance is the larger of the steps along rows and columns, in px; shares are from 0 to 1 and multiply, so that a
-    response times (1 - share) for each stronger neighbour is left and stays positive below 1. All neighbours act
-    with their uninhibited strength; none outside the image do. Masquelier and Thorpe 2007 use 15 % to 5 % over 11 x 11.
+    Distance is the larger of the steps along rows and columns, in px. Shares are from 0 to 1; a response is multiplied
+    by (1 - share) for each stronger neighbour within the image, and stays positive for shares below 1. All neighbours
+    act with their uninhibited strength. Masquelier and Thorpe 2007 use 15 % to 5 % over 11 x 11 px.
     """
     shares = [float(share) for share in percents]
     if not all(0 <= share <= 1 for share in shares):
@@ -50,28 +50,25 @@ def lateral_inhibition(responses: Float[Tensor, "b m h w"], percents: Sequence[f
     return responses * left
 
 
-def pointwise_inhibition(
-    latency: UInt8[Tensor, "b m h w"], steps: int, responses: Float[Tensor, "b m h w"] | None = None
-) -> UInt8[Tensor, "b m h w"]:
-    """At each pixel the first map to fire wins, the others never fire (`steps`).
+def pointwise_inhibition(latency: UInt8[Tensor, "b m h w"], steps: int,
+                         responses: Float[Tensor, "b m h w"] | None = None) -> UInt8[Tensor, "b m h w"]:
+    """At each pixel only the first map to fire fires; the others get `steps`, never.
 
-    Of maps that fire in the same step the strongest wins where `responses` are given, and then the first.
+    Of maps that fire in the same step the strongest is taken if `responses` are given, then the one with the lowest
+    number.
     """
     first = latency == latency.amin(dim=1, keepdim=True)
-    if responses is None:
-        winner = first.to(torch.uint8).argmax(dim=1, keepdim=True)
-    else:
-        winner = torch.where(first, responses, -math.inf).argmax(dim=1, keepdim=True)
+    strength = first.to(torch.uint8) if responses is None else torch.where(first, responses, -math.inf)
+    winner = strength.argmax(dim=1, keepdim=True)
     losers = torch.ones_like(latency, dtype=torch.bool).scatter_(1, winner, False)
     return latency.masked_fill(losers, steps)
 
 
-def pool_latency(
-    latency: UInt8[Tensor, "b m h w"], kernel: int, stride: int | None = None
-) -> UInt8[Tensor, "b m rows columns"]:
+def pool_latency(latency: UInt8[Tensor, "b m h w"], kernel: int,
+                 stride: int | None = None) -> UInt8[Tensor, "b m rows columns"]:
     """The earliest spike in each window of `kernel` x `kernel` px, every `stride` px (default: `kernel`).
 
-    Windows that would reach out of the image are left out, as by max_pool2d. Raises LeukoscopeError for a kernel below
+    Windows that reach beyond the image are left out, as by max_pool2d. Raises LeukoscopeError for a kernel below
     1 px or above the image, or a stride below 1.
     """
     stride = kernel if stride is None else stride

@@ -1,4 +1,4 @@
-"""First-spike latencies in torch operations, for devices that kernels.py does not reach, and for export."""
+"""First-spike latencies in torch operations, for other devices than the CPU of kernels.py, and for export."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _DIGITS = ((20, 11), (10, 10), (0, 10))
 def latencies_by_counting(bits: Tensor, steps: int, compatible: bool) -> Tensor:
     """uint8 latencies (b, n) of responses given as the int32 bits of float32; all images at once, no sort.
 
-    Radix selection: the thresholds' digits are found one after the other, the highest first, by counting those values
-    that share a threshold's digits so far. Thresholds run from the weakest to the strongest here.
+    Radix selection: the thresholds' digits are found one after the other, the highest first, by counting the values
+    that share a threshold's digits so far. Here thresholds are in ascending order.
     """
     positive = bits > 0
     total = positive.sum(dim=1)
@@ -30,10 +30,9 @@ def latencies_by_counting(bits: Tensor, steps: int, compatible: bool) -> Tensor:
     return (steps - torch.searchsorted(cuts, bits, right=True)).to(torch.uint8)
 
 
-def _next_digit(
-    bits: Tensor, positive: Tensor, cuts: Tensor, ranks: Tensor, shift: int, width: int
-) -> tuple[Tensor, Tensor]:
-    """`cuts` (the digits so far, ascending) with one digit more, and the ranks among the values that share them all."""
+def _next_digit(bits: Tensor, positive: Tensor, cuts: Tensor, ranks: Tensor, shift: int,
+                width: int) -> tuple[Tensor, Tensor]:
+    """`cuts` (the digits so far, ascending) with one more digit, and the ranks among the values that share them all."""
     above, size = bits >> (shift + width), 1 << width
     slots = torch.searchsorted(cuts, above).clamp_(max=cuts.shape[1] - 1)
     shared = positive & (cuts.gather(1, slots) == above)
@@ -49,7 +48,7 @@ def _next_digit(
 
 
 def latencies_by_sorting(values: Tensor, steps: int, compatible: bool) -> Tensor:
-    """The same from float32 values (b, n), in operations that ONNX has; the steps are unrolled in the graph."""
+    """The same from float32 values (b, n), in operations of ONNX; the graph repeats them for each step."""
     positive = values > 0
     total = positive.sum(dim=1)
     ordered = values.sort(dim=1, descending=True).values

@@ -16,9 +16,11 @@ from ..errors import LeukoscopeError
 from .estimate import (
     Comparison,
     Estimate,
+    check_both_classes,
     check_confidence,
     check_finite,
     check_same_length,
+    compare_by_t,
     no_estimate,
     number_clusters,
 )
@@ -27,28 +29,27 @@ DELONG = "delong"
 WIDENED = "delong, widened by newcombe (few cells misranked)"
 PERFECT = "exact bound (perfectly separated)"
 ENOUGH_MISRANKED = 30.0
+AREA_ROUNDING = 1e-18
+"""Variances of a difference of areas below it are rounding errors."""
 
 
 def auc(labels: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> float:
     """Area under the ROC curve: the probability that a positive cell scores higher than a negative one, ties one half.
 
-    Raises LeukoscopeError for NaN or when one class has no cell; `delong` says so in its answer instead.
+    Raises LeukoscopeError for NaN or when one class has no cell; `delong` then returns an estimate that says so.
     """
     positive, negative = _split(labels, scores)
-    if not (positive.size and negative.size):
-        raise LeukoscopeError("the area under the ROC curve needs positive and negative cells "
-                              f"(got {positive.size} and {negative.size})", "give cells of both classes")
-    beaten, _ = _merged(np.sort(positive), np.sort(negative))
-    return int(beaten.sum()) / (2 * positive.size * negative.size)
+    check_both_classes(positive.size, negative.size)
+    return int(_beaten(positive, np.sort(negative)).sum()) / (2 * positive.size * negative.size)
 
 
 def delong(labels: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"], confidence: float = 0.95) -> Estimate:
     """Area under the ROC curve with DeLong's interval on the logit scale (DeLong 1988; placements as Sun and Xu 2014).
 
-    Takes O(n log n). Where few cells are misranked DeLong's variance is itself a guess, and the interval is widened to
-    hold Newcombe's (2006, part 2, method 5) as well. With perfect separation the lower bound is half^(1 / k), k the
-    smaller class: among k disjoint pairs of a positive and a negative cell all are then in order, which has at most
-    the probability area^k whatever the distributions. One class only: no figure. Raises LeukoscopeError for NaN.
+    Takes O(n log n). Where few cells are misranked, DeLong's variance is itself uncertain, and the interval is widened
+    to include Newcombe's (2006, part 2, method 5). With perfect separation the lower bound is half^(1 / k), k the
+    smaller class: k disjoint pairs of a positive and a negative cell are all in order with a probability of at most
+    area^k, whatever the distributions. One class only: no figure. Raises LeukoscopeError for NaN.
     """
     half = check_confidence(confidence)
     positive, negative = _split(labels, scores)
@@ -61,9 +62,11 @@ def delong(labels: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"], conf
     if total in (0, pairs):
         bound = half ** (1 / min(positive.size, negative.size))
         return Estimate(area, bound, 1.0, PERFECT) if total else Estimate(area, 0.0, 1 - bound, PERFECT)
-    variance = _variance(beaten / (2 * negative.size)) + _variance(above / (2 * positive.size))
+    variance = sum(float(shares.var(ddof=1)) / shares.size if shares.size > 1 else 0.0
+                   for shares in (beaten / (2 * negative.size), above / (2 * positive.size)))
     missed = [2 * negative.size - beaten, 2 * positive.size - above] if area >= 0.5 else [beaten, above]
-    low, high = _logit_bounds(area, variance, -float(ndtri(half)))
+    centre, reach = logit(area), -float(ndtri(half)) * math.sqrt(variance) / (area * (1 - area))
+    low, high = min(float(expit(centre - reach)), area), max(float(expit(centre + reach)), area)
     if variance > 0 and min(effective_count(m) for m in missed) >= ENOUGH_MISRANKED:
         return Estimate(area, low, high, DELONG)
     wide_low, wide_high = newcombe_auc(area, positive.size, negative.size, confidence)
@@ -92,22 +95,17 @@ def newcombe_auc(area: float, positive: int, negative: int, confidence: float = 
     return low, cast("float", brentq(excess, area + near, 1 - near)) if inside else 1.0
 
 
-def delong_covariance(
-    labels: Bool[np.ndarray, " n"],
-    scores: Float[np.ndarray, "k n"],
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "k k"]]:
-    """Areas of k scores on the same cells, and their covariance.
+def delong_covariance(labels: Bool[np.ndarray, " n"], scores: Float[np.ndarray, "k n"],
+                      clusters: Shaped[np.ndarray, " n"] | None = None,
+                      ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "k k"]]:
+    """Areas of k scores on the same cells, and their covariance: DeLong's, or by cluster Obuchowski's (1997).
 
-    Without clusters DeLong's, with them Obuchowski's (1997): placements are summed within a cluster, which may hold
-    both classes. Raises LeukoscopeError for NaN or one class only.
+    A cluster may hold both classes. Raises LeukoscopeError for NaN or one class only.
     """
     check_same_length(labels=labels, scores=scores)
     check_finite("scores", scores)
     positive, negative = int(labels.sum()), int((~labels).sum())
-    if not (positive and negative):
-        raise LeukoscopeError(f"expected positive and negative cells, got {positive} and {negative}",
-                              "give cells of both classes")
+    check_both_classes(positive, negative)
     shares = np.empty(scores.shape)
     for row, score in zip(shares, scores, strict=True):
         row[labels], row[~labels] = placements(labels, score)
@@ -126,34 +124,22 @@ def delong_covariance(
     return areas, sums @ sums.T * (count / (count - 1))
 
 
-def delong_test(
-    labels: Bool[np.ndarray, " n"],
-    first: Float[np.ndarray, " n"],
-    second: Float[np.ndarray, " n"],
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-    confidence: float = 0.95,
-) -> Comparison:
+def delong_test(labels: Bool[np.ndarray, " n"], first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"],
+                clusters: Shaped[np.ndarray, " n"] | None = None, confidence: float = 0.95) -> Comparison:
     """Paired test of two areas on the same cells (DeLong 1988; by subject: Obuchowski 1997, Student's t at K - 1).
 
     Two scores that rank alike have no difference and p = 1, without an interval.
     """
-    half = check_confidence(confidence)
     check_same_length(labels=labels, first=first, second=second)
     areas, covariance = delong_covariance(labels, np.stack([first, second]).astype(np.float64), clusters)
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     test = "delong, paired" if clusters is None else "delong, paired, by cluster"
-    if variance <= 1e-18:
+    if variance <= AREA_ROUNDING:
         p = 1.0 if abs(difference) < 1e-12 else None
         return Comparison(no_estimate("no interval: the difference does not vary", difference), p, test)
-    from scipy.stats import norm  # late, as in estimate.py
-    from scipy.stats import t as student
-
-    law = norm if clusters is None else student(number_clusters(clusters)[1] - 1)
-    error = math.sqrt(variance)
-    reach = -float(law.ppf(half)) * error
-    low, high = max(difference - reach, -1.0), min(difference + reach, 1.0)
-    return Comparison(Estimate(difference, low, high, test), 2 * float(law.sf(abs(difference) / error)), test)
+    freedom = math.inf if clusters is None else number_clusters(clusters)[1] - 1
+    return compare_by_t(difference, math.sqrt(variance), freedom, confidence, test)
 
 
 def placements(labels: Bool[np.ndarray, " n"],
@@ -172,6 +158,7 @@ def effective_count(weights: np.ndarray) -> float:
 
 
 def _split(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the positive and of the negative cells, float64."""
     check_same_length(labels=labels, scores=scores)
     check_finite("scores", scores)
     scores = scores.astype(np.float64)
@@ -186,9 +173,9 @@ def _beaten(ours: np.ndarray, others: np.ndarray) -> np.ndarray:
 def _merged(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of sorted scores: twice the negatives below each positive, twice the positives above each negative, ties one.
 
-    One merge of the two sorted runs instead of four searches; the other two counts are needed only where ties are.
+    One merge of the two sorted runs is faster than four searches; only ties need two of them.
     """
-    order = np.argsort(np.concatenate([negative, positive]), kind="stable")  # a tied negative stands first
+    order = np.argsort(np.concatenate([negative, positive]), kind="stable")  # of tied cells the negative comes first
     is_positive = order >= negative.size
     at_most = np.flatnonzero(is_positive) - np.arange(positive.size)
     below = np.flatnonzero(~is_positive) - np.arange(negative.size)
@@ -196,12 +183,3 @@ def _merged(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.
         return at_most + np.searchsorted(negative, positive, "left"), (
             2 * positive.size - below - np.searchsorted(positive, negative, "right"))
     return 2 * at_most, 2 * (positive.size - below)
-
-
-def _variance(placements: np.ndarray) -> float:
-    return float(placements.var(ddof=1)) / placements.size if placements.size > 1 else 0.0
-
-
-def _logit_bounds(area: float, variance: float, quantile: float) -> tuple[float, float]:
-    centre, reach = logit(area), quantile * math.sqrt(variance) / (area * (1 - area))
-    return min(float(expit(centre - reach)), area), max(float(expit(centre + reach)), area)

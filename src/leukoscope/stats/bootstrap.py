@@ -1,7 +1,6 @@
 """The bootstrap by cluster: subjects are drawn, not cells, because the cells of one patient are not independent.
 
-A statistic sees weights (how often each cluster was drawn), so that a round costs a matrix product, not a copy of the
-cells.
+A statistic gets weights (how often each cluster was drawn), so a round costs a matrix product, not a copy of the cells.
 """
 
 from __future__ import annotations
@@ -35,8 +34,9 @@ def cluster_bootstrap(statistics: Mapping[str, Statistic], clusters: int, rounds
                       seed: int = 0, rows: int = 0) -> dict[str, np.ndarray]:
     """Replicates of each statistic, shape (..., rounds).
 
-    A statistic takes weights (K, r) and which rounds they are, and gives (..., r); all see the same draws. Works in
-    blocks of rounds, so that memory does not grow with rounds x clusters, or x `rows`, what a statistic holds a round.
+    A statistic takes weights (K, r) and the slice of rounds that they belong to, and gives (..., r); all get the same
+    draws. Works in blocks of rounds, so that memory does not grow with rounds x clusters, or with rounds x `rows`, the
+    numbers that a statistic holds per round. LeukoscopeError for no cluster or no round.
     """
     if clusters < 1 or rounds < 1:
         raise LeukoscopeError(f"bootstrap of {clusters} clusters in {rounds} rounds", "give at least one of each")
@@ -52,25 +52,20 @@ def cluster_bootstrap(statistics: Mapping[str, Statistic], clusters: int, rounds
 
 
 def jeffreys_units(size: float, rounds: int, generator: np.random.Generator) -> Float[np.ndarray, "2 r"]:
-    """Weights of a right and a wrong pseudo-unit of `size` cells each: Gamma(1/2) a round.
+    """Weights of a right and a wrong pseudo-unit of `size` cells each: Gamma(1/2) in each round.
 
     With them a bootstrap of one rate becomes a draw from the Jeffreys posterior, Beta(k + 1/2, n - k + 1/2): a class
-    in which every cell is right keeps its doubt, where the plain bootstrap would give (1, 1).
+    in which every cell is right keeps an interval, where the plain bootstrap would give (1, 1).
     """
     return generator.standard_gamma(0.5, size=(2, rounds)) * size
 
 
-def percentile_interval(
-    replicates: Float[np.ndarray, " r"],
-    value: float,
-    clusters: int | float,
-    confidence: float = 0.95,
-    bounds: tuple[float, float] = (0.0, 1.0),
-) -> tuple[float, float]:
+def percentile_interval(replicates: Float[np.ndarray, " r"], value: float, clusters: int | float,
+                        confidence: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)) -> tuple[float, float]:
     """Expanded percentile interval (Hesterberg 2015, 3.3): the percentiles at which t at K - 1 with K / (K - 1) of
-    the variance would cover, since a bootstrap of K clusters is too narrow by just that.
+    the variance would cover, since a bootstrap of K clusters is too narrow by that factor.
 
-    Replicates that are NaN are left out. Holds `value`, and stays within `bounds`.
+    Replicates that are NaN are left out. Includes `value`, and stays within `bounds`.
     """
     half = check_confidence(confidence)
     freedom = max(clusters - 1, 1.0)
@@ -83,9 +78,9 @@ def percentile_interval(
 
 
 def effective_clusters(variances: Float[np.ndarray, " c"], clusters: Int[np.ndarray, " c"]) -> float:
-    """Clusters behind a mean over classes, by Satterthwaite's degrees of freedom (1946) plus one.
+    """Effective number of clusters of a mean over classes: Satterthwaite's degrees of freedom (1946) plus one.
 
-    A class of few subjects counts for as much as it adds to the variance of the mean.
+    A class counts by what it adds to the variance of the mean.
     """
     known = np.isfinite(variances) & (variances > 0)
     if not known.any():
@@ -115,5 +110,5 @@ def bootstrap_rate(counts: Int[np.ndarray, " K"], totals: Int[np.ndarray, " K"],
 
 
 def bootstrap_method(unit: str, clusters: int | float, few: int = FEW_CLUSTERS) -> str:
-    """The name of the method, with a warning where the clusters are few."""
+    """The name of the method, with a warning where there are few clusters."""
     return f"bootstrap by {unit}" + (f" (few: {clusters:.0f})" if clusters < few and unit != "cell" else "")

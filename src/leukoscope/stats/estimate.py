@@ -1,4 +1,4 @@
-"""What every interval here returns, and the checks that they share."""
+"""The types that every interval and every test returns, the checks that they share, and Student's t."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scipy.special import stdtr, stdtrit
 from ..errors import LeukoscopeError
 
 ROUNDING = 1e-24
-"""Variances below it are those of rounding: nothing varies."""
+"""Variances below it are rounding errors: nothing varies."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A figure and its interval, `low <= value <= high`.
 
-    value is None where the figure is not defined, low and high where no interval can be given; `method` then says
-    why. count and total are those of a rate, else None.
+    value is None where the figure is not defined, low and high where there is no interval; `method` then says why.
+    count and total are those of a rate, else None.
     """
 
     value: float | None
@@ -34,13 +34,13 @@ class Estimate:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Estimate:
+    def from_dict(cls, stored: Mapping[str, Any]) -> Estimate:
         """What `to_dict` gave, as metrics.json holds it."""
-        return cls(found["value"], found["low"], found["high"], found["method"], found.get("count"),
-                   found.get("total"))
+        return cls(stored["value"], stored["low"], stored["high"], stored["method"], stored.get("count"),
+                   stored.get("total"))
 
     def complement(self) -> Estimate:
-        """The same for one minus the figure: specificity to false-positive rate."""
+        """The same for one minus the figure, such as the false-positive rate from the specificity."""
         if self.value is None:
             return self
         count = None if self.count is None or self.total is None else self.total - self.count
@@ -83,15 +83,22 @@ def check_finite(name: str, values: np.ndarray) -> None:
     wrong = np.flatnonzero(~np.isfinite(values))
     if wrong.size:
         raise LeukoscopeError(f"{name}: entry {wrong[0]} is {values.ravel()[wrong[0]]}, expected a finite number",
-                              "leave out or mend what has no number")
+                              "correct or remove that entry")
 
 
 def check_same_length(**arrays: np.ndarray) -> None:
-    """LeukoscopeError unless all arrays have as many entries along the last axis."""
+    """LeukoscopeError unless all arrays have the same length along the last axis."""
     sizes = {name: array.shape[-1] for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
         raise LeukoscopeError(f"lengths differ: {', '.join(f'{name} {size}' for name, size in sizes.items())}",
-                              "give one entry a cell in each")
+                              "give one entry per cell in each")
+
+
+def check_both_classes(positive: int, negative: int) -> None:
+    """LeukoscopeError unless there are positive and negative cells."""
+    if not (positive and negative):
+        raise LeukoscopeError(f"expected positive and negative cells, got {positive} and {negative}",
+                              "give cells of both classes")
 
 
 def number_clusters(clusters: np.ndarray) -> tuple[np.ndarray, int]:
@@ -100,7 +107,15 @@ def number_clusters(clusters: np.ndarray) -> tuple[np.ndarray, int]:
     return numbers.reshape(-1), len(names)
 
 
-# scipy.stats has the same two, and takes most of a second to import, which who counts a few cells need not wait for.
+def cluster_sums(values: np.ndarray, clusters: np.ndarray | None) -> tuple[np.ndarray, int]:
+    """(K,) sum of the values in each cluster, and K; without clusters each value is its own."""
+    if clusters is None:
+        return values, values.size
+    numbers, count = number_clusters(clusters)
+    return np.bincount(numbers, values, count), count
+
+
+# scipy.stats has all of these, but its import takes most of a second: too long for a count of a few cells.
 
 def student_quantile(share: float, freedom: int | float | np.number) -> float:
     """Student's t below which `share` (0 to 1) lies."""
@@ -110,3 +125,10 @@ def student_quantile(share: float, freedom: int | float | np.number) -> float:
 def student_beyond(value: int | float | np.number, freedom: int | float | np.number) -> float:
     """The chance (0 to 1) that Student's t is above `value`."""
     return float(stdtr(freedom, -value))
+
+
+def compare_by_t(value: float, error: float, freedom: int | float, confidence: float, test: str) -> Comparison:
+    """A difference in [-1, 1] of standard error `error`, above 0, tested against none by Student's t."""
+    reach = -student_quantile(check_confidence(confidence), freedom) * error
+    return Comparison(Estimate(value, max(value - reach, -1.0), min(value + reach, 1.0), test),
+                      2 * student_beyond(abs(value) / error, freedom), test)

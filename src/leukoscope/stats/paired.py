@@ -17,10 +17,9 @@ from .estimate import (
     check_count,
     check_finite,
     check_same_length,
+    cluster_sums,
+    compare_by_t,
     no_estimate,
-    number_clusters,
-    student_beyond,
-    student_quantile,
 )
 from .rates import wilson_bounds
 
@@ -43,15 +42,15 @@ def mcnemar_p(first_only: int, second_only: int) -> tuple[float, str]:
     p = min(1.0, 2 * float(binom.cdf(fewer, discordant, 0.5)))
     if discordant < FEW_DISCORDANT:
         return p, "mcnemar, exact"
-    likely = float(binom.pmf(fewer, discordant, 0.5))  # of two outcomes that are as extreme, where they differ
+    likely = float(binom.pmf(fewer, discordant, 0.5))  # there are two outcomes as extreme, unless both counts agree
     return p - (likely / 2 if first_only == second_only else likely), "mcnemar, mid-p"
 
 
 def mcnemar(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"], confidence: float = 0.95) -> Comparison:
-    """Whether two classifiers are right equally often; `first` and `second` say, cell by cell, which was right.
+    """Whether two classifiers are right equally often; `first` and `second` say for each cell whether it was right.
 
     The interval of the difference is Newcombe's (1998, paired, method 10). Cells must be independent; where subjects
-    are known, `paired_difference` takes them.
+    are known, use `paired_difference`.
     """
     return paired_difference(first, second, None, confidence)
 
@@ -61,9 +60,9 @@ def paired_difference(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " 
     """Difference of two paired rates, first minus second, in [-1, 1], with a test against none.
 
     clusters: the subject of each cell. Then interval and p value come from the cluster-robust variance of the mean
-    difference and Student's t at K - 1; where no two cells differ, or one cluster is all, there is no interval.
+    difference and Student's t at K - 1; there is no interval where no cell differs or there is only one cluster.
     """
-    half = check_confidence(confidence)
+    check_confidence(confidence)
     check_same_length(first=first, second=second)
     if first.size == 0:
         return Comparison(no_estimate("undefined: no cells"), None, "none")
@@ -71,20 +70,16 @@ def paired_difference(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " 
         p, test = mcnemar_p(int((first & ~second).sum()), int((second & ~first).sum()))
         return Comparison(_newcombe_paired(first, second, confidence), p, test)
     check_same_length(first=first, clusters=clusters)
-    numbers, count = number_clusters(clusters)
     change = first.astype(float) - second.astype(float)
     mean = float(change.mean())
-    sums = np.bincount(numbers, change - mean, count)
+    sums, count = cluster_sums(change - mean, clusters)
     if count == 1 or not change.any():
         reason = "one cluster only" if count == 1 else "no cell was judged differently"
         return Comparison(no_estimate(f"no interval: {reason}", mean), None if change.any() else 1.0, "t by cluster")
     error = math.sqrt(count / (count - 1) * float((sums**2).sum())) / change.size
     if error**2 < ROUNDING:
         return Comparison(no_estimate("no interval: the clusters do not vary", mean), None, "t by cluster")
-    reach = -student_quantile(half, count - 1) * error
-    low, high = max(mean - reach, -1.0), min(mean + reach, 1.0)
-    return Comparison(Estimate(mean, low, high, "t by cluster"),
-                      2 * student_beyond(abs(mean) / error, count - 1), "t by cluster")
+    return compare_by_t(mean, error, count - 1, confidence, "t by cluster")
 
 
 def holm(p_values: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
@@ -112,7 +107,6 @@ def _newcombe_paired(first: np.ndarray, second: np.ndarray, confidence: float) -
     corrected = max(cross - n / 2, 0.0) if cross > 0 else float(cross)
     phi = corrected / math.sqrt(margins) if margins > 0 else 0.0
     a_down, a_up, b_down, b_up = a - a_low, a_high - a, b - b_low, b_high - b
-    difference = a - b
-    low = difference - math.sqrt(max(a_down**2 - 2 * phi * a_down * b_up + b_up**2, 0.0))
-    high = difference + math.sqrt(max(a_up**2 - 2 * phi * a_up * b_down + b_down**2, 0.0))
-    return Estimate(difference, max(low, -1.0), min(high, 1.0), "newcombe, paired")
+    low = a - b - math.sqrt(max(a_down**2 - 2 * phi * a_down * b_up + b_up**2, 0.0))
+    high = a - b + math.sqrt(max(a_up**2 - 2 * phi * a_up * b_down + b_down**2, 0.0))
+    return Estimate(a - b, max(low, -1.0), min(high, 1.0), "newcombe, paired")

@@ -16,10 +16,10 @@ from .estimate import check_finite, check_same_length
 
 @dataclass(frozen=True)
 class Ranking:
-    """Cells sorted by score, highest first, cut into levels: one a distinct score of a positive cell.
+    """Cells sorted by score, highest first, cut into levels: one for each distinct score of a positive cell.
 
     positive, above, tied: sparse (levels, K) counts by cluster of the positive cells of a level, of the negative cells
-    between the level before and this one, and of the negative cells with just this score. rest: (K,) negative cells
+    between the level before and this one, and of the negative cells with exactly this score. rest: (K,) negative cells
     below every positive one.
     """
 
@@ -32,7 +32,7 @@ class Ranking:
 @dataclass(frozen=True)
 class PseudoUnits:
     """Jeffreys pseudo-units of a ranking (see `jeffreys_units`): (2, r) weights, right and wrong, of each class, and
-    which share of the other class a wrong one loses to, from 0 to 1."""
+    the share of the other class that a wrong one loses to, from 0 to 1."""
 
     positive: np.ndarray
     negative: np.ndarray
@@ -72,8 +72,9 @@ def weighted_areas(ranking: Ranking, weights: Float[np.ndarray, "K r"],
                    units: PseudoUnits | None = None) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, " r"]]:
     """Area under the ROC curve and average precision, sum((R_n - R_(n-1)) P_n), in each round.
 
-    A round without a positive or a negative cell gives NaN. With pseudo-units, a right one ranks like the best of its
-    class; a wrong positive one loses to its share of all negative cells, and a wrong negative one the other way round.
+    A round without a positive or a negative cell gives NaN. With pseudo-units, a right one ranks as the best of its
+    class; a wrong positive one ranks below its share of all negative cells, a wrong negative one above its share of
+    the positive cells.
     """
     hits, false = ranking.positive @ weights, ranking.above @ weights
     lost = np.zeros(weights.shape[1])
@@ -81,7 +82,7 @@ def weighted_areas(ranking: Ranking, weights: Float[np.ndarray, "K r"],
         tied = ranking.tied @ weights
         false += tied
         lost -= np.einsum("lr,lr->r", hits, tied) / 2
-    np.cumsum(false, axis=0, out=false)  # in place from here: these arrays are what a bootstrap spends its time on
+    np.cumsum(false, axis=0, out=false)  # in place from here: a bootstrap spends its time on these arrays
     lost += np.einsum("lr,lr->r", hits, false)
     true = np.cumsum(hits, axis=0)
     positives, negatives = true[-1].copy(), false[-1] + ranking.rest @ weights
@@ -103,13 +104,16 @@ def weighted_areas(ranking: Ranking, weights: Float[np.ndarray, "K r"],
 
 def ranking_units(labels: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"], clusters: Int[np.ndarray, " n"],
                   rounds: int, generator: np.random.Generator) -> PseudoUnits:
-    """Pseudo-units that give a bootstrap of this ranking its doubt near perfect separation.
+    """Pseudo-units that keep a bootstrap of this ranking from being too sure near perfect separation.
 
     As in `design_effect`, what the data say (the ratio of Obuchowski's to DeLong's variance, the share of the other
-    class to which a misranked cell loses) counts with the effective number of misranked cells, and the worst (whole
-    subjects misranked, against all cells) counts as one.
+    class to which a misranked cell loses) counts with the effective number of misranked cells, and the worst case
+    (whole subjects misranked, against all cells) counts as one.
     """
-    ratio = _variance_ratio(labels, scores, clusters)
+    ratio = 1.0
+    if 1 < len(np.unique(clusters)) < len(clusters):
+        plain, robust = (float(delong_covariance(labels, scores[None], by)[1][0, 0]) for by in (None, clusters))
+        ratio = max(robust / plain, 1.0) if plain > 0 else 1.0
     parts, shares = [], []
     for own, share in zip((labels, ~labels), placements(labels, scores), strict=True):
         missed = 1 - share[share < 1]
@@ -120,14 +124,6 @@ def ranking_units(labels: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"
         parts.append(jeffreys_units(size, rounds, generator))
         shares.append((known * float(missed.mean()) + 1) / (known + 1) if missed.size else 1.0)
     return PseudoUnits(parts[0], parts[1], shares[0], shares[1])
-
-
-def _variance_ratio(labels: np.ndarray, scores: np.ndarray, clusters: np.ndarray) -> float:
-    if len(np.unique(clusters)) in (1, len(clusters)):
-        return 1.0
-    plain = float(delong_covariance(labels, scores[None])[1][0, 0])
-    robust = float(delong_covariance(labels, scores[None], clusters)[1][0, 0])
-    return max(robust / plain, 1.0) if plain > 0 else 1.0
 
 
 def _share(part: np.ndarray, whole: np.ndarray, empty: float = 0.0) -> np.ndarray:

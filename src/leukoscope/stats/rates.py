@@ -13,7 +13,7 @@ from .estimate import Estimate, check_confidence, check_count, check_same_length
 
 
 def wilson(count: int, total: int, confidence: float = 0.95) -> Estimate:
-    """Wilson's score interval (Wilson 1927): bounded by [0, 1], the bound exactly 0 at none and exactly 1 at all.
+    """Wilson's score interval (Wilson 1927): within [0, 1], `low` exactly 0 at 0 of n and `high` exactly 1 at n of n.
 
     total 0 gives no figure. Raises LeukoscopeError unless 0 <= count <= total.
     """
@@ -26,7 +26,7 @@ def wilson(count: int, total: int, confidence: float = 0.95) -> Estimate:
 
 
 def exact(count: int, total: int, confidence: float = 0.95) -> Estimate:
-    """Clopper and Pearson's exact interval (1934): never covers less than the confidence, so wider than Wilson's."""
+    """Clopper and Pearson's exact interval (1934): covers at least the confidence, so it is wider than Wilson's."""
     half = check_confidence(confidence)
     check_count(count, total)
     if total == 0:
@@ -43,7 +43,7 @@ def cluster_rate(counts: Int[np.ndarray, " K"], totals: Int[np.ndarray, " K"], c
     """Wilson's interval of sum(counts) / sum(totals) over K clusters, on total / design effect cells and with the
     quantile of Student's t at K - 1 (after Korn and Graubard 1998, who did so for Clopper-Pearson).
 
-    The quick analytic companion of `bootstrap_rate`. One cluster gives no interval.
+    The fast analytic alternative to `bootstrap_rate`. One cluster gives no interval.
     """
     half = check_confidence(confidence)
     check_rates(counts, totals)
@@ -59,9 +59,9 @@ def cluster_rate(counts: Int[np.ndarray, " K"], totals: Int[np.ndarray, " K"], c
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
-    """First minus second, with an interval of their two intervals, squared and added (Newcombe 1998, Stat Med 17:873,
-    method 10, for any intervals: Zou and Donner 2008). For figures of different cells; where some cells are behind
-    both, the interval is too wide rather than too narrow. No interval where one of them has none.
+    """First minus second, with the two intervals' half-widths squared and added (Newcombe 1998, Stat Med 17:873,
+    method 10, for any intervals: Zou and Donner 2008). For figures of different cells; where some cells belong to
+    both, the interval is too wide rather than too narrow. No interval where one of the figures has none.
     """
     if first.value is None or second.value is None:
         return no_estimate("undefined: one of the figures is not defined")
@@ -74,9 +74,9 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
 
 
 def design_effect(counts: np.ndarray, totals: np.ndarray) -> float:
-    """How many clustered cells weigh as one independent cell, from 1 to the effective cluster size sum(n^2) / sum(n).
+    """How many clustered cells count as one independent cell, from 1 to the effective cluster size sum(n^2) / sum(n).
 
-    The ratio of the cluster-robust to the binomial variance of the rate, drawn towards full dependence with the
+    The ratio of the cluster-robust to the binomial variance of the rate, averaged with full dependence, which has the
     weight of one cell: with e wrong (or right) cells, whichever are fewer, (e * ratio + size) / (e + 1). The ratio is
     not known when all cells are right, and hardly when a few are wrong; full dependence is then the safe answer.
     """
@@ -94,7 +94,7 @@ def design_effect(counts: np.ndarray, totals: np.ndarray) -> float:
 
 
 def wilson_bounds(rate: float, size: float, quantile: float) -> tuple[float, float]:
-    """Wilson's bounds for a rate of `size` cells, which need not be whole."""
+    """Wilson's bounds for a rate of `size` cells, a number that need not be whole."""
     spread = quantile**2 / size
     centre = (rate + spread / 2) / (1 + spread)
     half = quantile / (1 + spread) * math.sqrt(rate * (1 - rate) / size + spread / (4 * size))

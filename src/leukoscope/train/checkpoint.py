@@ -1,4 +1,4 @@
-"""The state of a fold between epochs, on disk: whole or not there, and readable without unpickling code."""
+"""The state of a fold between epochs, on disk: complete or missing, and readable without unpickling code."""
 
 from __future__ import annotations
 
@@ -17,15 +17,24 @@ from ..runs.network import read_weights
 from .epochs import Progress, history_csv
 
 SECONDS_BETWEEN = 20.0
-"""A checkpoint is not written more often, the last one of a fold excepted: with 78 million weights one is 0.6 GB."""
+"""A checkpoint is not written more often, except the last one of a fold: with 78 million weights it has 0.6 GB."""
 
 LAST = "last.ckpt"
 
 
+@dataclass(frozen=True)
+class State:
+    """A fold after an epoch: its progress, and the state dicts of network and optimizer."""
+
+    progress: Progress
+    network: dict[str, Tensor]
+    optimizer: dict[str, Any]
+
+
 @dataclass
 class Checkpoint:
-    """What the running process keeps: the best weights so far and of which epoch they are, if it found any; the epoch
-    of those that it wrote; and when it wrote last."""
+    """What the running process remembers: the best weights so far (none before the first) and their epoch, the epoch of
+    the best weights that are on disk, and when it last wrote (seconds, monotonic)."""
 
     best: dict[str, Tensor] = field(default_factory=dict)
     best_epoch: int = 0
@@ -33,22 +42,22 @@ class Checkpoint:
     written_at: float = field(default_factory=time.monotonic)
 
 
-def save_checkpoint(kept: Checkpoint, folder: Path, progress: Progress, network: nn.Module,
+def save_checkpoint(checkpoint: Checkpoint, folder: Path, progress: Progress, network: nn.Module,
                     optimizer: torch.optim.Optimizer, *, now: bool) -> None:
-    """Note the weights where they are the best, and write everything where it is time, or `now`.
+    """Remember the weights if they are the best, and write everything if it is time, or `now`.
 
-    The best weights lie in a file named by their epoch, which the checkpoint names in turn: whichever of the two a
-    killed process did not get to write, the pair that is read belongs together.
+    The best weights are in a file named by their epoch, and the checkpoint names this file: whichever of the two a
+    killed process did not write, the pair that is read belongs together.
     """
     if progress.best_epoch == progress.epoch and progress.best_score is not None:
-        kept.best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-        kept.best_epoch = progress.epoch
-    if not now and time.monotonic() - kept.written_at < SECONDS_BETWEEN:
+        checkpoint.best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+        checkpoint.best_epoch = progress.epoch
+    if not now and time.monotonic() - checkpoint.written_at < SECONDS_BETWEEN:
         return
-    best = best_path(folder, progress)
-    if best is not None and kept.best_epoch > kept.written_epoch:
-        write_weights(best, kept.best)
-        kept.written_epoch = kept.best_epoch
+    best = _best_path(folder, progress)
+    if best is not None and checkpoint.best_epoch > checkpoint.written_epoch:
+        write_weights(best, checkpoint.best)
+        checkpoint.written_epoch = checkpoint.best_epoch
     state = {"progress": progress.to_dict(), "network": network.state_dict(), "optimizer": optimizer.state_dict()}
     with atomic_path(folder / LAST) as beside, open(beside, "wb") as file:
         torch.save(state, file)
@@ -56,40 +65,40 @@ def save_checkpoint(kept: Checkpoint, folder: Path, progress: Progress, network:
     for stale in folder.glob("best-*.safetensors"):
         if stale != best:
             stale.unlink(missing_ok=True)
-    kept.written_at = time.monotonic()
+    checkpoint.written_at = time.monotonic()
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The last state, or None where none was written: `progress` (a Progress), `network`, `optimizer` (state dicts)."""
+def load_checkpoint(folder: Path) -> State | None:
+    """The last state, or None where none was written."""
     path = folder / LAST
     if not path.is_file():
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        return {**state, "progress": Progress.from_dict(state["progress"])}
-    except Exception as error:  # torch names no common base for what a damaged file can raise
+        return State(Progress.from_dict(state["progress"]), state["network"], state["optimizer"])
+    except Exception as error:  # the errors of torch for damaged files have no common base class
         raise RunError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})",
-                       "remove it, and the fold starts anew with --resume") from error
+                       "delete it; with --resume the fold then starts again") from error
 
 
-def best_weights(folder: Path, state: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights that a finished fold keeps: the best by the selecting part, else those of the last epoch."""
-    path = best_path(folder, state["progress"])
-    return state["network"] if path is None else read_weights(path)
+def best_weights(folder: Path, state: State) -> dict[str, Tensor]:
+    """The weights of a finished fold: the best on the part that selects, else those of the last epoch."""
+    path = _best_path(folder, state.progress)
+    return state.network if path is None else read_weights(path)
 
 
-def best_path(folder: Path, progress: Progress) -> Path | None:
-    """Where the best weights lie; None where the last epoch's are the best by rule."""
+def _best_path(folder: Path, progress: Progress) -> Path | None:
+    """The file of the best weights; None where the weights of the last epoch are used."""
     return folder / f"best-{progress.best_epoch}.safetensors" if progress.best_score is not None else None
 
 
 def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
-    """Write weights as safetensors, whole or not at all."""
+    """Write weights as safetensors, completely or not at all."""
     with atomic_path(path) as beside:
         save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, beside)
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove what only a fold in progress needs."""
+    """Delete the files that only an unfinished fold needs."""
     for path in (*folder.glob("best-*.safetensors"), folder / LAST):
         path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""The book-keeping of training: what an epoch brought, which weights are best, what rate comes next, when to stop.
+"""The bookkeeping of training: results of each epoch, the best weights, the next learning rate, when to stop.
 
-Plain values and pure functions, so that a run that goes on later decides as if it had never stopped. Knows no torch.
+Plain values and pure functions, so that a resumed run decides as if it had never stopped. Does not use torch.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..recipes.sections import Training
@@ -17,15 +17,36 @@ from ..recipes.sections import Training
 HISTORY = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate",
            "seconds")
 
+Row = Mapping[str, float | None]
+"""The figures of one epoch: a row of history.csv, and of optics.csv where there is a microscope."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left to train, over all runs of a command.
+
+    runs, folds, epochs: numbers that are left (epochs with fractions); all_runs, all_folds, all_epochs: numbers in
+    total. seconds: about how long it takes, None before an epoch was timed. at_most: training may stop earlier.
+    """
+
+    runs: int
+    folds: int
+    epochs: float
+    all_runs: int
+    all_folds: int
+    all_epochs: int
+    seconds: float | None
+    at_most: bool
+
 
 @dataclass(frozen=True)
 class Event:
-    """What training tells whoever watches.
+    """What training reports while it runs.
 
-    phase: "pack", "fingerprint", "edges", "fit", "batch", "epoch", "fold", "evaluate" or "done". done, total: how far
-    the phase is.
-    fold, folds: which fold, from 0, of how many. epoch, epochs: which epoch, from 1, of how many.
-    metrics: after an epoch, its rows of history.csv and optics.csv; after the last step, the overall figures.
+    phase: "pack", "fingerprint", "edges", "fit", "start" (of a fold), "batch", "epoch", "fold" (finished), "evaluate"
+    or "done". done, total: progress of the phase. fold, folds: which fold, from 0, of how many. epoch, epochs: which
+    epoch, from 1, of how many. metrics: the figures after an epoch. run, left: the name of the run among the runs of a
+    command, and what is left of all of them (set by `time_left.py`).
     """
 
     phase: str
@@ -35,14 +56,19 @@ class Event:
     folds: int | None = None
     epoch: int | None = None
     epochs: int | None = None
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Row = field(default_factory=dict)
+    run: str = ""
+    left: Left | None = None
+
+
+OnEvent = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a fold stands. Epochs count from 1; `epoch` and `best_epoch` are 0 before the first.
+    """The state of a fold between epochs. Epochs count from 1; `epoch` and `best_epoch` are 0 before the first.
 
-    stale: epochs since the best. drops: how often the plateau schedule lowered the rate, and `waited` since then.
+    stale: epochs since the best one. drops: how often the plateau schedule lowered the rate; waited: epochs since then.
     diverged: the loss became NaN or infinite in the last epoch.
     """
 
@@ -53,7 +79,7 @@ class Progress:
     drops: int = 0
     waited: int = 0
     diverged: bool = False
-    history: tuple[dict[str, float | None], ...] = ()
+    history: tuple[Row, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
@@ -65,40 +91,43 @@ class Progress:
         return Progress(**{**values, "best_score": tuple(score) if score else None,
                            "history": tuple(values["history"])})
 
+    @property
+    def seconds(self) -> float:
+        """Seconds that the epochs took."""
+        return sum(row["seconds"] or 0.0 for row in self.history)
 
-def after_epoch(progress: Progress, training: Training, row: Mapping[str, float | None]) -> Progress:
-    """The progress once an epoch's figures (a row of `HISTORY`) are known.
 
-    Better is a higher validation accuracy, and of equal ones the lower loss; or a lower loss where that is monitored.
-    Without validation figures the last epoch is the best one.
+def after_epoch(progress: Progress, training: Training, row: Row) -> Progress:
+    """The progress once the figures of an epoch are known.
+
+    Better is a higher validation accuracy, and with equal accuracy a lower loss; or a lower loss where the loss is
+    monitored. Without validation figures the last epoch is the best one.
     """
-    history = (*progress.history, dict(row))
-    epoch = progress.epoch + 1
+    progress = replace(progress, epoch=progress.epoch + 1, history=(*progress.history, dict(row)))
     loss, accuracy = row["validation_loss"], row["validation_accuracy"]
-    watched = [row["train_loss"]] if loss is None else [row["train_loss"], loss]
-    if not all(value is not None and math.isfinite(value) for value in watched):
-        return Progress(**{**vars(progress), "epoch": epoch, "diverged": True, "history": history})
+    losses = [row["train_loss"]] if loss is None else [row["train_loss"], loss]
+    if not all(value is not None and math.isfinite(value) for value in losses):
+        return replace(progress, diverged=True)
     if loss is None or accuracy is None:
-        return Progress(epoch=epoch, best_epoch=epoch, history=history)
+        return Progress(epoch=progress.epoch, best_epoch=progress.epoch, history=progress.history)
     score = (accuracy, -loss) if training.monitor == "accuracy" else (-loss, accuracy)
     if progress.best_score is None or score > progress.best_score:
-        return Progress(epoch=epoch, best_epoch=epoch, best_score=score, drops=progress.drops, history=history)
+        return replace(progress, best_epoch=progress.epoch, best_score=score, stale=0, waited=0)
     drops, waited = progress.drops, progress.waited + 1
     if training.schedule == "plateau" and waited >= training.plateau:
         drops, waited = drops + 1, 0
-    return Progress(epoch, progress.best_epoch, progress.best_score, progress.stale + 1, drops, waited,
-                    history=history)
+    return replace(progress, stale=progress.stale + 1, drops=drops, waited=waited)
 
 
 def is_finished(progress: Progress, training: Training) -> bool:
-    """Whether no further epoch is to come."""
+    """Whether there is no further epoch."""
     stopped = 0 < training.patience <= progress.stale
     return progress.diverged or stopped or progress.epoch >= training.epochs
 
 
 def learning_rate(training: Training, progress: Progress) -> float:
-    """The rate of the next epoch. Cosine: half a cosine from the first epoch's full rate towards zero after the last;
-    plateau: the rate times `factor` to the power of the drops so far."""
+    """The rate of the next epoch. Cosine: half a cosine from the full rate in the first epoch towards zero after the
+    last; plateau: the rate times `factor` to the power of the drops so far."""
     if training.schedule == "cosine":
         return training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress.epoch / training.epochs))
     if training.schedule == "plateau":
@@ -107,12 +136,12 @@ def learning_rate(training: Training, progress: Progress) -> float:
 
 
 def history_csv(progress: Progress) -> str:
-    """The text of history.csv; a figure that does not exist is left empty."""
+    """The text of history.csv; a missing figure is left empty."""
     return _csv(HISTORY, progress)
 
 
 def optics_csv(progress: Progress) -> str:
-    """The text of optics.csv: where the microscope stood after each epoch (`Microscope.summary`)."""
+    """The text of optics.csv: the state of the microscope after each epoch (`Microscope.summary`)."""
     names = [name for name in progress.history[0] if name not in HISTORY]
     return _csv(("epoch", *names), progress)
 

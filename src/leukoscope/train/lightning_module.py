@@ -1,7 +1,7 @@
-"""One fold as Lightning sees it: the step, the optimizer, the batches, and what happens after each epoch.
+"""One fold as a Lightning module: the step, the optimizer, the batches, and what happens after each epoch.
 
-Knows nothing of manifests, folds beyond its own, or reports. Lightning's own checkpoints and loggers are not used:
-its resumption inside an epoch is inexact, so whole epochs are saved here, in a form that needs no pickle.
+Knows nothing of manifests, other folds or reports. Lightning's own checkpoints and loggers are not used: it does not
+resume exactly inside an epoch. So whole epochs are saved here, in a form that needs no pickle.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,23 +21,21 @@ from torch.nn import functional
 
 from ..cells.batches import Batch, CellBatches
 from ..cells.cache import PackedCells
-from ..cells.stages import Stages
+from ..cells.input_steps import InputSteps
 from ..networks.units import Units
 from ..optics.microscope import microscope_of
 from ..recipes.recipe import Recipe
 from ..recipes.sections import Training
 from .checkpoint import Checkpoint, save_checkpoint
-from .epochs import Event, Progress, after_epoch, is_finished, learning_rate
-
-OnEvent = Callable[[Event], None]
+from .epochs import Event, OnEvent, Progress, Row, after_epoch, is_finished, learning_rate
 
 
 @dataclass(frozen=True)
 class FoldTask:
-    """One fold to train: which cells of `packed` (row numbers) to learn from and to choose weights by.
+    """One fold to train.
 
-    labels: (n,) class index of every packed cell. stages: fitted for this fold.
-    chosen_by: rows of the part that chooses weights; empty where the last epoch's are taken.
+    labels: (n,) class index of every packed cell. train_rows, selection_rows: row numbers of the cells to train on, and
+    of the part that selects the weights (empty to use those of the last epoch). steps: fitted for this fold.
     """
 
     recipe: Recipe
@@ -47,9 +44,9 @@ class FoldTask:
     folds: int
     packed: PackedCells
     labels: np.ndarray
-    learned: np.ndarray
-    chosen_by: np.ndarray
-    stages: Stages
+    train_rows: np.ndarray
+    selection_rows: np.ndarray
+    steps: InputSteps
 
     @property
     def training(self) -> Training:
@@ -57,29 +54,23 @@ class FoldTask:
 
 
 def epoch_seed(seed: int, *where: int) -> int:
-    """A seed for torch from the recipe's seed and where it is used (fold, epoch, process)."""
+    """A seed for torch from the recipe's seed and the place where it is used (fold, epoch, process)."""
     return int(np.random.SeedSequence([seed, *where]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def training_seed(recipe: Recipe) -> int:
-    """The seed of weights, order and augmentation: the recipe's, or another for each `training.repeat`."""
+    """The seed of weights, order and augmentation: the recipe's, or a different one for each `training.repeat`."""
     return epoch_seed(recipe.seed, recipe.training.repeat, 0) % 2**32 if recipe.training.repeat else recipe.seed
 
 
-def class_shares(labels: np.ndarray, classes: int) -> np.ndarray:
-    """(classes,) share of each class among `labels`, none zero: a class without cells counts as if it had one."""
-    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
-    return counts / counts.sum()
-
-
 def optimizer_for(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer that a recipe names, over what is trained: the network, and apart from it the optics, whose rate
-    is their own and whose weights do not decay. `pace` of a group is its rate as a multiple of the recipe's."""
+    """The optimizer that a recipe names, for the network and, as a second group, the optics. The optics have their own
+    learning rate and no weight decay. `pace` of a group is its rate as a multiple of the recipe's."""
     training, rate = recipe.training, recipe.training.learning_rate
     microscope = microscope_of(network)
     optics = [p for p in microscope.parameters() if p.requires_grad] if microscope is not None else []
-    apart = set(map(id, optics))
-    others = [p for p in network.parameters() if p.requires_grad and id(p) not in apart]
+    in_optics = set(map(id, optics))
+    others = [p for p in network.parameters() if p.requires_grad and id(p) not in in_optics]
     groups: list[dict[str, Any]] = [{"params": others, "pace": 1.0, "weight_decay": training.weight_decay}]
     if optics:
         groups.append({"params": optics, "pace": recipe.optics.learning_rate / rate, "weight_decay": 0.0})
@@ -89,7 +80,7 @@ def optimizer_for(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
 
 
 class FoldModule(lightning.LightningModule):
-    """Training of one fold, from the epoch after `progress` on."""
+    """The training of one fold, starting with the epoch after `progress`."""
 
     def __init__(self, task: FoldTask, network: Units, progress: Progress, optimizer_state: dict[str, Any] | None,
                  on_event: OnEvent) -> None:
@@ -99,26 +90,27 @@ class FoldModule(lightning.LightningModule):
         self.progress = progress
         self.optimizer_state = optimizer_state
         self.on_event = on_event
-        self.kept = Checkpoint()
+        self.checkpoint = Checkpoint()
         self.writer: Any = None
         self.started = 0.0
-        shares = class_shares(task.labels[task.learned], len(task.recipe.data.classes))
-        self.shares = shares
-        weights = torch.tensor(1 / (shares * len(shares)), dtype=torch.float32)
+        classes = len(task.recipe.data.classes)
+        counts = np.maximum(np.bincount(task.labels[task.train_rows], minlength=classes), 1)  # none is divided by 0
+        self.shares = counts / counts.sum()
+        weights = torch.tensor(1 / (self.shares * classes), dtype=torch.float32)
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", weights if task.training.balance == "weights" else None)
-        # Loss, right ones, cells; of training and of validation. No buffer: DDP would overwrite it from process 0.
+        # Sums of loss, correct cells and cells, in training and in validation. Not a buffer: DDP would overwrite it.
         self.sums = torch.zeros(2, 3)
 
     def train(self, mode: bool = True) -> FoldModule:
-        """Frozen units stay in evaluation mode, so that their batch statistics do not move."""
+        """Frozen units stay in evaluation mode, so that their batch statistics do not change."""
         super().train(mode)
         for name in self.task.recipe.network.frozen:
             self.network.get_submodule(name).eval()
         return self
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return batch  # CellBatches makes them where they are needed
+        return batch  # CellBatches makes batches on the right device
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = optimizer_for(self.task.recipe, self.network)
@@ -127,12 +119,11 @@ class FoldModule(lightning.LightningModule):
         return optimizer
 
     def train_dataloader(self) -> CellBatches:
-        """The training cells of the coming epoch; made anew for each."""
-        task, training = self.task, self.task.training
-        share = self.shares[task.labels[task.learned]]
-        augment = task.recipe.augment
+        """The training cells of the next epoch; made anew for each."""
+        task, training, augment = self.task, self.task.training, self.task.recipe.augment
+        share = self.shares[task.labels[task.train_rows]]
         batches = self._batches(
-            task.learned, training.batch_size // self.trainer.world_size,
+            task.train_rows, training.batch_size // self.trainer.world_size,
             augment=augment if augment.each_epoch else None, shuffle=True,
             weights=1 / share if training.balance == "sampler" else None,
             rank=self.trainer.global_rank, world_size=self.trainer.world_size, drop_last=self._drops_last())
@@ -140,29 +131,27 @@ class FoldModule(lightning.LightningModule):
         return batches
 
     def val_dataloader(self) -> CellBatches:
-        # Each process takes its own cells of the part, uneven where it must be: nothing is counted twice.
-        own = self.task.chosen_by[self.trainer.global_rank::self.trainer.world_size]
-        return self._batches(own, self.task.training.batch_size)
+        # Each process takes its own cells of the part, one more or less, so that none is counted twice.
+        own = self.task.selection_rows[self.trainer.global_rank::self.trainer.world_size]
+        return self._batches(own, self.task.training.batch_size, augment=None)
 
     def _drops_last(self) -> bool:
-        """Whether the last batch would hold fewer cells than the network can learn from: they sit out this epoch."""
+        """Whether the last batch is left out, because it has fewer cells than the network can be trained with."""
         ranks = self.trainer.world_size
-        share, size = -(-len(self.task.learned) // ranks), self.task.training.batch_size // ranks
+        share, size = -(-len(self.task.train_rows) // ranks), self.task.training.batch_size // ranks
         return share > size and 0 < share % size < self.network.least_batch
 
     def _batches(self, rows: np.ndarray, batch_size: int, **options: Any) -> CellBatches:
         task = self.task
-        options = {"augment": None, **options}
         seed = epoch_seed(training_seed(task.recipe), task.fold) % 2**32
-        return CellBatches(task.packed, rows, task.labels[rows], batch_size=batch_size, stages=task.stages, seed=seed,
+        return CellBatches(task.packed, rows, task.labels[rows], batch_size=batch_size, steps=task.steps, seed=seed,
                            device=str(self.device), **options)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean loss over the batch of all processes together, scaled so that DDP's average of gradients is its
-        gradient."""
+        """The mean loss over the batch of all processes, scaled so that DDP's average of gradients is its gradient."""
         ranks = self.trainer.world_size
-        # Where cells do not go up among the processes, some get one of the first cells again, as their very last one.
-        extra = 0 if self._drops_last() else len(self.task.learned) % ranks
+        # Where the cells cannot be divided evenly, the last cell of some processes is a repeated one: not counted.
+        extra = 0 if self._drops_last() else len(self.task.train_rows) % ranks
         repeated = 0 < extra <= self.trainer.global_rank and batch_idx + 1 == self.trainer.num_training_batches
         losses = self._losses(batch, 0, len(batch.labels) - repeated)
         count = torch.tensor(float(len(losses)), device=losses.device)
@@ -174,19 +163,23 @@ class FoldModule(lightning.LightningModule):
         self._losses(batch, 1, len(batch.labels))
 
     def _losses(self, batch: Batch, part: int, count: int) -> Tensor:
-        """The losses of the first `count` cells, which are also added up; the others only pass through."""
+        """The losses of the first `count` cells, also added to the sums of the part; the other cells are ignored."""
         images = batch.images.contiguous(memory_format=torch.channels_last)
         logits, labels = self.network(images).float()[:count], batch.labels[:count]
         losses = functional.cross_entropy(logits, labels, weight=self.class_weights, reduction="none",
                                           label_smoothing=self.task.training.label_smoothing)
         with torch.no_grad():
-            right = (logits.argmax(1) == labels).sum()
-            self.sums[part] += torch.stack([losses.sum(), right, torch.full_like(right, len(losses))])
+            correct = (logits.argmax(1) == labels).sum()
+            self.sums[part] += torch.stack([losses.sum(), correct, torch.full_like(correct, len(losses))])
         return losses
 
     def on_train_start(self) -> None:
         if self.trainer.is_global_zero:
-            self.writer = tensorboard_writer(self.task.folder / "tensorboard", self.progress)
+            from torch.utils.tensorboard.writer import SummaryWriter  # here because it takes a second
+
+            epoch = self.progress.epoch
+            # Later epochs that a killed run has written are hidden.
+            self.writer = SummaryWriter(str(self.task.folder / "tensorboard"), purge_step=epoch + 1 if epoch else None)
 
     def on_train_epoch_start(self) -> None:
         task, progress = self.task, self.progress
@@ -202,14 +195,14 @@ class FoldModule(lightning.LightningModule):
         self._tell("batch", batch_idx + 1, int(self.trainer.num_training_batches), {})
 
     def on_train_epoch_end(self) -> None:
-        """Decide, save, log, and stop when it is time."""
+        """Update the progress, save, log, and stop if this was the last epoch."""
         trainer, training = self.trainer, self.task.training
         sums = trainer.strategy.reduce(self.sums, reduce_op="sum") if trainer.world_size > 1 else self.sums
         row = self._row(sums.double().cpu().numpy())
         self.progress = after_epoch(self.progress, training, row)
         finished = is_finished(self.progress, training)
         if trainer.is_global_zero:
-            save_checkpoint(self.kept, self.task.folder, self.progress, self.network, trainer.optimizers[0],
+            save_checkpoint(self.checkpoint, self.task.folder, self.progress, self.network, trainer.optimizers[0],
                             now=finished)
             for name, value in row.items():
                 if name != "epoch" and value is not None:
@@ -224,36 +217,29 @@ class FoldModule(lightning.LightningModule):
             self.writer = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # A process that Lightning has spawned comes by here: before its loop, after its imports.
+        # Called in a process that Lightning has spawned, before the training starts.
         super().__setstate__(state)
         quiet_lightning()
 
-    def _row(self, sums: np.ndarray) -> dict[str, float | None]:
+    def _row(self, sums: np.ndarray) -> Row:
         values: dict[str, float | None] = {"epoch": self.progress.epoch + 1}
-        for part, (loss, right, count) in zip(("train", "validation"), sums, strict=True):
+        for part, (loss, correct, count) in zip(("train", "validation"), sums, strict=True):
             values[f"{part}_loss"] = float(loss / count) if count else None
-            values[f"{part}_accuracy"] = float(right / count) if count else None
+            values[f"{part}_accuracy"] = float(correct / count) if count else None
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         microscope = microscope_of(self.network)
         return values | {"learning_rate": rate, "seconds": round(time.perf_counter() - self.started, 3),
                          **(microscope.summary() if microscope is not None else {})}
 
-    def _tell(self, phase: str, done: int, total: int, metrics: dict[str, float | None]) -> None:
+    def _tell(self, phase: str, done: int, total: int, metrics: Row) -> None:
         if self.trainer.is_global_zero:
             task, epoch = self.task, self.progress.epoch + (phase == "batch")
             self.on_event(Event(phase, done, total, task.fold, task.folds, epoch, task.training.epochs, metrics))
 
 
-def tensorboard_writer(folder: Path, progress: Progress) -> Any:
-    """A writer of event files; what a killed run had written of later epochs is hidden."""
-    from torch.utils.tensorboard.writer import SummaryWriter  # here: it takes a second
-
-    return SummaryWriter(str(folder), purge_step=progress.epoch + 1 if progress.epoch else None)
-
-
 def quiet_lightning() -> None:
-    """Keep Lightning's advertisements and remarks about devices and its own insides off the terminal; its errors, and
-    torch's and our own warnings, still come. The filters of warnings are the caller's to put back."""
+    """Hide Lightning's remarks about devices and itself; its errors, and the warnings of torch and of this package, are
+    still shown. The caller restores the filters of warnings."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")

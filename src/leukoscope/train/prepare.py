@@ -1,12 +1,12 @@
-"""From a manifest and a recipe to what is trained on: the chosen cells, packed, fingerprinted, split and guarded.
+"""From a manifest and a recipe to what is trained on: cells selected, packed, split and checked for leaks.
 
-Nothing is written before all of it is known to be in order, so a refused experiment leaves no folder behind.
+Nothing is written before all checks have passed, so a refused experiment leaves no folder.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,27 +15,29 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ..cells.augmented_copies import copies_table, pack_copies, plan_copies, split_copies, with_copies
 from ..cells.cache import PackedCells
-from ..cells.copies import copies_table, pack_copies, plan_copies, split_copies, with_copies
+from ..cells.input_steps import check_components, level_cells
 from ..cells.pack import pack_cells
-from ..cells.stages import check_components, level_cells
 from ..errors import ManifestError, RecipeError, RunError
 from ..files import read_json, write_json, write_text
 from ..leaks.duplicates import duplicate_pairs, fingerprint_pixels
-from ..leaks.guard import Verdict, check_leaks
+from ..leaks.guard import check_leaks
 from ..leaks.splits import make_splits
+from ..leaks.training_overlap import joined_verdict
 from ..manifest import write_manifest, write_table
+from ..progress import OnProgress
 from ..recipes.recipe import Recipe, dump_recipe
 from ..recipes.sections import Data
 from ..runs.run import Run
-from .epochs import Event
-
-OnEvent = Callable[[Event], None]
+from .epochs import Event, OnEvent
+from .transfer import start_verdict
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The cells of an experiment, under its labels and in its classes' order; and how many were left out, and why."""
+    """The cells of an experiment, with its labels, and its classes in order; and numbers of cells left out: by label,
+    above the limit per class, and without a label."""
 
     cells: pl.DataFrame
     classes: tuple[str, ...]
@@ -46,9 +48,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the folds are trained from: originals, then copies. labels: (n,) class index of each cell, in the manifest's
-    order. inputs: what batches are made of: RGB, or where it need not be augmented any more the levels of it.
-    shown_again: originals of copies that are not kept but shown, changed anew; a cell stands there once for each."""
+    """What the folds are trained on.
+
+    manifest: originals, then copies. inputs: their pixels: RGB, or levels where nothing is augmented in each epoch.
+    labels: (n,) class index of each row. shown_again: for copies that are not kept but drawn anew in each epoch, the
+    id of the original, once for each copy.
+    """
 
     recipe: Recipe
     manifest: pl.DataFrame
@@ -57,94 +62,97 @@ class Prepared:
     splits: pl.DataFrame
     shown_again: pl.Series
 
-    def shown(self, fold: int) -> np.ndarray:
-        """Row numbers of what an epoch of a fold shows: its training cells, and again those that are shown again."""
+    def epoch_rows(self, fold: int) -> np.ndarray:
+        """Row numbers of the training cells of a fold, repeated as often as an epoch shows them."""
         own = self.rows(fold, "train")
         numbers = dict(zip(self.manifest["cell_id"], range(self.manifest.height), strict=True))
         again = np.array([numbers[cell] for cell in self.shown_again], np.int64)
         return np.concatenate([own, again[np.isin(again, own)]])
 
-    def rows(self, fold: int, *parts: str) -> np.ndarray:
-        """Row numbers of a fold's cells in these parts, ascending."""
+    def rows(self, fold: int, part: str) -> np.ndarray:
+        """Row numbers of the cells in this part of a fold, ascending."""
         numbered = self.manifest.select("cell_id").with_row_index("row")
-        chosen = self.splits.filter((pl.col("fold") == fold) & pl.col("part").is_in(parts))
+        chosen = self.splits.filter((pl.col("fold") == fold) & (pl.col("part") == part))
         return numbered.join(chosen, on="cell_id", how="semi")["row"].to_numpy().astype(np.int64)
 
 
-def select_cells(manifest: pl.DataFrame, data: Data, *, seed: int, most: Mapping[str, int] | None = None) -> Selection:
-    """The cells that `data` asks for, in the manifest's order; of a class, at most those of `most`. Raises
-    ManifestError for a class without cells, or fewer than two classes."""
+def select_cells(manifest: pl.DataFrame, recipe: Recipe) -> Selection:
+    """The cells that the recipe uses, in the manifest's order; of a class with copies, at most as many as those.
+
+    ManifestError for a class without cells, or fewer than two classes.
+    """
+    data = recipe.data
     merged = manifest.with_columns(pl.col("label").replace(data.merge))
     labelled = merged.filter(pl.col("label").is_not_null() & (pl.col("label") != ""))
     counts = dict(labelled.group_by("label").len().sort("label").iter_rows())
     classes = data.classes or tuple(counts)
     for name in classes:
         if name not in counts:
-            raise ManifestError(f"class '{name}' has no cells (labels there: {', '.join(counts) or 'none'})",
+            raise ManifestError(f"class '{name}' has no cells (labels: {', '.join(counts) or 'none'})",
                                 "correct data.classes, or rename labels with data.merge")
     if len(classes) < 2:
-        raise ManifestError(f"{len(classes)} class ({', '.join(classes)}): nothing to tell apart",
-                            "give cells of at least two labels")
+        raise ManifestError(f"only {len(classes)} class ({', '.join(classes)}), but training needs two or more",
+                            "use cells of at least two labels")
     if data.positive and data.positive not in classes:
-        raise ManifestError(f"data.positive = '{data.positive}' is not among the labels {', '.join(classes)}",
+        raise ManifestError(f"data.positive = '{data.positive}' is not one of the labels {', '.join(classes)}",
                             "correct data.positive")
-    wanted = labelled.filter(pl.col("label").is_in(classes))
-    cells = _draw(wanted, classes, most or {}, data.per_class, seed)
+    chosen = labelled.filter(pl.col("label").is_in(classes))
+    cells = _draw(chosen, classes, data, recipe.augment.copies, recipe.seed)
     return Selection(cells, classes, {name: n for name, n in counts.items() if name not in classes},
-                     wanted.height - cells.height, merged.height - labelled.height)
+                     chosen.height - cells.height, merged.height - labelled.height)
 
 
-def _draw(cells: pl.DataFrame, classes: tuple[str, ...], most: Mapping[str, int], per_class: int,
+def _draw(cells: pl.DataFrame, classes: tuple[str, ...], data: Data, most: Mapping[str, int],
           seed: int) -> pl.DataFrame:
-    """At most `most` cells of a class, or `per_class`; which ones depends on the seed and the ids, not on the rows'
-    order."""
-    if not per_class and not most:
+    """At most `data.per_class` cells of each class, and at most `most` of it. The choice depends on the seed and the
+    ids, not on the order of the rows."""
+    if not data.per_class and not most:
         return cells
     chosen: list[str] = []
     for number, name in enumerate(classes):
         ids = cells.filter(pl.col("label") == name)["cell_id"].sort()
-        limit = min(per_class or len(ids), most.get(name, len(ids)))
+        limit = min(data.per_class or len(ids), most.get(name, len(ids)))
         order = np.random.default_rng([seed, number]).permutation(len(ids))[:limit]
         chosen += ids[order].to_list()
     return cells.filter(pl.col("cell_id").is_in(chosen))
 
 
 def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: bool, on_event: OnEvent,
-            environment: dict[str, Any], guard: Callable[[Prepared, pl.DataFrame], Verdict | None],
-            claim: Callable[[], AbstractContextManager[None]]) -> Prepared:
-    """Select, pack, fingerprint, split and guard; then write all that into the run folder, splits.parquet last.
+            environment: dict[str, Any], claim: Callable[[], AbstractContextManager[None]]) -> Prepared:
+    """Select, pack, fingerprint, split and check for leaks; then write it all to the run folder, splits.parquet last.
 
-    `claim` is held while the folder is written, and raises where another process has taken it meanwhile.
-    `guard` may look further (at an earlier run that the weights come from) and returns a verdict to be joined.
-    Raises whatever is wrong: ManifestError, ImageError, RecipeError, LeakError.
+    `claim` is held while the folder is written, and raises where another process has started a run there.
+    Raises ManifestError, ImageError, RecipeError or LeakError.
     """
-    selection = select_cells(manifest, recipe.data, seed=recipe.seed, most=recipe.augment.copies)
+    selection = select_cells(manifest, recipe)
     recipe = with_classes(recipe, selection.classes)
     packed = pack_cells(selection.cells, recipe.preprocess, skip_damaged=skip_damaged,
-                        on_progress=lambda done, total: on_event(Event("pack", done, total)))
+                        on_progress=_progress(on_event, "pack"))
     originals = selection.cells.filter(pl.col("cell_id").is_in(packed.cell_ids))
     for name in selection.classes:
         if not (originals["label"] == name).any():
-            raise ManifestError(f"every image of class '{name}' is damaged", "mend the images, or leave the class out")
+            raise ManifestError(f"every image of class '{name}' is damaged",
+                                "repair the images, or leave the class out")
     _check_colours(recipe, packed)
-    prints = fingerprint_pixels(packed.cell_ids, packed.pixels,
-                                on_progress=lambda done, total: on_event(Event("fingerprint", done, total)))
+    prints = fingerprint_pixels(packed.cell_ids, packed.pixels, on_progress=_progress(on_event, "fingerprint"))
     pairs = duplicate_pairs(prints)
-    cells, splits, copies = _parted(
+    cells, splits, copies = _split(
         originals, recipe, lambda cells: make_splits(cells, recipe.split, seed=recipe.seed, pairs=pairs))
     verdict = check_leaks(cells, splits, recipe, pairs=pairs)
     verdict.enforce()
-    _check_components(recipe, splits, cells.height)
+    fitted_on = cells.height if recipe.split.fit_on == "all" else min(
+        splits.filter(pl.col("part") == "train").group_by("fold").len()["len"])
+    check_components(recipe, fitted_on)
     prepared = _prepared(recipe, cells, splits, copies, packed, on_event)
-    further = guard(prepared, prints)
-    left_out = {"damaged": [{key: str(value) for key, value in asdict(d).items()} for d in packed.damaged],
-                "other_labels": selection.other_labels, "over_per_class": selection.over_per_class,
-                "unlabelled": selection.unlabelled}
+    verdicts = [verdict, *start_verdict(recipe, cells, splits, prints)]
     digest = pixels_digest(packed)
     with claim():
         write_text(out / "recipe.toml", dump_recipe(recipe))
-        write_json(out / "guard.json", _joined(verdict, further).to_dict())
-        write_json(out / "left_out.json", left_out)
+        write_json(out / "guard.json", joined_verdict(recipe.protocol, verdicts).to_dict())
+        write_json(out / "left_out.json", {
+            "damaged": [{key: str(value) for key, value in asdict(d).items()} for d in packed.damaged],
+            "other_labels": selection.other_labels, "over_per_class": selection.over_per_class,
+            "unlabelled": selection.unlabelled})
         write_json(out / "environment.json", environment | {"pixels": digest})
         write_table(prints, out / "fingerprints.parquet")
         write_manifest(cells, out / "manifest.parquet")
@@ -154,40 +162,32 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
     return prepared
 
 
-def _parted(originals: pl.DataFrame, recipe: Recipe,
-            split: Callable[[pl.DataFrame], pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """The manifest and splits with the copies that the recipe keeps, and all the copies that it asks for, kept or only
-    shown. `split` parts the cells that it is given."""
-    wanted, kept = recipe.augment.copies, bool(recipe.augment.copies) and not recipe.augment.anew
-    if kept and recipe.split.copies == "before":
-        copies = plan_copies(originals, None, wanted, seed=recipe.seed)
+def _progress(on_event: OnEvent, phase: str) -> OnProgress:
+    return lambda done, total: on_event(Event(phase, done, total))
+
+
+def _split(originals: pl.DataFrame, recipe: Recipe,
+           split: Callable[[pl.DataFrame], pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The manifest and the splits, with the copies that are kept, and all copies, kept or drawn anew. `split` gives the
+    splits of a manifest."""
+    numbers, keep = recipe.augment.copies, bool(recipe.augment.copies) and not recipe.augment.anew
+    if keep and recipe.split.copies == "before":
+        copies = plan_copies(originals, None, numbers, seed=recipe.seed)
         cells = with_copies(originals, copies)
         return cells, split(cells), copies
     splits = split(originals)
-    copies = plan_copies(originals, splits, wanted, seed=recipe.seed)
-    if not kept:
+    copies = plan_copies(originals, splits, numbers, seed=recipe.seed)
+    if not keep:
         return originals, splits, copies
     return with_copies(originals, copies), split_copies(splits, copies, recipe.split, seed=recipe.seed), copies
 
 
-def _check_components(recipe: Recipe, splits: pl.DataFrame, cells: int) -> None:
-    """RecipeError, before anything is written, where a fold has fewer cells to fit on than components are wanted."""
-    seen = cells
-    if recipe.split.fit_on == "train":
-        seen = int(splits.filter(pl.col("part") == "train").group_by("fold").len()["len"].min())  # type: ignore[arg-type]  # no fold is empty
-    check_components(recipe, seen)
-
-
 def _check_colours(recipe: Recipe, packed: PackedCells) -> None:
-    """RecipeError where a microscope has lamps to choose among and every cell is grey."""
-    if not recipe.optics.simulate:
-        return
-    for start in range(0, len(packed.pixels), 256):
-        block = packed.pixels[start:start + 256]
-        if (block[..., :1] != block[..., 1:]).any():
-            return
-    raise RecipeError("optics: the cells are grey, one channel three times, so there is nothing to illuminate",
-                      "give images in colour, or set optics.simulate = false")
+    """RecipeError where a microscope has lamps of several colours and every cell is grey."""
+    blocks = (packed.pixels[start:start + 256] for start in range(0, len(packed.pixels), 256))
+    if recipe.optics.simulate and not any((block[..., :1] != block[..., 1:]).any() for block in blocks):
+        raise RecipeError("optics: all cells are grey (three equal channels), so lamps of different colour have no "
+                          "effect", "use images in colour, or set optics.simulate = false")
 
 
 def _prepared(recipe: Recipe, cells: pl.DataFrame, splits: pl.DataFrame, copies: pl.DataFrame, packed: PackedCells,
@@ -195,91 +195,70 @@ def _prepared(recipe: Recipe, cells: pl.DataFrame, splits: pl.DataFrame, copies:
     shown_again = copies["original"] if recipe.augment.anew else pl.Series("original", [], pl.String)
     inputs = packed if recipe.augment.anew else pack_copies(packed, copies, recipe.augment, seed=recipe.seed)
     if not recipe.augment.each_epoch:
-        inputs = level_cells(inputs, recipe, on_progress=lambda done, total: on_event(Event("edges", done, total)))
-    return Prepared(recipe, cells, inputs, class_numbers(cells, recipe.data.classes), splits, shown_again)
-
-
-def is_prepared(out: Path) -> bool:
-    """Whether a run folder holds everything that `prepare` writes."""
-    return (out / "splits.parquet").is_file()
+        inputs = level_cells(inputs, recipe, on_progress=_progress(on_event, "edges"))
+    classes = recipe.data.classes
+    labels = cells["label"].replace_strict(classes, range(len(classes)), return_dtype=pl.Int64).to_numpy()
+    return Prepared(recipe, cells, inputs, labels, splits, shown_again)
 
 
 def prepare_again(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, on_event: OnEvent) -> Prepared:
-    """What an earlier `prepare` made, read from the run folder. Raises RunError where recipe or cells have changed."""
+    """What an earlier `prepare` made, read from the run folder. RunError where recipe, cells or images have changed."""
     run = Run(out)
-    selection = select_cells(manifest, recipe.data, seed=recipe.seed, most=recipe.augment.copies)
+    selection = select_cells(manifest, recipe)
     recipe = with_classes(recipe, selection.classes)
-    _check_same_recipe(recipe, run)
+    texts = {"title", "description", "source"}  # they do not change the run
+    old, new = (r.model_dump(exclude=texts) for r in (run.recipe, recipe))
+    for key, before, now in sorted(_differences(old, new)):
+        raise RunError(f"{run.folder}: the run was started with {key} = {before!r}, now it is {now!r}",
+                       "resume with the same recipe and settings, or train into another folder")
     damaged = [row["cell_id"] for row in read_json(out / "left_out.json")["damaged"]]
     originals = selection.cells.filter(~pl.col("cell_id").is_in(damaged))
-    cells, splits, copies = _parted(
+    cells, splits, copies = _split(
         originals, recipe, lambda cells: run.splits.filter(pl.col("cell_id").is_in(cells["cell_id"].implode())))
     _check_same_cells(cells, run)
-    packed = pack_cells(originals, recipe.preprocess,
-                        on_progress=lambda done, total: on_event(Event("pack", done, total)))
+    packed = pack_cells(originals, recipe.preprocess, on_progress=_progress(on_event, "pack"))
     if pixels_digest(packed) != read_json(out / "environment.json")["pixels"]:
-        raise RunError(f"{out}: the images are not those that the run was started with",
-                       "put the old ones back, or train into another folder")
+        raise RunError(f"{out}: the images have changed since the run was started",
+                       "restore the old images, or train into another folder")
     return _prepared(recipe, cells, splits, copies, packed, on_event)
 
 
 def with_classes(recipe: Recipe, classes: tuple[str, ...]) -> Recipe:
-    """The recipe with its classes named, as a run keeps it."""
+    """The recipe of a run: with its classes, and without overrides."""
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"classes": classes}),
                                      "paper": {}, "scale": {}, "variants": {}})
 
 
-def class_numbers(cells: pl.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
-    """(n,) int64 index of each cell's label among the classes."""
-    return cells["label"].replace_strict(classes, range(len(classes)), return_dtype=pl.Int64).to_numpy()
-
-
 def pixels_digest(packed: PackedCells) -> str:
-    """SHA-256 of the packed pixels: the same images, cut and resized the same way."""
+    """SHA-256 of the packed pixels, to recognise the same images, cropped and resized in the same way."""
     digest = hashlib.sha256()
     for start in range(0, len(packed.pixels), 1024):
         digest.update(np.ascontiguousarray(packed.pixels[start:start + 1024]).data)
     return digest.hexdigest()
 
 
-def _joined(verdict: Verdict, further: Verdict | None) -> Verdict:
-    if further is None:
-        return verdict
-    return Verdict(verdict.protocol, verdict.checked + further.checked, verdict.not_checked + further.not_checked,
-                   verdict.leaks + further.leaks)
-
-
-def _check_same_recipe(recipe: Recipe, run: Run) -> None:
-    words = {"title", "description", "source"}  # they change nothing
-    old, new = (found.model_dump(exclude=words) for found in (run.recipe, recipe))
-    for key, was, now in _differences(old, new):
-        raise RunError(f"{run.folder}: made with {key} = {was!r}, now it is {now!r}",
-                       "resume with the recipe and settings that it was started with, or train into another folder")
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[tuple[str, Any, Any]]:
-    found: list[tuple[str, Any, Any]] = []
+def _differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any, Any]]:
     for key in old.keys() | new.keys():
-        was, now = old.get(key), new.get(key)
-        if isinstance(was, dict) and isinstance(now, dict):
-            found += _differences(was, now, f"{path}{key}.")
-        elif was != now:
-            found.append((f"{path}{key}", was, now))
-    return sorted(found, key=lambda item: item[0])
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            yield from _differences(before, now, f"{path}{key}.")
+        elif before != now:
+            yield f"{path}{key}", before, now
 
 
 def _check_same_cells(cells: pl.DataFrame, run: Run) -> None:
-    # The images may have moved: their paths may differ, their pixels are compared once they are packed.
+    # The image files may have moved: their paths may differ, and their pixels are compared after packing.
     old = run.manifest.drop("image", "mask")
     new = cells.drop("image", "mask")
     if old.equals(new):
         return
-    hint = "resume with the manifest that it was started with, or train into another folder"
+    hint = "resume with the same manifest, or train into another folder"
     if old.height != new.height:
-        raise RunError(f"{run.folder}: made from {old.height} cells, this manifest gives {new.height}", hint)
+        raise RunError(f"{run.folder}: the run was started with {old.height} cells, this manifest gives {new.height}",
+                       hint)
     if old.columns != new.columns:
-        raise RunError(f"{run.folder}: made from a manifest with other columns", hint)
+        raise RunError(f"{run.folder}: the run was started with a manifest with other columns", hint)
     name = next(n for n in old.columns if not old[n].equals(new[n]))
     row = next(i for i, (a, b) in enumerate(zip(old[name], new[name], strict=True)) if a != b)
-    raise RunError(f"{run.folder}: made with {name} = {old[name][row]!r} in row {row + 1} ('{old['cell_id'][row]}'), "
-                   f"now it is {new[name][row]!r}", hint)
+    raise RunError(f"{run.folder}: the run was started with {name} = {old[name][row]!r} in row {row + 1} "
+                   f"('{old['cell_id'][row]}'), now it is {new[name][row]!r}", hint)

@@ -1,4 +1,4 @@
-"""Transfer: which units of a network start from an earlier run, and which stay as they are."""
+"""Transfer: which units of a network start from the weights of an earlier run, and which are not trained."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from ..runs.training_overlap import START_FOLD, run_overlap
 
 
 def check_transfer(recipe: Recipe, network: Units) -> None:
-    """Raise RecipeError where start, keep or frozen do not fit the networks; `network` may be on the meta device."""
+    """RecipeError where start, keep or frozen do not fit the networks; `network` may be on the meta device."""
     wanted = recipe.network
     for key, names in (("keep", wanted.keep), ("frozen", wanted.frozen)):
         for name in names:
             if name not in network.units:
                 raise RecipeError(f"network.{key}: {wanted.name} has no unit '{name}'",
                                   f"its units: {', '.join(network.units)}")
-    left = [name for name in network.units if name not in wanted.frozen]
-    if not any(p.requires_grad for name in left for p in network.get_submodule(name).parameters()):
+    trained = [name for name in network.units if name not in wanted.frozen]
+    if not any(p.requires_grad for name in trained for p in network.get_submodule(name).parameters()):
         raise RecipeError(f"network.frozen = {list(wanted.frozen)}: nothing is left to train",
-                          "leave at least 'last' out, or let the optics learn")
-    loose = [name for name in wanted.frozen if wanted.start and name not in kept_units(recipe, network)]
-    if loose:
-        raise RecipeError(f"network.frozen: '{loose[0]}' is not kept from network.start, so random weights would be "
-                          "frozen", "add it to network.keep, or do not freeze it")
+                          "do not freeze 'last', or let the optics learn")
+    random = [name for name in wanted.frozen if wanted.start and name not in _kept_units(recipe, network)]
+    if random:
+        raise RecipeError(f"network.frozen: '{random[0]}' is not taken from network.start, so its random weights would "
+                          "be frozen", "add it to network.keep, or do not freeze it")
     if wanted.start:
         _kept_weights(recipe, network)
 
 
-def kept_units(recipe: Recipe, network: Units) -> tuple[str, ...]:
-    """The units whose weights come from the earlier run: those named, else all but the last."""
+def _kept_units(recipe: Recipe, network: Units) -> tuple[str, ...]:
+    """The units whose weights come from the earlier run: those of network.keep, else all but the last."""
     return recipe.network.keep or network.units[:-1]
 
 
 def start_network(recipe: Recipe, network: Units) -> None:
-    """Give a fresh network the weights that it is to start with, and freeze the units that are not trained."""
+    """Give a fresh network the weights that it starts from, and freeze the units that are not trained."""
     if recipe.network.start:
         own = network.state_dict()
         with torch.no_grad():
@@ -56,27 +56,28 @@ def start_network(recipe: Recipe, network: Units) -> None:
         network.get_submodule(name).requires_grad_(False)
 
 
-def check_start_unseen(recipe: Recipe, manifest: pl.DataFrame, splits: pl.DataFrame, prints: pl.DataFrame) \
-        -> Verdict | None:
-    """Whether the earlier run was trained on cells (or their subjects) that here test or choose: LeakError under
-    "clean", else the verdict. None where nothing is transferred."""
+def start_verdict(recipe: Recipe, manifest: pl.DataFrame, splits: pl.DataFrame, prints: pl.DataFrame) -> list[Verdict]:
+    """Whether the earlier run was trained on cells (or their subjects) that are tested or select weights here.
+
+    LeakError under "clean", else one verdict; none where the network does not start from a run.
+    """
     if not recipe.network.start:
-        return None
+        return []
     start = _start(recipe)
     pixels = {"frame", "crop", "size"}
     if start.recipe.preprocess.model_dump(include=pixels) != recipe.preprocess.model_dump(include=pixels):
         packed = pack_cells(manifest, start.recipe.preprocess.model_copy(update={"smaller": "keep"}))
         prints = fingerprint_pixels(packed.cell_ids, packed.pixels)
-    judging = splits.filter(pl.col("part") != "train").select("cell_id").unique()
-    cells, prints = (table.join(judging, on="cell_id", how="semi", maintain_order="left")
+    not_trained = splits.filter(pl.col("part") != "train").select("cell_id").unique()
+    cells, prints = (table.join(not_trained, on="cell_id", how="semi", maintain_order="left")
                      for table in (manifest, prints))
     verdict = run_overlap(start, cells, prints, (START_FOLD,), recipe.protocol)
     refuse_overlap(verdict)
-    return verdict
+    return [verdict]
 
 
 def start_digest(recipe: Recipe) -> str | None:
-    """SHA-256 of the weights that training starts from, or None where it starts from random or published ones."""
+    """SHA-256 of the weights of network.start; None where training starts from random or published weights."""
     return sha256(_start(recipe).fold_folder(START_FOLD) / "weights.safetensors") if recipe.network.start else None
 
 
@@ -86,32 +87,30 @@ def _start(recipe: Recipe) -> Run:
         run.fold(START_FOLD)
     except RunError as error:
         raise RecipeError(f"network.start = '{recipe.network.start}': {error.what}",
-                          "name a run whose first fold is done: --set network.start=RUN") from error
+                          "name a run whose first fold is finished: --set network.start=RUN") from error
     return run
 
 
 def _kept_weights(recipe: Recipe, network: Units) -> dict[str, torch.Tensor]:
-    """The earlier run's weights of the kept units, by their names in `network`; RecipeError where one does not fit."""
+    """The earlier run's weights of the kept units, by their names in `network`; RecipeError where they do not fit."""
     start = _start(recipe)
-    path = start.fold_folder(START_FOLD) / "weights.safetensors"
-    earlier = read_weights(path)
-    with torch.device("meta"):
-        units = fresh_network(start.recipe).units
+    earlier = read_weights(start.fold_folder(START_FOLD) / "weights.safetensors")
     own = network.state_dict()
-    kept: dict[str, torch.Tensor] = {}
-    for unit in kept_units(recipe, network):
-        names = [name for name in own if name.startswith(f"{unit}.")]
-        there = [name for name in earlier if name.startswith(f"{unit}.")]
-        if set(names) != set(there):
-            raise RecipeError(f"network.start: {start.folder} ({start.recipe.network.name}) has no such unit '{unit}' "
-                              f"as {recipe.network.name} (its units: {', '.join(units)})",
-                              "set the same network.name and network.options, or name fitting units in network.keep")
-        for name in names:
+    weights: dict[str, torch.Tensor] = {}
+    for unit in _kept_units(recipe, network):
+        names, earlier_names = ({name for name in state if name.startswith(f"{unit}.")} for state in (own, earlier))
+        if names != earlier_names:
+            with torch.device("meta"):
+                units = fresh_network(start.recipe).units
+            raise RecipeError(f"network.start: unit '{unit}' of {start.folder} ({start.recipe.network.name}) is "
+                              f"missing, or unlike that of {recipe.network.name} (its units: {', '.join(units)})",
+                              "use the same network.name and network.options, or list fitting units in network.keep")
+        for name in (name for name in own if name in names):
             if earlier[name].shape != own[name].shape:
                 raise RecipeError(
-                    f"network.keep: {name} of {start.folder} is {tuple(earlier[name].shape)}, here "
-                    f"{tuple(own[name].shape)} (preprocess.size {start.recipe.preprocess.size} there, "
-                    f"{recipe.preprocess.size} here)",
-                    "set the same preprocess.size and network.options, or name fewer units in network.keep")
-            kept[name] = earlier[name]
-    return kept
+                    f"network.keep: the shape of {name} is {tuple(earlier[name].shape)} in {start.folder} "
+                    f"(preprocess.size = {start.recipe.preprocess.size}), but {tuple(own[name].shape)} in this recipe "
+                    f"(preprocess.size = {recipe.preprocess.size})",
+                    "use the same preprocess.size and network.options, or list fewer units in network.keep")
+            weights[name] = earlier[name]
+    return weights

@@ -28,7 +28,7 @@ def annotation(name: str, boxes: Sequence[Box], width: int, height: int) -> str:
 
 def make(root: Path, *, fields: int = 6, boxes: Mapping[int, Sequence[Box]] | None = None, width: int = 96,
          height: int = 80, masks: bool = True, seed: int = 0) -> Path:
-    """Write `fields` fields below `root`; return the folder BCCD. `boxes`: number of a field -> boxes of its own."""
+    """Write `fields` fields below `root`; return the folder BCCD. `boxes`: number of a field -> its own boxes."""
     rng = np.random.default_rng(seed)
     base = Path(root) / "BCCD"
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
@@ -51,7 +51,7 @@ def make(root: Path, *, fields: int = 6, boxes: Mapping[int, Sequence[Box]] | No
 
 
 def make_crops(root: Path, *, per_type: int = 3, side: int = 40, seed: int = 0) -> Path:
-    """Write `per_type` crops a type below `root`; return the folder bccd5."""
+    """Write `per_type` crops of each type below `root`; return the folder bccd5."""
     rng = np.random.default_rng(seed)
     base = Path(root) / "bccd5"
     for kind, name in enumerate(TYPES):

@@ -1,4 +1,4 @@
-"""Write a look-alike of Chula WBC: WBC_Samples/train|valid/images|labels, stray labels, mirrored copies."""
+"""Write a look-alike of Chula WBC: WBC_Samples/train|valid/images|labels, labels in another folder, mirrored copies."""
 
 from __future__ import annotations
 
@@ -42,4 +42,16 @@ def make(root: Path, fields: Mapping[str, Sequence[Box]] = USUAL, *, width: int 
         Image.fromarray(draw_cell(position, width, height, rng)).save(images / f"{name}.jpg")
         (labels / f"{name}.txt").write_text("".join(line(box, width, height) + "\n" for box in boxes))
     (base / "README.md").write_text("# WBC_Dataset\n")
+    return base
+
+
+def make_crops(root: Path, *, side: int = 24, seed: int = 0) -> Path:
+    """Write three crops, each in the folder of its type, and another image; return the folder that contains them."""
+    rng = np.random.default_rng(seed)
+    base = Path(root) / "crops"
+    for kind, name in enumerate(("basophil/train_images_B-30_0047_1", "lymphocyte/valid_images_L-5Bb_0165_1",
+                                 "monocyte/M-8_0037_12", "monocyte/other")):
+        path = base / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw_cell(kind, side, side, rng)).save(path)
     return base

@@ -98,7 +98,7 @@ def write(root: Path, paths: Sequence[str], *, side: int, seed: int = 0, content
     drawn = {kind: _encoded(kind, side, seed) for kind in (1, 5)} if contents else {}
     for number, path in enumerate(paths):
         kind = 5 if path.endswith("_all.bmp") else 1
-        if contents:  # thousands of files: one drawing a class, told apart by the first pixels (54: end of the header)
+        if contents:  # thousands of files: one drawing for each class, differing in its first pixels
             pixels = drawn[kind]
             (root / path).write_bytes(pixels[:54] + contents[number].to_bytes(6, "big") + pixels[60:])
         else:
@@ -133,5 +133,5 @@ if __name__ == "__main__":
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("--side", type=int, default=450)
     arguments.add_argument("--share", type=float, default=1.0)
-    told = arguments.parse_args()
-    make_phantom(told.folder, told.official, side=told.side, share=told.share, workers=2)
+    given = arguments.parse_args()
+    make_phantom(given.folder, given.official, side=given.side, share=given.share, workers=2)

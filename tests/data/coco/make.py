@@ -1,4 +1,4 @@
-"""Write a look-alike of the COCO layout: annotations/instances_<split>2017.json and a folder of images a split."""
+"""Write a look-alike of the COCO layout: annotations/instances_<split>2017.json and a folder for each split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write a look-alike of a folder a class: the same names in each, and the subject in front of the name."""
+"""Write a look-alike of one folder for each class: the same names in each, beginning with the subject."""
 
 from __future__ import annotations
 

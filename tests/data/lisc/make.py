@@ -1,4 +1,4 @@
-"""Write a look-alike of LISC: 'Main Dataset' and 'Ground Truth Segmentation', each with a folder a type."""
+"""Write a look-alike of LISC: 'Main Dataset' and 'Ground Truth Segmentation', each with one folder for each type."""
 
 from __future__ import annotations
 

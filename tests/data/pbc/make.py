@@ -17,7 +17,7 @@ PREFIXES = {
 
 
 def make(root: Path, *, per_class: int = 4, width: int = 36, height: int = 36, seed: int = 0) -> Path:
-    """Write `per_class` JPEG cells a class below `root`; return the folder PBC_dataset_normal_DIB."""
+    """Write `per_class` JPEG cells of each class below `root`; return the folder PBC_dataset_normal_DIB."""
     rng = np.random.default_rng(seed)
     base = Path(root) / "PBC_dataset_normal_DIB"
     for kind, (label, prefixes) in enumerate(PREFIXES.items()):

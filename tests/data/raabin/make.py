@@ -1,4 +1,4 @@
-"""Write a look-alike of Raabin-WBC: Train, TestA and TestB, each with a folder a type."""
+"""Write a look-alike of Raabin-WBC: Train, TestA and TestB, each with one folder for each type."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ draw_cell = runpy.run_path(str(Path(__file__).parents[1] / "drawing.py"))["draw_
 
 TYPES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 USUAL = {"Train": 3, "TestA": 2, "TestB": 1}
-"""Folder -> cells a type; TestB has lymphocytes and neutrophils only."""
+"""Folder -> cells of each type; TestB has lymphocytes and neutrophils only."""
 
 
 def make(root: Path, parts: Mapping[str, int] | None = None, *, side: int = 40, seed: int = 0) -> Path:
-    """Write the parts below `root`; the same file names stand in each. Returns the folder Raabin."""
+    """Write the parts below `root`; the same file names in each. Returns the folder Raabin."""
     rng = np.random.default_rng(seed)
     base = Path(root) / "Raabin"
     for part, count in (USUAL if parts is None else parts).items():

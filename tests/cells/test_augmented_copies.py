@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from leukoscope.cells import CellBatches, pack_cells
 from leukoscope.cells.augment import changed_pixels, geometry, sample_changes
-from leukoscope.cells.copies import pack_copies, plan_copies, split_copies, with_copies
+from leukoscope.cells.augmented_copies import pack_copies, plan_copies, split_copies, with_copies
 from leukoscope.errors import ManifestError, RecipeError, RunError
 from leukoscope.leaks.guard import check_leaks
 from leukoscope.leaks.splits import make_splits
@@ -190,7 +190,7 @@ def test_a_run_with_copies_goes_on_to_the_same_numbers(tmp_path: Path, monkeypat
     assert again.validation is not None
     assert again.validation.equals(kept[1])
     assert all(torch.equal(weights[name], value) for name, value in kept[2].items())
-    with pytest.raises(RunError, match=r"made with augment\.copies"):
+    with pytest.raises(RunError, match=r"started with augment\.copies"):
         train_on_cpu(chosen.model_copy(update={"augment": Augment(rotation=30, copies={"a": 14, "b": 21})}), cells,
                      tmp_path / "run", resume=True)
 
@@ -277,14 +277,14 @@ def test_before_the_split_copies_are_parted_as_cells_of_their_own():
 
 
 def test_copies_before_the_split_are_refused_under_the_clean_protocol():
-    with pytest.raises(RecipeError, match=r"split\.copies = 'before': leaks, which protocol = 'clean' does not allow"):
+    with pytest.raises(RecipeError, match=r"split\.copies = 'before': a leak, which protocol = 'clean' does not allow"):
         make_recipe({"name": "r", "network": {"name": "lenet5"}, "split": {"copies": "before"},
                      "augment": {"rotation": 9, "copies": {"a": 9}}})
 
 
 @pytest.mark.parametrize("augment", [{}, {"rotation": 9, "copies": {"a": 9}, "anew": True}])
 def test_copies_before_the_split_need_copies(augment):
-    with pytest.raises(RecipeError, match=r"split\.copies = 'before': there are no copies to part; set"):
+    with pytest.raises(RecipeError, match=r"split\.copies = 'before': there are no copies to split; set"):
         make_recipe({"name": "r", "protocol": "paper", "network": {"name": "lenet5"}, "augment": augment,
                      "split": {"copies": "before", "by": "image"}})
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from leukoscope.cells import CellBatches, PackedCells, pack_cells
-from leukoscope.cells.stages import fit_stages, level_cells, plain_stages
+from leukoscope.cells.input_steps import fit_steps, level_cells, plain_steps
 from leukoscope.errors import LeukoscopeError, RecipeError
 from leukoscope.recipes import Augment, Recipe, make_recipe
 from leukoscope.spikes import edge_responses, first_spike, first_spike_image, gabor_bank, grey_levels
@@ -27,15 +27,15 @@ def recipe(preprocess: dict, **sections) -> Recipe:
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory) -> PackedCells:
-    folder = tmp_path_factory.mktemp("stages")
+    folder = tmp_path_factory.mktemp("steps")
     cells = make_cells(folder / "images", counts={"a": 20, "b": 20}, size=30)
     return pack_cells(cells, recipe({"size": SIZE}).preprocess, cache=folder / "cache")
 
 
 def encoded(chosen: Recipe, packed: PackedCells, rows: np.ndarray | None = None) -> torch.Tensor:
     levels = level_cells(packed, chosen)
-    stages = fit_stages(chosen, levels, np.arange(len(levels.pixels)) if rows is None else rows)
-    return stages.encode(torch.from_numpy(np.array(levels.pixels)))
+    steps = fit_steps(chosen, levels, np.arange(len(levels.pixels)) if rows is None else rows)
+    return steps.encode(torch.from_numpy(np.array(levels.pixels)))
 
 
 def first_spikes(pixels: np.ndarray, steps: int = 15) -> torch.Tensor:
@@ -93,10 +93,10 @@ def test_each_image_is_standardised_by_itself(packed):
 def test_channel_statistics_are_those_of_the_rows_that_are_seen(packed):
     rows = np.arange(0, 40, 3)
     chosen = recipe({**EDGES, "blur": 1.0, "normalise": "channel"})
-    stages = fit_stages(chosen, level_cells(packed, chosen), rows)
+    steps = fit_steps(chosen, level_cells(packed, chosen), rows)
     plain = encoded(recipe({**EDGES, "blur": 1.0}), packed)[rows, 0].double()
-    assert stages.mean == pytest.approx([plain.mean().item()] * 3, rel=1e-5)
-    assert stages.std == pytest.approx([plain.std(correction=0).item()] * 3, rel=1e-5)
+    assert steps.mean == pytest.approx([plain.mean().item()] * 3, rel=1e-5)
+    assert steps.std == pytest.approx([plain.std(correction=0).item()] * 3, rel=1e-5)
 
 
 def test_components_are_fitted_on_the_rows_that_are_seen_and_rebuild_the_others(packed):
@@ -120,8 +120,8 @@ def test_components_of_colours_keep_the_channels_apart(packed):
 def test_many_samples_are_mapped_from_a_file(packed, monkeypatch):
     chosen = recipe({**EDGES, "normalise": "image"}, pca={"components": 5})
     expected = encoded(chosen, packed)
-    monkeypatch.setattr("leukoscope.cells.stages.IN_MEMORY", 1000)
-    monkeypatch.setattr("leukoscope.cells.stages.BLOCK", 7)
+    monkeypatch.setattr("leukoscope.cells.input_steps.IN_MEMORY", 1000)
+    monkeypatch.setattr("leukoscope.cells.input_steps.BLOCK", 7)
     torch.testing.assert_close(encoded(chosen, packed), expected, rtol=0, atol=1e-4)
     assert {path.suffix for path in packed.path.parent.iterdir()} == {".cells", ".lock"}
 
@@ -131,29 +131,29 @@ def test_a_constant_cell_becomes_zeros(tmp_path):
     pixels[1] = 0
     for preprocess in ({**EDGES, "blur": 1.0, "normalise": "image"},
                        {"input": "grey", "size": SIZE, "normalise": "image"}):
-        stages = plain_stages(recipe(preprocess))
-        assert not stages.encode(torch.from_numpy(stages.levels(pixels))).any()
+        steps = plain_steps(recipe(preprocess))
+        assert not steps.encode(torch.from_numpy(steps.levels(pixels))).any()
 
 
 def test_batches_from_levels_and_from_colours_are_the_same(packed):
     chosen = recipe({**EDGES, "blur": 1.0, "normalise": "image"}, pca={"components": 5})
     levels = level_cells(packed, chosen)
     rows = np.arange(40)
-    stages = fit_stages(chosen, levels, rows)
-    made = [list(CellBatches(source, rows, rows % 2, batch_size=16, augment=None, stages=stages, seed=0))
+    steps = fit_steps(chosen, levels, rows)
+    made = [list(CellBatches(source, rows, rows % 2, batch_size=16, augment=None, steps=steps, seed=0))
             for source in (levels, packed)]
     for one, other in zip(*made, strict=True):
         assert torch.equal(one.images, other.images)
-    turned = list(CellBatches(packed, rows, rows % 2, batch_size=16, augment=Augment(rotation=90), stages=stages,
+    turned = list(CellBatches(packed, rows, rows % 2, batch_size=16, augment=Augment(rotation=90), steps=steps,
                               seed=0))
     assert not torch.allclose(turned[0].images, made[0][0].images)
     with pytest.raises(ValueError, match="only colours can be augmented"):
-        CellBatches(levels, rows, rows % 2, batch_size=16, augment=Augment(rotation=90), stages=stages, seed=0)
+        CellBatches(levels, rows, rows % 2, batch_size=16, augment=Augment(rotation=90), steps=steps, seed=0)
 
 
 def test_steps_are_fitted_alike_on_colours_and_on_their_levels(packed):
     chosen = recipe({**EDGES, "blur": 1.0, "normalise": "channel"}, pca={"components": 5})
-    one, other = (fit_stages(chosen, source, np.arange(0, 40, 2)) for source in (packed, level_cells(packed, chosen)))
+    one, other = (fit_steps(chosen, source, np.arange(0, 40, 2)) for source in (packed, level_cells(packed, chosen)))
     assert one.pca is not None
     assert other.pca is not None
     assert (one.mean.tolist(), one.std.tolist()) == (other.mean.tolist(), other.std.tolist())
@@ -163,18 +163,18 @@ def test_steps_are_fitted_alike_on_colours_and_on_their_levels(packed):
 def test_stages_go_to_another_process_without_their_tensors(packed):
     chosen = recipe({**EDGES, "normalise": "image"}, pca={"components": 5})
     levels = level_cells(packed, chosen)
-    stages = fit_stages(chosen, levels, np.arange(40))
+    steps = fit_steps(chosen, levels, np.arange(40))
     batch = torch.from_numpy(np.array(levels.pixels[:4]))
-    expected = stages.encode(batch)
-    other = pickle.loads(pickle.dumps(stages))
-    assert not other._kept
+    expected = steps.encode(batch)
+    other = pickle.loads(pickle.dumps(steps))
+    assert not other._on_device
     assert torch.equal(other.encode(batch), expected)
 
 
 def test_too_many_components_are_refused_with_the_largest_number(packed):
     chosen = recipe(EDGES, pca={"components": 12})
     with pytest.raises(RecipeError, match=r"pca\.components = 12: 10 cells .* at most 9 components; .* to 9 or fewer"):
-        fit_stages(chosen, level_cells(packed, chosen), np.arange(10))
+        fit_steps(chosen, level_cells(packed, chosen), np.arange(10))
 
 
 def test_a_cache_with_impossible_levels_is_refused(packed, tmp_path):
@@ -184,5 +184,5 @@ def test_a_cache_with_impossible_levels_is_refused(packed, tmp_path):
     whole = bytearray(path.read_bytes())
     whole[200] = 99
     path.write_bytes(whole)
-    with pytest.raises(LeukoscopeError, match="holds levels above 3, so the file is damaged; delete it"):
+    with pytest.raises(LeukoscopeError, match=r"the file is damaged \(it has levels above 3\); delete it"):
         level_cells(packed, chosen)

@@ -1,9 +1,9 @@
-"""Changed copies of cells, made once and for all: which there are, where they stand in the folds, their pixels.
+"""Changed copies of cells that are made once: how many, of which cells, in which parts of the folds, and their pixels.
 
-A copy is a row of its own, `original` names its cell. Under `split.copies = "after"` it is never tested, and never
-stands in a fold that tests its original. Under `split.by = "group"` copies then serve training alone; under "image", as
-papers do, they also fall into the validation part, whatever their original does: the leak guard names that. Under
-"before" they are parted, and tested, as cells of their own.
+A copy is a row of its own; `original` names its cell. Under `split.copies = "after"` a copy is never tested, and is
+never used in a fold that tests its original. Under `split.by = "group"` such copies are used for training only. Under
+"image", as papers do, they are also used for validation, wherever their original is; the leak guard reports that. Under
+"before" copies are split, and tested, like cells of their own.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ BLOCK = 256
 def plan_copies(cells: pl.DataFrame, splits: pl.DataFrame | None, copies: dict[str, int], *,
                 seed: int) -> pl.DataFrame:
     """The rows of the copies that bring each class to its number of cells, in a fixed order; none for a class that has
-    enough. Column `copy` is the number among the copies of one cell, from 1.
+    enough. Column `copy` counts the copies of one cell from 1.
 
-    cells, splits: the originals and their parts. Copies go round the cells of the class that are trained on in some
-    fold (without splits: round all), in an order drawn by the seed. Raises RecipeError for a label that no cell has.
+    cells, splits: the originals and their parts. Copies are made in turn of the cells of the class that are trained on
+    in some fold (without splits: of all), in an order drawn by the seed. RecipeError for a label that no cell has.
     """
     for label in copies:
         if not (cells["label"] == label).any():
             known = ", ".join(cells["label"].unique().sort().to_list())
-            raise RecipeError(f"augment.copies: no cell has the label '{label}' (labels there: {known})",
-                              "name labels of the experiment, after data.merge")
-    learned = cells["cell_id"] if splits is None else splits.filter(pl.col("part") == "train")["cell_id"].unique()
+            raise RecipeError(f"augment.copies: no cell has the label '{label}' (labels: {known})",
+                              "use the labels of the experiment, after data.merge")
+    trained = cells["cell_id"] if splits is None else splits.filter(pl.col("part") == "train")["cell_id"].unique()
     planned: list[tuple[str, int]] = []
     for number, (label, wanted) in enumerate(sorted(copies.items())):
         own = cells.filter(pl.col("label") == label)["cell_id"]
-        givers = own.filter(own.is_in(learned.implode())).sort()
-        order = np.random.default_rng([seed, number, 0xC0B1]).permutation(len(givers))
-        planned += [(givers[int(order[i % len(order)])], i // len(order) + 1) for i in range(wanted - len(own))]
+        originals = own.filter(own.is_in(trained.implode())).sort()
+        order = np.random.default_rng([seed, number, 0xC0B1]).permutation(len(originals))
+        planned += [(originals[int(order[i % len(order)])], i // len(order) + 1) for i in range(wanted - len(own))]
     plan = pl.DataFrame(planned, schema={"original": pl.String, "copy": pl.Int32}, orient="row")
     rows = plan.join(cells.drop("original", "copy", strict=False), left_on="original", right_on="cell_id", how="left",
                      maintain_order="left", coalesce=True)
@@ -50,12 +50,13 @@ def plan_copies(cells: pl.DataFrame, splits: pl.DataFrame | None, copies: dict[s
     taken = named.join(cells.select("cell_id"), on="cell_id", how="semi")
     if taken.height:
         raise ManifestError(f"cell '{taken['cell_id'][0]}' has the name of a copy of '{taken['original'][0]}'",
-                            f"rename it: ids that end in {MARK} and a number are those of copies")
+                            f"rename it: ids that end in {MARK} and a number are reserved for copies")
     return named
 
 
 def with_copies(cells: pl.DataFrame, copies: pl.DataFrame) -> pl.DataFrame:
-    """The manifest of the originals, then the copies. Where nothing groups a cell, its copies get its id as group."""
+    """The manifest of the originals, then the copies. A cell without subject and group gets its id as the group of
+    itself and its copies."""
     copied = pl.col("cell_id").is_in(copies["original"].implode())
     alone = pl.col("subject").is_null() & pl.col("group").is_null() & copied
     grouped = cells.with_columns(pl.when(alone).then("cell_id").otherwise("group").alias("group"))
@@ -66,7 +67,7 @@ def with_copies(cells: pl.DataFrame, copies: pl.DataFrame) -> pl.DataFrame:
 
 
 def split_copies(splits: pl.DataFrame, copies: pl.DataFrame, split: Split, *, seed: int) -> pl.DataFrame:
-    """The splits of originals and copies. A copy has no row in a fold in which it is not used."""
+    """The splits of originals and copies. A copy has no row in a fold that does not use it."""
     if copies.is_empty():
         return splits
     parts = copies.select("cell_id", "original").join(
@@ -74,13 +75,13 @@ def split_copies(splits: pl.DataFrame, copies: pl.DataFrame, split: Split, *, se
     if split.by == "group":
         own = parts.filter(pl.col("part") == "train")
     else:
-        own = _part_by_image(parts.filter(pl.col("part") != "test"), splits, copies["cell_id"], split, seed)
+        own = _split_by_image(parts.filter(pl.col("part") != "test"), splits, copies["cell_id"], split, seed)
     return pl.concat([splits, own.select(splits.columns).sort("fold", maintain_order=True)])
 
 
-def _part_by_image(parts: pl.DataFrame, splits: pl.DataFrame, ids: pl.Series, split: Split,
-                   seed: int) -> pl.DataFrame:
-    """Copies parted without a look at their originals: as many are validated, of each fold, as of the originals."""
+def _split_by_image(parts: pl.DataFrame, splits: pl.DataFrame, ids: pl.Series, split: Split,
+                    seed: int) -> pl.DataFrame:
+    """Copies split independently of their originals, with the same share for validation in each fold."""
     order = np.random.default_rng([seed, 0xC0B2]).permutation(len(ids))
     rank = pl.DataFrame({"cell_id": ids, "rank": order})
     if split.kind == "holdout-kfold":
@@ -89,7 +90,7 @@ def _part_by_image(parts: pl.DataFrame, splits: pl.DataFrame, ids: pl.Series, sp
         shares = splits.filter(pl.col("part") != "test").group_by("fold").agg(
             share=(pl.col("part") == "validation").mean())
         parts = parts.join(shares, on="fold", maintain_order="left")
-        # Another stretch of the order in each fold, so that not the same copies are validated in all.
+        # Another section of the order in each fold, so that not all folds validate the same copies.
         turned = (pl.col("rank") + pl.col("fold") * len(ids) // (splits["fold"].n_unique())) % len(ids)
         validated = turned < pl.col("share") * len(ids)
     return parts.join(rank, on="cell_id", maintain_order="left").with_columns(
@@ -97,7 +98,7 @@ def _part_by_image(parts: pl.DataFrame, splits: pl.DataFrame, ids: pl.Series, sp
 
 
 def copy_numbers(cell_ids: Sequence[str], copies: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """((n,) row of each copy's original among `cell_ids`, (n,) the number that names its draw to the augmentation)."""
+    """((n,) row of each copy's original among `cell_ids`, (n,) the number that identifies the copy in `augment.py`)."""
     numbers = dict(zip(cell_ids, range(len(cell_ids)), strict=True))
     rows = np.array([numbers[original] for original in copies["original"]], np.int64)
     return rows, rows + (copies["copy"].to_numpy().astype(np.int64) << 40)
@@ -116,8 +117,8 @@ def copies_table(cells: pl.DataFrame, augment: Augment, *, seed: int) -> pl.Data
 
 
 def pack_copies(packed: PackedCells, copies: pl.DataFrame, augment: Augment, *, seed: int) -> PackedCells:
-    """The packed originals, then the pixels of the copies: each the original, changed by a draw that depends on the
-    seed, the original's place and the copy's number."""
+    """The packed originals, then the pixels of the copies. The change of a copy depends on the seed, the place of its
+    original and its number."""
     if copies.is_empty():
         return packed
     rows, numbers = copy_numbers(packed.cell_ids, copies)

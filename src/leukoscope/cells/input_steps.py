@@ -1,16 +1,16 @@
-"""From packed cells to the network's input: the steps that a recipe names, those that are fitted included.
+"""From packed cells to the network's input: the steps that a recipe names, fitted ones included.
 
-First levels, which depend on one cell alone and are cached: RGB, grey values, or edges. Then what may be fitted, worked
-out batch by batch on the device of the network: blur, normalisation, principal components. Knows nothing of folds.
+First the levels (RGB, grey values or edges), which depend on one cell only and are cached. Then the steps that may be
+fitted (blur, normalisation, principal components), batch by batch on the device of the network. Knows nothing of folds.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from ..errors import LeukoscopeError, RecipeError
 from ..pca.pca import PCA, fit_pca
+from ..progress import OnProgress
 from ..recipes.recipe import Recipe
 from ..recipes.sections import Edges, Preprocess
 from ..spikes.banks import gabor_bank
@@ -29,51 +30,56 @@ from .cache import PackedCells, derived_cells
 Levels = UInt8[torch.Tensor, "cells size size channels"]
 
 BLOCK = 256
-"""Cells that are worked on at a time."""
+"""Cells that are processed at a time."""
 IN_MEMORY = 2**31
-"""Bytes of inputs that are held in memory for fitting; more are kept in a file that is mapped."""
+"""Bytes of inputs that are held in memory for fitting; more are written to a memory-mapped file."""
 _BLUR_REACH = 4
-"""Standard deviations to which the Gaussian is drawn."""
+"""Standard deviations at which the Gaussian is cut off."""
 
 
 @dataclass(frozen=True, eq=False)
-class Stages:
-    """The fitted steps of one fold. mean, std: (3,) of the values in [0, 1] that "channel" normalisation takes."""
+class InputSteps:
+    """The steps of one fold. mean, std: (3,) of values in [0, 1], for "channel" normalisation."""
 
     preprocess: Preprocess
     edges: Edges
     mean: np.ndarray
     std: np.ndarray
     pca: PCA | None = None
-    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    _on_device: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, repr=False)
 
     @property
     def plain(self) -> bool:
-        """Whether the input is the colours, normalised by channel or not at all: then nothing needs to be encoded."""
+        """Whether the input is the colours, normalised by channel or not at all, so that nothing has to be encoded."""
         steps = self.preprocess
         return steps.input == "colour" and not steps.blur and steps.normalise != "image" and self.pca is None
 
     def levels(self, pixels: UInt8[np.ndarray, "cells size size 3"]) -> UInt8[np.ndarray, "cells size size channels"]:
-        """What is cached of each cell: RGB as it is, or in one channel its grey values or its edges.
+        """What is cached of each cell: RGB as it is, or one channel of grey values or edges.
 
         Edges are time steps (0 the earliest, `edges.steps` for pixels that never fire), or 0 to 255 without spikes.
         """
         if self.preprocess.input == "colour":
             return pixels
-        grey = grey_levels(pixels)
+        grey, edges = grey_levels(pixels), self.edges
         if self.preprocess.input == "grey":
             return grey[..., None]
-        edges = self.edges
         bank = gabor_bank(edges.window, edges.wavelength, edges.sigma, edges.gamma, edges.orientations)
         if edges.spikes:
             return first_spike_levels(grey, bank, edges.steps)[..., None]
-        return _strongest(grey, bank)[..., None]
+        strongest = edge_responses(torch.from_numpy(grey).to(torch.float32) / 255, bank).amax(1)
+        largest = strongest.amax((1, 2), keepdim=True)
+        return (strongest / torch.where(largest > 0, largest, 1) * 255).round().to(torch.uint8).numpy()[..., None]
 
     def encode(self, levels: Levels) -> Float32[torch.Tensor, "cells 3 size size"]:
-        """The network's input, on the device of the levels; one channel is repeated to three equal ones."""
+        """The network's input, on the device of the levels; a single channel is repeated three times."""
         values = self.flat(levels)
         if self.pca is not None:
-            mean, components = self._components(values.device)
+            device = str(values.device)
+            if device not in self._on_device:
+                mean, components = (torch.from_numpy(v).to(device) for v in (self.pca.mean, self.pca.components))
+                self._on_device[device] = mean, components
+            mean, components = self._on_device[device]
             values = torch.addmm(mean, (values - mean) @ components.T, components)
         cells, size, _, channels = levels.shape
         return values.view(cells, channels, size, size).expand(cells, 3, size, size)
@@ -97,102 +103,89 @@ class Stages:
             images = (images - centre) / torch.where(spread > 1e-6, spread, 1)  # a constant image becomes all zeros
         return images.flatten(1)
 
-    def _components(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and components where they are needed, moved there once."""
-        assert self.pca is not None
-        name = str(device)
-        if name not in self._kept:
-            self._kept[name] = tuple(torch.from_numpy(v).to(device) for v in (self.pca.mean, self.pca.components))
-        return self._kept[name]
-
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_kept": {}}
+        return self.__dict__ | {"_on_device": {}}
 
 
-def plain_stages(recipe: Recipe) -> Stages:
+def plain_steps(recipe: Recipe) -> InputSteps:
     """The steps of a recipe before anything is fitted."""
-    return Stages(recipe.preprocess, recipe.edges, np.zeros(3), np.ones(3))
+    return InputSteps(recipe.preprocess, recipe.edges, np.zeros(3), np.ones(3))
 
 
-def level_cells(packed: PackedCells, recipe: Recipe,
-                on_progress: Callable[[int, int], None] | None = None) -> PackedCells:
-    """The levels of packed RGB cells, from the cache where they were made before; the cells themselves for colour, and
-    where they are levels already."""
-    stages = plain_stages(recipe)
+def level_cells(packed: PackedCells, recipe: Recipe, on_progress: OnProgress | None = None) -> PackedCells:
+    """The levels of packed RGB cells, from the cache if they were made before. Colour cells, and cells that are levels
+    already, are returned unchanged."""
     if recipe.preprocess.input == "colour" or packed.pixels.shape[3] == 1:
         return packed
+    steps, total = plain_steps(recipe), len(packed.pixels)
     grey = recipe.preprocess.input == "grey"
     what = "grey 1" if grey else f"edges 1 {json.dumps(recipe.edges.model_dump(), sort_keys=True)}"
 
     def blocks() -> Iterator[np.ndarray]:
-        total = len(packed.pixels)
         for start in range(0, total, BLOCK):
-            yield stages.levels(np.ascontiguousarray(packed.pixels[start:start + BLOCK]))
+            yield steps.levels(np.ascontiguousarray(packed.pixels[start:start + BLOCK]))
             if on_progress:
                 on_progress(min(start + BLOCK, total), total)
 
     levels = derived_cells(packed, what, packed.cell_ids, 1, blocks)
-    most = 255 if grey or not recipe.edges.spikes else recipe.edges.steps
-    if levels.pixels.max(initial=0) > most:
-        raise LeukoscopeError(f"{levels.path}: holds levels above {most}, so the file is damaged",
+    largest = 255 if grey or not recipe.edges.spikes else recipe.edges.steps
+    if levels.pixels.max(initial=0) > largest:
+        raise LeukoscopeError(f"{levels.path}: the file is damaged (it has levels above {largest})",
                               "delete it and run the command again")
     return levels
 
 
-def fit_stages(recipe: Recipe, packed: PackedCells, rows: Integer[np.ndarray, " seen"],
-               on_progress: Callable[[int, int], None] | None = None) -> Stages:
-    """Fit normalisation and principal components on these rows of RGB cells, or of their levels, alone. RecipeError
-    where components are too many."""
-    stages, levels = plain_stages(recipe), level_cells(packed, recipe)
+def fit_steps(recipe: Recipe, packed: PackedCells, rows: Integer[np.ndarray, " chosen"],
+              on_progress: OnProgress | None = None) -> InputSteps:
+    """Fit normalisation and principal components on these rows only, of RGB cells or of their levels. RecipeError
+    where the recipe asks for too many components."""
+    steps, levels = plain_steps(recipe), level_cells(packed, recipe)
     if recipe.preprocess.normalise == "channel":
         plain = recipe.preprocess.input == "colour" and not recipe.preprocess.blur
-        mean, std = channel_statistics(levels.pixels, rows) if plain else _statistics(stages, levels, rows)
-        stages = replace(stages, mean=mean, std=np.where(std < 1e-6, 1.0, std))  # a constant channel is left as it is
+        mean, std = channel_statistics(levels.pixels, rows) if plain else _statistics(steps, levels, rows)
+        steps = replace(steps, mean=mean, std=np.where(std < 1e-6, 1.0, std))  # a constant channel is not scaled
     if not recipe.pca.used:
-        return stages
+        return steps
     check_components(recipe, len(rows))
     with tempfile.TemporaryFile(dir=levels.path.parent) as file:
-        samples = _samples(stages, levels, rows, file)
         try:
-            pca = fit_pca(samples, components=recipe.pca.components or None, variance=recipe.pca.variance or None,
-                          seed=recipe.seed, on_progress=on_progress)
+            pca = fit_pca(_samples(steps, levels, rows, file), components=recipe.pca.components or None,
+                          variance=recipe.pca.variance or None, seed=recipe.seed, on_progress=on_progress)
         except LeukoscopeError as error:
             raise RecipeError(f"pca: the components cannot be fitted: {error.what}",
                               f"{error.hint}; or switch them off (pca.components = 0, pca.variance = 0)") from error
-    return replace(stages, pca=pca)
+    return replace(steps, pca=pca)
 
 
 def check_components(recipe: Recipe, cells: int) -> None:
-    """RecipeError, naming the largest number, where so many cells have fewer principal components than are wanted."""
-    channels = 3 if recipe.preprocess.input == "colour" else 1
-    most = min(cells - 1, recipe.preprocess.size**2 * channels)
+    """RecipeError, with the largest possible number, where that many cells have too few principal components."""
+    most = min(cells - 1, recipe.preprocess.size**2 * recipe.preprocess.channels)
     if recipe.pca.components > most:
         raise RecipeError(f"pca.components = {recipe.pca.components}: {cells} cells (of size "
                           f"{recipe.preprocess.size}) have at most {most} components",
-                          f"set pca.components to {most} or fewer, or name a share with pca.variance")
+                          f"set pca.components to {most} or fewer, or set a share with pca.variance")
 
 
-def _samples(stages: Stages, levels: PackedCells, rows: np.ndarray, file: Any) -> np.ndarray:
-    """(cells, values) float32 inputs before principal components: in memory, or mapped from `file` where they are
-    many."""
+def _samples(steps: InputSteps, levels: PackedCells, rows: np.ndarray, file: IO[bytes]) -> np.ndarray:
+    """(cells, values) float32 inputs before principal components: in memory, or if many, mapped from `file`."""
     shape = len(rows), int(np.prod(levels.pixels.shape[1:]))
     samples = (np.empty(shape, np.float32) if 4 * shape[0] * shape[1] <= IN_MEMORY else
                np.memmap(file, np.float32, "w+", shape=shape))
-    for part, values in _flat_blocks(stages, levels, rows):
+    for part, values in _flat_blocks(steps, levels, rows):
         samples[part] = values
     return samples
 
 
-def _flat_blocks(stages: Stages, levels: PackedCells, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+def _flat_blocks(steps: InputSteps, levels: PackedCells, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     for start in range(0, len(rows), BLOCK):
         part = slice(start, min(start + BLOCK, len(rows)))
-        yield part, stages.flat(torch.from_numpy(np.ascontiguousarray(levels.pixels[rows[part]]))).numpy()
+        yield part, steps.flat(torch.from_numpy(np.ascontiguousarray(levels.pixels[rows[part]]))).numpy()
 
 
-def _statistics(stages: Stages, levels: PackedCells, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(3,) mean and standard deviation of each channel after blurring; one channel's are repeated."""
+def _statistics(steps: InputSteps, levels: PackedCells, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(3,) mean and standard deviation of each channel after blurring; those of a single channel are repeated."""
     channels = levels.pixels.shape[3]
-    unscaled = replace(stages, preprocess=stages.preprocess.model_copy(update={"normalise": "none"}))
+    unscaled = replace(steps, preprocess=steps.preprocess.model_copy(update={"normalise": "none"}))
     sums, squares, count = np.zeros(channels), np.zeros(channels), 0
     for _, values in _flat_blocks(unscaled, levels, rows):
         by_channel = values.reshape(len(values), channels, -1).astype(np.float64)
@@ -201,19 +194,12 @@ def _statistics(stages: Stages, levels: PackedCells, rows: np.ndarray) -> tuple[
         count += by_channel.shape[0] * by_channel.shape[2]
     mean = sums / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return tuple(np.broadcast_to(v, 3).copy() for v in (mean, std))  # type: ignore[return-value]  # two of them
-
-
-def _strongest(grey: UInt8[np.ndarray, "cells size size"], bank: torch.Tensor) -> UInt8[np.ndarray, "cells size size"]:
-    """The strongest response over the orientations, 255 for the strongest of the cell."""
-    found = edge_responses(torch.from_numpy(grey).to(torch.float32) / 255, bank).amax(1)
-    most = found.amax((1, 2), keepdim=True)
-    return (found / torch.where(most > 0, most, 1) * 255).round().to(torch.uint8).numpy()
+    return np.broadcast_to(mean, 3).copy(), np.broadcast_to(std, 3).copy()
 
 
 def _blurred(images: Float32[torch.Tensor, "cells channels size size"],
              sigma: float) -> Float32[torch.Tensor, "cells channels size size"]:
-    """A Gaussian blur, in two passes; the border is repeated."""
+    """A Gaussian blur in two passes; the border is repeated."""
     reach = min(max(1, round(_BLUR_REACH * sigma)), images.shape[-1])
     x = torch.arange(-reach, reach + 1, dtype=torch.float64)
     line = torch.exp(-(x**2) / (2 * sigma**2))
@@ -224,22 +210,19 @@ def _blurred(images: Float32[torch.Tensor, "cells channels size size"],
     return functional.conv2d(across, line[None, None, :, None]).view(images.shape)
 
 
-_BLOCK = 256
-
-
 def channel_statistics(
     pixels: UInt8[np.ndarray, "cells size size 3"], rows: Integer[np.ndarray, " chosen"]
 ) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]:
     """(mean, standard deviation) of each channel over all pixels of `rows`, in [0, 1] units, exact, in blocks.
 
-    A channel that is the same everywhere has no deviation to divide by: 1 is given for it.
+    The standard deviation of a constant channel is given as 1, so that it can be divided by.
     """
     if not len(rows):
-        raise ValueError("rows: expected at least one cell to take statistics of")
+        raise ValueError("rows: expected at least one cell")
     rows, levels = np.sort(rows), np.arange(256) / 255
     counts = np.zeros((3, 256), np.int64)
-    for start in range(0, len(rows), _BLOCK):
-        block = np.ascontiguousarray(pixels[rows[start:start + _BLOCK]])
+    for start in range(0, len(rows), BLOCK):
+        block = np.ascontiguousarray(pixels[rows[start:start + BLOCK]])
         kernels.count_levels(block.reshape(-1, 3), counts)
     total = counts[0].sum()
     mean = counts @ levels / total

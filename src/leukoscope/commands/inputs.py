@@ -1,0 +1,148 @@
+"""The paths that a user gives to a command, checked before anything slow is imported: a mistyped path is refused at
+once, and a path of another kind with the command that takes it. Reads no image and no table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from glob import glob, has_magic
+from pathlib import Path
+
+from ..errors import BundleError, LeukoscopeError, ManifestError, RunError
+
+TABLES = (".parquet", ".csv")
+HEIC = (".heic", ".heif")
+CONVERT = "save them as JPEG in an image program, or convert them: heif-convert IMG_1.heic IMG_1.jpg"
+PACKAGED = "packaged"
+KINDS = {"bundle.json": "a bundle", "evaluation.json": "an evaluation", "recipe.toml": "a run", "study.json": "a study",
+         "compare.json": "a comparison", "summary.json": "a counted smear"}
+"""A file of a folder -> what the folder holds; the first that exists decides."""
+
+
+def kind_of(path: Path) -> str:
+    """What a path holds, as in KINDS; "" for anything else."""
+    if path.is_file():
+        return "a bundle" if path.suffix.lower() == ".zip" else ""
+    return next((kind for name, kind in KINDS.items() if (path / name).is_file()), "")
+
+
+def check_exists(path: Path | str, hint: str, error: type[LeukoscopeError] = LeukoscopeError, *,
+                 what: str = "no such file or folder") -> None:
+    """Raise `error` unless a path exists; it names a similar one, else says `hint`."""
+    path = Path(path)
+    if path.exists():
+        return
+    try:
+        near = get_close_matches(path.name, os.listdir(path.parent), n=1, cutoff=0.75)
+    except OSError:
+        near = []
+    raise error(f"{path}: {what}", f"did you mean {path.with_name(near[0])}?" if near else hint)
+
+
+def check_manifest(path: Path) -> None:
+    """Raise ManifestError unless a path may be a table of cells. A folder has to be indexed first."""
+    check_exists(path, "make a table of cells: leukoscope data index LAYOUT FOLDER -o cells.parquet", ManifestError)
+    if path.is_dir():
+        from ..datasets.suggest import index_command
+
+        raise ManifestError(f"{path}: a folder, not a table of cells", f"index it first: {index_command(path)}")
+    if path.suffix not in TABLES:
+        raise ManifestError(f"{path}: not a table of cells", "tables of cells end in .parquet or .csv; make one with: "
+                            "leukoscope data index")
+
+
+def check_run(path: Path, command: str, *, evaluations: bool = False) -> None:
+    """Raise RunError unless a path is a run folder, or an evaluation where these are taken; `command` names what takes
+    it. For a folder of several runs (a study) the error names them."""
+    takes = f"leukoscope {command} takes a run, the folder that leukoscope train wrote"
+    if str(path) == PACKAGED and not path.exists():
+        raise RunError(f"{path}: the built-in model, not a run", takes)
+    if kind_of(path) == "a bundle":
+        raise RunError(f"{path}: a bundle, not a run", f"leukoscope {command} takes the run that it was exported from "
+                       "(leukoscope predict, evaluate and smear take bundles)")
+    check_exists(path, takes, RunError, what="not a run (no such folder)")
+    kind = kind_of(path)
+    if kind == "a run" or (evaluations and kind == "an evaluation"):
+        return
+    if kind == "an evaluation":
+        raise RunError(f"{path}: an evaluation, not a run", "name the run that was evaluated")
+    check_one_run(path)
+    raise RunError(f"{path}: not a run (it holds no recipe.toml)", takes)
+
+
+def check_one_run(path: Path) -> None:
+    """Raise RunError for a folder of several runs, such as a study; it names them."""
+    runs = sorted(file.parent.name for file in path.glob("*/recipe.toml"))
+    if runs:
+        named = ", ".join(str(path / name) for name in runs[:8])
+        raise RunError(f"{path}: holds {len(runs)} runs", f"name one of them: {named}{', ...' * (len(runs) > 8)}")
+
+
+def check_model(path: Path) -> None:
+    """Raise LeukoscopeError unless a path may be a run or a bundle, or it is the word for the built-in model."""
+    if str(path) != PACKAGED:
+        check_exists(path, f"name a run, a bundle, or the word {PACKAGED} for the built-in model")
+    if kind_of(path) not in ("a run", "a bundle"):
+        check_one_run(path)
+
+
+def check_bundle(path: Path | str) -> None:
+    """Raise BundleError unless there is a file or folder of that name, or it is the word for the built-in model."""
+    if str(path) != PACKAGED:
+        check_exists(path, f"name a bundle of leukoscope export, or the word {PACKAGED} for the built-in model",
+                    BundleError)
+
+
+def check_images(inputs: Sequence[str | Path]) -> str:
+    """Raise LeukoscopeError for an input that does not exist, and where HEIC photographs are all that it holds. Returns
+    what to tell the user of further HEIC photographs, which will be left out, or ""."""
+    left_out: list[Path] = []
+    for given in map(str, inputs):
+        files = list(_files(given))
+        heic = [file for file in files if file.suffix.lower() in HEIC]
+        if heic and not any(_is_input(file) for file in files):
+            raise LeukoscopeError(f"{given}: HEIC photographs cannot be read by this installation", CONVERT)
+        left_out += heic
+    named = ", ".join(map(str, left_out[:3])) + ", ..." * (len(left_out) > 3)
+    return f"left out, since this installation cannot read HEIC: {named}; {CONVERT}" if left_out else ""
+
+
+def _files(given: str) -> Iterator[Path]:
+    """The files that an input names, without hidden ones."""
+    path = Path(given)
+    if has_magic(given) and not path.exists():
+        matches = [Path(name) for name in glob(given, recursive=True)]
+        if not matches:
+            raise LeukoscopeError(f"{given}: no file matches this pattern", "check the folder and the ending")
+        yield from (file for file in matches if not file.is_dir())
+        return
+    check_exists(path, "name images, folders, or patterns such as 'fields/*.jpg'")
+    for where, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(where, name) for name in names if not name.startswith("."))
+    if not path.is_dir():
+        yield path
+
+
+def _is_input(file: Path) -> bool:
+    from ..datasets.base import IMAGE_SUFFIXES
+
+    return file.suffix.lower() in (*IMAGE_SUFFIXES, *TABLES)
+
+
+def check_free(out: Path, names: Sequence[str] = (), *, overwrite: bool, kind: str = "") -> None:
+    """Raise LeukoscopeError where writing would replace something: `out` itself where no `names` are given, else any of
+    these files in the folder `out`. `overwrite` allows it, but never for a folder that holds something else than
+    `kind` (as in KINDS), where that is given."""
+    if out.is_file() if names else out.is_dir():
+        given, needed = ("file", "folder") if names else ("folder", "file")
+        raise LeukoscopeError(f"{out}: is a {given}", f"name a {needed} with -o")
+    held = kind_of(out)
+    if kind and held not in ("", kind):
+        raise LeukoscopeError(f"{out}: holds {held}, which {kind} would overwrite", "name another folder with -o")
+    existing = next((path for path in [out / name for name in names] or [out] if path.exists()), None)
+    if existing and not overwrite:
+        what = "folder" if names else "file"
+        raise LeukoscopeError(f"{existing}: already exists", f"name another {what} with -o, or use --overwrite")

@@ -1,0 +1,33 @@
+"""Whether a field is a blood smear, and what a reader must know of it, in words. Knows no pixels."""
+
+from __future__ import annotations
+
+from .scale import FEWEST, RED_CELL
+from .survey import Survey
+
+_DIFFERS = 1.25  # factor from which on a stated scale that differs from the red cells' is remarked upon
+_CROWDED = 0.85  # share of the field under cells, above which the smear is too thick
+
+
+def judge(survey: Survey, cells: int) -> tuple[bool, tuple[str, ...]]:
+    """Whether the field is a blood smear, and remarks. cells: how many leukocytes were found."""
+    scale, red_cells = survey.scale, survey.red_cells
+    unlike = survey.unlike
+    if not unlike and len(red_cells.diameters) < FEWEST and not cells and not survey.refused:
+        unlike = f"{len(red_cells.diameters)} red cells and no leukocyte were found"
+    if unlike:
+        return False, (f"this does not look like a blood smear: {unlike}",)
+    remarks = [survey.refused] if survey.refused else []
+    estimate = red_cells.scale
+    if scale.micrometres_per_pixel is None:
+        remarks.append(f"no scale: {scale.reason}; sizes are in pixels only")
+    elif scale.source != "red cells" and estimate is not None and not (
+            1 / _DIFFERS < scale.micrometres_per_pixel / estimate < _DIFFERS):
+        origin = "given as" if scale.source == "given" else f"taken from {scale.source} as"
+        remarks.append(f"the scale was {origin} {scale.micrometres_per_pixel:.3g} um a pixel, but the red cells, at "
+                       f"{RED_CELL:g} um, say {estimate:.3g}")
+    if red_cells.cover > _CROWDED:
+        remarks.append("cells cover nearly all of the field: the smear is thick here, and outlines are doubtful")
+    if not cells and not survey.refused:
+        remarks.append("no leukocyte was found")
+    return True, tuple(remarks)

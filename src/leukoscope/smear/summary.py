@@ -1,0 +1,178 @@
+"""What summary.json says of a smear, or of smears of several subjects. JSON is made of it and read back here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import LeukoscopeError
+from ..files import read_json
+from .count import Differential
+
+SUMMARY = "summary.json"
+"""Written last: without it a folder is not complete."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What must be the same for a stopped run to continue. fields, bundle: digests; options: of the command line."""
+
+    leukoscope: str
+    fields: str
+    bundle: str | None
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BundleSummary:
+    """The model that typed the cells. micrometres: um per pixel of the cells it was trained on, or None; crop, size: px
+    that it takes, and to which it resamples them. knows_blasts: whether it has a class of blasts."""
+
+    path: str
+    packaged: bool
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    knows_blasts: bool
+    micrometres: float | None
+    crop: int
+    size: int
+
+
+@dataclass(frozen=True)
+class FieldSummary:
+    """One field. name: that of its files; image: the photograph (with its page); width, height in px.
+
+    scale_from: "given", "red cells", "other fields" or "none". red_cells: how many were measured. cells: found in it,
+    of these whole (neither cut nor damaged) and flagged.
+    """
+
+    name: str
+    image: str
+    width: int
+    height: int
+    micrometres_per_pixel: float | None
+    scale_from: str
+    red_cells: int
+    is_smear: bool
+    cells: int
+    whole: int
+    flagged: int
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that is left out, and why."""
+
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SmearSummary:
+    """One smear: its count and its fields. area_mm2: of all fields, None where a scale is missing. meaning: of the
+    count, in words. flags: kind -> cells, the most frequent first. files: that were written beside the summary.
+    """
+
+    leukoscope: str
+    subject: str | None
+    bundle: BundleSummary | None
+    area_mm2: float | None
+    differential: Differential
+    meaning: str
+    flags: Mapping[str, int]
+    fields: tuple[FieldSummary, ...]
+    unreadable: tuple[Unreadable, ...]
+    remarks: tuple[str, ...]
+    files: tuple[str, ...]
+    plan: Plan
+
+    def to_dict(self) -> dict[str, Any]:
+        """As summary.json holds it."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, folder: Path) -> SmearSummary:
+        """The summary of a folder, all of whose files are there. Raises LeukoscopeError."""
+        from pydantic import TypeAdapter, ValidationError  # late: a first run reads no summary
+
+        try:
+            summary = TypeAdapter(cls).validate_python(read_json(folder / SUMMARY))
+        except ValidationError as error:
+            raise LeukoscopeError(f"{folder / SUMMARY}: not a summary that this version can read",
+                                  "use --overwrite instead of --resume") from error
+        _check_files(folder, summary.files)
+        return summary
+
+
+@dataclass(frozen=True)
+class SubjectsSummary:
+    """Smears of several subjects. smears: folder -> its smear. unreadable: subject -> why it is left out. folders are
+    below the summary's own, and files beside it."""
+
+    leukoscope: str
+    smears: Mapping[str, SmearSummary]
+    unreadable: Mapping[str, str]
+    files: tuple[str, ...]
+    plan: Plan
+
+    @property
+    def bundle(self) -> BundleSummary | None:
+        return next(iter(self.smears.values())).bundle
+
+    @property
+    def remarks(self) -> list[str]:
+        """The remarks that all smears share."""
+        first, *others = self.smears.values()
+        return [text for text in first.remarks if all(text in other.remarks for other in others)]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each subject, as subjects.csv has it."""
+        return [_subject_row(folder, smear) for folder, smear in self.smears.items()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As summary.json holds it."""
+        return {"leukoscope": self.leukoscope, "bundle": asdict(self.bundle) if self.bundle else None,
+                "remarks": self.remarks, "subjects": self.rows(),
+                "classes": self.bundle.classes if self.bundle else (),
+                "unreadable": [{"subject": name, "reason": reason} for name, reason in self.unreadable.items()],
+                "meaning": {folder: smear.meaning for folder, smear in self.smears.items()},
+                "files": self.files, "folders": list(self.smears), "plan": asdict(self.plan)}
+
+    @classmethod
+    def read(cls, folder: Path) -> SubjectsSummary:
+        """The summary of a folder, and those of its subjects. Raises LeukoscopeError where a file is missing."""
+        found = read_json(folder / SUMMARY)
+        _check_files(folder, found["files"])
+        return cls(found["leukoscope"], {name: SmearSummary.read(folder / name) for name in found["folders"]},
+                   {one["subject"]: one["reason"] for one in found["unreadable"]}, tuple(found["files"]),
+                   Plan(**found["plan"]))
+
+
+def _check_files(folder: Path, names: Iterable[str]) -> None:
+    """Raise LeukoscopeError unless all these files are in a folder."""
+    missing = next((name for name in names if not (folder / name).is_file()), "")
+    if missing:
+        raise LeukoscopeError(f"{folder}: {missing} is missing", "use --overwrite instead of --resume")
+
+
+def _subject_row(folder: str, smear: SmearSummary) -> dict[str, Any]:
+    """A subject in one row: counts; for each type its cells, share and interval (0 to 1; None without leukocytes)."""
+    count, flags = smear.differential, smear.flags
+    row: dict[str, Any] = {
+        "subject": smear.subject, "folder": folder, "fields": len(smear.fields), "unreadable": len(smear.unreadable),
+        "found": count.found, "cut": count.cut, "damaged": count.damaged, "leukocytes": count.total,
+        "platelets": count.platelets, "nucleated_red_cells": count.nucleated,
+        "nucleated_per_100_leukocytes": count.per_hundred.value if count.per_hundred else None,
+        "unsure": count.unsure, "unlike_training": count.unknown, "flagged": sum(flags.values()),
+        **{f"flagged_{kind.replace(' ', '_').replace('-', '_')}": flags.get(kind, 0)
+           for kind in ("blast", "blast-like", "immature", "nucleated red cell")}}
+    for kind in count.types:
+        row[f"cells_{kind.name}"] = kind.cells
+        if kind.share is not None:
+            row |= {f"share_{kind.name}": kind.share.value, f"share_{kind.name}_low": kind.share.low,
+                    f"share_{kind.name}_high": kind.share.high}
+    return row

@@ -1,0 +1,49 @@
+"""A path names one file, whatever characters it has, and there is one way to open a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from leukoscope.tables import read_csv, read_parquet, scan
+
+PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
+WRITE: dict[str, Callable[[pl.DataFrame, Path], None]] = {
+    ".parquet": pl.DataFrame.write_parquet, ".csv": pl.DataFrame.write_csv, ".jsonl": pl.DataFrame.write_ndjson}
+OPEN: dict[str, list[Callable[[Path], pl.DataFrame]]] = {
+    ".parquet": [read_parquet, lambda path: scan(path).collect(), lambda path: scan([path]).collect()],
+    ".csv": [read_csv, lambda path: scan(path).collect()], ".jsonl": [lambda path: scan(path).collect()]}
+
+
+@pytest.mark.parametrize("name", ["cells [12]", "a*", "what?", "{a,b}", "[!a]", "100 %", "ä ö"])
+@pytest.mark.parametrize("suffix", sorted(WRITE))
+def test_signs_of_patterns_are_ordinary_characters(name: str, suffix: str, tmp_path: Path) -> None:
+    folder = tmp_path / "out [1]"
+    folder.mkdir()
+    right, other = pl.DataFrame({"a": [1, 2]}), pl.DataFrame({"a": [9]})
+    WRITE[suffix](right, folder / f"{name}{suffix}")
+    for neighbour in ("cells 1", "abc", "whats", "a", "b"):
+        WRITE[suffix](other, folder / f"{neighbour}{suffix}")
+    for read in OPEN[suffix]:
+        assert read(folder / f"{name}{suffix}").equals(right)
+
+
+def test_nothing_else_opens_a_table() -> None:
+    """Polars' own readers take paths for patterns."""
+    pattern = re.compile(r"\bpl\.(?:read|scan)_(?!parquet_schema)\w+\(")
+    users = {file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py")
+             if pattern.search(file.read_text(encoding="utf-8"))}
+    assert users == {"tables.py"}
+
+
+def test_a_damaged_file_is_an_error_and_not_the_end(tmp_path: Path) -> None:
+    pl.DataFrame({"a": [1, 2]}).write_parquet(tmp_path / "a.parquet")
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    content[len(content) // 2:len(content) // 2 + 8] = b"\xff" * 8
+    (tmp_path / "a.parquet").write_bytes(bytes(content))
+    with pytest.raises((pl.exceptions.PolarsError, OSError)):
+        read_parquet(tmp_path / "a.parquet")
