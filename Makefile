@@ -4,7 +4,7 @@ VENV ?= .venv
 CORE_VENV ?= $(VENV)-core
 PYTHON ?= python3
 STATE := $(shell cat constraints.txt pyproject.toml | sha256sum | cut -c1-16)
-CORE_TESTS := $(addprefix tests/,core audit datasets figures images leaks phantom report smear stats)
+CORE_TESTS := $(addprefix tests/,core auditing datasets figures images leaks phantom report smear stats)
 EVERYTHING := [train,test,lint]
 
 .PHONY: demo demo-train test lint bench install clean

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from leukoscope.commands.compare import compare_runs
-from leukoscope.evaluate.evaluate import evaluate
+from leukoscope.evaluation.evaluate import evaluate
 from leukoscope.files import write_json, write_text
 from leukoscope.manifest import make_manifest, write_manifest, write_table
 from leukoscope.recipes import dump_recipe, make_recipe

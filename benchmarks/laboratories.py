@@ -23,7 +23,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from leukoscope.errors import ImageError
-from leukoscope.evaluate.corruptions_optical import jpeg
+from leukoscope.evaluation.corruptions_optical import jpeg
 from leukoscope.images.frame import SPAN, Frame, find_frame, shaped
 from leukoscope.images.stain import optical_density
 from leukoscope.predict.classifiers import classify_cells

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from leukoscope.evaluate.corruptions_optical import brightness, contrast, jpeg, pixel_size
+from leukoscope.evaluation.corruptions_optical import brightness, contrast, jpeg, pixel_size
 from leukoscope.images.read import crop_centre, read_image, resize
 from leukoscope.leaks.duplicates import fingerprint
 from leukoscope.leaks.registration import near_pairs

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from leukoscope.evaluate.evaluate import evaluate
+from leukoscope.evaluation.evaluate import evaluate
 from leukoscope.files import write_json, write_text
 from leukoscope.manifest import make_manifest, write_manifest, write_table
 from leukoscope.recipes import dump_recipe, make_recipe

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
 
 ORDER = (
     "errors", "progress", "text", "tables", "files", "manifest", "recipes", "stats", "images", "spikes", "networks",
-    "pca", "optics", "phantom", "datasets", "leaks", "audit", "cells", "smear", "runs", "bundle", "predict",
-    "evaluate", "train", "figures", "report", "commands", "papers", "cli",
+    "pca", "optics", "phantom", "datasets", "leaks", "auditing", "cells", "smear", "runs", "bundle", "predict",
+    "evaluation", "train", "figures", "report", "commands", "papers", "cli",
 )
 """Folders and single modules from the ground up: each imports from those before it."""
 

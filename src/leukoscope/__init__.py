@@ -1,10 +1,50 @@
-"""Leukoscope: leukocytes and acute lymphoblastic leukemia in blood-smear images, with answers that can be trusted."""
+"""Leukoscope: leukocytes and acute lymphoblastic leukemia in blood-smear images, with answers that can be trusted.
+
+    leukoscope.count_smear("fields/")         photographs of a smear to cells and a differential
+    leukoscope.load().predict("cell.png")     the built-in model, or a bundle, on images of single cells
+    leukoscope.index("folder", "my_cells/")   labelled images to a manifest
+    leukoscope.audit(manifest)                what to know of it before training
+    leukoscope.evaluate(table, classes)       predictions to metrics with intervals
+
+docs/python.md shows each at work. Names are imported when they are first used, so that `import leukoscope` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .auditing.audit import audit
+    from .commands.count import SmearCount, count_smear
+    from .datasets import index
+    from .errors import LeukoscopeError
+    from .evaluation.evaluate import evaluate
+    from .images.read import read_image
+    from .manifest import read_manifest, write_manifest
+    from .predict.model import Model, load
+    from .smear import find_leukocytes
 
 __version__ = "0.1.0"
+__all__ = [
+    "LeukoscopeError", "Model", "SmearCount", "__version__", "audit", "count_smear", "evaluate", "find_leukocytes",
+    "index", "load", "read_image", "read_manifest", "write_manifest",
+]
+_HOME = {
+    "LeukoscopeError": "errors", "Model": "predict.model", "SmearCount": "commands.count", "audit": "auditing.audit",
+    "count_smear": "commands.count", "evaluate": "evaluation.evaluate", "find_leukocytes": "smear", "index": "datasets",
+    "load": "predict.model", "read_image": "images.read", "read_manifest": "manifest", "write_manifest": "manifest",
+}
+"""Public name -> the module that defines it."""
 
 
-def load(path=None):  # type: ignore[no-untyped-def]  # typed where it lives; imported late, since it takes seconds
-    """The model of the package, or of a bundle, ready to predict: see `leukoscope.model.load`."""
-    from .predict.model import load as load_model
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
 
-    return load_model(path)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,6 +12,7 @@ import polars as pl
 
 from .errors import ManifestError
 from .files import atomic_path
+from .tables import read_csv, read_parquet
 
 TEXT = ("cell_id", "image", "label", "subject", "group", "source", "field")
 BOX = ("x", "y", "width", "height")
@@ -103,9 +104,9 @@ def _read_table(path: Path) -> pl.DataFrame:
     check_table_path(path)
     try:
         if path.suffix == ".parquet":
-            return pl.read_parquet(path)
+            return read_parquet(path)
         texts = {name: dtype for name, dtype in SCHEMA.items() if dtype == pl.String()}  # '007' is not a number
-        return pl.read_csv(path, infer_schema_length=None, schema_overrides=texts)
+        return read_csv(path, infer_schema_length=None, schema_overrides=texts)
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such file", INDEX_FIRST) from error
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -26,12 +26,15 @@ def read_csv(path: Path | str, **options: Any) -> pl.DataFrame:
     return _opened(lambda: pl.read_csv(path, glob=False, **options))
 
 
-def scan(path: Path | Sequence[Path]) -> pl.LazyFrame:
-    """A .parquet, .csv or .jsonl file, or several Parquet files one below the other, read when they are needed."""
+def scan(path: Path | Sequence[Path], *, texts: Sequence[str] = ()) -> pl.LazyFrame:
+    """A .parquet, .csv or .jsonl file, or several Parquet files one below the other, read when they are needed.
+
+    texts: columns of a CSV file that hold text whatever they look like, such as the id 007."""
     if not isinstance(path, Path):
         return _opened(lambda: pl.scan_parquet(list(path), glob=False))
     ways: dict[str, Callable[[], pl.LazyFrame]] = {
-        ".parquet": lambda: pl.scan_parquet(path, glob=False), ".csv": lambda: pl.scan_csv(path, glob=False),
+        ".parquet": lambda: pl.scan_parquet(path, glob=False), ".csv": lambda: pl.scan_csv(
+            path, glob=False, schema_overrides=dict.fromkeys(texts, pl.String)),
         ".jsonl": lambda: pl.scan_ndjson(glob.escape(str(path)))}
     return _opened(ways[path.suffix.lower()])
 

@@ -22,7 +22,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from skimage.color import rgb2lab
 
-from leukoscope.evaluate.evaluate import evaluate
+from leukoscope.evaluation.evaluate import evaluate
 from leukoscope.figures.common import PALETTE, line_style, save_png
 from leukoscope.figures.metrics import (
     confusion_figure,

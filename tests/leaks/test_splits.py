@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from leukoscope.audit.measure import COLUMNS, measure
+from leukoscope.auditing.measure import COLUMNS, measure
 from leukoscope.errors import LeakError, ManifestError, RecipeError, RunError
 from leukoscope.images.read import read_image
 from leukoscope.leaks.duplicates import duplicate_pairs

@@ -18,9 +18,9 @@ from leukoscope.commands.evaluate import EvaluateOptions, evaluate_model
 from leukoscope.commands.export import export_run
 from leukoscope.commands.outcome import Outcome
 from leukoscope.errors import BundleError, ManifestError, RunError
-from leukoscope.evaluate import robustness as shift_measure
-from leukoscope.evaluate.corruptions import CORRUPTIONS, STRENGTHS, corrupt, scene_of
-from leukoscope.evaluate.robustness import drawn_cells, measure_robustness
+from leukoscope.evaluation import robustness as shift_measure
+from leukoscope.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt, scene_of
+from leukoscope.evaluation.robustness import drawn_cells, measure_robustness
 from leukoscope.manifest import write_manifest
 from leukoscope.predict.classifiers import BundleClassifier, sets_of, within_classes
 from leukoscope.predict.labelled import predict_bundle

@@ -15,7 +15,7 @@ from PIL import Image
 from leukoscope.cells import pack_cells
 from leukoscope.commands.evaluate import evaluate_run
 from leukoscope.errors import LeakError, LeukoscopeError, ManifestError, RunError
-from leukoscope.evaluate.operating_point import choose_threshold
+from leukoscope.evaluation.operating_point import choose_threshold
 from leukoscope.images.frame import FRAMING
 from leukoscope.predict.inside import feature_maps
 from leukoscope.predict.run import predict_cells, predict_run

@@ -105,15 +105,14 @@ def index(
     Counts the expected cells and those found, and names missing and damaged files.
     """
     from ..datasets import get_dataset
+    from ..datasets import index as index_folder
     from ..manifest import check_table_path, write_manifest
 
     check_table_path(out)
     check_free(out, overwrite=overwrite)
     chosen = get_dataset(layout)
     view = view or chosen.default_view
-    if view not in chosen.views:
-        raise LeukoscopeError(f"{layout} has no view '{view}'", f"choose one of {', '.join(chosen.views)}")
-    result = chosen.index(folder, view, **_options(option or [], layout, chosen.options))
+    result = index_folder(layout, folder, view, **_options(option or [], layout, chosen.options))
     write_manifest(result.manifest, out)
     if as_json:
         console.emit({"manifest": str(out), "view": view, "cells": result.manifest.height,
@@ -156,7 +155,7 @@ def audit(
     """
     check_manifest(manifest)
     check_free(out, ("audit.html", "audit.json"), overwrite=overwrite)
-    from ..audit.audit import audit as make_audit
+    from ..auditing.audit import audit as make_audit
     from ..manifest import read_manifest
     from ..report.audit import write_audit
 

@@ -44,7 +44,7 @@ def evaluate(
     check_manifest(data)
     check_free(out, ("evaluation.json", "predictions.parquet"), overwrite=overwrite, kind="an evaluation")
     from ..commands.evaluate import EvaluateOptions, evaluate_model
-    from ..evaluate.robustness import CELLS
+    from ..evaluation.robustness import CELLS
     from ..manifest import read_manifest
 
     options = EvaluateOptions(skip_damaged, within, shift, corrupted_cells or CELLS, micrometres)

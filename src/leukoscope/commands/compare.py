@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 
 from ..errors import LeukoscopeError, RunError
-from ..evaluate.compare import ROUNDS, Compared, compare
-from ..evaluate.compare_runs import Matched, read_kinds
-from ..evaluate.costs import costs
-from ..evaluate.ranking import mean_curve
-from ..evaluate.results import to_json
+from ..evaluation.compare import ROUNDS, Compared, compare
+from ..evaluation.compare_runs import Matched, read_kinds
+from ..evaluation.costs import costs
+from ..evaluation.ranking import mean_curve
+from ..evaluation.results import to_json
 from ..files import read_json, write_json
 from ..manifest import write_table
 from ..report.compare import comparison_lines, write_comparison

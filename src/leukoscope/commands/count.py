@@ -15,6 +15,7 @@ from PIL import Image
 from ..errors import LeukoscopeError
 from ..progress import OnProgress
 from ..smear.summary import SmearSummary
+from ..tables import read_parquet
 from ..text import plural, span, type_name
 from .smear import smear_fields
 
@@ -49,7 +50,8 @@ class SmearCount:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{escape(type_name(name))}</td><td>{cells}</td>"
-            f"<td>{'' if value is None else f'{100 * value:.1f}'}</td><td>{escape(span(low, high, page=True))}</td></tr>"
+            f"<td>{'' if value is None else f'{100 * value:.1f}'}</td>"
+            f"<td>{escape(span(low, high, page=True))}</td></tr>"
             for name, cells, value, low, high in self.differential.rows())
         remarks = "".join(f"<li>{escape(remark)}</li>" for remark in self.summary.remarks)
         head = "<tr><th>type</th><th>cells</th><th>%</th><th>95 % CI</th></tr>"
@@ -73,7 +75,7 @@ def count_smear(fields: Field | Iterable[Field], *, model: str | Path | None = N
         folder = Path(out) if out is not None else Path(work) / "count"
         summary = smear_fields(inputs, folder, bundle=model, types=types, micrometres=micrometres, subject=subject,
                                on_progress=on_progress)
-        return SmearCount(pl.read_parquet(folder / "cells.parquet", glob=False), summary,
+        return SmearCount(read_parquet(folder / "cells.parquet"), summary,
                           (folder / "smear.html").read_text(encoding="utf-8"))
 
 

@@ -49,7 +49,7 @@ def run_training_demo(out: Path, *, seed: int = 0, on_event: Callable[[Event], N
 
     Raises RunError as `run_demo` does.
     """
-    from ..audit.audit import audit
+    from ..auditing.audit import audit
     from ..recipes.recipe import load_recipe
     from ..report.audit import write_audit
     from .train import run_experiment

@@ -14,11 +14,11 @@ import polars as pl
 
 from ..bundle.bundle import DESCRIPTION, Bundle, open_bundle
 from ..errors import ManifestError, RunError
-from ..evaluate.corruptions import CORRUPTIONS, STRENGTHS, corrupt, scene_of
-from ..evaluate.doubt import doubt
-from ..evaluate.evaluate import evaluate
-from ..evaluate.results import Metrics
-from ..evaluate.robustness import CELLS, measure_robustness
+from ..evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt, scene_of
+from ..evaluation.doubt import doubt
+from ..evaluation.evaluate import evaluate
+from ..evaluation.results import Metrics
+from ..evaluation.robustness import CELLS, measure_robustness
 from ..figures.common import save_png
 from ..figures.robustness import contact_sheet
 from ..files import write_json, write_text

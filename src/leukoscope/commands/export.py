@@ -23,9 +23,9 @@ from ..bundle.graph import CellGraph, export_graph, half_graph, half_weights, in
 from ..cells.input_steps import InputSteps
 from ..cells.pack import pack_cells
 from ..errors import BundleError, RunError
-from ..evaluate.evaluate import evaluate
-from ..evaluate.operating_point import choose_threshold
-from ..evaluate.table import IntervalOptions, read_cells
+from ..evaluation.evaluate import evaluate
+from ..evaluation.operating_point import choose_threshold
+from ..evaluation.table import IntervalOptions, read_cells
 from ..files import sha256
 from ..images.frame import framing
 from ..leaks.training_table import training_table_bytes

@@ -27,6 +27,7 @@ from ..optics.microscope import COLOURS, Microscope, microscope_of
 from ..optics.state import OpticsState, state_of
 from ..runs.network import load_network
 from ..runs.run import Run
+from ..tables import read_csv
 from .example_cells import cell_pixels, first_of_each_class
 
 MASK_PIXELS = 1008
@@ -61,7 +62,7 @@ def history_of(run: Run, fold: int) -> pl.DataFrame:
     """optics.csv of a fold; before it, as epoch 0, the start that the recipe sets, unless that is another run."""
     path = run.fold_folder(fold) / "optics.csv"
     try:
-        rows = pl.read_csv(path)
+        rows = read_csv(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RunError(f"{path}: not a readable table ({str(error).splitlines()[0]})", "train the run again") from error
     if run.recipe.network.start:

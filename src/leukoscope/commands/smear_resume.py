@@ -18,6 +18,7 @@ from ..errors import LeukoscopeError
 from ..files import alone, read_json, write_json
 from ..manifest import write_table
 from ..smear.summary import SUMMARY, FieldSummary, Plan
+from ..tables import read_parquet
 
 PARTS = ".parts"
 _PLAN = "plan.json"
@@ -73,7 +74,7 @@ class Parts:
         stored = read_json(self._path(number, "json"))
         facts = stored["facts"]
         summary = FieldSummary(**(facts | {"remarks": tuple(facts["remarks"])}))
-        return FieldResult(summary, pl.read_parquet(self._path(number, "parquet")), stored["annotations"],
+        return FieldResult(summary, read_parquet(self._path(number, "parquet")), stored["annotations"],
                            stored["thumbs"], stored["picture"])
 
     def store(self, number: int, result: FieldResult) -> None:

@@ -15,6 +15,7 @@ from ..progress import OnProgress, behind
 from ..report.smear import index_page
 from ..smear.flag import flagged_first
 from ..smear.summary import SUMMARY, SmearSummary, SubjectsSummary
+from ..tables import read_parquet
 from .smear import UnreadableFields, open_model, plan_of, smear_sources
 from .smear_inputs import subjects_of
 from .smear_resume import clear, open_resumable
@@ -62,7 +63,7 @@ def smear_subjects(inputs: Sequence[str | Path], out: Path, *, bundle: str | Pat
 
 def _write(summary: SubjectsSummary, out: Path) -> SubjectsSummary:
     """Joined tables, the page that leads to the subjects, and the summary last."""
-    cells = flagged_first(pl.concat([pl.read_parquet(out / folder / "cells.parquet") for folder in summary.smears]))
+    cells = flagged_first(pl.concat([read_parquet(out / folder / "cells.parquet") for folder in summary.smears]))
     for name, table in (("cells", cells.select("subject", pl.exclude("subject"))),
                         ("subjects", pl.DataFrame(summary.rows(), infer_schema_length=None))):
         write_table(table, out / f"{name}.parquet")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 from importlib import import_module
+from pathlib import Path
 
 from ..errors import DatasetError
 from .base import Dataset, Download, Index
 
-__all__ = ["Dataset", "Download", "Index", "dataset_names", "get_dataset"]
+__all__ = ["Dataset", "Download", "Index", "dataset_names", "get_dataset", "index"]
 
 _PUBLIC = ("pbc", "bccd", "cnmc", "allidb1", "allidb2", "lisc", "raabin", "chula", "lmu", "mll", "bloodmnist")
 _GENERAL = ("folder", "table", "voc", "coco", "yolo")
@@ -30,3 +31,20 @@ def get_dataset(name: str) -> Dataset:
         hint = f"the nearest: {', '.join(near)}" if near else f"there are: {', '.join(known)}"
         raise DatasetError(f"no data set or layout is called '{name}'", hint)
     return import_module(f".{name}", __name__).DATASET
+
+
+def index(layout: str, folder: Path | str, view: str = "", **options: str) -> Index:
+    """The cells of a folder of images as a manifest, with what is missing, damaged or worth knowing.
+
+    layout: a name of `dataset_names()`, such as "folder" for one sub-folder a class. view: which labels or parts of a
+    data set; "" for its first. options: of the layout (`leukoscope data info LAYOUT` names them). Raises DatasetError
+    for an unknown layout, view or option and for a folder of another layout.
+    """
+    chosen = get_dataset(layout)
+    view = view or chosen.default_view
+    if view not in chosen.views:
+        raise DatasetError(f"{layout} has no view '{view}'", f"choose one of {', '.join(chosen.views)}")
+    unknown = sorted(set(options) - set(chosen.options))
+    if unknown:
+        raise DatasetError(f"{layout} has no option '{unknown[0]}'", f"it has {', '.join(chosen.options) or 'none'}")
+    return chosen.index(Path(folder), view, **options)

@@ -18,6 +18,7 @@ import polars as pl
 
 from ..errors import DatasetError
 from ..files import sha256
+from ..tables import read_csv
 from .base import Dataset, Index, check_choice, check_root, is_litter
 from .collector import Collector
 from .leukocytes import CLASS_OF, VIEW, class_counts
@@ -170,7 +171,7 @@ def _prelim_labels(root: Path) -> dict[str, tuple[str, str]]:
         raise DatasetError(f"{root}: the preliminary test set needs its labels file {_LABELS_FILE}",
                            "give the folder that contains both (validation_data), or use --view training")
     try:
-        table = pl.read_csv(path, infer_schema=False)
+        table = read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DatasetError(f"{path}: not a readable table ({str(error).splitlines()[0]})", _RETRIEVE) from error
     columns = ["Patient_ID", "new_names", "labels"]
@@ -215,7 +216,7 @@ def _compare(reader: _Reader, official: Path, *, hashes: bool) -> None:
     """Add to `missing` each official file that does not exist here; move files of another length or content to
     `damaged`."""
     try:
-        table = pl.read_csv(official, infer_schema=False)
+        table = read_csv(official, infer_schema=False)
         listed = [(name, int(length), digest) for name, length, digest in
                   table.select("path", "bytes", "sha256").iter_rows()]
     except (pl.exceptions.PolarsError, OSError, ValueError, TypeError) as error:

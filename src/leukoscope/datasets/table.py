@@ -13,6 +13,7 @@ import polars as pl
 
 from ..errors import DatasetError
 from ..manifest import BOX
+from ..tables import read_csv, read_parquet
 from .base import IMAGE_SUFFIXES, Index, check_choice, check_root, children_of, general_layout
 from .collector import BadBox, Collector, Image, numbers, pixel_box
 from .paths import exists, files_below
@@ -89,9 +90,9 @@ def _read_cells(file: Path, options: Mapping[str, str]) -> list[dict[str, str]]:
                            "a separator of one character")
     try:
         if file.suffix.lower() == ".parquet":
-            frame = pl.read_parquet(file)
+            frame = read_parquet(file)
         else:
-            frame = pl.read_csv(file, infer_schema=False, separator=separator)
+            frame = read_csv(file, infer_schema=False, separator=separator)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = (str(error).splitlines() or ["unknown"])[0]
         raise DatasetError(f"{file}: not a readable table ({reason})", "export it again") from error

@@ -9,7 +9,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..audit.shortcut import Shortcut
+from ..auditing.shortcut import Shortcut
 from ..text import count, percent, plain, short_names, type_name
 from .common import BLUE, NAME_LIMIT, PALETTE, VERMILLION, axes_at, styled, text_width
 from .svg import SOFT

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ..evaluate.compare import AREAS, LEVEL
-from ..evaluate.costs import pareto
+from ..evaluation.compare import AREAS, LEVEL
+from ..evaluation.costs import pareto
 from ..runs.comparison import Comparison, Cost, Network, Pair
 from ..stats.estimate import Estimate
 from ..stats.several import Ranks

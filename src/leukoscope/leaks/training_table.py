@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int, UInt8
 
+from ..tables import read_parquet
 from .registration import THUMBNAIL
 
 SCHEMA = {"source": pl.String(), "subject": pl.String(), "group": pl.String(), "pixels": pl.Binary(),
@@ -48,7 +49,7 @@ def training_table_bytes(table: pl.DataFrame) -> bytes:
 def read_training_table(content: bytes) -> pl.DataFrame:
     """Read what `training_table_bytes` wrote. Raises ValueError with what is wrong."""
     try:
-        table = pl.read_parquet(io.BytesIO(content))
+        table = read_parquet(content)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(str(error).splitlines()[0]) from error
     if dict(table.schema) != SCHEMA:

@@ -17,7 +17,7 @@ from ..commands.evaluate import evaluate_run
 from ..commands.outcome import Outcome
 from ..datasets import get_dataset
 from ..errors import DatasetError, LeakError
-from ..evaluate.evaluate import evaluate
+from ..evaluation.evaluate import evaluate
 from ..files import write_json
 from ..manifest import read_manifest
 from ..recipes.recipe import load_recipe

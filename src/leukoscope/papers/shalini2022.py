@@ -63,8 +63,9 @@ def _compared(jobs: list[Job], protocol: Protocol, request: Request, task: Task,
         tables.append(table_two(content))
         if protocol == "paper" and "clean" in earlier:
             tables.append(inflation_table(earlier["clean"], content))
-        return {"title": f"ResNet-50 against {len(content['kinds']) - 1} networks, {protocol} protocol, {request.scale} "
-                         "scale", "description": " ".join([against_own(content), *task.remarks]),
+        others = len(content["kinds"]) - 1
+        return {"title": f"ResNet-50 against {others} networks, {protocol} protocol, {request.scale} scale",
+                "description": " ".join([against_own(content), *task.remarks]),
                 "tables": [table.to_dict() for table in tables]}
 
     tables = []

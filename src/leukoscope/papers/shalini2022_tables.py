@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluate.compare import LEVEL
+from ..evaluation.compare import LEVEL
 from ..stats.estimate import Estimate
 from ..stats.paired import holm, mcnemar_p
 from ..stats.rates import difference, wilson

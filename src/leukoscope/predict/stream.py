@@ -24,6 +24,7 @@ from ..files import alone, atomic_path, read_json, write_json
 from ..images.read import read_image
 from ..manifest import write_table
 from ..progress import OnProgress, behind
+from ..tables import scan
 from .batches import Picture, predict_pictures
 from .classifiers import prepared
 from .fields import field_warning
@@ -167,7 +168,7 @@ def _join(bundle: Bundle, parts: Path, out: Path) -> Streamed:
     if not files:
         files = [parts / "000000.parquet"]
         write_table(predict_sources(bundle, []), files[0])
-    rows = pl.scan_parquet(files)
+    rows = scan(files)
     with atomic_path(out) as beside:
         write = {".parquet": rows.sink_parquet, ".csv": rows.sink_csv, ".jsonl": rows.sink_ndjson}[out.suffix]
         write(beside)
@@ -179,9 +180,8 @@ def _join(bundle: Bundle, parts: Path, out: Path) -> Streamed:
 def _finished(bundle: Bundle, out: Path, sources: Sequence[Source]) -> Streamed:
     """The summary of a table that an earlier call has written of these cells."""
     hint = "name another file with -o, or use --overwrite instead of --resume"
-    scan = {".parquet": lambda file: pl.read_parquet(file).lazy(), ".csv": pl.scan_csv, ".jsonl": pl.scan_ndjson}
     try:
-        rows = scan[out.suffix](out)
+        rows = scan(out, texts=("cell",))
         summary, cells = _summary(bundle, out, rows), rows.select(pl.col("cell").cast(pl.String)).collect()["cell"]
     except pl.exceptions.PolarsError as error:
         raise LeukoscopeError(f"{out}: not a table of this bundle's predictions", hint) from error

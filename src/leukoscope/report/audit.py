@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from .. import __version__
-from ..audit.result import LISTED, Audit
+from ..auditing.result import LISTED, Audit
 from ..errors import LeukoscopeError
 from ..figures.audit import balance_figure, scatter_figure, shortcut_figure, subjects_figure
 from ..figures.svg import image_uri, svg

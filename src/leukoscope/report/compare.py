@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ..evaluate.compare import AREAS
-from ..evaluate.costs import pareto
+from ..evaluation.compare import AREAS
+from ..evaluation.costs import pareto
 from ..figures.compare import comparison_figures
 from ..runs.comparison import Comparison, Test
 from ..runs.results import json_view

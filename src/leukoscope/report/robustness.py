@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..evaluate.corruptions import ASSUMED_SPAN
+from ..evaluation.corruptions import ASSUMED_SPAN
 from ..figures.robustness import curves_figure, summary_figure
 from ..figures.svg import image_uri
 from ..images.read import read_image

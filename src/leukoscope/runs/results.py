@@ -19,6 +19,7 @@ from ..files import read_json
 from ..manifest import read_manifest
 from ..recipes.recipe import Recipe, load_recipe
 from ..stats.estimate import Estimate
+from ..tables import read_csv, read_parquet
 
 BUNDLE_RECIPE = "bundle_recipe.toml"
 """In the evaluation of a bundle: how it was trained."""
@@ -371,7 +372,7 @@ def _folds(folder: Path) -> tuple[Fold, ...]:
 
 def _history(file: Path) -> pl.DataFrame | None:
     try:
-        history = pl.read_csv(file, infer_schema_length=None, null_values=["", "nan", "NaN"])
+        history = read_csv(file, infer_schema_length=None, null_values=["", "nan", "NaN"])
     except pl.exceptions.NoDataError:
         return None
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -383,7 +384,7 @@ def _history(file: Path) -> pl.DataFrame | None:
 
 def _parquet(file: Path) -> pl.DataFrame:
     try:
-        return pl.read_parquet(file)
+        return read_parquet(file)
     except FileNotFoundError as error:
         raise RunError(f"{file}: no such file", "finish the run with: leukoscope train ... --resume") from error
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -16,6 +16,7 @@ from ..errors import RunError
 from ..files import read_json
 from ..manifest import read_manifest
 from ..recipes.recipe import Recipe, load_recipe
+from ..tables import read_parquet
 
 RESUME = "finish it with: leukoscope train ... --resume"
 
@@ -127,7 +128,7 @@ def read_fold_tables(run: Run, name: str) -> pl.DataFrame | None:
 
 def _read_table(path: Path) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path)
+        return read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"{path}: not a readable table ({reason})", "train the run again") from error

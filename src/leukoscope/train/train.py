@@ -21,7 +21,7 @@ import torch
 from .. import __version__
 from ..cells.input_steps import fit_steps
 from ..errors import RecipeError, RunError
-from ..evaluate.evaluate import evaluate
+from ..evaluation.evaluate import evaluate
 from ..files import read_json, write_json
 from ..manifest import make_manifest, without_copies, write_table
 from ..predict.table import mean_over_folds

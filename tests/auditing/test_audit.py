@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 from scipy.stats import f_oneway
 
-from leukoscope.audit.audit import audit
-from leukoscope.audit.findings import RARE
-from leukoscope.audit.measure import BASIC, BORDER, COLUMNS, measure
-from leukoscope.audit.shortcut import find_shortcuts
-from leukoscope.audit.tables import outliers_of, share_explained
+from leukoscope.auditing.audit import audit
+from leukoscope.auditing.findings import RARE
+from leukoscope.auditing.measure import BASIC, BORDER, COLUMNS, measure
+from leukoscope.auditing.shortcut import find_shortcuts
+from leukoscope.auditing.tables import outliers_of, share_explained
 from leukoscope.errors import ManifestError
 from leukoscope.manifest import make_manifest
 from leukoscope.report.audit import write_audit

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from leukoscope.errors import LeukoscopeError
-from leukoscope.evaluate.table import read_cells
+from leukoscope.evaluation.table import read_cells
 
 CLASSES = ("leukemic", "healthy")
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from leukoscope.errors import LeukoscopeError
-from leukoscope.evaluate.corruptions import ASSUMED_SPAN, CORRUPTIONS, STRENGTHS, corrupt, scene_of, side_of
-from leukoscope.evaluate.corruptions_optical import (
+from leukoscope.evaluation.corruptions import ASSUMED_SPAN, CORRUPTIONS, STRENGTHS, corrupt, scene_of, side_of
+from leukoscope.evaluation.corruptions_optical import (
     brightness,
     contrast,
     defocus,
@@ -26,7 +26,7 @@ from leukoscope.evaluate.corruptions_optical import (
     noise,
     pixel_size,
 )
-from leukoscope.evaluate.corruptions_staining import bubbles, deposits, dye_colours, mixing, stain_hue, stain_strength
+from leukoscope.evaluation.corruptions_staining import bubbles, deposits, dye_colours, mixing, stain_hue, stain_strength
 from leukoscope.images.read import read_image
 from leukoscope.images.stain import optical_density, white_point
 from leukoscope.phantom import render_cell

@@ -21,13 +21,13 @@ from leukoscope.commands.compare import compare_runs
 from leukoscope.commands.evaluate import evaluate_run
 from leukoscope.commands.train import run_experiment
 from leukoscope.errors import RunError
-from leukoscope.evaluate.compare import Kind, answer, compare
-from leukoscope.evaluate.compare_runs import read_kinds
-from leukoscope.evaluate.costs import pareto
-from leukoscope.evaluate.evaluate import evaluate
-from leukoscope.evaluate.ranking import mean_curve
-from leukoscope.evaluate.results import Compared, Curves
-from leukoscope.evaluate.table import read_cells
+from leukoscope.evaluation.compare import Kind, answer, compare
+from leukoscope.evaluation.compare_runs import read_kinds
+from leukoscope.evaluation.costs import pareto
+from leukoscope.evaluation.evaluate import evaluate
+from leukoscope.evaluation.ranking import mean_curve
+from leukoscope.evaluation.results import Compared, Curves
+from leukoscope.evaluation.table import read_cells
 from leukoscope.figures.compare import cliques
 from leukoscope.manifest import make_manifest, write_manifest
 from leukoscope.papers.shalini2022_tables import (

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from leukoscope.errors import LeukoscopeError
-from leukoscope.evaluate.evaluate import evaluate
-from leukoscope.evaluate.results import Metrics
+from leukoscope.evaluation.evaluate import evaluate
+from leukoscope.evaluation.results import Metrics
 
 FIVE = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte")
 ALMOTAIRI = [[1401, 10, 0, 0, 1], [13, 70, 0, 0, 0], [0, 0, 10, 0, 0], [0, 0, 0, 502, 15], [10, 0, 0, 13, 119]]
