@@ -1,4 +1,4 @@
-"""DeLong's interval for 10,000 + 10,000 cells beside the package confidenceinterval, and what both say at an area of 1.
+"""DeLong's interval for 10,000 + 10,000 cells, compared with the package confidenceinterval, also at an area of 1.
 
 Then the bootstrap by subject: 2,000 rounds on 10,000 cells, and growth with ten times the cells. Needs the extra
 `bench`.
@@ -27,7 +27,7 @@ def scores(cells: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def matrix_rounds(cells: int) -> float:
-    """Seconds for all rounds of the confusion matrix by subject, from the cells on."""
+    """Seconds for all rounds of the confusion matrix by subject, counting the cells included."""
     generator = np.random.default_rng(0)
     subject = generator.integers(SUBJECTS, size=cells)
     place = generator.integers(CLASSES * CLASSES, size=cells)  # true class x classes + predicted class

@@ -1,4 +1,4 @@
-"""How often 95 % intervals hold the truth, by simulation: the tables of docs/statistics.md, ours beside the plain way.
+"""How often 95 % intervals include the truth, by simulation: the tables of docs/statistics.md, ours and the plain ones.
 
 Rates: beta-binomial cells, subjects of geometric size with a mean of 30 cells. Areas: binormal scores.
 """
@@ -24,7 +24,7 @@ SIMULATIONS, ROUNDS, CELLS = 300, 500, 30
 
 
 def rate_coverage(subjects: int, rate: float, correlation: float) -> tuple[float, float]:
-    """Shares of intervals that hold the rate: ours, plain percentile."""
+    """Shares of intervals that include the rate: ours, plain percentile."""
     generator = np.random.default_rng(0)
     odds = (1 - correlation) / correlation
     hits = np.zeros(2)

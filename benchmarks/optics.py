@@ -1,11 +1,11 @@
 """The learned microscope of dimuro2020 at 200 x 200 in batches of 32, forward and backward, with three and one kernel.
 
-Its share of a training step of DenseNet-121 behind it, forward and backward, without the optimizer. Beside it the plain
-way: a complex Fourier transform forth and back for each channel, of the channel weighted before; both are first checked
-to see the same and to learn the same. Then ten times the images, batch by batch, and batches of augmented cells, as a
+Its share of a training step together with DenseNet-121, forward and backward, without the optimizer. Compared with the
+plain method: a complex Fourier transform and its inverse for each weighted channel; first both are checked to give the
+same images and gradients. Then ten times the images, batch by batch, and the time to load and augment a batch, as a
 share of a step.
-Where there is a GPU, the layer there as well, and images a second of training beside ImageFolder + DataLoader with a
-process a core: the same network, precision and optimizer, epochs of the same length, and only the batches differ.
+With a GPU, the same there, and images per second of training compared with ImageFolder + DataLoader with one process
+per core: the same network, precision and optimizer, epochs of the same length, only the batches differ.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CELLS, SIZE, BATCH, ROUNDS = 512, 200, 32, 3
 CLASSES = list("abcdefgh")
 SAME = 1e-4
 TURNS = 10
-"""Times that each cell comes in an epoch on the GPU: enough that the peer's processes are all at work."""
+"""How often each cell comes in an epoch on the GPU: enough to keep all processes of the peer busy."""
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -50,7 +50,8 @@ def recipe_of(binning: int, transfer: str = "incoherent") -> Recipe:
 
 
 def plain(microscope: Microscope, images: Tensor) -> Tensor:
-    """The plain way through the same parameters: each channel weighted, mirrored outwards and transformed by itself."""
+    """The plain method with the same parameters: each channel is weighted, mirrored outwards and transformed by itself.
+    """
     kernels, weights = microscope.psf(), microscope.illumination()
     reach, (height, width) = kernels.shape[-1] // 2, images.shape[-2:]
     signal = images.new_zeros(len(images), 1, height, width)
@@ -63,12 +64,11 @@ def plain(microscope: Microscope, images: Tensor) -> Tensor:
     return pool(signal, microscope.optics.pool)
 
 
-def forth_and_back(way: Layer, learned: list[nn.Parameter], slopes: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-    """Through the layer, and the gradient of what is learned."""
-    seen = way(images)
-    found = torch.autograd.grad(seen, learned, slopes)
+def gradients(layer: Layer, learned: list[nn.Parameter], slopes: Tensor, images: Tensor) -> tuple[Tensor, ...]:
+    """Of the learned parameters, after a pass forward and backward."""
+    result = torch.autograd.grad(layer(images), learned, slopes)
     wait(images.device)
-    return found
+    return result
 
 
 def train(network: nn.Module, images: Tensor, labels: Tensor) -> None:
@@ -108,25 +108,25 @@ def epoch(recipe: Recipe, batches: CellBatches | DataLoader, device: torch.devic
 
 
 def placed(recipe: Recipe, device: torch.device) -> nn.Module:
-    """A fresh network where it is needed, laid out as in a run."""
+    """A fresh network on the device, with the memory format of a run."""
     return fresh_network(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch
 
 
 def wait(device: torch.device) -> None:
-    """Until the GPU has done what it was given."""
+    """Wait until the GPU has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def our_batches(packed: PackedCells, recipe: Recipe, cells: int, device: str = "cpu") -> CellBatches:
-    """`cells` of them; the packed ones come again where there are fewer."""
+    """Batches of `cells` cells; the packed ones are repeated where there are fewer."""
     rows = np.arange(cells) % len(packed.cell_ids)
     return CellBatches(packed, rows, rows % 2, batch_size=BATCH, augment=recipe.augment, steps=plain_steps(recipe),
                        seed=0, shuffle=True, device=device)
 
 
 def peer_batches(root: Path, recipe: Recipe) -> DataLoader:
-    """The same steps as torchvision users write them; the processes live on between epochs."""
+    """The same steps as torchvision users write them; the processes stay alive between epochs."""
     steps = transforms.Compose([
         transforms.CenterCrop(SIZE),
         transforms.RandomRotation(recipe.augment.rotation, transforms.InterpolationMode.BILINEAR),
@@ -143,14 +143,14 @@ def share(what: str, part: float, whole: float, target: float) -> None:
 
 
 def check_same(ours: Layer, peer: Layer, learned: list[nn.Parameter], slopes: Tensor, images: Tensor) -> None:
-    """AssertionError where the two see another image, or the gradients differ by more than `SAME` of the largest."""
+    """AssertionError where the images differ, or the gradients by more than `SAME` of the largest."""
     torch.testing.assert_close(ours(images), peer(images), atol=SAME, rtol=0)
-    for mine, other in zip(*(forth_and_back(way, learned, slopes, images) for way in (ours, peer)), strict=True):
+    for mine, other in zip(*(gradients(layer, learned, slopes, images) for layer in (ours, peer)), strict=True):
         torch.testing.assert_close(mine, other, atol=SAME * float(other.abs().max()), rtol=0)
 
 
 def layer_beside(images: Tensor) -> None:
-    """Print what the layer takes where the images are, beside a step and the plain way."""
+    """Print the time of the layer on the images' device, compared with a step and with the plain method."""
     where, target = (torch.cuda.get_device_name(), 10) if images.is_cuda else ("CPU", 15)
     slopes = torch.randn(BATCH, 1, SIZE // 2, SIZE // 2, device=images.device)
     for transfer in ("incoherent", "free"):
@@ -159,19 +159,19 @@ def layer_beside(images: Tensor) -> None:
         learned = [values for values in microscope.parameters() if values.requires_grad]
         other = partial(plain, microscope)
         check_same(microscope, other, learned, slopes, images)
-        ours = partial(forth_and_back, microscope, learned, slopes)
+        ours = partial(gradients, microscope, learned, slopes)
         last = images.contiguous(memory_format=torch.channels_last)  # as it comes in training
         seconds = times_in_turn({"layer": partial(ours, last), "step": step(recipe, last)}, ROUNDS)
         share(f"{name}: the layer at N = 2", seconds["layer"], seconds["step"], target)
         seconds = times_in_turn({"ours": partial(ours, images),
-                                 "peer": partial(forth_and_back, other, learned, slopes, images)}, ROUNDS)
+                                 "peer": partial(gradients, other, learned, slopes, images)}, ROUNDS)
         report(f"{name}: the layer, against one FFT pair a channel", BATCH, seconds["ours"], seconds["peer"], 1.8)
         growth(f"{name}: the layer", lambda all_images, way=ours: [way(batch) for batch in all_images.split(BATCH)],
                images, images.repeat(10, 1, 1, 1))
 
 
 def loading(packed: PackedCells, images: Tensor) -> None:
-    """Print what a batch takes, loaded and augmented with nothing beside it."""
+    """Print the time to load and augment a batch, with nothing else running."""
     batches = our_batches(packed, recipe_of(2), CELLS)
     steps = {f"N = {binning}": step(recipe_of(binning), images) for binning in (2, 4, 6)}
     seconds = times_in_turn({"cells": lambda: sum(len(batch.labels) for batch in batches), **steps}, ROUNDS)
@@ -180,7 +180,7 @@ def loading(packed: PackedCells, images: Tensor) -> None:
 
 
 def on_gpu(packed: PackedCells, root: Path) -> None:
-    """Print images a second of training at N = 4, fed in two ways."""
+    """Print images per second of training at N = 4, with both kinds of batches."""
     recipe, device, cells = recipe_of(4), torch.device("cuda"), TURNS * CELLS
     seconds = times_in_turn({"ours": epoch(recipe, our_batches(packed, recipe, cells, "cuda"), device),
                              "peer": epoch(recipe, peer_batches(root, recipe), device)})

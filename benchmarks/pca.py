@@ -1,7 +1,7 @@
-"""Fitting principal components beside scikit-learn's randomized solver: time, peak memory and the variance kept.
+"""Fitting principal components, compared with scikit-learn's randomized solver: time, peak memory and variance kept.
 
-Samples are made-up smooth images with noise, so that the spectrum falls as that of cells does. Each way runs in a
-process of its own; peak memory is counted from after the imports, samples included.
+Samples are synthetic smooth images with noise, so that the spectrum falls like that of cells. Each method runs in its
+own process; peak memory is counted after the imports and includes the samples.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from leukoscope.pca import fit_pca
 from peers import machine, report
 
 SCALES = ((4, 1.0), (8, 0.6), (16, 0.4), (32, 0.3), (64, 0.2))
-"""Sizes of random grids that make up an image, and their weights."""
+"""Sizes of the random grids that an image is the sum of, and their weights."""
 NOISE = 0.15
 MEMORY = 2.5
-"""Most peak memory, in parts of the samples."""
+"""Largest allowed peak memory, in multiples of the samples."""
 
 
 def images(count: int, side: int, channels: int) -> np.ndarray:
@@ -59,7 +59,7 @@ def peer(samples: np.ndarray, components: int) -> float:
 
 def measure(way: Callable[[np.ndarray, int], float], make: Callable[[int, int, int], np.ndarray],
             sizes: tuple[int, int, int], components: int, rounds: int) -> tuple[float, float, float]:
-    """Median seconds of a fit, peak memory in parts of the samples, share of the variance kept."""
+    """Median seconds of a fit, peak memory in multiples of the samples, share of the variance kept."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (way, make, sizes, components, rounds))
 
@@ -95,7 +95,7 @@ def main() -> None:
     print(f"  peak memory at most {MEMORY:g} x: {'ok' if own[1] <= MEMORY else 'above'}; {machine()}")
     other = measure(peer, repeated, (6048, 100, 3), 500, 1)
     compare("PCA, 6,048 x 30,000 to 500, as one channel", 6048, measure(ours, images, (6048, 100, 1), 500, 3), other, 2)
-    print("  the same, not using that the three channels are equal (no target):")
+    print("  the same on all three channels, though they are equal (no target):")
     compare("PCA, 6,048 x 30,000 to 500", 6048, measure(ours, repeated, (6048, 100, 3), 500, 2), other, 1)
     print(machine())
 

@@ -1,6 +1,6 @@
 """How fast the phantom renders: cells of 96 x 96 on one core, and fields of growing size.
 
-Prints processor time, which other work on the machine disturbs less than the clock. Run: python benchmarks/phantom.py
+Prints processor time, which other work on the machine affects less than elapsed time. Run: python benchmarks/phantom.py
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """First-spike coding at 224 x 224: grey images in memory to latency maps, four Gabor filters and 15 time steps.
 
-Beside it the way of the published libraries, one image at a time: the same four convolutions, a full sort of all
-responses, and for each time step a scatter into a map that is then copied. Also the convolutions alone, ten times the
-images, and, where there is a GPU, a copy of the response maps.
+Compared with the method of the published libraries, one image at a time: the same four convolutions, a full sort of
+all responses, and for each time step a scatter into a map that is then copied. Also compared with the convolutions
+alone, with ten times the images, and, with a GPU, with a copy of the response maps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from peers import cell_files, machine, report, times_in_turn
 
 Images = TypeVar("Images", np.ndarray, torch.Tensor)
 CELLS, SIZE, STEPS = 64, 224, 15
-# Fewer cells would fit into memory that malloc recycles (32 MB), and ten times as many not: page faults for those only.
+# A smaller batch would fit into memory that malloc reuses (32 MB), and ten times the batch would not: page faults would
+# be unequal.
 
 
 def code(grey: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
@@ -36,7 +37,7 @@ def convolve(grey: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
 
 
 def sort_and_scatter(image: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
-    """The published way: one grey image to its cumulative spike wave (steps, 4, size, size)."""
+    """The published method: one grey image to its cumulative spike wave (steps, 4, size, size)."""
     responses = convolve(image[None], bank).abs()
     share = int(torch.count_nonzero(responses)) // STEPS
     values, places = responses.flatten().sort(descending=True)
@@ -49,7 +50,7 @@ def sort_and_scatter(image: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
 
 
 def growth(what: str, way: Callable[[Images], object], once: Images, tenfold: Images) -> None:
-    """Print the time for ten times the images over that for once, each over the same stretch of a busy machine."""
+    """Print the time for ten times the images divided by that for the images, both measured in turns."""
     seconds = times_in_turn({"once": lambda: [way(once) for _ in range(10)], "tenfold": lambda: way(tenfold)}, rounds=5)
     ratio = 10 * seconds["tenfold"] / seconds["once"]
     print(f"{what}, ten times the images: {ratio:.1f} times the time (at most 11: {'ok' if ratio <= 11 else 'above'})",
@@ -57,13 +58,13 @@ def growth(what: str, way: Callable[[Images], object], once: Images, tenfold: Im
 
 
 def on_gpu(grey: torch.Tensor, bank: torch.Tensor) -> None:
-    """Print the time on the GPU over that to read and write the maps once."""
+    """Print the time on the GPU divided by that of reading and writing the maps once."""
     there, bank = grey.cuda(), bank.cuda()
     maps = edge_responses(there, bank)
 
-    def waited(way, *inputs):
+    def waited(function, *inputs):
         def run():
-            way(*inputs)
+            function(*inputs)
             torch.cuda.synchronize()
         return run
 

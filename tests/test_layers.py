@@ -46,7 +46,8 @@ def imported_by(node: ast.Import | ast.ImportFrom, here: list[str]) -> set[str]:
     if isinstance(node, ast.Import):
         return {a.name.removeprefix("leukoscope.") for a in node.names if a.name.startswith("leukoscope.")}
     if not node.level:
-        return {node.module.removeprefix("leukoscope.")} if (node.module or "").startswith("leukoscope.") else set()
+        name = node.module or ""
+        return {name.removeprefix("leukoscope.")} if name.startswith("leukoscope.") else set()
     base = [*here[: len(here) - node.level + 1], *(node.module.split(".") if node.module else [])]
     inside = {".".join([*base, a.name]) for a in node.names if is_module([*base, a.name])}
     return inside | ({".".join(base)} if node.module and is_module(base) else set())

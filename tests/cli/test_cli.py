@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -76,7 +77,7 @@ def test_every_command_takes_its_example_which_stands_on_one_line_of_its_help(fu
     answer = leukoscope(*named, "--help")
     assert f"  Example: leukoscope {example}\n" in answer.out
     assert "--json" in answer.out
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     for name in named:
         command = command.commands[name]
     assert command.callback.__name__ == function.__name__

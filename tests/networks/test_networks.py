@@ -139,13 +139,13 @@ def test_pretrained_densenet121_gives_a_grey_image_what_three_equal_channels_giv
     network.get_submodule("last.2").load_state_dict(reference.get_submodule("classifier").state_dict())
     grey = torch.randn(2, 1, 40, 40, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        found = network(grey.expand(-1, channels, -1, -1))
+        result = network(grey.expand(-1, channels, -1, -1))
         expected = reference(grey.expand(-1, 3, -1, -1))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-4)
     weight = network.state_dict()["stem.0.weight"]
-    kept = old["features.conv0.weight"]
-    torch.testing.assert_close(weight, kept if channels == 3 else
-                               (kept.sum(1, keepdim=True) / channels).expand(-1, channels, -1, -1))
+    published_weight = old["features.conv0.weight"]
+    torch.testing.assert_close(weight, published_weight if channels == 3 else
+                               (published_weight.sum(1, keepdim=True) / channels).expand(-1, channels, -1, -1))
 
 
 @pytest.mark.parametrize("place", ["1", "2", "3"])

@@ -54,11 +54,11 @@ def build(size: int, classes: int = 2) -> Units:
 
 def layer(network: Units, name: str) -> nn.Conv2d:
     if name == "conv1":
-        found = network.get_submodule("stage1.0")
+        module = network.get_submodule("stage1.0")
     else:
-        found = network.get_submodule(f"stage{name[3]}.{name[4]}.{name[6:]}.0")
-    assert isinstance(found, nn.Conv2d)
-    return found
+        module = network.get_submodule(f"stage{name[3]}.{name[4]}.{name[6:]}.0")
+    assert isinstance(module, nn.Conv2d)
+    return module
 
 
 def count(module: nn.Module) -> int:
@@ -81,10 +81,10 @@ def traced() -> tuple[Units, dict[str, tuple[int, ...]]]:
 def test_row_of_table_2(row, traced):
     network, shapes = traced
     name, side, maps, learnables = row.split()
-    found = layer(network, name)
-    path = next(path for path, module in network.named_modules() if module is found)
+    convolution = layer(network, name)
+    path = next(path for path, module in network.named_modules() if module is convolution)
     assert shapes[path] == (1, int(maps), int(side), int(side))
-    assert count(found) == int(learnables)
+    assert count(convolution) == int(learnables)
 
 
 def test_the_head_of_table_2(traced):

@@ -202,14 +202,14 @@ def test_building_on_the_meta_device_moves_no_generator():
 
 
 def test_the_list_tells_the_facts():
-    facts = {one.name: one for one in list_networks(("resnet50", "vgg16", "convnext_atto", "resnet31", "vit_b_16"))}
+    facts = {f.name: f for f in list_networks(("resnet50", "vgg16", "convnext_atto", "resnet31", "vit_b_16"))}
     assert facts["resnet50"].origin == "torchvision"
     assert facts["resnet50"].licence == "BSD-3-Clause"
     assert facts["convnext_atto"].licence == "apache-2.0"
     assert (facts["resnet31"].origin, facts["resnet31"].licence) == ("leukoscope", "none published")
     assert facts["resnet31"].cost.size == 100
     assert facts["vit_b_16"].sizes == "a multiple of 16 from 16 to 1024 px"
-    assert "not stated" not in {one.licence for one in facts.values()}
+    assert "not stated" not in {f.licence for f in facts.values()}
     assert network_facts("vit_h_14").licence.startswith("https://github.com/facebookresearch/SWAG")  # not its own
     small = network_facts("resnet50", 96).cost
     assert small.parameters == facts["resnet50"].cost.parameters
@@ -217,11 +217,11 @@ def test_the_list_tells_the_facts():
 
 
 def test_the_command_lists_networks():
-    found = leukoscope("models", "resnet18", "lenet5", "--size", "64", "--json")
-    assert found.code == 0, found.err
-    told = json.loads(found.out)
-    assert [one["name"] for one in told] == ["resnet18", "lenet5"]
-    assert [one["cost"]["size"] for one in told] == [64, 64]
+    command = leukoscope("models", "resnet18", "lenet5", "--size", "64", "--json")
+    assert command.code == 0, command.err
+    listed = json.loads(command.out)
+    assert [entry["name"] for entry in listed] == ["resnet18", "lenet5"]
+    assert [entry["cost"]["size"] for entry in listed] == [64, 64]
     assert "resnet18" in leukoscope("models", "resnet18").out
     assert "no network 'resnet500'; the nearest are: " in refusal("models", "resnet500")
     assert "resnet18 needs an input of 32 to 1024 px" in refusal("models", "resnet18", "--size", "16")

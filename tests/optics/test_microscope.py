@@ -176,8 +176,8 @@ def test_it_is_the_same_when_exported(more, tmp_path):
                           verbose=False)
     onnx.checker.check_model(onnx.load(path))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {session.get_inputs()[0].name: cells(5).numpy()})
-    np.testing.assert_allclose(np.asarray(found), microscope(cells(5)).detach().numpy(), atol=1e-5)
+    (result,) = session.run(None, {session.get_inputs()[0].name: cells(5).numpy()})
+    np.testing.assert_allclose(np.asarray(result), microscope(cells(5)).detach().numpy(), atol=1e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

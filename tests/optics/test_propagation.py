@@ -82,14 +82,14 @@ def test_the_first_dark_ring_lies_at_061_wavelengths_over_na():
 @pytest.mark.parametrize("wavelength", [0.46, 0.525, 0.625])
 def test_the_otf_of_an_open_pupil_is_the_closed_form_and_ends_at_2_na_over_wavelength(wavelength):
     window = 501
-    found = otf(psf_of(open_pupil(255), window=window, wavelength=wavelength, pixel=0.05)).numpy()
+    result = otf(psf_of(open_pupil(255), window=window, wavelength=wavelength, pixel=0.05)).numpy()
     frequency = grid(window, 1 / (window * 0.05))
     share = np.minimum(np.hypot(frequency[:, None], frequency) / (2 * NA / wavelength), 1)
     exact = 2 / np.pi * (np.arccos(share) - share * np.sqrt(1 - share**2))
-    np.testing.assert_allclose(np.real(found), exact, atol=0.012)  # of the light, 1 % falls outside a window of 25 um
-    assert abs(np.imag(found)).max() < 1e-12
-    assert abs(found[share >= 1]).max() < 2e-3
-    assert found[window // 2, window // 2] == pytest.approx(1, abs=1e-12)
+    np.testing.assert_allclose(np.real(result), exact, atol=0.012)  # of the light, 1 % falls outside a window of 25 um
+    assert abs(np.imag(result)).max() < 1e-12
+    assert abs(result[share >= 1]).max() < 2e-3
+    assert result[window // 2, window // 2] == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("path", [None, "defocus", "astigmatism"])
@@ -140,10 +140,10 @@ def test_the_cut_off_scales_with_the_wavelength():
 def test_a_free_transfer_function_is_exactly_what_was_set_and_zero_outside():
     weights = open_pupil(31) * random_psf(31, 5)[0]
     kernel = free_psf(weights, cutoff=1 / (2 * PIXEL), pixel=PIXEL, window=31)
-    found = otf(kernel)
+    result = otf(kernel)
     even = (weights + weights.flip(0, 1)) / 2
-    torch.testing.assert_close(found, torch.complex(even, torch.zeros_like(even)), rtol=0, atol=1e-10)
-    assert float(found.abs()[aperture(31) == 0].max()) < 1e-10
+    torch.testing.assert_close(result, torch.complex(even, torch.zeros_like(even)), rtol=0, atol=1e-10)
+    assert float(result.abs()[aperture(31) == 0].max()) < 1e-10
 
 
 @given(st.integers(0, 2**31), st.sampled_from([3, 9, 15]), st.integers(9, 30), st.integers(9, 30))
@@ -158,10 +158,10 @@ def test_convolution_is_that_of_an_independent_library(seed, window, height, wid
 
 def test_the_order_of_blur_and_sum_does_not_matter_for_one_wavelength():
     images, weights = random_images(1, 2, 3, 40, 40), torch.tensor([0.2, 0.5, 0.9]).double()
-    one = psf_of(open_pupil(31), window=15)[None]
-    summed_first = convolve(illuminate(images, weights), one, torch.ones(1).double())
-    torch.testing.assert_close(convolve(images, one, weights), summed_first, rtol=0, atol=1e-12)
-    torch.testing.assert_close(convolve(images, one.expand(3, -1, -1), weights), summed_first, rtol=0, atol=1e-12)
+    kernel = psf_of(open_pupil(31), window=15)[None]
+    summed_first = convolve(illuminate(images, weights), kernel, torch.ones(1).double())
+    torch.testing.assert_close(convolve(images, kernel, weights), summed_first, rtol=0, atol=1e-12)
+    torch.testing.assert_close(convolve(images, kernel.expand(3, -1, -1), weights), summed_first, rtol=0, atol=1e-12)
 
 
 def test_energy_is_kept():
@@ -179,9 +179,9 @@ def test_energy_is_kept():
 def test_a_shift_of_the_input_shifts_the_output(move):
     field = torch.zeros(1, 1, 90, 90, dtype=torch.float64)
     field[..., 30:60, 30:60] = random_images(2, 30, 30)
-    kernel, one = psf_of(open_pupil(31), window=31)[None], torch.ones(1).double()
-    torch.testing.assert_close(convolve(field.roll(move, (2, 3)), kernel, one),
-                               convolve(field, kernel, one).roll(move, (2, 3)), rtol=0, atol=1e-12)
+    kernel, unit = psf_of(open_pupil(31), window=31)[None], torch.ones(1).double()
+    torch.testing.assert_close(convolve(field.roll(move, (2, 3)), kernel, unit),
+                               convolve(field, kernel, unit).roll(move, (2, 3)), rtol=0, atol=1e-12)
 
 
 def test_nothing_comes_round_from_the_opposite_edge():

@@ -15,10 +15,10 @@ def draws(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def test_large_pixels_are_means_and_what_fills_none_is_cut_off():
     images = torch.arange(2 * 7 * 9, dtype=torch.float64).view(2, 1, 7, 9)
-    found = pool(images, 3)
-    assert found.shape == (2, 1, 2, 3)
+    result = pool(images, 3)
+    assert result.shape == (2, 1, 2, 3)
     expected = images[:, :, :6, :9].numpy().reshape(2, 1, 2, 3, 3, 3).mean((3, 5))
-    np.testing.assert_allclose(found.numpy(), expected)
+    np.testing.assert_allclose(result.numpy(), expected)
     assert pool(images, 1) is images
 
 
@@ -26,11 +26,11 @@ def test_large_pixels_are_means_and_what_fills_none_is_cut_off():
                          [(0.8, 1000.0, 0.0), (0.25, 400.0, 12.0), (1.0, 50.0, 3.0)])
 def test_noise_has_the_mean_and_variance_of_photons_and_of_reading(signal, photons, read_noise):
     count = 200_000
-    found = record(torch.full((count, 1, 1, 1), signal, dtype=torch.float64), Camera(photons, read_noise),
+    result = record(torch.full((count, 1, 1, 1), signal, dtype=torch.float64), Camera(photons, read_noise),
                    draws(count, 2, 1, 1)) * photons
     variance = signal * photons + read_noise**2
-    assert float(found.mean()) == pytest.approx(signal * photons, abs=5 * (variance / count) ** 0.5)
-    assert float(found.var()) == pytest.approx(variance, rel=0.02)
+    assert float(result.mean()) == pytest.approx(signal * photons, abs=5 * (variance / count) ** 0.5)
+    assert float(result.var()) == pytest.approx(variance, rel=0.02)
 
 
 def test_without_photons_nothing_is_random_and_with_them_draws_are_needed():

@@ -162,8 +162,8 @@ def test_a_constant_moves_the_mean_only_and_the_order_of_samples_nothing(table, 
     assert mixed.mean == pytest.approx(before.mean, abs=1e-5 * scale)
     for other in (moved, mixed):
         assert other.variance == pytest.approx(before.variance, rel=1e-5, abs=1e-9 * before.total_variance)
-        kept, same = (p.components.T @ (p.components * p.variance[:, None]) for p in (before, other))
-        assert same == pytest.approx(kept, abs=1e-4 * before.total_variance)
+        expected, covariance = (p.components.T @ (p.components * p.variance[:, None]) for p in (before, other))
+        assert covariance == pytest.approx(expected, abs=1e-4 * before.total_variance)
 
 
 @pytest.mark.parametrize("method", [*EXACT, "randomized"])
@@ -171,10 +171,10 @@ def test_a_constant_moves_the_mean_only_and_the_order_of_samples_nothing(table, 
 def test_the_fewest_components_that_keep_the_share(share, method):
     samples = made(120, 200, np.exp(-np.arange(100) / 9))
     pca = fit_pca(samples, variance=share, method=method)
-    kept = np.cumsum(np.linalg.svd(samples - samples.mean(axis=0), compute_uv=False) ** 2)
+    squares = np.cumsum(np.linalg.svd(samples - samples.mean(axis=0), compute_uv=False) ** 2)
     k = len(pca.components)
     assert pca.shares.sum() >= share - 1e-6
-    assert share == 1 or k == np.searchsorted(kept / kept[-1], share) + 1
+    assert share == 1 or k == np.searchsorted(squares / squares[-1], share) + 1
     assert share < 1 or k == 100
 
 

@@ -70,7 +70,7 @@ def test_by_default_as_many_steps_as_there_are():
 def test_sizes_and_counts_that_are_not_theirs():
     with pytest.raises(LeukoscopeError, match="36 pixels, not 1 x 5 x 5"):
         components_sheet(PCA, 5)
-    with pytest.raises(LeukoscopeError, match="36 pixels, not of 6 x 5"):
+    with pytest.raises(LeukoscopeError, match="36 pixels, not 6 x 5"):
         reconstruction_sheet(PCA, CELLS[:, :, :5])
     with pytest.raises(LeukoscopeError, match="cannot rebuild cells from 21 components; there are 1 to 20"):
         reconstruction_sheet(PCA, CELLS[:1], (5, 21))

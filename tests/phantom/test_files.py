@@ -21,10 +21,10 @@ def pixels(path: Path | str) -> np.ndarray:
 
 
 def test_cells_on_disk_are_the_cells_of_the_manifest(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    manifest = write_cells(tmp_path, 3, subjects=4, seed=1, size=40, on_progress=lambda *at: seen.append(at))
+    calls: list[tuple[int, int]] = []
+    manifest = write_cells(tmp_path, 3, subjects=4, seed=1, size=40, on_progress=lambda *at: calls.append(at))
     assert manifest.height == 15
-    assert seen == [(k, 15) for k in range(1, 16)]
+    assert calls == [(k, 15) for k in range(1, 16)]
     assert set(manifest["label"].value_counts()["count"]) == {3}
     assert manifest["subject"].n_unique() == 4
     assert set(manifest["source"]) == {"phantom"}

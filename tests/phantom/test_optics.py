@@ -30,8 +30,8 @@ AMOUNT = st.floats(0, 4, width=32)
 @settings(deadline=None)
 @given(st.tuples(AMOUNT, AMOUNT, AMOUNT, AMOUNT), st.floats(0, 3))
 def test_absorbance_is_linear_in_the_amounts(amounts: tuple[float, ...], factor: float) -> None:
-    one = absorbance(np.array(amounts))
-    assert absorbance(factor * np.array(amounts)) == pytest.approx(factor * one, abs=1e-9)
+    once = absorbance(np.array(amounts))
+    assert absorbance(factor * np.array(amounts)) == pytest.approx(factor * once, abs=1e-9)
 
 
 def test_doubling_the_stain_doubles_the_absorbance_of_the_dyes() -> None:
@@ -98,17 +98,17 @@ def test_noise_has_the_moments_of_shot_and_read_noise() -> None:
     camera = Camera(white_point=(200.0, 200.0, 200.0), full_well=4000, read_noise=30, gamma=1.0)
     for level in (1.0, 0.25):
         light = np.full((300, 300, 3), level, np.float32)
-        seen = photograph(light, camera, np.random.default_rng(0)).astype(float) / 200
+        values = photograph(light, camera, np.random.default_rng(0)).astype(float) / 200
         expected = np.sqrt(level / 4000 + (30 / 4000) ** 2 + 1 / 12 / 200**2)  # and rounding to whole values
-        assert seen.mean() == pytest.approx(level, abs=5e-4)
-        assert seen.std() == pytest.approx(expected, rel=0.02)
+        assert values.mean() == pytest.approx(level, abs=5e-4)
+        assert values.std() == pytest.approx(expected, rel=0.02)
 
 
 def test_without_noise_the_code_value_is_the_gamma_curve() -> None:
     camera = Camera(white_point=(255.0, 255.0, 255.0), full_well=np.inf, read_noise=0, gamma=2.2)
     light = np.linspace(0, 1, 256, dtype=np.float32)[None, :, None].repeat(3, axis=2)
-    seen = photograph(light, camera, np.random.default_rng(0))[0, :, 0]
-    assert np.abs(seen - 255 * np.linspace(0, 1, 256) ** (1 / 2.2)).max() <= 0.51
+    values = photograph(light, camera, np.random.default_rng(0))[0, :, 0]
+    assert np.abs(values - 255 * np.linspace(0, 1, 256) ** (1 / 2.2)).max() <= 0.51
 
 
 @pytest.mark.parametrize("defocus", [0.0, 0.3, -0.3, 0.8])

@@ -14,6 +14,8 @@ import pytest
 
 import leukoscope
 from leukoscope.commands.report import write_any_report
+from leukoscope.errors import LeakError
+from leukoscope.images.read import read_cell
 from leukoscope.manifest import read_manifest
 from leukoscope.predict.run import RunClassifier, predict_run
 from leukoscope.runs.run import Run
@@ -35,14 +37,14 @@ def test_a_run_opens_and_its_network_answers_as_it_did(older: Path) -> None:
     run = Run(older)
     assert run.finished
     tested = run.manifest.join(run.predictions, on="cell_id", how="semi")
-    pixels = [RunClassifier(run).prepare(leukoscope.images.read.read_cell(row)) for row in tested.iter_rows(named=True)]
+    pixels = [RunClassifier(run).prepare(read_cell(row)) for row in tested.iter_rows(named=True)]
     probabilities, _ = RunClassifier(run).answer(np.stack(pixels))
     expected = tested.select("cell_id").join(run.predictions, on="cell_id", how="left", maintain_order="left")
     np.testing.assert_allclose(probabilities, expected.select("p_a", "p_b").to_numpy(), atol=1e-5)
 
 
 def test_the_guard_knows_the_cells_of_a_run(older: Path) -> None:
-    with pytest.raises(leukoscope.errors.LeakError, match="trained on"):
+    with pytest.raises(LeakError, match="trained on"):
         predict_run(Run(older), read_manifest(older / "manifest.parquet"))
 
 

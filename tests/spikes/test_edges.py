@@ -204,8 +204,8 @@ def test_fused_reads_mapped_files_and_odd_views(tmp_path: Path):
 def test_grey_levels_are_pillows():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 40, 50, 3), dtype=np.uint8)
     pixels[0, :2] = [[[0]], [[255]]]
-    for one, expected in zip(grey_levels(pixels), pixels, strict=True):
-        np.testing.assert_array_equal(one, np.asarray(Image.fromarray(expected).convert("L")))
+    for grey_level, expected in zip(grey_levels(pixels), pixels, strict=True):
+        np.testing.assert_array_equal(grey_level, np.asarray(Image.fromarray(expected).convert("L")))
     every = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 16, 16, 3)
     np.testing.assert_array_equal(grey_levels(every).ravel(), np.arange(256))
     np.testing.assert_array_equal(grey_levels(pixels[:, ::2, ::-1]), grey_levels(pixels)[:, ::2, ::-1])

@@ -92,8 +92,8 @@ def test_stages_in_a_row_keep_never_as_never():
     """Threshold, inhibition, coding, one winner, pooling: what the threshold silenced stays silent."""
     responses = torch.rand(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     responses[1] = 0.1
-    kept = threshold(responses, 0.2)
-    latency = pointwise_inhibition(first_spike(lateral_inhibition(kept, [0.15, 0.05]), 15), 15)
-    assert (latency[kept == 0] == 15).all()
+    strong = threshold(responses, 0.2)
+    latency = pointwise_inhibition(first_spike(lateral_inhibition(strong, [0.15, 0.05]), 15), 15)
+    assert (latency[strong == 0] == 15).all()
     assert (pool_latency(latency, 2)[1] == 15).all()
     assert (pool_latency(latency, 8)[0] == 0).any()

@@ -118,9 +118,9 @@ def test_one_misranked_cell_does_not_make_the_interval_much_narrower_than_none(s
     scores = labels + np.linspace(0, 0.1, labels.size)
     none = delong(labels, scores)
     scores[0] = 0.05  # one positive cell falls among the negative ones
-    one = delong(labels, scores)
-    assert one.method == WIDENED
-    assert 1 - (one.low or 0) > 0.5 * (1 - (none.low or 0))
+    after = delong(labels, scores)
+    assert after.method == WIDENED
+    assert 1 - (after.low or 0) > 0.5 * (1 - (none.low or 0))
 
 
 @settings(deadline=None, max_examples=50)
@@ -175,15 +175,15 @@ def test_newcombe_gives_the_published_width_at_the_edges() -> None:
 
 
 def test_the_paired_test_keeps_its_level_and_finds_a_difference() -> None:
-    generator, refused, found = np.random.default_rng(11), 0, 0
+    generator, refused, detected = np.random.default_rng(11), 0, 0
     for _ in range(250):
         labels, shared = binormal(generator, 60, 80, 0.85)
         noise = generator.normal(size=(2, labels.size))
         first, second = shared + 0.7 * noise
         refused += (delong_test(labels, first, second).p_value or 0) < 0.05
-        found += (delong_test(labels, shared, shared + 3 * noise[0]).p_value or 0) < 0.05
+        detected += (delong_test(labels, shared, shared + 3 * noise[0]).p_value or 0) < 0.05
     assert refused / 250 == pytest.approx(0.05, abs=0.03)
-    assert found / 250 > 0.8
+    assert detected / 250 > 0.8
 
 
 def test_scores_that_rank_alike_do_not_differ() -> None:

@@ -28,18 +28,18 @@ def width(estimate: Estimate) -> float:
 
 def test_one_repeat_is_nearly_wilson():
     right = np.random.default_rng(0).random((1, 2000)) < 0.9
-    found, plain = repeated_rate(right), wilson(int(right.sum()), 2000)
-    assert found.value == plain.value
-    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=2e-4)
-    assert "one training" in found.method
+    result, plain = repeated_rate(right), wilson(int(right.sum()), 2000)
+    assert result.value == plain.value
+    assert (result.low, result.high) == pytest.approx((plain.low, plain.high), abs=2e-4)
+    assert "one training" in result.method
 
 
 def test_one_repeat_of_each_is_the_paired_t_test():
     rng = np.random.default_rng(1)
     first, second = rng.random((1, 500)) < 0.9, rng.random((1, 500)) < 0.8
-    found = repeated_difference(first, second)
+    result = repeated_difference(first, second)
     change = first[0].astype(float) - second[0]
-    assert found.p_value == pytest.approx(ttest_1samp(change, 0)[1], rel=1e-9)
+    assert result.p_value == pytest.approx(ttest_1samp(change, 0)[1], rel=1e-9)
     clusters = np.arange(500) // 5
     clustered = repeated_difference(first, second, clusters)
     reference = paired_difference(first[0], second[0], clusters)
@@ -67,10 +67,10 @@ def test_intervals_of_a_difference_hold_the_truth_often_enough(repeats):
             levels = 0.015 * rng.standard_normal((repeats, 1))
             return rng.random((repeats, 400)) < np.clip(ease + levels, 0, 1)
 
-        found = repeated_difference(networks(), networks())
-        low, high = found.difference.low, found.difference.high
+        result = repeated_difference(networks(), networks())
+        low, high = result.difference.low, result.difference.high
         held += low is not None and high is not None and low <= 0 <= high
-        rejected += found.p_value is not None and found.p_value < 0.05
+        rejected += result.p_value is not None and result.p_value < 0.05
     assert held / rounds >= 0.94  # it is conservative by design: never below, up to its own chance
     assert rejected / rounds <= 0.06
 
@@ -85,8 +85,8 @@ def test_intervals_of_a_rate_hold_the_truth_often_enough(repeats, cells, spread)
     held = 0
     for _ in range(400):
         logits = rng.normal(3.4, 1.6, cells) + spread * rng.standard_normal((repeats, 1))
-        found = repeated_rate(rng.random((repeats, cells)) < expit(logits))
-        held += found.low is not None and found.high is not None and found.low <= truth <= found.high
+        result = repeated_rate(rng.random((repeats, cells)) < expit(logits))
+        held += result.low is not None and result.high is not None and result.low <= truth <= result.high
     assert held / 400 >= 0.93  # 0.95 less twice the chance of so many rounds
 
 
@@ -123,8 +123,8 @@ def test_clusters_that_agree_give_no_certainty():
     rate = repeated_rate(right, clusters)
     assert rate.low == pytest.approx(wilson(2, 6).low, abs=0.03)  # six subjects are what there is
     better = np.tile([True, True, False], (2, 6))
-    found = repeated_difference(better, right, clusters)
-    assert (found.difference.low, found.p_value) == (None, None)
+    result = repeated_difference(better, right, clusters)
+    assert (result.difference.low, result.p_value) == (None, None)
 
 
 def test_what_cannot_be_told_is_refused():

@@ -49,15 +49,15 @@ def test_of_one_class_the_influences_make_delongs_variance(n, seed):
 def test_one_class_and_one_training_is_delongs_paired_test():
     labels, scores = cells(4000, 1)
     other = scores[1] + np.random.default_rng(2).normal(0, 0.3, scores.shape[1])
-    found = area_difference(labels[None] == 1, scores[None, 1:], other[None, None])
+    result = area_difference(labels[None] == 1, scores[None, 1:], other[None, None])
     expected = delong_test(labels == 1, scores[1], other)
-    assert found.difference.value == pytest.approx(expected.difference.value, abs=1e-12)
-    assert found.p_value == pytest.approx(expected.p_value, rel=0.02)  # t at 3,999 against the normal
-    assert found.difference.low == pytest.approx(expected.difference.low, abs=2e-5)
+    assert result.difference.value == pytest.approx(expected.difference.value, abs=1e-12)
+    assert result.p_value == pytest.approx(expected.p_value, rel=0.02)  # t at 3,999 against the normal
+    assert result.difference.low == pytest.approx(expected.difference.low, abs=2e-5)
     clusters = np.repeat(np.arange(400), 10)
-    found = area_difference(labels[None] == 1, scores[None, 1:], other[None, None], clusters)
+    result = area_difference(labels[None] == 1, scores[None, 1:], other[None, None], clusters)
     expected = delong_test(labels == 1, scores[1], other, clusters)
-    assert found.difference.low == pytest.approx(expected.difference.low, abs=2e-4)
+    assert result.difference.low == pytest.approx(expected.difference.low, abs=2e-4)
 
 
 def test_the_mean_area_is_sklearns_one_versus_rest():
@@ -75,11 +75,11 @@ def test_the_variance_of_a_difference_of_mean_areas_is_what_new_cells_show():
         rng = np.random.default_rng(10_000 + seed)
         other = scores + rng.normal(0, 0.4, scores.shape)
         own = labels == np.arange(3)[:, None]
-        found = area_difference(own, scores[None], other[None])
-        assert found.difference.low is not None
-        assert found.difference.high is not None
-        values.append(found.difference.value)
-        variances.append(((found.difference.high - found.difference.low) / (2 * norm.ppf(0.975))) ** 2)
+        result = area_difference(own, scores[None], other[None])
+        assert result.difference.low is not None
+        assert result.difference.high is not None
+        values.append(result.difference.value)
+        variances.append(((result.difference.high - result.difference.low) / (2 * norm.ppf(0.975))) ** 2)
     assert np.mean(variances) == pytest.approx(np.var(values), rel=0.2)
 
 
@@ -104,9 +104,9 @@ def test_trainings_that_differ_widen_the_interval_of_areas():
 
 def test_scores_that_rank_alike_do_not_differ():
     labels, scores = cells(50, 6)
-    found = area_difference(labels[None] == 1, scores[None, 1:], 3 * scores[None, 1:] + 1)
-    assert found.p_value == 1.0
-    assert found.difference.low is None
+    result = area_difference(labels[None] == 1, scores[None, 1:], 3 * scores[None, 1:] + 1)
+    assert result.p_value == 1.0
+    assert result.difference.low is None
     with pytest.raises(LeukoscopeError, match="expected positive and negative cells, got 50 and 0"):
         area_influence(np.ones((1, 50), bool), scores[1:])
 
@@ -120,21 +120,21 @@ def test_friedman_and_nemenyi_of_demsar():
     cf = [0.771, 0.59, 0.968, 0.654, 0.886, 0.916, 0.609, 0.563, 0.866, 1.0, 0.965, 0.614, 0.9751, 0.946]
     both = [0.798, 0.569, 0.967, 0.657, 0.898, 0.931, 0.685, 0.625, 0.875, 1.0, 0.962, 0.669, 0.975, 0.97]
     scores = np.array([c45, m, cf, both]).T
-    found = rank_over_blocks(scores)
-    assert found.mean_ranks == pytest.approx((3.143, 2.0, 2.893, 1.964), abs=0.001)
-    assert found.critical == pytest.approx(1.25, abs=0.005)
+    result = rank_over_blocks(scores)
+    assert result.mean_ranks == pytest.approx((3.143, 2.0, 2.893, 1.964), abs=0.001)
+    assert result.critical == pytest.approx(1.25, abs=0.005)
     chi = friedmanchisquare(*scores.T)
-    assert found.p_value is not None
+    assert result.p_value is not None
     # The paper's F = 3.69, p = 0.02 leaves ties uncorrected; with scipy's correction they are 4.2 and 0.01.
     statistic = 13 * chi.statistic / (14 * 3 - chi.statistic)
-    assert found.p_value == pytest.approx(fisher.sf(statistic, 3, 39), rel=1e-9)
+    assert result.p_value == pytest.approx(fisher.sf(statistic, 3, 39), rel=1e-9)
 
 
 def test_ranks_without_doubt_and_without_blocks():
     scores = np.tile([0.9, 0.8, 0.7], (4, 1))
-    found = rank_over_blocks(scores)
-    assert found.mean_ranks == (1.0, 2.0, 3.0)
-    assert found.p_value == pytest.approx(1 / 216)
+    result = rank_over_blocks(scores)
+    assert result.mean_ranks == (1.0, 2.0, 3.0)
+    assert result.p_value == pytest.approx(1 / 216)
     equal = rank_over_blocks(np.full((5, 3), 0.5))
     assert equal.mean_ranks == (2.0, 2.0, 2.0)
     assert equal.p_value == pytest.approx(1.0)
@@ -147,13 +147,13 @@ def test_kappa_is_sklearns_and_shared_errors_are_counted(first, seed):
     rng = np.random.default_rng(seed)
     one = np.array(first)
     two, labels = rng.integers(3, size=one.size), rng.integers(3, size=one.size)
-    found = agreement(one, two, labels)
-    assert found["same"] == (one == two).mean()
-    if math.isfinite(found["kappa"]):
-        assert found["kappa"] == pytest.approx(cohen_kappa_score(one, two), abs=1e-12)
+    result = agreement(one, two, labels)
+    assert result["same"] == (one == two).mean()
+    if math.isfinite(result["kappa"]):
+        assert result["kappa"] == pytest.approx(cohen_kappa_score(one, two), abs=1e-12)
     both = sum(c not in (a, b) for a, b, c in zip(one, two, labels, strict=True))
     either = sum(a != c or b != c for a, b, c in zip(one, two, labels, strict=True))
-    assert math.isnan(found["shared_errors"]) if not either else found["shared_errors"] == both / either
+    assert math.isnan(result["shared_errors"]) if not either else result["shared_errors"] == both / either
 
 
 def test_intervals_over_trainings():

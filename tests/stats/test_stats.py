@@ -210,13 +210,13 @@ def test_difference_is_newcombes_unpaired_interval():
     """Newcombe 1998 (Stat Med 17:873), table II, method 10."""
     for (a, m, b, n), (low, high) in {(56, 70, 48, 80): (0.0524, 0.3339), (9, 10, 3, 10): (0.1705, 0.8090),
                                       (10, 10, 0, 20): (0.6791, 1.0), (10, 10, 0, 10): (0.6075, 1.0)}.items():
-        found = difference(wilson(a, m), wilson(b, n))
-        assert found.value == pytest.approx(a / m - b / n)
-        assert (found.low, found.high) == (pytest.approx(low, abs=6e-5), pytest.approx(high, abs=6e-5))
+        result = difference(wilson(a, m), wilson(b, n))
+        assert result.value == pytest.approx(a / m - b / n)
+        assert (result.low, result.high) == (pytest.approx(low, abs=6e-5), pytest.approx(high, abs=6e-5))
 
 
 def test_difference_says_why_there_is_none():
     assert difference(wilson(0, 0), wilson(1, 2)).value is None
-    found = difference(Estimate(0.75, None, None, "one subject only"), wilson(1, 2))
-    assert (found.value, found.low) == (0.25, None)
-    assert "one of the figures has none" in found.method
+    result = difference(Estimate(0.75, None, None, "one subject only"), wilson(1, 2))
+    assert (result.value, result.low) == (0.25, None)
+    assert "one of the figures has none" in result.method

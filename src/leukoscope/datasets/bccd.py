@@ -100,9 +100,8 @@ def _add_fields(collector: Collector) -> None:
         except BadAnnotation as error:
             collector.damaged.append((str(annotations[name]), str(error)))
             continue
-        fields.append(Field(images[name], partial(
-            read_boxes, collector, annotations[name], tree, labels=LABELS), written_size(tree),
-                            {"split": splits.get(name)}))
+        boxes = partial(read_boxes, collector, annotations[name], tree, labels=LABELS)
+        fields.append(Field(images[name], boxes, written_size(tree), {"split": splits.get(name)}))
     opened = collector.add_fields("boxes", fields)
     _add_masks(collector, opened)
     full = {row["field"] for row in collector.rows if row["label"] == "leukocyte"}

@@ -9,14 +9,14 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup, escape
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from PIL import Image
+
+if TYPE_CHECKING:  # pages without a plot do not wait for matplotlib
+    from matplotlib.figure import Figure
 
 INK, SOFT, LINE = "#1b1e26", "#5d6472", "#e2e4ea"
 """The page's colours of text, of lesser text and of rules; figures use them too."""
@@ -40,6 +40,8 @@ _serial = itertools.count(1)
 @contextmanager
 def figure_style() -> Iterator[None]:
     """The look of every figure; draw inside it. Glyphs that the measuring font lacks are left to the browser."""
+    import matplotlib as mpl
+
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
@@ -73,6 +75,8 @@ def inline_svg(text: str, figure: Figure, *, label: str = "") -> Markup:
 
 def svg_text(figure: Figure) -> str:
     """The figure as an SVG file of its own: the same drawing always gives the same text."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.StringIO()
     with figure_style():
         FigureCanvasSVG(figure)

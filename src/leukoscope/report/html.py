@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from ..figures.svg import FONTS, inline_svg, svg_text
 from ..files import write_text
 from ..text import count, duration, figure_name, join, number, p_of, percent, plain, plural, type_name
 from . import numbers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write_page(path: Path, template: str, figures: Mapping[str, Figure], **context: object) -> Path:
