@@ -86,7 +86,7 @@ def test_reproduce_prints_every_experiment_beside_the_paper(workplace, monkeypat
         metrics = json.loads((workplace / "repro" / "clean" / name / "metrics.json").read_text())
         accuracy = metrics["overall"]["accuracy"]
         assert f" {100 * accuracy['value']:.1f} ({100 * accuracy['low']:.1f}-{100 * accuracy['high']:.1f})" in row
-    assert "almotairi2020-alexnet started from random weights" in answer.out
+    assert "almotairi2020-alexnet was trained from random weights" in answer.out
     written = {file: file.stat().st_mtime_ns for file in (workplace / "repro").rglob("metrics.json")}
     assert leukoscope(*arguments, "--resume").out == answer.out
     assert {file: file.stat().st_mtime_ns for file in written} == written
