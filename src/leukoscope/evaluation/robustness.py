@@ -232,9 +232,11 @@ def _over_strengths(setup: _Setup, correct: np.ndarray) -> list[Estimate]:
 
 def _row(condition: Condition) -> dict[str, float | str | None]:
     """A row of shift.parquet."""
-    row = {key: getattr(condition, key) for key in ("corruption", "strength", "value", "cells")}
-    row["value"] = None if condition.value is None else float(condition.value)
-    for key in ("accuracy", "macro_f1", "drop", "calibration_error"):
-        estimate, prefix = getattr(condition, key) or no_estimate(""), "" if key == "accuracy" else f"{key}_"
+    value = None if condition.value is None else float(condition.value)
+    row: dict[str, float | str | None] = {"corruption": condition.corruption, "strength": condition.strength,
+                                          "value": value, "cells": condition.cells}
+    for key, prefix in (("accuracy", ""), ("macro_f1", "macro_f1_"), ("drop", "drop_"),
+                        ("calibration_error", "calibration_error_")):
+        estimate = getattr(condition, key) or Estimate(None, None, None, "")
         row |= {key: estimate.value, f"{prefix}low": estimate.low, f"{prefix}high": estimate.high}
     return row | {"unsure": condition.unsure, "unknown": condition.unknown}

@@ -16,7 +16,6 @@ import polars as pl
 
 from ..commands.compare import compare_runs
 from ..commands.outcome import Outcome
-from ..evaluation.results import Compared
 from ..recipes.recipe import Protocol, expand_variants, load_recipe
 from .request import Job, Request, two_classes
 from .shalini2022_tables import against_own, inflation_table, published_figures, table_two
@@ -56,26 +55,23 @@ def reproduce(request: Request) -> Outcome:
 
 
 def _compared(jobs: list[Job], protocol: Protocol, request: Request, task: Task,
-              earlier: Mapping[str, dict[str, Any]]) -> tuple[list[str], dict[str, Any]]:
+              earlier: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """Compare the runs of one protocol; the lines to print, and the content of compare.json."""
     runs = [job.out / name for job in jobs for name in expand_variants(job.recipe)]
 
-    tables, answer = [], ""
-
     def more(content: Mapping[str, Any]) -> dict[str, Any]:
-        nonlocal answer
-        compared = Compared.from_dict(content)
-        answer = against_own(compared)
-        tables.append(table_two(compared))
+        tables.append(table_two(content))
         if protocol == "paper" and "clean" in earlier:
-            tables.append(inflation_table(Compared.from_dict(earlier["clean"]), compared))
-        return {"title": f"ResNet-50 against {len(compared.kinds) - 1} networks, {protocol} protocol, {request.scale} "
-                         "scale", "description": " ".join([answer, *task.remarks]),
+            tables.append(inflation_table(earlier["clean"], content))
+        others = len(content["kinds"]) - 1
+        return {"title": f"ResNet-50 against {others} networks, {protocol} protocol, {request.scale} scale",
+                "description": " ".join([against_own(content), *task.remarks]),
                 "tables": [table.to_dict() for table in tables]}
 
+    tables = []
     lines, content = compare_runs(runs, request.out / protocol, published=published_figures(), more=more)
     shown = [line for table in tables for line in (*table.lines(), table.note, "")]
-    return [*shown, *lines[:-1], answer, lines[-1]], content
+    return [*shown, *lines[:-1], against_own(content), lines[-1]], content
 
 
 def read_task(request: Request) -> Task:
