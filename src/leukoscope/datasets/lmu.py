@@ -28,7 +28,8 @@ TYPES = {
     "PMB": Type("bilobed promyelocyte", 18),
     "PMO": Type("promyelocyte", 70),
 }
-"""Code of the folder -> type and images in the published set (Matek et al. 2019, doi 10.1038/s42256-019-0101-9)."""
+"""Code of the folder -> type and images expected. These counts were not checked against the publication or the
+published files; only their sum is the published total, so a difference may be an error here."""
 
 
 def index(root: Path, view: str = "types", **options: str) -> Index:

@@ -35,7 +35,8 @@ TYPES = {
     "PLM": Type("plasma cell", 7_629),
     "PMO": Type("promyelocyte", 11_994),
 }
-"""Code of the folder -> type and images in the published set (Matek et al. 2021, doi 10.1182/blood.2020010568)."""
+"""Code of the folder -> type and images expected. These counts were not checked against the publication or the
+published files; only their sum is the published total, so a difference may be an error here."""
 
 
 def index(root: Path, view: str = "types", **options: str) -> Index:
