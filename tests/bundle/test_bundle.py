@@ -18,6 +18,7 @@ from scipy.special import log_softmax, softmax
 
 from bundle_folder import change, replace_file
 from command import leukoscope, refusal
+from leukoscope.bundle import bundle as bundle_module
 from leukoscope.bundle.bundle import FILES, open_bundle
 from leukoscope.bundle.calibration import calibrate, conformal_radius, conformal_sets, fit_temperature
 from leukoscope.bundle.graph import CellGraph, export_graph
@@ -221,8 +222,18 @@ def test_cells_that_were_framed_otherwise_are_refused(copy):
     change(copy, frame="cell", crop=0, framing=FRAMING - 1)
     with pytest.raises(BundleError, match=f"framed by framing {FRAMING - 1}, and this version has framing {FRAMING}"):
         open_bundle(copy)
+    with pytest.raises(BundleError, match="train its run with this version and export it again: leukoscope export RUN"):
+        open_bundle(copy)
     change(copy, framing=FRAMING)
     assert open_bundle(copy).description.framing == FRAMING
+
+
+def test_a_bundle_of_an_older_version_says_how_to_export_it_again(copy):
+    described = json.loads((copy / "bundle.json").read_text())
+    (copy / "bundle.json").write_text(json.dumps({key: value for key, value in described.items() if key != "framing"}))
+    with pytest.raises(BundleError, match=r"copy: an older version made it \(bundle\.json lacks framing\); export it "
+                       "again: leukoscope export RUN -o BUNDLE"):
+        open_bundle(copy)
 
 
 def test_a_class_map_that_does_not_match_the_graph(copy):
@@ -292,6 +303,15 @@ def test_a_run_behind_a_microscope_is_exported(tmp_path):
     told = open_bundle(tmp_path / "bundle").description
     p = softmax(np.log(table.select("p_a", "p_b").to_numpy()) / told.temperature, axis=1)
     np.testing.assert_allclose(found[table["index"].to_numpy()], p, atol=1e-4)
+
+
+def test_threads_share_the_cores_and_a_bundle_shows_itself_in_a_line(copy, monkeypatch):
+    for cores, calls, threads in ((1, 1, 1), (2, 2, 1), (8, 8, 1), (32, 8, 4)):
+        monkeypatch.setattr(bundle_module, "usable_cores", lambda cores=cores: cores)
+        opened = open_bundle(copy)
+        assert bundle_module.parallel_calls() == calls
+        assert opened.session.get_session_options().intra_op_num_threads == threads
+    assert repr(opened) == f"Bundle({str(copy)!r}, 'tiny', classes=('a', 'b', 'c'))"
 
 
 def test_what_is_no_bundle(tmp_path, copy):

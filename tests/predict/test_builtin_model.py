@@ -24,6 +24,9 @@ def test_it_is_small_whole_and_of_the_recipe():
     assert "Not a medical device" in card
     assert "On another laboratory's cells" in card
     assert "under corruptions it loses" in card
+    assert repr(model).startswith("Model(leukoscope-small, 8 classes: basophil, eosinophil, ")
+    assert repr(model).endswith("platelet; built in)")
+    assert "immature granulocyte (IG)" in model._repr_html_()
 
 
 def test_cells_of_pbc_are_named_in_use_as_in_training(data_folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +263,18 @@ def test_python_refuses_what_is_no_image(folder, tmp_path):
     (tmp_path / "x.png").write_bytes(b"nothing")
     with pytest.raises(ImageError):
         model.predict(tmp_path / "x.png")
+
+
+def test_a_model_shows_itself_in_a_line_and_in_a_table(folder):
+    model = load(folder)
+    assert repr(model) == f"Model(tiny, 3 classes: a, b, c; from {folder})"
+    shown, described = model._repr_html_(), model.description
+    for part in ("a, b and c", "16 x 16 px", f"{described.metrics['cells']} test cells", str(folder), "For research",
+                 f"{described.trained['cells']} cells"):
+        assert part in shown
+    assert f"{100 * described.metrics['overall']['accuracy']['value']:.1f}" in shown
+    odd = replace(model, bundle=replace(model.bundle, description=described.model_copy(update={"title": "<b>&"})))
+    assert "<caption>&lt;b&gt;&amp;." in odd._repr_html_()
 
 
 # The command

@@ -47,7 +47,7 @@ MOST_BYTES = 2 * 2**30
 """Size of a bundle, unpacked, at most."""
 INPUT, OUTPUTS = "cells", ("probabilities", "energy")
 """Names in the graph."""
-_EXPORT = "export it again with this version: leukoscope export RUN -o BUNDLE"
+_EXPORT = "export it again: leukoscope export RUN -o BUNDLE"
 
 
 class Description(BaseModel):
@@ -258,7 +258,7 @@ def _described(path: Path, parts: Mapping[str, bytes]) -> Description:
         raise _damaged(path, f"{DESCRIPTION} is not what the bundle was made with")
     if described.framing != framing(described):
         raise BundleError(f"{path}: its cells were framed by framing {described.framing}, and this version has framing "
-                          f"{FRAMING}", f"train its run again with this version and {_EXPORT}")
+                          f"{FRAMING}", f"train its run with this version and {_EXPORT}")
     missing = [name for name in FILES if name not in described.files and name != SEEN]
     if missing:
         raise _damaged(path, f"{DESCRIPTION} names no {missing[0]}")

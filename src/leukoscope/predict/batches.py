@@ -1,7 +1,7 @@
 """Pictures of cells through a network, batch by batch: the one loop behind every prediction.
 
-Images are decoded and prepared in threads, a little ahead, so memory does not grow with the number of cells. Knows no
-run, no bundle and no table.
+Images are decoded and prepared in threads, a little ahead, so that only the answers grow with the number of cells.
+Knows no run, no bundle and no table.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 
 from ..bundle.bundle import parallel_calls
-from ..errors import LeukoscopeError
+from ..errors import ImageError, LeukoscopeError
 from ..images.read import Pixels, cut_cell
+from ..progress import OnProgress
 
 BATCH = 16
-"""Cells that go through a network together; more are not faster, and need more memory."""
+"""Pictures that go through a network together; more are not faster, and need more memory."""
 
 Prepared = UInt8[np.ndarray, "size size channels"]
 Look = Callable[[Mapping[str, Any], Pixels], tuple[Sequence[Prepared], Any]]
@@ -29,8 +30,8 @@ Look = Callable[[Mapping[str, Any], Pixels], tuple[Sequence[Prepared], Any]]
 note that comes back with the answer."""
 Answer = Callable[[UInt8[np.ndarray, "n size size channels"]], tuple[np.ndarray, np.ndarray | None]]
 """From prepared cells to probabilities (n, classes) and energies (n,) or None."""
-Seen = tuple[int, Sequence[Prepared], Any]
-"""A cell's place, its prepared pictures and note; no picture, and the error, where it cannot be read."""
+Outcome = tuple[np.ndarray, np.ndarray | float, Any] | LeukoscopeError
+"""For one cell: probabilities (ways, classes), energies (ways,) and note, or why there is no answer."""
 
 
 @dataclass(frozen=True)
@@ -42,32 +43,58 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
-    """What a network says of one cell: probabilities (ways, classes), energies (ways,) or None; note: of `Look`."""
+class Answers:
+    """For n cells, by their places. notes: of `Look`. errors: why cells have no answer; they are NaN, with no note."""
 
-    probabilities: np.ndarray
-    energies: np.ndarray | None
-    note: Any
+    probabilities: Float64[np.ndarray, "ways n classes"]
+    energies: Float64[np.ndarray, "ways n"]
+    notes: list[Any]
+    errors: dict[int, LeukoscopeError]
 
 
 def predict_pictures(pictures: Iterable[Picture], look: Look, answer: Answer, *, parallel: bool,
-                     batch: int | None = None) -> Iterator[tuple[int, Answered | LeukoscopeError]]:
-    """Each cell's place, and its answer or why there is none, in the order of the pictures. parallel: whether several
-    threads may call `answer` at once; else the caller's thread does. batch: cells that are answered together."""
-    size, threads = batch or BATCH, parallel_calls()
+                     classes: int = 0, ways: int = 1, batch: int = 0, strict: bool = False, total: int = 0,
+                     on_progress: OnProgress | None = None) -> Answers:
+    """The answers for all cells. parallel: whether several threads may call `answer` at once; else the caller's thread
+    does. ways: pictures that `look` makes of a cell; batch: pictures that are answered together, BATCH unless given.
+    strict: raise the first error. classes: how many, where no cell has an answer; total: cells, for the progress."""
+    outcomes: dict[int, Outcome] = {}
+    for place, outcome in _outcomes(pictures, look, answer, parallel, max(1, (batch or BATCH) // ways)):
+        if strict and isinstance(outcome, LeukoscopeError):
+            raise outcome
+        outcomes[place] = outcome
+        if on_progress is not None:
+            on_progress(len(outcomes), total)
+    count = len(outcomes)
+    classes = next((one[0].shape[-1] for one in outcomes.values() if not isinstance(one, LeukoscopeError)), classes)
+    answers = Answers(np.full((ways, count, classes), np.nan), np.full((ways, count), np.nan), [None] * count, {})
+    for place, outcome in outcomes.items():
+        if isinstance(outcome, LeukoscopeError):
+            answers.errors[place] = outcome
+        else:
+            answers.probabilities[:, place], answers.energies[:, place], answers.notes[place] = outcome
+    return answers
 
+
+def reason_of(error: LeukoscopeError) -> str:
+    """Why a cell has no answer, without the name of its file."""
+    return error.reason if isinstance(error, ImageError) else error.what
+
+
+def _outcomes(pictures: Iterable[Picture], look: Look, answer: Answer, parallel: bool,
+              size: int) -> Iterator[tuple[int, Outcome]]:
+    """In the order of the pictures, of which few are ahead of the caller."""
     def work(group: list[Picture]) -> list[list[Any]]:
         cells = _prepare(group, look)
         chunks = iter(lambda: list(islice(cells, size)), [])
         return [list(_answer(chunk, answer)) for chunk in chunks] if parallel else list(chunks)
 
     waiting: deque[Future[list[list[Any]]]] = deque()
-    groups = _groups(pictures, size)
+    groups, threads = _groups(pictures, size), parallel_calls()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="predict")
     try:
         while True:
-            for group in islice(groups, 2 * threads - len(waiting)):
-                waiting.append(pool.submit(work, group))
+            waiting.extend(pool.submit(work, group) for group in islice(groups, 2 * threads - len(waiting)))
             if not waiting:
                 return
             for chunk in waiting.popleft().result():
@@ -88,7 +115,8 @@ def _groups(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
         yield group
 
 
-def _prepare(group: list[Picture], look: Look) -> Iterator[Seen]:
+def _prepare(group: list[Picture], look: Look) -> Iterator[tuple[int, Sequence[Prepared], Any]]:
+    """Each cell's place, prepared pictures and note; no picture, and the error, where it cannot be read."""
     for picture in group:
         try:
             pixels = picture.read()
@@ -102,10 +130,10 @@ def _prepare(group: list[Picture], look: Look) -> Iterator[Seen]:
                 yield place, (), error
 
 
-def _answer(chunk: list[Seen], answer: Answer) -> Iterator[tuple[int, Answered | LeukoscopeError]]:
-    cells = [cell for _, ways, _ in chunk for cell in ways]
+def _answer(chunk: list[tuple[int, Sequence[Prepared], Any]], answer: Answer) -> Iterator[tuple[int, Outcome]]:
+    cells = [cell for _, seen, _ in chunk for cell in seen]
     probabilities, energies = answer(np.stack(cells)) if cells else (np.empty(0), None)
     end = 0
-    for place, ways, note in chunk:
-        own = slice(end, end := end + len(ways))
-        yield place, Answered(probabilities[own], None if energies is None else energies[own], note) if ways else note
+    for place, seen, note in chunk:
+        own = slice(end, end := end + len(seen))
+        yield place, (probabilities[own], np.nan if energies is None else energies[own], note) if seen else note

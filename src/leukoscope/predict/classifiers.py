@@ -16,13 +16,13 @@ from jaxtyping import Bool, Float64, UInt8
 
 from ..bundle.bundle import Bundle, Description
 from ..bundle.calibration import conformal_sets
-from ..errors import ImageError, LeukoscopeError
+from ..errors import LeukoscopeError
 from ..images.decode import Damaged
 from ..images.frame import find_frame, frame_cell, shaped, shown_side, shown_square
 from ..images.read import Pixels, read_image
 from ..progress import OnProgress
 from ..recipes.sections import Preprocess
-from .batches import BATCH, Look, Picture, Prepared, predict_pictures
+from .batches import Look, Picture, Prepared, predict_pictures, reason_of
 
 Probabilities = Float64[np.ndarray, "n classes"]
 Energies = Float64[np.ndarray, " n"]
@@ -110,29 +110,17 @@ def classify_cells(classifier: Classifier, cells: pl.DataFrame, look: Look, ways
                    on_progress: OnProgress | None = None) -> Classified:
     """Classify cells (manifest rows). look: from a row and its pixels to the prepared pictures, one a way, and a note.
     Each image is decoded once."""
-    probabilities = np.full((ways, cells.height, len(classifier.classes)), np.nan)
-    energies = np.full((ways, cells.height), np.nan)
-    notes: list[Any] = [None] * cells.height
-    damaged: list[Damaged] = []
-    rows = cells.rows(named=True)
-    of_images: dict[str, list[int]] = {}
+    rows, of_images = cells.rows(named=True), {}
     for place, row in enumerate(rows):
-        of_images.setdefault(row["image"], []).append(place)
-    pictures = (Picture(partial(read_image, image), [(place, rows[place]) for place in places])
-                for image, places in of_images.items())
-    outcomes = predict_pictures(pictures, look, classifier.answer, parallel=classifier.parallel,
-                                batch=max(1, BATCH // ways))
-    for done, (place, outcome) in enumerate(outcomes, start=1):
-        if isinstance(outcome, LeukoscopeError):
-            row, reason = rows[place], outcome.reason if isinstance(outcome, ImageError) else outcome.what
-            damaged.append(Damaged(row["cell_id"], row["image"], reason))
-        else:
-            probabilities[:, place], notes[place] = outcome.probabilities, outcome.note
-            if outcome.energies is not None:
-                energies[:, place] = outcome.energies
-        if on_progress is not None:
-            on_progress(done, cells.height)
-    return Classified(probabilities, None if np.isnan(energies).all() else energies, notes, damaged)
+        of_images.setdefault(row["image"], []).append((place, row))
+    answers = predict_pictures(
+        (Picture(partial(read_image, image), members) for image, members in of_images.items()), look,
+        classifier.answer, parallel=classifier.parallel, classes=len(classifier.classes), ways=ways, total=cells.height,
+        on_progress=on_progress)
+    damaged = [Damaged(rows[place]["cell_id"], rows[place]["image"], reason_of(error))
+               for place, error in answers.errors.items()]
+    energies = None if np.isnan(answers.energies).all() else answers.energies
+    return Classified(answers.probabilities, energies, answers.notes, damaged)
 
 
 def within_classes(probabilities: Float64[np.ndarray, "*ways classes"],

@@ -87,15 +87,11 @@ class Model:
             warning = field_warning([Source(path, path) for path in paths], self.description)
             if warning:
                 warnings.warn(warning, stacklevel=2)
-        probabilities, energies = [np.empty((0, len(self.classes)), np.float32)], [np.empty(0, np.float32)]
-        for _, outcome in predict_pictures(_pictures(given), lambda _, pixels: (
-                [prepared(pixels, self.description)], None), self.bundle.probabilities, parallel=True):
-            if isinstance(outcome, LeukoscopeError):
-                raise outcome
-            assert outcome.energies is not None
-            probabilities.append(outcome.probabilities)
-            energies.append(outcome.energies)
-        return verdicts(self.description, np.concatenate(probabilities), np.concatenate(energies))
+        answers = predict_pictures(
+            _pictures(given), lambda _, pixels: ([prepared(pixels, self.description)], None),
+            self.bundle.probabilities, parallel=True, classes=len(self.classes), strict=True)
+        return verdicts(self.description, answers.probabilities[0].astype(np.float32),
+                        answers.energies[0].astype(np.float32))
 
 
 def packaged_model() -> Path:

@@ -16,7 +16,7 @@ from ..cells.augment import augment_cpu, sample_changes
 from ..cells.cache import PackedCells
 from ..cells.input_steps import InputSteps, level_cells
 from ..cells.pack import pack_cells
-from ..errors import LeukoscopeError, ManifestError
+from ..errors import ManifestError
 from ..leaks.duplicates import fingerprint_pixels
 from ..leaks.training_overlap import refuse_overlap
 from ..manifest import make_manifest, without_copies
@@ -55,17 +55,12 @@ def predict_cells(module: nn.Module, packed: PackedCells, rows: np.ndarray, step
     fitted in training. Memory does not grow with the cells."""
     was_training = module.training
     module = _placed(module, device).eval()
-    probabilities: list[np.ndarray] = []
-    pictures = (Picture(lambda row=row: packed.pixels[row], [(place, {})]) for place, row in enumerate(rows))
-    for _, outcome in predict_pictures(
-            pictures, lambda _, pixels: ([pixels], None), lambda levels: (_probabilities(module, steps, levels), None),
-            parallel=False, batch=batch_size):
-        assert not isinstance(outcome, LeukoscopeError)
-        probabilities.append(outcome.probabilities)
-        if on_progress is not None:
-            on_progress(len(probabilities), len(rows))
+    answers = predict_pictures(
+        (Picture(lambda row=row: packed.pixels[row], [(place, {})]) for place, row in enumerate(rows)),
+        lambda _, pixels: ([pixels], None), lambda cells: (_probabilities(module, steps, cells), None),
+        parallel=False, batch=batch_size, total=len(rows), on_progress=on_progress)
     module.train(was_training)
-    return np.concatenate(probabilities)
+    return answers.probabilities[0]
 
 
 def _placed(module: nn.Module, device: Device) -> nn.Module:

@@ -19,13 +19,13 @@ import polars as pl
 
 from ..bundle.bundle import Bundle, Description
 from ..bundle.calibration import conformal_sets
-from ..errors import ImageError, LeukoscopeError
+from ..errors import LeukoscopeError
 from ..files import alone, atomic_path, read_json, write_json
 from ..images.read import read_image
 from ..manifest import write_table
 from ..progress import OnProgress, behind
 from ..tables import scan
-from .batches import Picture, predict_pictures
+from .batches import Picture, predict_pictures, reason_of
 from .classifiers import prepared
 from .fields import field_warning
 from .sources import Source, digest_of, list_sources
@@ -78,7 +78,7 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
         warning = field_warning(sources, bundle.description)
         if warning:
             on_warning(warning)
-        for first in range(start * PART, len(sources), PART):
+        for first in range(start * PART, max(len(sources), 1), PART):  # nothing is an empty part
             table = predict_sources(bundle, sources[first:first + PART],
                                     on_progress=behind(on_progress, first, len(sources)))
             write_table(table, parts / f"{first // PART:06d}.parquet")
@@ -88,21 +88,15 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
 def predict_sources(bundle: Bundle, sources: Sequence[Source], *,
                     on_progress: OnProgress | None = None) -> pl.DataFrame:
     """The table of some cells, in their order: cell, image, page, error, predicted, unsure, set, known, energy, p_."""
-    described, total = bundle.description, len(sources)
-    probabilities = np.full((total, len(described.classes)), np.nan, np.float32)
-    energies = np.full(total, np.nan, np.float32)
-    errors: list[str | None] = [None] * total
-    outcomes = predict_pictures(_pictures(sources), lambda _, pixels: ([prepared(pixels, described)], None),
-                                bundle.probabilities, parallel=True)
-    for done, (place, outcome) in enumerate(outcomes, start=1):
-        if isinstance(outcome, LeukoscopeError):
-            errors[place] = outcome.reason if isinstance(outcome, ImageError) else outcome.what
-        elif outcome.energies is None or not np.isfinite([*outcome.energies, *outcome.probabilities[0]]).all():
-            errors[place] = NO_NUMBER
-        else:
-            probabilities[place], energies[place] = outcome.probabilities[0], outcome.energies[0]
-        if on_progress is not None:
-            on_progress(done, total)
+    described = bundle.description
+    answers = predict_pictures(
+        _pictures(sources), lambda _, pixels: ([prepared(pixels, described)], None), bundle.probabilities,
+        parallel=True, classes=len(described.classes), total=len(sources), on_progress=on_progress)
+    probabilities, energies = answers.probabilities[0].astype(np.float32), answers.energies[0].astype(np.float32)
+    whole = np.isfinite(probabilities).all(1) & np.isfinite(energies)
+    errors = [None if good else reason_of(answers.errors[place]) if place in answers.errors else NO_NUMBER
+              for place, good in enumerate(whole)]
+    energies[~whole] = np.nan
     where = pl.DataFrame({
         "cell": [_text(source.name) for source in sources], "image": [_text(source.image) for source in sources],
         "page": pl.Series([source.page for source in sources], dtype=pl.Int32),
@@ -164,11 +158,7 @@ def _is_whole(part: Path) -> bool:
 
 def _join(bundle: Bundle, parts: Path, out: Path) -> Streamed:
     """All parts as one table, in constant memory; then the parts are removed."""
-    files = sorted(parts.glob("[0-9]*.parquet"))
-    if not files:
-        files = [parts / "000000.parquet"]
-        write_table(predict_sources(bundle, []), files[0])
-    rows = scan(files)
+    rows = scan(sorted(parts.glob("[0-9]*.parquet")))
     with atomic_path(out) as beside:
         write = {".parquet": rows.sink_parquet, ".csv": rows.sink_csv, ".jsonl": rows.sink_ndjson}[out.suffix]
         write(beside)
