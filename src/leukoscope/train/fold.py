@@ -16,6 +16,7 @@ import lightning.pytorch as lightning
 import numpy as np
 import polars as pl
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import multiprocessing
 
 from ..errors import RunError
@@ -115,13 +116,23 @@ def _fit(task: FoldTask, hardware: Hardware, state: State | None, on_event: OnEv
         quiet_lightning()
         module = FoldModule(task, network, progress, state.optimizer if state else None, tell)
         trainer = lightning.Trainer(
-            accelerator=hardware.accelerator, devices=hardware.devices, strategy="ddp_spawn" if several else "auto",
+            accelerator=hardware.accelerator, devices=hardware.devices, strategy=_Processes(start_method="spawn") if several else "auto",
             precision=_precision(task.training, hardware.device), max_epochs=task.training.epochs - progress.epoch,
             logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
             reload_dataloaders_every_n_epochs=1, limit_val_batches=None if len(task.selection_rows) else 0,
             sync_batchnorm=several and hardware.device.type == "cuda", default_root_dir=task.folder)
         trainer.fit(module)
+
+
+class _Processes(DDPStrategy):
+    """Processes that close their connections before they end: a thread of Gloo that still listens when its process
+    ends aborts it, and the finished training would count as failed."""
+
+    def teardown(self) -> None:
+        super().teardown()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def _precision(training: Training, device: torch.device) -> Literal["bf16-mixed", "32-true"]:
