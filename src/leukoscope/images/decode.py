@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from ..errors import ImageError
+from ..errors import ImageError, input_error
 from ..progress import OnProgress
 from .read import cut_cell, read_image
 
@@ -66,15 +66,21 @@ def _measure_image(rows: Sequence[Mapping[str, Any]],
     path = rows[0]["image"]
     try:
         image = read_image(path)
-    except ImageError as error:
-        return [(row["row"], Damaged(row["cell_id"], path, error.reason)) for row in rows]
+    except Exception as error:  # a stranger's file may raise anything, and is one line of the result
+        return [(row["row"], Damaged(row["cell_id"], path, _reason(error))) for row in rows]
     results: list[tuple[int, Measured | Damaged]] = []
     for row in rows:
         try:
             results.append((row["row"], measure(row, cut_cell(image, row))))
-        except ImageError as error:
-            results.append((row["row"], Damaged(row["cell_id"], path, error.reason)))
+        except OSError:  # of what is written, such as a full disk
+            raise
+        except Exception as error:
+            results.append((row["row"], Damaged(row["cell_id"], path, _reason(error))))
     return results
+
+
+def _reason(error: Exception) -> str:
+    return error.reason if isinstance(error, ImageError) else input_error(error).what
 
 
 def usable_cores() -> int:

@@ -5,31 +5,37 @@ Raises ValueError (or struct.error) where a file breaks the rules of its format;
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
-from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
+
+import simplejpeg
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
-_TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Field type of TIFF -> bytes of a value (TIFF 6.0, section 2, and BigTIFF)."""
+# Warnings of libjpeg about inexact writers (some telephones), not about the pixels.
+_HARMLESS = ("Invalid SOS parameters", "Unknown Adobe color transform")
+_ICC = b"ICC_PROFILE\0"
 
 
 class JpegHeader(NamedTuple):
-    """Size in px as stored, number of colour channels, and the EXIF block (may be empty)."""
+    """Size in px as stored, number of colour channels, bits of a sample; the EXIF block and the colour profile (either
+    may be empty); density: pixels per inch, or 0 where they are not stated."""
 
     width: int
     height: int
     channels: int
+    bits: int
     exif: bytes
+    profile: bytes
+    density: float
 
 
 def jpeg_header(file: BinaryIO) -> JpegHeader:
     """Read the segments of a JPEG up to its frame header (ITU-T T.81, annex B)."""
     file.seek(2)
-    exif = b""
+    exif, density = b"", 0.0
+    profile: dict[int, bytes] = {}
     while True:
         marker = file.read(2)
         while marker == b"\xff\xff":  # fill bytes are allowed before a marker
@@ -42,12 +48,18 @@ def jpeg_header(file: BinaryIO) -> JpegHeader:
         (length,) = struct.unpack(">H", file.read(2))
         body = file.read(length - 2) if length > 2 else b""
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            _, height, width, channels = struct.unpack_from(">BHHB", body)
+            bits, height, width, channels = struct.unpack_from(">BHHB", body)
             if not width or not height:
                 raise ValueError(f"the frame header says {width} x {height} px")
-            return JpegHeader(width, height, channels, exif)
+            whole = b"".join(profile[part] for part in sorted(profile))
+            return JpegHeader(width, height, channels, bits, exif, whole, density)
         if kind == 0xE1 and body.startswith(b"Exif\0\0"):
-            exif = body
+            exif = exif or body
+        elif kind == 0xE2 and body.startswith(_ICC) and len(body) > 14:
+            profile[body[12]] = body[14:]
+        elif kind == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 12:
+            unit, across, down = struct.unpack_from(">BHH", body, 7)
+            density = float(across) * {1: 1.0, 2: 2.54}.get(unit, 0.0) if across == down else 0.0
 
 
 def orientation(exif: bytes) -> int:
@@ -67,6 +79,21 @@ def orientation(exif: bytes) -> int:
     return 1
 
 
+def is_harmless(error: ValueError) -> bool:
+    """Whether a strict decoder complains of the way a JPEG is written, not of its pixels."""
+    return any(harmless in str(error) for harmless in _HARMLESS)
+
+
+def check_jpeg(content: bytes, channels: int = 3) -> None:
+    """Raise ValueError where libjpeg warns of corrupt data in a JPEG of 8 bits: other decoders fill such parts in.
+    channels: of the image, 4 for CMYK."""
+    try:
+        simplejpeg.decode_jpeg(content, colorspace="CMYK" if channels == 4 else "GRAY", strict=True)
+    except ValueError as error:
+        if not is_harmless(error):
+            raise
+
+
 def check_png(file: BinaryIO) -> None:
     """Raise ValueError unless every chunk is complete and has the right checksum: Pillow does not check all of them."""
     file.seek(len(PNG_MAGIC))
@@ -83,63 +110,3 @@ def check_png(file: BinaryIO) -> None:
             raise ValueError(f"wrong checksum in the chunk {kind!r}")
         at = end + 4
     file.seek(0)
-
-
-def tiff_pages(file: BinaryIO) -> tuple[int, str]:
-    """Number of directories that lie in the file with all their values, and what is wrong with the next one ("" at the
-    end): Pillow only warns and continues."""
-    pages = 0
-    try:
-        for _ in _tiff_directories(file):
-            pages += 1
-    except ValueError as error:
-        return pages, str(error)
-    finally:
-        file.seek(0)
-    return pages, ""
-
-
-def _tiff_directories(file: BinaryIO) -> Iterator[int]:
-    """Offset of each directory. ValueError where one, or a value of it, lies outside the file, or comes twice."""
-    size = os.fstat(file.fileno()).st_size
-    start = file.read(16)
-    order = "<" if start[:2] == b"II" else ">"
-    big = struct.unpack_from(f"{order}H", start, 2)[0] == 43
-    count_format, link_format = (f"{order}Q", f"{order}Q") if big else (f"{order}H", f"{order}I")
-    entry_bytes, inline_bytes = (20, 8) if big else (12, 4)
-    (at,) = struct.unpack_from(link_format, start, 8 if big else 4)
-    offsets: set[int] = set()
-    while at:
-        if at in offsets:
-            raise ValueError("TIFF directories form a loop")
-        offsets.add(at)
-        here = at
-        (count,) = struct.unpack(count_format, _read_at(file, at, struct.calcsize(count_format)))
-        at += struct.calcsize(count_format)
-        if at + count * entry_bytes > size:
-            raise ValueError("the file is truncated: a directory extends beyond its end")
-        entries = _read_at(file, at, count * entry_bytes)
-        for entry in range(0, len(entries), entry_bytes):
-            kind, = struct.unpack_from(f"{order}H", entries, entry + 2)
-            values, = struct.unpack_from(link_format, entries, entry + 4)
-            length = values * _TIFF_BYTES.get(kind, 1)
-            (place,) = struct.unpack_from(link_format, entries, entry + entry_bytes - inline_bytes)
-            if length > inline_bytes and place + length > size:
-                raise ValueError("the file is truncated: a value of its directory lies beyond its end")
-        (at,) = struct.unpack(link_format, _read_at(file, at + count * entry_bytes, inline_bytes))
-        yield here
-
-
-def check_pieces(file: BinaryIO, offsets: tuple[int, ...], lengths: tuple[int, ...]) -> None:
-    """Raise ValueError unless all strips or tiles of a TIFF lie in the file."""
-    size = os.fstat(file.fileno()).st_size
-    if any(length <= 0 or offset + length > size for offset, length in zip(offsets, lengths, strict=False)):
-        raise ValueError("the file is truncated: a strip or tile of pixels lies beyond its end")
-
-
-def _read_at(file: BinaryIO, at: int, length: int) -> bytes:
-    file.seek(at)
-    content = file.read(length)
-    if len(content) < length:
-        raise ValueError("the file is truncated: its directory lies beyond its end")
-    return content

@@ -1,16 +1,15 @@
 """Reads pixels: any image file -> uint8 RGB; uint8 HWC -> float CHW.
 
-Decodes by content, not by name, and completely or not at all: any damage is an ImageError that names the file. Knows
-nothing of labels or training, and does not import torch. Colour profiles are not applied.
+Decodes by content, not by name, and completely or not at all: any damage is an ImageError that names the file. Sizes
+are checked before anything is decoded. Knows nothing of labels or training, and does not import torch.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import struct
-import zlib
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,59 +18,61 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 import simplejpeg
-import tifffile
 from jaxtyping import Bool, Float32, UInt8
-from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
 from ..errors import ImageError, LeukoscopeError
-from .headers import PNG_MAGIC, check_pieces, check_png, jpeg_header, orientation, tiff_pages
+from .colour import to_srgb
+from .headers import PNG_MAGIC, JpegHeader, check_jpeg, check_png, is_harmless, jpeg_header, orientation
+from .tiff_pages import contents_of, only_picture
+from .tiff_pixels import layout_of, read_page, used_bits
+from .tiff_tags import PROFILE, TIFF_MAGIC, open_tiff
 
 MAX_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded (10,000 x 10,000): a protection against decompression bombs."""
+LONGEST_SIDE = 65_535
+"""px: the longest side of an image; JPEG allows no longer one."""
+LARGEST_FILE = 1_000_000_000
+"""Bytes of an image file that is read as a whole."""
 
 Pixels = UInt8[np.ndarray, "height width 3"]
+Page = int | tuple[int, ...]
+"""A page of a file, from 0, or the three pages with its red, green and blue."""
 
-_JPEG, _TIFF = b"\xff\xd8\xff", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_JPEG, _HEIF = b"\xff\xd8\xff", b"ftyp"
 # The plugins are called directly: Image.open would try every format, and its own limit on pixels only warns.
 _FORMATS: tuple[tuple[bytes | tuple[bytes, ...], type[ImageFile]], ...] = (
-    (_JPEG, JpegImagePlugin.JpegImageFile),
     (PNG_MAGIC, PngImagePlugin.PngImageFile),
-    (_TIFF, TiffImagePlugin.TiffImageFile),
     (b"BM", BmpImagePlugin.BmpImageFile),
     ((b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
     (b"RIFF", WebPImagePlugin.WebPImageFile),
 )
-_READABLE = "JPEG, PNG, TIFF, BMP, GIF or WebP"
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_READABLE = "JPEG, PNG, TIFF, HEIC, BMP, GIF or WebP"
 _RETRIEVE = "download or export the file again, or leave it out with --skip-damaged"
-# What the decoders raise for damaged files; a Warning only where filters turn it into an error.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError,
-           RuntimeError, AssertionError, struct.error, zlib.error, tifffile.TiffFileError, Image.DecompressionBombError,
-           Warning)
-# Warnings of libjpeg about inexact writers (some telephones), not about the pixels.
-_HARMLESS = ("Invalid SOS parameters", "Unknown Adobe color transform")
+_BACKWARDS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
+"""EXIF orientation -> steps down and right, where an axis is reversed."""
+_BAND = 1 << 22  # px that are copied at once
+
+# What Pillow only warns of (a damaged animation, a chunk that lacks its end) is damage here, and no line on a terminal.
+warnings.filterwarnings("error", category=UserWarning, module=r"PIL\.(Png|Gif|WebP|Bmp|Jpeg)\w*")
 
 
-def read_image(path: Path | str, *, page: int | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode any supported file to uint8 RGB, upright by its EXIF orientation.
+def read_image(path: Path | str, *, page: Page | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode any supported file to uint8 RGB, upright by its EXIF orientation, in the colours of sRGB.
 
-    16-bit values keep their high byte (65535 -> 255), grey is repeated, CMYK and palettes are converted, transparent
-    pixels are shown on white. `page` chooses one of several frames or pages, from 0; without it, a file with several
-    is an error. Raises ImageError for a file that is missing, unreadable, not an image, damaged or larger than
-    `max_pixels`.
+    16-bit values keep their high byte (65535 -> 255), or that of the bits that the camera uses; grey is repeated, CMYK
+    and palettes are converted, transparent pixels are shown on white. `page` chooses one of several frames or pages,
+    from 0, or three grey ones; without it, a file with several fields is an error. Raises ImageError for a file that is
+    missing, unreadable, not an image, damaged or larger than `max_pixels`.
     """
     path = Path(path)
-    with _opened(path) as file, _as_image_error(path):
+    with opened_image(path) as file:
         header = _read_header(path, file, page, max_pixels)
-        if header.picture is None:
-            pixels = _decode_jpeg(file)
-        elif isinstance(header.picture, TiffImagePlugin.TiffImageFile):
-            pixels = _decode_tiff(file, header.picture, page or 0)
-        else:
-            if isinstance(header.picture, PngImagePlugin.PngImageFile):
-                check_png(file)
-            pixels = _to_rgb(header.picture)
-        return np.ascontiguousarray(_turned(pixels, header.orientation))
+        pixels = to_srgb(header.decode(), header.profile)
+        return np.ascontiguousarray(turned(pixels, header.orientation))
 
 
 def read_mask(path: Path | str) -> Bool[np.ndarray, "height width"]:
@@ -79,12 +80,20 @@ def read_mask(path: Path | str) -> Bool[np.ndarray, "height width"]:
     return cv2.cvtColor(read_image(path), cv2.COLOR_RGB2GRAY) >= 128
 
 
-def image_size(path: Path | str) -> tuple[int, int]:
-    """(width, height) in px of what `read_image` returns, from the header only; with several pages, of the first."""
+def image_size(path: Path | str, *, page: Page | None = None) -> tuple[int, int]:
+    """(width, height) in px of what `read_image` returns, from the header only. Raises ImageError as it does, but for
+    the limit on pixels and for damage behind the header."""
     path = Path(path)
-    with _opened(path) as file, _as_image_error(path):
-        header = _read_header(path, file, 0, None)
+    with opened_image(path) as file:
+        header = _read_header(path, file, page, None)
         return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
+
+
+def colour_profile(path: Path | str, *, page: Page | None = None) -> bytes:
+    """The embedded colour profile, which may be empty. Raises ImageError as `image_size` does."""
+    path = Path(path)
+    with opened_image(path) as file:
+        return _read_header(path, file, page, None).profile
 
 
 def read_cell(row: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -136,6 +145,13 @@ def to_float(pixels: UInt8[np.ndarray, "*batch height width 3"]) -> Float32[np.n
 
 
 @contextmanager
+def opened_image(path: Path) -> Iterator[BinaryIO]:
+    """An open file; what is raised while it is read becomes an ImageError that names it."""
+    with _opened(path) as file, _as_image_error(path):
+        yield file
+
+
+@contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     # A named pipe or a device would block for ever, so only regular files are opened.
     try:
@@ -156,134 +172,179 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _as_image_error(path: Path) -> Iterator[None]:
-    """Turn any error of a decoder about a damaged file into an ImageError of one line."""
+    """Turn any error of a decoder about a damaged file into an ImageError of one line. Decoders of strangers' files
+    raise whatever they like."""
     try:
         yield
-    except _DAMAGE as error:
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(path, "cannot be decoded (not enough memory)", "close other programs, or cut the image into "
+                         "parts") from error
+    except Exception as error:
         raise ImageError(path, f"cannot be decoded ({str(error) or type(error).__name__})", _RETRIEVE) from error
 
 
 @dataclass(frozen=True)
 class _Header:
-    """Size in px as stored, and EXIF orientation (1 where the decoder itself rotates the image).
-
-    picture: Pillow's reader of the file; None for a JPEG that another library decodes.
-    """
+    """Size in px as stored, EXIF orientation (1 where the decoder itself rotates the image), colour profile, and what
+    decodes the pixels."""
 
     width: int
     height: int
     orientation: int
-    picture: ImageFile | None
+    profile: bytes
+    decode: Callable[[], Pixels]
 
 
-def _read_header(path: Path, file: BinaryIO, page: int | None, max_pixels: int | None) -> _Header:
+def _read_header(path: Path, file: BinaryIO, page: Page | None, max_pixels: int | None) -> _Header:
     start = file.read(16)
     if not start:
         raise ImageError(path, "is empty (0 bytes)", _RETRIEVE)
-    plugin = next((plugin for magic, plugin in _FORMATS if start.startswith(magic)), None)
-    if plugin is None:
-        raise ImageError(path, f"is not an image (it starts with {start!r})", f"expected {_READABLE}")
-    file.seek(0)
-    if plugin is JpegImagePlugin.JpegImageFile:
-        jpeg = jpeg_header(file)
+    size = os.fstat(file.fileno()).st_size
+    if start.startswith(TIFF_MAGIC):
+        header = _tiff_header(path, file, page)
+    elif size > LARGEST_FILE:
+        raise ImageError(path, f"has {size:,} bytes, over the limit of {LARGEST_FILE:,}", "cut the image into parts")
+    elif start.startswith(_JPEG):
         _check_page(path, page, 1)
-        file.seek(0)
-        picture = plugin(file) if jpeg.channels not in (1, 3) else None
-        header = _Header(jpeg.width, jpeg.height, orientation(jpeg.exif), picture)
+        header = _jpeg_file_header(file)
     else:
-        header = _read_header_with_pillow(path, file, page, plugin)
+        header = _header_of_pillow(path, file, page, _plugin(path, start))
     pixels = header.width * header.height
     if max_pixels is not None and pixels > max_pixels:
         raise ImageError(path, f"{header.width} x {header.height} px are {pixels:,} pixels, over the limit of "
                          f"{max_pixels:,}", "cut the image into parts, or raise max_pixels if you trust the file")
+    if max(header.width, header.height) > LONGEST_SIDE:
+        raise ImageError(path, f"{header.width:,} x {header.height:,} px: a side is over the limit of {LONGEST_SIDE:,} "
+                         "px", "give a photograph of cells, or cut the image into parts")
     return header
 
 
-def _read_header_with_pillow(path: Path, file: BinaryIO, page: int | None, plugin: type[ImageFile]) -> _Header:
-    tiff = plugin is TiffImagePlugin.TiffImageFile
-    pages, broken = tiff_pages(file) if tiff else (0, "")
-    if broken and (page is None or page >= pages):
-        raise ValueError(broken)
+def _plugin(path: Path, start: bytes) -> type[ImageFile]:
+    """Pillow's reader of a file that starts so. ImageError for other files."""
+    if start[4:8] == _HEIF and start[8:12] in _HEIF_BRANDS:
+        from pillow_heif import HeifImageFile  # late: few files need it
+
+        return HeifImageFile
+    plugin = next((plugin for magic, plugin in _FORMATS if start.startswith(magic)), None)
+    if plugin is None:
+        raise ImageError(path, f"is not an image (it starts with {start!r})", f"expected {_READABLE}")
+    return plugin
+
+
+def _jpeg_file_header(file: BinaryIO) -> _Header:
+    jpeg = jpeg_header(file)
+    return _Header(jpeg.width, jpeg.height, orientation(jpeg.exif), jpeg.profile, lambda: _decode_jpeg(file, jpeg))
+
+
+def _tiff_header(path: Path, file: BinaryIO, page: Page | None) -> _Header:
+    tiff = open_tiff(file)
+    contents = contents_of(tiff)
+    count = len(contents.pages)
+    if tiff.broken and (page is None or page == count):
+        raise ValueError(tiff.broken)
+    if page is None:
+        picture = only_picture(contents)
+        if picture is None:
+            _check_page(path, None, max(contents.total, count) - len(contents.left_out))
+        if picture is None or picture.refused:
+            raise ValueError(picture.refused if picture else "its pages are planes of one field")
+        page = picture.planes[0]
+    numbers = (page,) if isinstance(page, int) else page
+    for number in numbers:
+        _check_page(path, number, count)
+    pages = [contents.pages[number] for number in numbers]
+    layouts = [layout_of(tiff, chosen) for chosen in pages]
+    first = layouts[0]
+    if any((it.width, it.height, it.turn) != (first.width, first.height, first.turn) for it in layouts):
+        raise ValueError("its channels differ in size")
+
+    def decode() -> Pixels:
+        if len(pages) == 1:
+            return read_page(tiff, pages[0])
+        return np.dstack([read_page(tiff, channel)[..., 0] for channel in pages])
+
+    return _Header(first.width, first.height, first.turn, tiff.content(pages[0], PROFILE), decode)
+
+
+def _header_of_pillow(path: Path, file: BinaryIO, page: Page | None, plugin: type[ImageFile]) -> _Header:
+    file.seek(0)
     picture = plugin(file)
-    if not tiff:
-        pages = getattr(picture, "n_frames", 1)
-    _check_page(path, page, pages)
+    _check_page(path, page, getattr(picture, "n_frames", 1))
     if page:
-        picture.seek(page)
-    exif = picture.info.get("exif", b"")
-    turn = orientation(exif) if isinstance(exif, bytes) and not tiff else 1
-    return _Header(*picture.size, turn, picture)
+        picture.seek(page if isinstance(page, int) else page[0])
+    exif, png = picture.info.get("exif", b""), plugin is PngImagePlugin.PngImageFile
+    turn = orientation(exif) if isinstance(exif, bytes) and plugin.__name__ != "HeifImageFile" else 1
+
+    def decode() -> Pixels:
+        if png:
+            check_png(file)
+        return _decode_deep_png(file) if png and _is_deep_png(file) and not page else _to_rgb(picture)
+
+    return _Header(*picture.size, turn, picture.info.get("icc_profile") or b"", decode)
 
 
-def _check_page(path: Path, page: int | None, pages: int) -> None:
+def _check_page(path: Path, page: Page | None, pages: int) -> None:
     if page is None and pages > 1:
         raise ImageError(path, f"contains {pages} frames or pages, expected one",
                          "save each as a separate file, or choose one with page=0 (the first)")
-    if page is not None and not 0 <= page < pages:
+    if isinstance(page, int) and not 0 <= page < pages:
         raise ImageError(path, f"has no page {page}", f"it contains {pages}, counted from 0")
 
 
-def _decode_jpeg(file: BinaryIO) -> Pixels:
+def _decode_jpeg(file: BinaryIO, header: JpegHeader) -> Pixels:
     # Pillow hides libjpeg's warnings about corrupt data, and OpenCV also fills missing parts with grey: of PBC cells
     # with 20 bytes overwritten they report 10 % and 0 %, simplejpeg 61 % (tests/images/test_read.py). It is also the
     # fastest of the three.
     file.seek(0)
+    content = file.read()
+    if header.channels not in (1, 3):
+        check_jpeg(content, header.channels)
+        file.seek(0)
+        return _to_rgb(JpegImagePlugin.JpegImageFile(file))
     try:
-        return simplejpeg.decode_jpeg(file.read(), colorspace="RGB", strict=True)
+        return simplejpeg.decode_jpeg(content, colorspace="RGB", strict=True)
     except ValueError as error:
-        if not any(harmless in str(error) for harmless in _HARMLESS):
+        if not is_harmless(error):
             raise
         file.seek(0)
         return _to_rgb(JpegImagePlugin.JpegImageFile(file))
 
 
-def _decode_tiff(file: BinaryIO, picture: TiffImagePlugin.TiffImageFile, page: int) -> Pixels:
-    tags = picture.tag_v2
-    check_pieces(file, tags.get(273, ()), tags.get(279, ()))
-    check_pieces(file, tags.get(324, ()), tags.get(325, ()))
-    if picture.mode.startswith("I;16"):  # Pillow ignores whether 0 is black or white
-        return _decode_samples(file, page)
-    try:
-        return _to_rgb(picture)
-    except _DAMAGE:
-        return _decode_samples(file, page)
+def _is_deep_png(file: BinaryIO) -> bool:
+    """Whether a PNG has 16 bits a channel."""
+    file.seek(24)
+    return file.read(1) == b"\x10"
 
 
-def _decode_samples(file: BinaryIO, number: int) -> Pixels:
-    """A TIFF page of a kind that Pillow does not read: grey or RGB, any compression, any order of planes."""
+def _decode_deep_png(file: BinaryIO) -> Pixels:
+    """A PNG of 16 bits a channel: Pillow drops the lower ones before it can be seen how many the camera used."""
     file.seek(0)
-    with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages[number]
-        assert isinstance(page, tifffile.TiffPage)
-        if page.photometric not in (0, 1, 2) or page.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f"{page.dtype} values, photometric kind {page.photometric}; expected grey or RGB of 8 or "
-                             "16 bits")
-        samples = page.asarray()
-        if samples.ndim == 3 and page.planarconfig == 2:
-            samples = np.moveaxis(samples, 0, -1)
-        samples = np.atleast_3d(samples)
-        values = (samples >> (page.bitspersample - 8)).astype(np.uint8)
-        turn = page.tags.get("Orientation")
-        return _turned(_samples_to_rgb(values, page.photometric), int(turn.value) if turn else 1)
+    deep: Any = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16:
+        raise ValueError("the PNG of 16 bits cannot be decoded")
+    deep = np.atleast_3d(deep)
+    colours = deep[..., :3][..., ::-1] if deep.shape[2] > 2 else deep[..., :1]
+    rgb = np.broadcast_to((colours >> (used_bits(int(colours.max())) - 8)).astype(np.uint8), (*deep.shape[:2], 3))
+    return _on_white(rgb, deep[..., -1] >> 8) if deep.shape[2] in (2, 4) else rgb.copy()
 
 
-def _samples_to_rgb(values: UInt8[np.ndarray, "height width channels"], photometric: int) -> Pixels:
-    """photometric: 0 is grey with white at 0, 1 grey, 2 RGB; a further channel is alpha."""
-    colours = 3 if photometric == 2 else 1
-    levels = values[..., :colours] if photometric else 255 - values[..., :colours]
-    rgb = np.broadcast_to(levels, (*values.shape[:2], 3))
-    if values.shape[-1] == colours:
-        return rgb
-    opaque = values[..., colours:colours + 1].astype(np.uint16)
+def _on_white(rgb: Pixels, alpha: NDArray[Any]) -> Pixels:
+    """Pixels on white where alpha (0 to 255) is low; an alpha of zero everywhere means nothing."""
+    if not alpha.any():
+        return rgb.copy()
+    opaque = alpha.astype(np.uint16)[..., None]
     return ((rgb * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
 
 
 def picture_pixels(picture: Image.Image) -> Pixels:
     """The pixels of an opened Pillow image, as `read_image` gives those of its file: rotated by its EXIF orientation,
-    on white where it is transparent. Raises LeukoscopeError for 32-bit values."""
+    in the colours of sRGB, on white where it is transparent. Raises LeukoscopeError for 32-bit values."""
     orientation = int(picture.getexif().get(0x0112, 1) or 1)
     try:
-        return np.ascontiguousarray(_turned(_to_rgb(picture), orientation))
+        pixels = to_srgb(_to_rgb(picture), picture.info.get("icc_profile") or b"")
+        return np.ascontiguousarray(turned(pixels, orientation))
     except (ValueError, OSError) as error:
         raise LeukoscopeError(f"a Pillow image of mode {picture.mode} cannot be read: {error}",
                               "convert it to 8 bits per channel") from error
@@ -292,20 +353,43 @@ def picture_pixels(picture: Image.Image) -> Pixels:
 def _to_rgb(picture: Image.Image) -> Pixels:
     picture.load()
     if picture.mode.startswith("I;16"):
-        high = (np.asarray(picture) >> 8).astype(np.uint8)
+        values = np.asarray(picture)
+        high = (values >> (used_bits(int(values.max())) - 8)).astype(np.uint8)
         return np.repeat(high[..., None], 3, axis=-1)
     if picture.mode in ("I", "F"):
         raise ValueError("32-bit values, expected 8 or 16 bits per channel")
     if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        return np.array(Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB"))
-    return np.array(picture.convert("RGB"))
+        clear = picture.convert("RGBA")
+        if clear.getchannel("A").getextrema() != (0, 0):  # an alpha of zero everywhere means nothing
+            clear = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), clear)
+        return _as_array(clear.convert("RGB"))
+    return _as_array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
-def _turned(pixels: Pixels, orientation: int) -> Pixels:
+def _as_array(picture: Image.Image) -> Pixels:
+    """The pixels of an RGB picture, copied in bands: Pillow would need three times the memory."""
+    width, height = picture.size
+    if width * height <= _BAND:
+        return np.array(picture)
+    pixels, band = np.empty((height, width, 3), np.uint8), max(_BAND // width, 1)
+    for top in range(0, height, band):
+        pixels[top:top + band] = np.asarray(picture.crop((0, top, width, min(top + band, height))))
+    return pixels
+
+
+def turned(pixels: Pixels, orientation: int) -> Pixels:
     """Undo an EXIF orientation: values above 4 swap the axes; then one or both axes may be reversed."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
-    backwards = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
-    down, right = backwards.get(orientation, (1, 1))
+    down, right = _BACKWARDS.get(orientation, (1, 1))
     return pixels[::down, ::right]
+
+
+def stored_window(orientation: int, window: tuple[int, int, int, int], size: tuple[int, int],
+                  ) -> tuple[int, int, int, int]:
+    """Where a window (left, top, width, height) of an upright image of `size` (width, height) lies in the stored one.
+    """
+    (left, top, width, height), (down, right) = window, _BACKWARDS.get(orientation, (1, 1))
+    left = left if right == 1 else size[0] - left - width
+    top = top if down == 1 else size[1] - top - height
+    return (top, left, height, width) if orientation >= 5 else (left, top, width, height)

@@ -1,0 +1,191 @@
+"""The fields of a TIFF by what its pages show, where the file does not say: planes of focus, copies, reduced copies.
+
+One scene photographed several times is one field. Of planes of focus the sharpest is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .tiff_pages import Contents, Picture, contents_of, without_pages
+from .tiff_pixels import PageReader, layout_of
+from .tiff_tags import TIFF_MAGIC, Tiff, open_tiff
+
+ALIKE = 0.8
+"""Correlation of the detail of two pages from which on they show one scene."""
+MOST = 64
+"""Pages of a file that are compared: focus stacks have fewer."""
+_WINDOW, _SIDE = 1024, 64  # px: of the middle of a page, and to which it is reduced
+_SHARP = 4096  # px: side of the middle of a page in which sharpness is measured
+_RATIO = 0.02  # of the sides, by which a reduced copy may differ in shape
+_SMALLER = 1.4  # times, from which on a page may be a reduced copy
+
+
+@dataclass(frozen=True)
+class FieldPages:
+    """A field of a TIFF: its page (None where the file has no other), or the pages of red, green and blue; what a
+    reader must know of that, and why it cannot be read; each may be ""."""
+
+    page: int | None
+    channels: tuple[int, ...] = ()
+    note: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class TiffFields:
+    """The fields of a TIFF, the pages that are none and why; total: pages that there should be, of which `pages` are
+    there, and stated: those that the file says it has (0: it does not say); broken: what is wrong after the last, or
+    ""."""
+
+    fields: tuple[FieldPages, ...]
+    left_out: Mapping[int, str]
+    pages: int
+    total: int
+    stated: int
+    broken: str
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file begins as a TIFF does; False where it cannot be opened, and for a pipe, which might never end."""
+    try:
+        if not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            return file.read(4) in TIFF_MAGIC
+    except (OSError, ValueError):
+        return False
+
+
+def fields_of_tiff(path: Path) -> TiffFields:
+    """The fields of a TIFF. Raises what reading a damaged file raises."""
+    with open(path, "rb") as file:
+        tiff = open_tiff(file)
+        contents = contents_of(tiff)
+        if 1 < len(contents.pictures) <= MOST:
+            contents = _joined(tiff, _without_copies(tiff, contents))
+        several = len(contents.pages) > 1
+        fields = [field for picture in contents.pictures for field in _fields(tiff, contents, picture, several)]
+        return TiffFields(tuple(fields), contents.left_out, len(tiff.directories), contents.total,
+                          contents.stated, contents.broken)
+
+
+def _without_copies(tiff: Tiff, contents: Contents) -> Contents:
+    """Leave out pages that show the same as a larger one."""
+    sizes = {picture.first: _size(tiff, contents, picture) for picture in contents.pictures}
+    largest = max(sizes, key=lambda page: sizes[page][0] * sizes[page][1])
+    width, height = sizes[largest]
+    copies = {}
+    for page, (own_width, own_height) in sizes.items():
+        by = width / own_width
+        if by < _SMALLER or abs(height / own_height / by - 1) > max(_RATIO, 2 / own_height):
+            continue
+        first, second = (_detail(tiff, contents, number, whole=True) for number in (largest, page))
+        if first is None or second is None or _correlation(first, second) > ALIKE:
+            copies[page] = f"a reduced copy of page {largest}"
+    return without_pages(contents, copies)
+
+
+def _joined(tiff: Tiff, contents: Contents) -> Contents:
+    """Join pages that follow each other and show one scene."""
+    groups: list[list[Picture]] = []
+    last: NDArray[np.float32] | None = None
+    for picture in contents.pictures:
+        detail = None if picture.stated or picture.refused else _detail(tiff, contents, picture.first)
+        if groups and detail is not None and last is not None and detail.shape == last.shape and (
+                _correlation(detail, last) > ALIKE):
+            groups[-1].append(picture)
+        else:
+            groups.append([picture])
+        last = detail
+    pictures = tuple(group[0] if len(group) == 1 else Picture(tuple(one.planes[0] for one in group))
+                     for group in groups)
+    return replace(contents, pictures=pictures)
+
+
+def _fields(tiff: Tiff, contents: Contents, picture: Picture, several: bool) -> list[FieldPages]:
+    """The field of a picture; each plane as a field where they show different scenes."""
+    planes = picture.planes
+    if picture.refused or len(planes) == 1:
+        return [_field(planes[0], several, "", picture.refused)]
+    details = [_detail(tiff, contents, plane[0]) for plane in planes]
+    whole = [detail for detail in details if detail is not None]
+    if len(whole) == len(planes) and any(_correlation(*neighbours) <= ALIKE / 2 for neighbours in pairwise(whole)):
+        note = "stored as planes of focus, but each shows another scene: taken for a field" if picture.stated else ""
+        return [_field(plane, several, note) for plane in planes]
+    if len(planes) == 3 and len(planes[0]) == 1 and _is_grey(tiff, contents, planes[0][0]):
+        refused = "3 grey pages show one scene: planes of focus, or red, green and blue"
+        return [_field(planes[0], several, refused=refused)]
+    best, broken = _sharpest(tiff, contents, planes)
+    if broken:
+        return [_field(planes[0], several, refused=broken)]
+    return [_field(planes[best], several, f"{len(planes)} pages show one field in planes of focus: the sharpest, page "
+                   f"{planes[best][0]} (counted from 0), is used")]
+
+
+def _field(plane: Sequence[int], several: bool, note: str = "", refused: str = "") -> FieldPages:
+    channels = tuple(plane) if len(plane) == 3 else ()
+    joined = f"pages {', '.join(map(str, channels))} are joined as red, green and blue" if channels else ""
+    notes = "; ".join(filter(None, (note, joined)))
+    return FieldPages(plane[0] if several else None, channels, notes, refused)
+
+
+def _size(tiff: Tiff, contents: Contents, picture: Picture) -> tuple[int, int]:
+    page = contents.pages[picture.first]
+    return max(tiff.number(page, 256, 1), 1), max(tiff.number(page, 257, 1), 1)
+
+
+def _is_grey(tiff: Tiff, contents: Contents, page: int) -> bool:
+    return layout_of(tiff, contents.pages[page]).colours == 1
+
+
+def _middle(tiff: Tiff, contents: Contents, page: int, side: int) -> NDArray[np.uint8]:
+    """The middle of a page, grey, at most `side` px wide and high."""
+    reader = PageReader(tiff, contents.pages[page])
+    width, height = min(reader.layout.width, side), min(reader.layout.height, side)
+    left, top = (reader.layout.width - width) // 2, (reader.layout.height - height) // 2
+    return np.asarray(cv2.cvtColor(reader.read(left, top, width, height), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _detail(tiff: Tiff, contents: Contents, page: int, *, whole: bool = False) -> NDArray[np.float32] | None:
+    """What tells a scene from others of the same camera: the middle of a page (or all of it), reduced, without uneven
+    light; None where it cannot be decoded or is too large."""
+    try:
+        grey = _middle(tiff, contents, page, 10_000 if whole else _WINDOW)
+    except Exception:  # of many classes; reading says what is wrong
+        return None
+    by = max(grey.shape) / _SIDE
+    small = cv2.resize(grey, (max(round(grey.shape[1] / by), 1), max(round(grey.shape[0] / by), 1)),
+                       interpolation=cv2.INTER_AREA).astype(np.float32)
+    detail = np.asarray(small - cv2.GaussianBlur(small, (0, 0), _SIDE / 10), np.float32)
+    inside = tuple(slice(length // 6, length - length // 6) for length in detail.shape)
+    return np.ascontiguousarray(detail[inside])
+
+
+def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Pearson's; 1 where both are flat, 0 where one is or their shapes differ."""
+    if first.shape != second.shape:
+        second = np.asarray(cv2.resize(second, first.shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
+    first, second = first - first.mean(), second - second.mean()
+    norm = float(np.linalg.norm(first) * np.linalg.norm(second))
+    flat = [float(np.abs(detail).max()) < 0.5 for detail in (first, second)]
+    return float(all(flat)) if any(flat) or norm == 0 else float((first * second).sum()) / norm
+
+
+def _sharpest(tiff: Tiff, contents: Contents, planes: Sequence[Sequence[int]]) -> tuple[int, str]:
+    """The plane with the most detail at the finest scale, and why one cannot be read, or ""."""
+    sharpness = []
+    for plane in planes:
+        try:
+            grey = _middle(tiff, contents, plane[min(1, len(plane) - 1)], _SHARP)
+        except Exception as error:  # of many classes
+            return 0, f"its plane of focus on page {plane[0]} cannot be decoded ({error})"
+        sharpness.append(float(cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 1.0), cv2.CV_32F).var()))
+    return int(np.argmax(sharpness)), ""

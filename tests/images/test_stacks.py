@@ -1,0 +1,286 @@
+"""One field of a smear is one field, however a TIFF stores it: with reduced copies, in planes of focus, by channels."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from leukoscope.errors import ImageError
+from leukoscope.images.read import image_size, read_image
+from leukoscope.images.stacks import fields_of_tiff
+from leukoscope.predict.sources import list_sources, look_through
+from smear_fields import phantom
+
+RGB = {"photometric": "rgb", "metadata": None}
+
+
+@cache
+def scene(number: int = 0) -> np.ndarray:
+    """A field of a smear; each number another one."""
+    return np.ascontiguousarray(phantom(number).pixels[:320, :400])
+
+
+def reduced(pixels: np.ndarray, by: int) -> np.ndarray:
+    size = pixels.shape[1] // by, pixels.shape[0] // by
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def blurred(pixels: np.ndarray, sigma: float) -> np.ndarray:
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8)
+
+
+def write(path: Path, *pages: tuple[np.ndarray, dict[str, object]]) -> Path:
+    with tifffile.TiffWriter(path) as tiff:
+        for pixels, options in pages:
+            tiff.write(pixels, **({"photometric": "rgb" if pixels.ndim == 3 else "minisblack", "metadata": None}  # type: ignore
+                                  | options))
+    return path
+
+
+def only_source(path: Path) -> np.ndarray:
+    """The pixels of the one field that prediction finds in a file."""
+    (source,) = list_sources([path])
+    return source.read()
+
+
+def left_out(path: Path) -> list[str]:
+    return [one.reason for one in look_through([path]).left_out]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "field.tif"
+
+
+def test_reduced_pages_labels_and_macros_that_say_so_are_left_out_by_name(path: Path):
+    field = scene()
+    write(path, (field, {}), (reduced(field, 2), {"subfiletype": 1}), (reduced(field, 4), {"subfiletype": 1}),
+          (scene(1)[:100, :90], {"description": "label"}), (scene(2)[:80, :200], {"subfiletype": 9}))
+    np.testing.assert_array_equal(only_source(path), field)
+    assert left_out(path) == ["pages 1, 2 (counted from 0): a reduced copy", "page 3 (counted from 0): the label",
+                              "page 4 (counted from 0): the macro picture of the slide"]
+    np.testing.assert_array_equal(read_image(path), field)  # as an index and a training read it
+    assert image_size(path) == (400, 320)
+
+
+def test_a_thumbnail_that_comes_first_is_not_the_field(path: Path):
+    write(path, (reduced(scene(), 4), {"subfiletype": 1}), (scene(), {}))
+    np.testing.assert_array_equal(only_source(path), scene())
+
+
+def test_the_full_image_behind_a_thumbnail_is_the_field(path: Path):
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(reduced(scene(), 4), subfiletype=1, subifds=1, **RGB)
+        tiff.write(scene(), **RGB)
+    np.testing.assert_array_equal(only_source(path), scene())
+    np.testing.assert_array_equal(read_image(path), scene())
+
+
+def test_reduced_copies_below_a_page_are_no_fields(path: Path):
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(scene(), subifds=2, tile=(64, 64), **RGB)
+        tiff.write(reduced(scene(), 2), subfiletype=1, tile=(64, 64), **RGB)
+        tiff.write(reduced(scene(), 4), subfiletype=1, tile=(64, 64), **RGB)
+    np.testing.assert_array_equal(only_source(path), scene())
+
+
+def test_reduced_copies_that_do_not_say_so_are_known_by_what_they_show(path: Path):
+    write(path, (scene(), {}), (reduced(scene(), 2), {}), (reduced(scene(), 4), {}))
+    np.testing.assert_array_equal(only_source(path), scene())
+    assert left_out(path) == ["pages 1, 2 (counted from 0): a reduced copy of page 0"]
+    write(path, (scene(), {}), (reduced(scene(1), 2), {}))  # a smaller field of another place is a field
+    assert len(list_sources([path])) == 2
+
+
+@pytest.mark.parametrize("head", ["Aperio Image Library v12\r\n400x320|MPP = 0.25", "<scn xmlns='x'>", "Philips DP"])
+def test_a_scan_of_a_slide_is_its_largest_page(head: str, path: Path):
+    write(path, (reduced(scene(), 2), {"description": head}), (scene(), {}), (scene(1)[:60, :60], {}))
+    np.testing.assert_array_equal(only_source(path), scene())
+    assert len(left_out(path)) == 1
+
+
+def test_of_planes_of_focus_the_sharpest_is_taken_and_said(path: Path):
+    planes = [blurred(scene(), 3), blurred(scene(), 1), scene(), blurred(scene(), 2)]
+    for options in ({"imagej": True, "metadata": {"axes": "ZYXS"}}, {"ome": True, "metadata": {"axes": "ZYXS"}},
+                    {"metadata": {"axes": "ZYXS"}}, {"metadata": None}):
+        tifffile.imwrite(path, np.stack(planes), photometric="rgb", **options)  # type: ignore
+        (source,) = list_sources([path])
+        np.testing.assert_array_equal(source.read(), scene())
+        assert source.note == ("4 pages show one field in planes of focus: the sharpest, page 2 (counted from 0), is "
+                               "used"), options
+        for read in (read_image, image_size):  # an index refuses what a training could not choose from
+            with pytest.raises(ImageError, match="contains 4 frames or pages"):
+                read(path)
+
+
+def test_planes_that_show_different_places_are_fields_whatever_they_are_called(path: Path):
+    """ImageJ's "Images to Stack" calls them slices."""
+    tifffile.imwrite(path, np.stack([scene(0), scene(1), scene(2)]), imagej=True, metadata={"axes": "ZYXS"})
+    sources = list_sources([path])
+    assert len(sources) == 3
+    assert "each shows another scene" in sources[0].note
+    for number, source in enumerate(sources):
+        np.testing.assert_array_equal(source.read(), scene(number))
+
+
+@pytest.mark.parametrize("axes", ["T", "Q", None])
+def test_time_points_and_positions_are_fields(axes: str | None, path: Path):
+    kinds = ({"imagej": True}, {"ome": True}, {}) if axes == "T" else ({},)
+    for options in kinds:
+        metadata = None if axes is None else {"axes": f"{axes}YXS"}
+        tifffile.imwrite(path, np.stack([scene(0), scene(1)]), photometric="rgb", metadata=metadata, **options)  # type: ignore
+        sources = list_sources([path])
+        assert len(sources) == 2
+        for number, source in enumerate(sources):
+            np.testing.assert_array_equal(source.read(), scene(number))
+            assert not source.note
+
+
+def test_planes_of_focus_of_several_time_points_are_a_field_each(path: Path):
+    planes = np.stack([np.stack([blurred(scene(t), 3), scene(t)]) for t in range(2)])
+    for options in ({"imagej": True}, {"ome": True}, {}):
+        tifffile.imwrite(path, planes, photometric="rgb", metadata={"axes": "TZYXS"}, **options)  # type: ignore
+        sources = list_sources([path])
+        assert [source.page for source in sources] == [1, 3]
+        for number, source in enumerate(sources):
+            np.testing.assert_array_equal(source.read(), scene(number))
+
+
+def test_channels_that_are_pages_are_joined_into_colour(path: Path):
+    channels = np.moveaxis(scene(), -1, 0)
+    for options in ({"imagej": True, "metadata": {"axes": "CYX"}}, {"ome": True, "metadata": {"axes": "CYX"}},
+                    {"metadata": {"axes": "CYX"}}):
+        tifffile.imwrite(path, channels, photometric="minisblack", **options)  # type: ignore
+        (source,) = list_sources([path])
+        np.testing.assert_array_equal(source.read(), scene())
+        assert source.note == "pages 0, 1, 2 are joined as red, green and blue"
+        np.testing.assert_array_equal(read_image(path), scene())
+        assert image_size(path) == (400, 320)
+
+
+def test_channels_are_joined_by_their_names(path: Path):
+    names = {"axes": "CYX", "Channel": {"Name": ["Blue", "Green", "Red"]}}
+    tifffile.imwrite(path, np.moveaxis(scene()[..., ::-1], -1, 0), photometric="minisblack", ome=True, metadata=names)
+    np.testing.assert_array_equal(only_source(path), scene())
+    names["Channel"]["Name"] = ["DAPI", "FITC", "TRITC"]
+    tifffile.imwrite(path, np.moveaxis(scene(), -1, 0), photometric="minisblack", ome=True, metadata=names)
+    with pytest.raises(ImageError, match=r"3 channels \(DAPI, FITC, TRITC\) are pages of their own"):
+        only_source(path)
+
+
+def test_other_numbers_of_channels_are_refused_in_words(path: Path):
+    for count in (2, 4):
+        channels = np.stack([scene()[..., i % 3] for i in range(count)])
+        tifffile.imwrite(path, channels, photometric="minisblack", imagej=True, metadata={"axes": "CYX"})
+        for read in (only_source, read_image, image_size):
+            with pytest.raises(ImageError, match=f"its {count} channels are pages of their own"):
+                read(path)
+
+
+def test_grey_pages_of_one_scene_may_be_colours_and_are_refused(path: Path):
+    for metadata in (None, {"axes": "ZYX"}):
+        tifffile.imwrite(path, np.moveaxis(scene(), -1, 0), photometric="minisblack", metadata=metadata)
+        with pytest.raises(ImageError, match="planes of focus, or red, green and blue"):
+            only_source(path)
+
+
+def test_the_main_image_of_ome_is_the_field_and_label_and_macro_are_not(path: Path):
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        tiff.write(scene(), photometric="rgb", metadata={"axes": "YXS", "Name": "field 1"})
+        tiff.write(scene(1)[:90, :120], photometric="rgb", metadata={"axes": "YXS", "Name": "label image"})
+        tiff.write(scene(2)[:90, :200], photometric="rgb", metadata={"axes": "YXS", "Name": "Macro"})
+        tiff.write(scene(3), photometric="rgb", metadata={"axes": "YXS", "Name": "field 2"})
+    assert len(list_sources([path])) == 2
+    assert left_out(path) == ["page 1 (counted from 0): the label", "page 2 (counted from 0): the macro"]
+
+
+def test_single_cells_in_a_stack_are_cells(path: Path):
+    """Cells of one size in the middle look alike, but are not one scene."""
+    cells = []
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        cell = np.full((120, 120, 3), (240, 225, 205), np.uint8)
+        centre = (int(60 + random.integers(-6, 6)), int(60 + random.integers(-6, 6)))
+        axes = (int(random.integers(20, 32)), int(random.integers(14, 30)))
+        cv2.ellipse(cell, centre, axes, float(random.integers(180)), 0, 360, (110, 60, 150), -1)
+        for _ in range(5):
+            x, y = random.integers(0, 120, 2)
+            cv2.circle(cell, (int(x), int(y)), 18, (225, 150, 160), -1)
+        cells.append(cell)
+    tifffile.imwrite(path, np.stack(cells), **RGB)
+    assert len(list_sources([path])) == 6
+
+
+def test_missing_planes_of_a_field_are_refused(path: Path):
+    tifffile.imwrite(path, scene(), photometric="rgb", metadata=None, description="ImageJ=1.53\nimages=3\nslices=3\n")
+    for read in (only_source, read_image):
+        with pytest.raises(ImageError, match="2 of its 3 planes are missing"):
+            read(path)
+
+
+@pytest.mark.parametrize("kind", ["frames", "slices", "channels", "images"])
+def test_a_header_that_states_a_million_pages_costs_nothing(kind: str, path: Path):
+    stated = "images=1000000\n" + ("" if kind == "images" else f"{kind}=1000000\n")
+    tifffile.imwrite(path, np.zeros((8, 8), np.uint8), metadata=None, description=f"ImageJ=1.53\n{stated}")
+    start = time.perf_counter()
+    assert len(list_sources([path])) <= 23
+    assert time.perf_counter() - start < 1
+    tifffile.imwrite(path, np.zeros((8, 8), np.uint8), metadata=None, description='{"shape": [1000000, 8, 8]}')
+    last = list_sources([path])[-1]
+    with pytest.raises(ImageError, match="pages 21 to 999,999 are missing"):
+        last.read()
+
+
+def test_a_chain_of_empty_directories_is_one_damaged_file(path: Path):
+    count = 16_000
+    chain = b"".join(struct.pack("<HI", 0, 8 + 6 * (i + 1) if i + 1 < count else 0) for i in range(count))
+    path.write_bytes(b"II*\0\x08\0\0\0" + chain)
+    start = time.perf_counter()
+    with pytest.raises(ImageError, match="a directory holds no image"):
+        only_source(path)
+    assert time.perf_counter() - start < 1
+
+
+def test_more_pages_than_anyone_has_are_not_read(path: Path):
+    """Directories of a chain that all show the same strip."""
+    entries = [(256, 8), (257, 8), (258, 8), (262, 1), (273, 8), (278, 8), (279, 64)]
+    size, count = 2 + 12 * len(entries) + 4, 11_000
+    chain = b"".join(struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", tag, 4, 1, value)
+                                                                for tag, value in entries)
+                     + struct.pack("<I", 72 + size * (i + 1) if i + 1 < count else 0) for i in range(count))
+    path.write_bytes(b"II*\0" + struct.pack("<I", 72) + bytes(64) + chain)
+    with pytest.raises(ImageError, match="more than 10,000 pages"):
+        read_image(path)
+    assert fields_of_tiff(path).total == 10_001
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.tif")
+    (source,) = list_sources([tmp_path])
+    with pytest.raises(ImageError, match="is not a regular file"):
+        source.read()
+
+
+def test_a_stack_of_metamorph_is_refused(path: Path):
+    tifffile.imwrite(path, scene(), photometric="rgb", metadata=None, extratags=[(33629, "I", 12, (0,) * 12, True)])
+    with pytest.raises(ImageError, match="a MetaMorph stack"):
+        only_source(path)
+
+
+@pytest.mark.parametrize("text", [
+    "<?xml?><OME><Image><Pixels", '<!DOCTYPE x [<!ENTITY a "b">]><OME/>',
+    "<OME><Image><Pixels SizeZ='x'/></Image></OME>",
+    "<OME><Image><Pixels SizeZ='99999999' SizeC='1' SizeT='9' DimensionOrder='XYZCT'/></Image></OME>", "<OME/>",
+    '{"shape": [1e999]}', '{"shape": "a"}', "ImageJ=\nimages=9999999999999\nslices=-1"])
+def test_descriptions_that_are_damaged_say_nothing(text: str, path: Path):
+    write(path, (scene(), {"description": text}))
+    np.testing.assert_array_equal(only_source(path), scene())
