@@ -19,6 +19,9 @@ part of Leukoscope; each has its own licence. `data get` downloads those marked 
 How to read the last column: cells of one subject are alike, so a fair split keeps them together. Where the subjects of
 a set are not known, the group takes their place; where there is no group either, no split is known to be fair, and the
 index says so.
+
+Indexing reads the headers of images only. A file that is cut off in its middle has a right header: `--decode` looks at
+every pixel, and leaves out and names what cannot be decoded.
 """
 
 PUBLIC = "## Public data sets\n\n| name | what | licence | how to get it | views | subjects and groups |\n" \
@@ -33,6 +36,32 @@ leukocytes, `WBC_Dataset` (500 fields, five types), and cells cut from its field
 cells marked by points) nor Chula-WBC-8 (leukocytes cut out, with a CSV of labels: index that with `table`).
 """
 
+TABLES = """
+## Tables of your own
+
+`table` and every command that takes a table of cells read CSV as programs write it: columns separated by commas,
+semicolons, tabs or |, a first line `sep=;`, UTF-8 or UTF-16, line ends of any system, blanks and another case in the
+names of columns, decimal commas where the comma does not separate columns. What is not UTF-8 is refused: save it as
+CSV UTF-8, or use the option `encoding`. In columns of names (label, subject, group, field, split) `NA`, `NaN`, `NULL`
+and the like are no name, and the index says how many there were; in a Parquet file only NaN and null are. A subject or
+group that is only true and false is none. Columns that are not used are named.
+
+An image is found where the table says; else, for a bare name or a path of another computer, by its name below the
+folder of images, as in the layouts with boxes.
+
+CSV files that Leukoscope writes are safe to open in a spreadsheet program: a text that begins with `=`, `+`, `-`, `@`
+(also full-width), a tab or a line end, which the program would compute, gets an apostrophe before it. Leukoscope takes
+it away when it reads the file; in Parquet and JSON nothing is changed.
+
+Labels that differ only in case, blanks or Unicode form ("Lymphocyte", "lymphocyte ", an accent as a character of its
+own) are different classes. The index, the audit and the training name them, with the setting `data.merge` that makes
+them one. Training and evaluation say how many cells they left out, and why.
+
+Boxes lie on the photograph as it is shown. Where EXIF turns a photograph and the size in the annotation is that of the
+pixels as stored, its boxes are turned with it; where nothing says on which of the two they were drawn, they are left
+out as damaged until the option `turned` says it.
+"""
+
 SHARED = """
 ## Shared classes
 
@@ -45,6 +74,13 @@ A class is not the same everywhere. The blasts of `cnmc` are lymphoblasts, those
 monoblasts, those of `mll` are not divided further. `mll` is bone marrow; the others are blood. Each class comes from
 some laboratories only, so a network that recognises the laboratory can guess the class: test it on a laboratory that
 it was not trained on.
+
+To train over laboratories, index each with the view `leukocytes` and join the tables. The column `source` names the
+laboratory; ids, subjects and groups that two tables use are kept apart:
+
+    leukoscope data index pbc PBC_dataset_normal_DIB --view leukocytes -o pbc.parquet
+    leukoscope data index lmu AML-Cytomorphology_LMU --view leukocytes -o lmu.parquet
+    leukoscope data join pbc.parquet lmu.parquet -o laboratories.parquet
 """
 
 
@@ -59,7 +95,8 @@ def datasets_page() -> str:
     options = [f"\n### Options of `{d.name}`\n\n| option | what |\n|---|---|\n"
                + "".join(_row(f"`{key}`", text) for key, text in d.options.items()) for d in sets if d.options]
     sources = "\n## How to cite\n\n" + "".join(f"- `{d.name}`: {d.citation}. Page: <{d.homepage}>\n" for d in public)
-    return "".join([HEAD, "\n", PUBLIC, *rows, CHULA, SHARED, _shared(public), GENERAL, *lines, *options, sources])
+    return "".join([HEAD, "\n", PUBLIC, *rows, CHULA, SHARED, _shared(public), GENERAL, *lines, TABLES, *options,
+                    sources])
 
 
 def _shared(public: list[Dataset]) -> str:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import subprocess
+import sys
+
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import case
 from leukoscope.errors import ManifestError
 from leukoscope.manifest import SCHEMA, make_manifest, read_manifest, split_unit, write_manifest, write_table
+from leukoscope.tables import harmless, restored
 
 CELL = {"cell_id": "a", "image": "a.png"}
 
@@ -90,3 +98,77 @@ def test_the_unit_is_group_then_subject_then_cell():
     manifest = make_manifest([CELL | {"subject": "s", "group": "g"}, {"cell_id": "b", "image": "b", "subject": "s"},
                               {"cell_id": "s", "image": "c"}])
     assert manifest.select(split_unit())["unit"].to_list() == ["group:g", "subject:s", "cell:s"]
+
+
+HARMFUL = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''@", "\uff1d1", '=HYPERLINK("x")', "=1,2")
+
+
+@pytest.mark.parametrize("text", HARMFUL)
+def test_what_a_spreadsheet_would_compute_is_harmless_in_csv_and_comes_back(tmp_path, text):
+    rows = [CELL | {"cell_id": text, "label": text, "subject": "s", text: text, "number": -1.5}, CELL | {"label": "b"}]
+    manifest = make_manifest(rows)
+    write_manifest(manifest, tmp_path / "m.csv")
+    stored = pl.read_csv(tmp_path / "m.csv", infer_schema=False)
+    assert stored["label"].to_list() == [f"'{text}", "b"]
+    assert stored["number"].to_list() == ["-1.5", None]
+    assert not any(name[0] in "=+-@\t\r\uff1d" for name in stored.columns)
+    back = read_manifest(tmp_path / "m.csv")
+    assert back["cell_id"].to_list() == [text, "a"]
+    if text.strip() == text:  # blanks around labels are no part of them
+        assert back["label"].to_list() == [text, "b"]
+        assert back[text].to_list() == [text, None]
+    write_manifest(manifest, tmp_path / "m.parquet")
+    assert pl.read_parquet(tmp_path / "m.parquet")["label"].to_list() == [text, "b"]
+
+
+@given(st.lists(st.text("'=+-@a ", min_size=1, max_size=5), min_size=1))
+def test_harmless_texts_come_back(texts):
+    frame = pl.DataFrame({"a": texts})
+    safe = harmless(frame)["a"]
+    assert not any(text[0] in "=+-@" for text in safe)
+    assert restored(safe).to_list() == texts
+
+
+@pytest.mark.parametrize(("column", "values"), [
+    ("label", [[1, 2]]), ("label", [b"\xff\x00"]), ("subject", [{"a": 1}]), ("cell_id", [[1]]), ("x", [[1]]),
+    ("x", [{"a": 1}]), ("x", [True]), ("x", [1.5]), ("split", [b"\xff"]), ("image", [None]), ("cell_id", [b"\xff"])])
+def test_columns_of_other_types_are_refused_by_name(tmp_path, column, values):
+    box = dict.fromkeys(("x", "y", "width", "height"), 1)
+    frame = pl.DataFrame([CELL | box]).with_columns(pl.Series(column, values))
+    frame.write_parquet(tmp_path / "m.parquet")
+    with pytest.raises(ManifestError, match=f"m.parquet: column '{column}'"):
+        read_manifest(tmp_path / "m.parquet")
+
+
+def test_damaged_parquet_never_ends_in_a_traceback(tmp_path):
+    make_manifest([CELL | {"cell_id": str(i), "label": "ab"[i % 2]} for i in range(50)]).write_parquet(
+        tmp_path / "good.parquet")
+    good = (tmp_path / "good.parquet").read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        content = bytearray(good)
+        for at in rng.integers(0, len(good), rng.integers(1, 9)):
+            content[at] = rng.integers(0, 256)
+        content = content[:rng.integers(1, len(good))] if rng.random() < 0.2 else content
+        (tmp_path / "m.parquet").write_bytes(bytes(content))
+        with contextlib.suppress(ManifestError):
+            read_manifest(tmp_path / "m.parquet")
+
+
+@pytest.mark.parametrize("name", ["bin", "list", "xlist"])
+def test_the_cases_of_other_types(tmp_path, name):
+    with pytest.raises(ManifestError, match=f"{name}.parquet: column"):
+        read_manifest(case("attack/03-manifest-parquet", tmp_path) / f"{name}.parquet")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_full_disk_is_one_line_that_names_the_table(tmp_path, suffix):
+    """A limit on the size of files, in a process of its own, stands in for the full disk."""
+    code = ("import resource, signal, sys, polars as pl\nfrom leukoscope.manifest import write_table\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
+            "try: write_table(pl.DataFrame({'a': [f'{i * 7919 % 99991:07d}' * 3 for i in range(5000)]}), sys.argv[1])\n"
+            "except OSError as error: print(error.errno, error.filename)\n")
+    out = tmp_path / f"t{suffix}"
+    done = subprocess.run([sys.executable, "-c", code, str(out)], check=False, capture_output=True, text=True)
+    assert done.stdout.split() == [str(errno.EFBIG), str(out)], done.stderr
+    assert list(tmp_path.iterdir()) == []

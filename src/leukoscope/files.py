@@ -17,7 +17,7 @@ from typing import Any
 
 import filelock
 
-from .errors import LeukoscopeError
+from .errors import LeukoscopeError, first_line
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def _system_error(error: BaseException) -> int | None:
     """The system's error number: of an OSError, of an OSError behind another error (torch), or from the message of a
     library written in Rust (polars, safetensors); None if there is none."""
     for known in (error, error.__context__):
-        if isinstance(known, OSError):
+        if isinstance(known, OSError) and known.errno is not None:  # polars raises some without a number
             return known.errno
     match = re.search(r"\(os error (\d+)\)", str(error))
     return int(match[1]) if match else None
@@ -75,9 +75,10 @@ def alone(lock: Path, what: str, kind: type[LeukoscopeError] = LeukoscopeError) 
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write `text` as UTF-8, completely or not at all."""
+    """Write `text` as UTF-8, completely or not at all. Bytes of a name that are no text are written as \\udcff, which
+    JSON reads back."""
     with atomic_path(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -91,8 +92,9 @@ def read_json(path: Path | str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LeukoscopeError(f"{path}: no such file", "run the command that writes it, or let it finish") from error
-    except ValueError as error:
-        raise LeukoscopeError(f"{path}: not valid JSON ({error})", "run the command that wrote it again") from error
+    except (ValueError, RecursionError) as error:
+        raise LeukoscopeError(f"{path}: not valid JSON ({first_line(error)})",
+                              "run the command that wrote it again") from error
 
 
 def sha256(path: Path | str) -> str:

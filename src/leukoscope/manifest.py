@@ -10,9 +10,10 @@ from pathlib import Path
 
 import polars as pl
 
-from .errors import ManifestError
+from .errors import ManifestError, first_line
 from .files import atomic_path
-from .tables import read_csv, read_parquet
+from .tables import UnreadableTable, as_text, harmless, meant, read_any_csv, read_parquet, writable
+from .text import is_text
 
 TEXT = ("cell_id", "image", "label", "subject", "group", "source", "field")
 BOX = ("x", "y", "width", "height")
@@ -26,6 +27,8 @@ SCHEMA: dict[str, pl.DataType] = {
 """Columns and types. `original` is the cell from which an augmented copy on disk was made, else null."""
 
 REQUIRED = ("cell_id", "image")
+NAMES = ("label", "subject", "group", "source", "field", "split")
+"""Columns of names, where `NA` in a CSV file is no name."""
 INDEX_FIRST = "index a data set with: leukoscope data index"
 
 
@@ -35,7 +38,7 @@ def make_manifest(rows: Sequence[Mapping[str, object]] | pl.DataFrame) -> pl.Dat
     Raises ManifestError for a missing `cell_id` or `image`, a duplicate id, an incomplete box, a box without area, or a
     value of the wrong type.
     """
-    frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, infer_schema_length=None)
+    frame = rows if isinstance(rows, pl.DataFrame) else _frame(rows)
     for name in REQUIRED:
         if name not in frame.columns:
             raise ManifestError(f"the manifest has no column '{name}' (it has {', '.join(frame.columns) or 'none'})",
@@ -48,8 +51,26 @@ def make_manifest(rows: Sequence[Mapping[str, object]] | pl.DataFrame) -> pl.Dat
     return manifest
 
 
+def _frame(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
+    """ManifestError for a text with characters that no table can hold: parts of others, as of names that are no text.
+    """
+    try:
+        return pl.DataFrame(rows, infer_schema_length=None)
+    except UnicodeEncodeError as error:
+        for number, row in enumerate(rows, 1):
+            for name, value in row.items():
+                if isinstance(value, str) and not is_text(value):
+                    raise ManifestError(f"column '{name}', row {number}: {value!a} is not text in Unicode",
+                                        "rename it") from error
+        raise
+
+
 def read_manifest(path: Path | str) -> pl.DataFrame:
-    """Read and check a manifest; relative paths of images and masks start from the manifest's folder."""
+    """Read and check a manifest; relative paths of images and masks start from the manifest's folder.
+
+    Names of columns may have blanks around them and another case. In CSV, columns may be separated by commas,
+    semicolons or tabs, and `NA` and the like in a column of names is no value. ManifestError also for subjects or
+    groups that are only true and false."""
     path = Path(path)
     frame = _read_table(path)
     if frame.is_empty():
@@ -58,7 +79,15 @@ def read_manifest(path: Path | str) -> pl.DataFrame:
         manifest = make_manifest(frame)
     except ManifestError as error:
         raise ManifestError(f"{path}: {error.what}", error.hint) from error
+    for name in ("subject", "group"):
+        values = manifest[name].drop_nulls().unique()
+        if len(values) and values.is_in(["true", "false"]).all():
+            raise ManifestError(f"{path}: column '{name}' holds only true and false, which name no {name}",
+                                "put names or numbers into it, or remove it")
     folder = path.resolve().parent
+    if not is_text(str(folder)):
+        raise ManifestError(f"{path}: the name of its folder is not UTF-8, so that no table can hold the paths of its "
+                            "images", "rename the folder")
     absolute = lambda name: pl.col(name).map_elements(lambda p: str(folder / p), return_dtype=pl.String)  # noqa: E731
     return manifest.with_columns(absolute("image"), absolute("mask"))
 
@@ -78,13 +107,14 @@ def write_manifest(manifest: pl.DataFrame, path: Path | str) -> None:
 
 
 def write_table(frame: pl.DataFrame, path: Path | str) -> None:
-    """Write any table as Parquet or CSV, by the suffix, completely or not at all."""
+    """Write any table as Parquet or CSV, by the suffix, completely or not at all. In CSV, texts that a spreadsheet
+    program would compute get an apostrophe (`tables.harmless`)."""
     check_table_path(path)
-    with atomic_path(path) as partial:
+    with atomic_path(path) as partial, writable(partial) as target:
         if partial.suffix == ".parquet":
-            frame.write_parquet(partial)
+            frame.write_parquet(target)
         else:
-            frame.write_csv(partial)
+            harmless(frame).write_csv(target)
 
 
 def check_table_path(path: Path | str) -> None:
@@ -104,29 +134,52 @@ def _read_table(path: Path) -> pl.DataFrame:
     check_table_path(path)
     try:
         if path.suffix == ".parquet":
-            return read_parquet(path)
-        texts = {name: dtype for name, dtype in SCHEMA.items() if dtype == pl.String()}  # '007' is not a number
-        return read_csv(path, infer_schema_length=None, schema_overrides=texts)
+            return _standard_names(read_parquet(path))
+        frame = _standard_names(read_any_csv(path, [name for name in SCHEMA if name not in BOX], numbers=True)[0])
+        return frame.with_columns(meant(frame[name].cast(pl.String)) for name in frame.columns if name in NAMES)
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such file", INDEX_FIRST) from error
+    except UnreadableTable as error:
+        raise ManifestError(f"{path}: {error.reason}", error.hint) from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ManifestError(f"{path}: not a readable table ({reason})", "write or export it again") from error
+        raise ManifestError(f"{path}: not a readable table ({first_line(error)})",
+                            "write or export it again") from error
+
+
+def _standard_names(frame: pl.DataFrame) -> pl.DataFrame:
+    """The table with the names of `SCHEMA` where a column has such a name but for its case and blanks around it."""
+    present = {name.strip().casefold(): name for name in reversed(frame.columns)}
+    return frame.rename({present[name]: name for name in SCHEMA if name not in frame.columns and name in present
+                         and (name not in BOX or present[name].strip() == name)})
 
 
 def _typed(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Series:
     if name not in frame.columns:
         return pl.Series(name, [None] * frame.height, dtype=dtype)
+    column, kind = frame[name], "whole numbers" if dtype.is_integer() else "text"
     try:
-        typed = frame[name].cast(dtype, strict=True)
-        return typed.replace("", None) if dtype == pl.String() and name not in REQUIRED else typed
+        if dtype == pl.String():
+            typed = as_text(column)
+            return typed if name in REQUIRED else typed.replace("", None)
+        column = column.fill_nan(None) if column.dtype.is_float() else column
+        where = _wrong_number(column, dtype)
+        if not where:
+            return column.cast(dtype)
     except pl.exceptions.PolarsError as error:
-        wrong = frame[name].cast(dtype, strict=False).is_null() & frame[name].is_not_null()
-        row = wrong.arg_true()
-        where = f"row {row[0] + 1}" if len(row) else "a row"
-        value = frame[name][row[0]] if len(row) else "?"
-        raise ManifestError(f"column '{name}', {where}: '{value}' is not of type {dtype}",
-                            f"this column needs {'whole numbers' if dtype.is_integer() else 'text'}") from error
+        raise ManifestError(f"column '{name}': {column.dtype} is not of type {dtype}",
+                            f"this column needs {kind}") from error
+    raise ManifestError(f"column '{name}'{where} is not of type {dtype}", f"this column needs {kind}")
+
+
+def _wrong_number(column: pl.Series, dtype: pl.DataType) -> str:
+    """Where a column holds something else than whole numbers of this type; "" where it does not."""
+    if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Null)):
+        return f": {column.dtype}"
+    whole = column.cast(dtype, strict=False)
+    wrong = whole.is_null() & column.is_not_null()
+    wrong = wrong | (whole != column).fill_null(False) if column.dtype.is_float() else wrong
+    row = wrong.arg_true()
+    return f", row {row[0] + 1}: '{str(column[row[0]])[:80]}'" if len(row) else ""
 
 
 def _check_required(manifest: pl.DataFrame) -> None:

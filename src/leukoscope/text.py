@@ -37,6 +37,16 @@ class HasInterval(Protocol):
     def method(self) -> str: ...
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is Unicode: a file's name may have bytes, and JSON may have parts of characters, that are not."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def escaped(name: str) -> str:
+    """A name as a table can hold it: bytes and parts of characters that are no text are written out, as \\udcff."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def plain(name: object, limit: int = 0, *, head: float = 0.7) -> str:
     """A name as one line of printable text; cut in its middle when longer than `limit` characters (0: never).
 
@@ -181,3 +191,12 @@ def join(names: Iterable[object], last: str = "and") -> str:
     """["a", "b", "c"] -> "a, b and c"; nothing of nothing."""
     texts = [str(name) for name in names]
     return f"{', '.join(texts[:-1])} {last} {texts[-1]}" if len(texts) > 1 else "".join(texts)
+
+
+def grouped(named: Iterable[tuple[str, str]], most: int = 3) -> list[str]:
+    """Names with the same reason in one line: "a.xml, b.xml, c.xml and 9 more: is a .xml file, not an image"."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in named:
+        reasons.setdefault(reason, []).append(name)
+    return [f"{', '.join(names[:most])}{f' and {count(len(names) - most)} more' if len(names) > most else ''}: {reason}"
+            for reason, names in reasons.items()]

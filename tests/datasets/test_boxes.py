@@ -22,6 +22,10 @@ DATA = Path(__file__).parents[1] / "data"
 made = {name: runpy.run_path(str(DATA / name / "make.py")) for name in ("yolo", "voc", "coco")}
 index = {name: get_dataset(name).index for name in made}
 BOX = ["x", "y", "width", "height"]
+MERGE_BOMB = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{i}: &a{i}\n" + "".join(f"  k{j}: {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for j in range(9))
+    for i in range(1, 30)) + "names: {<<: *a29}"
+"""A file of YAML of a few kilobytes that unfolds to 9^29 entries."""
 
 
 @st.composite
@@ -192,6 +196,11 @@ class TestYolo:
         (tmp_path / file).write_text(text, encoding="utf-8")
         assert set(index["yolo"](tmp_path).found) == {"a", "b c", "ü"}
 
+    def test_names_are_text_as_it_is_written(self, tmp_path):
+        made["yolo"]["make"](tmp_path)
+        (tmp_path / "data.yaml").write_text("names: [no, 1.0, null]")
+        assert set(index["yolo"](tmp_path).found) <= {"no", "1.0", "null"}
+
     def test_names_come_from_the_option_first_and_numbers_where_there_are_none(self, tmp_path):
         made["yolo"]["make"](tmp_path)
         assert set(index["yolo"](tmp_path, classes="x, y,z").found) == {"x", "y", "z"}
@@ -206,7 +215,10 @@ class TestYolo:
 
     @pytest.mark.parametrize("text", [
         "names: [a", "names: 3", "- a", "", "names: [[a, b]]", "names: {x: a}", "names: ['', b, c]",
-        "a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b, *b]", "\x00"])
+        "a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b, *b]", "\x00", MERGE_BOMB, "names: " + "[" * 50_000,
+        "names: {0: a, 0: b}", "names: {1: a, 01: b}", "names: [a]\nnames: [b]", 'names: ["\\ud800"]',
+        "names:\n  <<: {0: a}\n  1: b", "names: {? [0, 1] : a}",
+        "names: {0: {0: a}}", "names: {" + ", ".join(f"{i}: a" for i in range(5_000)) + "}", "#" * 200_000])
     def test_a_names_file_that_holds_none_is_refused(self, tmp_path, text):
         made["yolo"]["make"](tmp_path)
         (tmp_path / "data.yaml").write_text(text)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import case
 from leukoscope.datasets import get_dataset
 from leukoscope.datasets.coco import segmentation_edges
 from leukoscope.datasets.collector import BadBox
@@ -78,7 +79,7 @@ def test_entries_that_are_no_objects_are_named(tmp_path):
 
 def test_an_image_of_another_size_than_written_is_noted(tmp_path):
     notes = changed(tmp_path, lambda content: content["images"][0].update(width=50, height="x")).notes
-    assert notes == ()
+    assert not any("the annotation says" in note for note in notes)
     notes = changed(tmp_path, lambda content: content["images"][0].update(width=50)).notes
     assert any("the annotation says 50 x 80" in note for note in notes)
 
@@ -167,3 +168,30 @@ def packed(counts: list[int]) -> str:
             if not more:
                 break
     return text
+
+
+def test_a_category_id_that_is_used_twice_is_damaged_with_its_annotations(tmp_path):
+    def spoil(content):
+        first, *_ = content["categories"]
+        content["categories"].append(first | {"name": "another"})
+    found = changed(tmp_path, spoil)
+    assert "is used twice, for 'neutrophil' and 'another'" in found.damaged[0][1]
+    assert "another" not in found.found
+    assert all("may be 'neutrophil' or 'another'" in reason for _, reason in found.damaged[1:])
+    with pytest.raises(DatasetError, match=r"damaged.*the id 3 is used twice, for 'WBC' and 'RBC'"):
+        index(case("lab/17-coco-double-id", tmp_path))
+
+
+def test_an_image_id_that_is_used_twice_gives_its_boxes_to_neither(tmp_path):
+    def spoil(content):
+        content["images"][1]["id"] = content["images"][0]["id"]
+    found = changed(tmp_path, spoil)
+    assert "is used twice" in found.damaged[0][1]
+    assert found.manifest["cell_id"].to_list() == ["val2017/1#1"]
+
+
+@pytest.mark.parametrize("where", ["images", "categories"])
+def test_a_name_that_is_no_text_is_damaged(tmp_path, where):
+    key = "file_name" if where == "images" else "name"
+    found = changed(tmp_path, lambda content: content[where][0].update({key: "a\ud800"}))
+    assert any(reason == f"has no usable {key}" for _, reason in found.damaged)

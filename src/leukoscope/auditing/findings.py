@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from ..datasets.labels import label_counts, label_warning, merge_setting, same_labels
 from ..text import interval, percent, plural, type_name
 from .result import LEVELS, Audit, Finding
 
@@ -68,6 +69,10 @@ def _labels(audit: Audit) -> Iterator[Finding]:
     if missing:
         yield Finding("unlabelled", "warning", f"{_of(missing, audit.manifest.height)} cells have no label",
                       "they are left out of training")
+    counts = label_counts(audit.manifest["label"].replace("", None))
+    if alike := same_labels(counts):
+        text, _, _ = label_warning(counts).partition("; if they are one class")
+        yield Finding("labels", "warning", text, f"if they are one class, train with {merge_setting(alike)}")
 
 
 def _subjects(audit: Audit) -> Iterator[Finding]:

@@ -13,8 +13,9 @@ from pathlib import Path
 import polars as pl
 
 from ..errors import DatasetError, ImageError
+from ..text import is_text
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 """Names, in lower case, that operating systems leave in folders of images."""
 
@@ -101,6 +102,9 @@ def general_layout(name: str, title: str, views: Mapping[str, str], index: Index
 
 def check_root(root: Path, name: str, layout: str) -> None:
     """Raise DatasetError unless `root` is a folder; `layout` says in a few words what it should contain."""
+    if not is_text(str(root.absolute())):
+        raise DatasetError(f"{root.absolute()}: this name is not UTF-8, so that no table can hold the paths of its "
+                           "images", "rename the folder")
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "no such folder"
         raise DatasetError(f"{root}: {what}", f"give the folder of {name} that contains {layout}")

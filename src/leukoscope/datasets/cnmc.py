@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ..errors import DatasetError
+from ..errors import DatasetError, first_line
 from ..files import sha256
 from ..tables import read_csv
 from .base import Dataset, Index, check_choice, check_root, is_litter
@@ -173,7 +173,7 @@ def _prelim_labels(root: Path) -> dict[str, tuple[str, str]]:
     try:
         table = read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DatasetError(f"{path}: not a readable table ({str(error).splitlines()[0]})", _RETRIEVE) from error
+        raise DatasetError(f"{path}: not a readable table ({first_line(error)})", _RETRIEVE) from error
     columns = ["Patient_ID", "new_names", "labels"]
     if set(columns) - set(table.columns):
         raise DatasetError(f"{path}: expected the columns {', '.join(columns)}, got {', '.join(table.columns)}",
@@ -220,7 +220,7 @@ def _compare(reader: _Reader, official: Path, *, hashes: bool) -> None:
         listed = [(name, int(length), digest) for name, length, digest in
                   table.select("path", "bytes", "sha256").iter_rows()]
     except (pl.exceptions.PolarsError, OSError, ValueError, TypeError) as error:
-        raise DatasetError(f"{official}: not a list of official files ({str(error).splitlines()[0]})",
+        raise DatasetError(f"{official}: not a list of official files ({first_line(error)})",
                            "it needs the columns path, bytes and sha256") from error
     prefixes = tuple("training_data/" if part == "training" else f"{_FOLDERS[part]}/" for part in reader.of)
     rows = {str(row["cell_id"]): row for row in reader.rows}

@@ -11,14 +11,17 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from ..errors import DatasetError
+from ..text import is_text
 from .base import Index, check_choice, general_layout
 from .collector import BadBox, Box, Collector, Field, numbers
 from .paths import PATTERN_HELP, SPLITS, Lookup, exists, files_below
+from .turned import TURNED_HELP
 
 KEYS = ("images", "annotations", "categories")
 LAYOUT = "a JSON file with images, annotations and categories, and the images that it names"
@@ -29,8 +32,20 @@ VIEWS = {
 OPTIONS = {
     "annotations": "the JSON file below the folder (default: every JSON file with images, annotations and categories)",
     "pattern": PATTERN_HELP,
+    "turned": TURNED_HELP,
 }
 Edges = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An image or a category of a JSON file: its name; of an image its path (None if it is missing) and its (width,
+    height) as the file says. other: another name that a second entry of the same id gives."""
+
+    name: str
+    path: Path | None = None
+    size: tuple[Any, Any] = (None, None)
+    other: str = ""
 
 
 def index(root: Path, view: str = "boxes", **options: str) -> Index:
@@ -41,7 +56,8 @@ def index(root: Path, view: str = "boxes", **options: str) -> Index:
     cell.
     """
     check_choice(view, VIEWS, options, OPTIONS)
-    collector = Collector.walk(root, "COCO", LAYOUT, pattern=options.get("pattern", ""))
+    collector = Collector.walk(root, "COCO", LAYOUT, pattern=options.get("pattern", ""),
+                               turned=options.get("turned", ""))
     collector.add_fields(view, _fields(collector, options.get("annotations", "")))
     return collector.index(LAYOUT)
 
@@ -114,14 +130,15 @@ def _fields(collector: Collector, name: str) -> Iterator[Field]:
         split = next((SPLITS[word] for word in words if word in SPLITS), None)
         images = _images(collector, file, content["images"], lookup)
         boxes = _boxes(collector, file, content, images)
-        for key, (path, size) in images.items():
+        for key, listed in images.items():
+            path = listed.path
             if path is None:
                 continue
             if path in used:
                 twice.append(f"{path} (in {used[path].name} and {file.name})")
                 continue
             used[path] = file
-            yield Field(path, lambda _, key=key, boxes=boxes: boxes[key], size, {"split": split})
+            yield Field(path, lambda _, key=key, boxes=boxes: boxes[key], listed.size, {"split": split})
     collector.note_some("images are listed twice; the first entry is used", twice)
     collector.note_some("images are in no JSON file", [str(path) for path in collector.paths if path not in used])
 
@@ -149,34 +166,46 @@ def _contents(collector: Collector, name: str) -> Iterator[tuple[Path, dict[str,
             collector.notes.append(f"{file} lists no images, annotations and categories and is left out")
 
 
-def _images(collector: Collector, file: Path, entries: list[Any],
-            lookup: Lookup) -> dict[Any, tuple[Path | None, tuple[Any, Any]]]:
-    """Image id -> its path (None if it is missing), and its (width, height) as the file says."""
-    images: dict[Any, tuple[Path | None, tuple[Any, Any]]] = {}
+def _images(collector: Collector, file: Path, entries: list[Any], lookup: Lookup) -> dict[Any, Listed]:
+    """Image id -> its entry; the second of an id is damaged."""
+    images: dict[Any, Listed] = {}
     for position, entry in enumerate(entries, 1):
         try:
             key, name = _values(entry, "id", "file_name")
             if key in images:
+                if str(name) != images[key].name:
+                    images[key] = replace(images[key], other=str(name))
                 raise ValueError(f"the id {key} is used twice")
-            images[key] = lookup.find(str(name), file), (entry.get("width"), entry.get("height"))
+            images[key] = Listed(str(name), lookup.find(str(name), file), (entry.get("width"), entry.get("height")))
         except ValueError as error:
             collector.damaged.append((f"{file}: image {position}", str(error)))
             continue
-        if images[key][0] is None:
+        if images[key].path is None:
             collector.missing.append(f"{name} (image {key} of {file})")
     return images
 
 
-def _boxes(collector: Collector, file: Path, content: Mapping[str, Any], images: Mapping[Any, Any],
-           ) -> dict[Any, list[Box]]:
-    """Image id -> its boxes. A box keeps the number that it has among all annotations of its image."""
-    labels: dict[Any, str] = {}
-    for position, entry in enumerate(content["categories"], 1):
+def _categories(collector: Collector, file: Path, entries: list[Any]) -> dict[Any, Listed]:
+    """Category id -> its entry; the second of an id is damaged."""
+    categories: dict[Any, Listed] = {}
+    for position, entry in enumerate(entries, 1):
         try:
             key, name = _values(entry, "id", "name")
-            labels[key] = str(name).strip()
+            label = str(name).strip()
+            if key in categories:
+                if label != categories[key].name:
+                    categories[key] = replace(categories[key], other=label)
+                raise ValueError(f"the id {key} is used twice, for '{categories[key].name}' and '{label}'")
+            categories[key] = Listed(label)
         except ValueError as error:
             collector.damaged.append((f"{file}: category {position}", str(error)))
+    return categories
+
+
+def _boxes(collector: Collector, file: Path, content: Mapping[str, Any], images: Mapping[Any, Listed],
+           ) -> dict[Any, list[Box]]:
+    """Image id -> its boxes. A box keeps the number that it has among all annotations of its image."""
+    categories = _categories(collector, file, content["categories"])
     boxes: dict[Any, list[Box]] = {key: [] for key in images}
     count: Counter[Any] = Counter()
     crowds = 0
@@ -187,12 +216,15 @@ def _boxes(collector: Collector, file: Path, content: Mapping[str, Any], images:
             if key not in boxes:
                 raise ValueError(f"there is no image with the id {key}")
             count[key] += 1
-            if category not in labels:
+            if category not in categories:
                 raise ValueError(f"there is no category with the id {category}")
+            for what, number, listed in (("image", key, images[key]), ("category", category, categories[category])):
+                if listed.other:
+                    raise ValueError(f"the {what} {number} may be '{listed.name}' or '{listed.other}'")
             if entry.get("iscrowd"):
                 crowds += 1
             else:
-                boxes[key].append(Box(count[key], labels[category], _edges(entry), where))
+                boxes[key].append(Box(count[key], categories[category].name, _edges(entry), where))
         except ValueError as error:
             collector.damaged.append((where, str(error)))
     if crowds:
@@ -205,7 +237,10 @@ def _values(entry: Any, first: str, second: str) -> tuple[Any, Any]:
     if not isinstance(entry, dict):
         raise ValueError(f"expected an object with {first} and {second}, got {type(entry).__name__}")
     for name in (first, second):
-        if not isinstance(entry.get(name), str | int | float) or entry[name] == "":
+        value = entry.get(name)
+        text = isinstance(value, str) and value != "" and is_text(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not text and not number:
             raise ValueError(f"has no usable {name}")
     return entry[first], entry[second]
 

@@ -13,10 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
+
 from ..errors import DatasetError
 from ..manifest import BOX, make_manifest
 from .base import Index, check_root, inspect_image
+from .labels import label_notes
 from .paths import cell_ids, files_below, name_parts, split_of
+from .turned import check_turned, drawn_on_stored, orientation_of, shown_edges
 
 
 class BadBox(ValueError):
@@ -109,6 +113,8 @@ class Collector:
 
     paths: the images below `root`. ids: the cell id of each. parts: what the pattern reads in each path. smallest:
     sides in px below which a box is damaged. suffix: number of a box -> what its cell id adds to the id of its image.
+    turned: the option of that name (turned.py). subject_hint: how a user can say which subject a cell is of. turns: the
+    EXIF orientation of images whose boxes were drawn on the pixels as stored.
     """
 
     root: Path
@@ -124,18 +130,24 @@ class Collector:
     notes: list[str] = field(default_factory=list)
     clipped: list[str] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)
+    turned: str = ""
+    subject_hint: str = ""
+    turns: dict[Path, int] = field(default_factory=dict)
 
     @classmethod
-    def walk(cls, root: Path | str, name: str, layout: str, *, pattern: str | None = None) -> Collector:
+    def walk(cls, root: Path | str, name: str, layout: str, *, pattern: str | None = None,
+             turned: str = "") -> Collector:
         """Start with all images below the folder `root` of the set or layout `name`. Raises DatasetError.
 
         pattern: that of a general layout (a regular expression, may be empty); the source is then the folder's name.
+        turned: its option of that name.
         """
         check_root(Path(root), name, layout)
         base = Path(root).absolute()
         paths = files_below(base)
+        hint = "" if pattern is None else "if the names of the files tell it, use --option pattern=..."
         return cls(base, name if pattern is None else base.name, paths, cell_ids(paths, base),
-                   name_parts(pattern or "", paths, base))
+                   name_parts(pattern or "", paths, base), turned=check_turned(turned), subject_hint=hint)
 
     def open(self, path: Path, **known: str | None) -> Image | None:
         """The image with its size, from the header; None if that cannot be read: the image is added to `damaged`."""
@@ -151,21 +163,53 @@ class Collector:
         self.rows.append({"cell_id": image.name, "image": str(image.path), "label": label, "source": self.source,
                           **more, **image.known})
 
-    def add_box(self, image: Image, box: Box) -> None:
-        """One row for a box; a bad box is added to `damaged`.
+    def pixels(self, image: Image, box: Box, written: tuple[object, object] = (None, None)) -> PixelBox:
+        """A box in whole px of the image as it is shown. written: the size that its annotation gives. Raises BadBox.
+        """
+        edges = box.edges
+        if orientation := self._turn(image, written):
+            edges = shown_edges(edges, orientation, image.size)
+        pixels = pixel_box(*edges, size=image.size)
+        if min(pixels.width, pixels.height) < self.smallest:
+            raise BadBox(f"the box has {pixels.width} x {pixels.height} px inside the image, expected at least "
+                         f"{self.smallest} x {self.smallest}")
+        if pixels.clipped:
+            self.clipped.append(box.where)
+        return pixels
+
+    def drawn_size(self, image: Image) -> tuple[int, int]:
+        """(width, height) in px of an image as it was when its boxes were drawn as shares of its sides."""
+        try:
+            width, height = image.size
+            return (height, width) if self._turn(image, (None, None)) >= 5 else (width, height)
+        except BadBox:  # its boxes are refused with this reason
+            return image.size
+
+    def _turn(self, image: Image, written: tuple[object, object]) -> int:
+        """The EXIF orientation that boxes of an image have to follow; 0 where they were drawn on the image as shown.
+        Raises BadBox where this is not known."""
+        if image.path not in self.turns:
+            orientation = orientation_of(image.path)
+            stored = drawn_on_stored(orientation, written, image.size)
+            if orientation > 1 and self.turned:
+                stored = self.turned == "stored"
+            self.turns[image.path] = -orientation if stored is None else orientation if stored else 0
+        turn = self.turns[image.path]
+        if turn < 0:
+            raise BadBox(f"EXIF turns the photograph (orientation {-turn}), and nothing says whether the box was drawn "
+                         "on it as stored or as shown: use the option turned=stored or turned=shown")
+        return turn
+
+    def add_box(self, image: Image, box: Box, written: tuple[object, object] = (None, None)) -> None:
+        """One row for a box; a bad box is added to `damaged`. written: the size of the image in its annotation.
 
         Cells of one field have the same light and smear, so the field is the group where the subject is not known.
         """
         try:
-            pixels = pixel_box(*box.edges, size=image.size)
-            if min(pixels.width, pixels.height) < self.smallest:
-                raise BadBox(f"the box has {pixels.width} x {pixels.height} px inside the image, expected at least "
-                             f"{self.smallest} x {self.smallest}")
+            pixels = self.pixels(image, box, written)
         except BadBox as error:
             self.damaged.append((box.where, str(error)))
             return
-        if pixels.clipped:
-            self.clipped.append(box.where)
         known: dict[str, object] = {"field": image.name, **image.known}
         if "subject" not in known:
             known.setdefault("group", known["field"])
@@ -189,11 +233,12 @@ class Collector:
                 self.add(image, None, field=image.name)
                 continue
             # Where the annotation gives another size, its boxes may belong to another file.
-            if all(isinstance(side, int) and side > 0 for side in entry.written) and entry.written != image.size:
+            for box in entry.boxes(image):
+                self.add_box(image, box, entry.written)
+            if (all(isinstance(side, int) and side > 0 for side in entry.written) and entry.written != image.size
+                    and not self.turns.get(image.path)):
                 self.resized.append(f"{image.path} ({image.size[0]} x {image.size[1]} px, the annotation says "
                                     f"{entry.written[0]} x {entry.written[1]})")
-            for box in entry.boxes(image):
-                self.add_box(image, box)
         return images
 
     def short_of(self, expected: Mapping[str, int], what: str, *, column: str = "label") -> None:
@@ -217,5 +262,22 @@ class Collector:
         self.note_some("images do not have the size that their annotation gives; the size of the image is used",
                        self.resized)
         self.note_some("boxes extend beyond their image and were clipped", self.clipped)
-        return Index(make_manifest(self.rows), dict(expected or {}), tuple(self.missing), tuple(self.damaged),
-                     tuple(self.notes))
+        self.note_some("photographs are turned by EXIF, and their boxes with them",
+                       [str(path) for path, turn in self.turns.items() if turn > 0])
+        manifest = make_manifest(self.rows)
+        self.notes += [*subject_notes(manifest, self.subject_hint), *label_notes(manifest["label"])]
+        return Index(manifest, dict(expected or {}), tuple(self.missing), tuple(self.damaged), tuple(self.notes))
+
+
+def subject_notes(manifest: pl.DataFrame, hint: str) -> list[str]:
+    """What a split must know: of how many cells no subject is known. hint: how a user can name them; "" for a published
+    set, whose groups take the place of subjects."""
+    unknown = manifest.filter(pl.col("subject").is_null())
+    alone = unknown["group"].null_count()
+    if not unknown.height or not (alone or hint):
+        return []
+    share = "" if unknown.height == manifest.height else f" for {unknown.height:,} of {manifest.height:,} cells"
+    text = f"no subject is known{share}" + (
+        ": cells of one person may come into training and into the test" if alone else
+        ", but each group stays in one part of a split")
+    return [f"{text}; {hint}" if hint else text]

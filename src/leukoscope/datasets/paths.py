@@ -20,6 +20,8 @@ SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "
           "validation": "validation", "test": "test", "testing": "test"}
 """Name of a folder or file, in lower case -> value of the column `split`."""
 
+MOST_BYTES = 64 * 2**20
+"""Of a text file of labels."""
 NAME_PARTS = ("subject", "group", "split", "field")
 PATTERN_HELP = ("regular expression, searched in each image's path below the folder, with named groups "
                 "subject, group, split or field, such as (?P<subject>P\\d+)_")
@@ -37,11 +39,14 @@ def files_below(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[
     folders, links = [root], []
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)
-        identity = _identity(folder)
+        try:
+            identity, entries = _identity(folder), _entries(folder)
+        except FileNotFoundError:  # it was removed since its name was read
+            continue
         if identity in done:
             continue
         done.add(identity)
-        for entry in _entries(folder):
+        for entry in entries:
             if is_litter(entry.name):
                 continue
             try:
@@ -173,9 +178,11 @@ def exists(path: Path) -> bool:
         return False
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file in UTF-8. Raises ValueError with the reason."""
+def read_lines(path: Path, *, most: int = MOST_BYTES) -> list[str]:
+    """The lines of a text file in UTF-8 of at most `most` bytes. Raises ValueError with the reason."""
     try:
+        if path.stat().st_size > most:
+            raise ValueError(f"larger than {most / 2**20:g} MiB")
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError("not a text file in UTF-8") from None
@@ -216,6 +223,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be read ({error.strerror})", "grant read permission") from error
     for entry in listed:

@@ -14,6 +14,7 @@ from xml.parsers import expat
 from .base import Index, check_choice, general_layout
 from .collector import BadBox, Box, Collector, Field, Image, numbers
 from .paths import PATTERN_HELP, SPLITS, Lookup, files_below, read_lines, whole_number
+from .turned import TURNED_HELP
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 MAX_BYTES = 64 * 2**20
@@ -26,6 +27,7 @@ OPTIONS = {
     "first_pixel": "1 (default): corners are px counted from 1, both inside the box, as the VOC development kit "
                    "says; 0: corners are edges counted from 0, as some tools write",
     "pattern": PATTERN_HELP,
+    "turned": TURNED_HELP,
 }
 
 
@@ -40,7 +42,8 @@ def index(root: Path, view: str = "boxes", **options: str) -> Index:
     unless the pattern gives subject or group.
     """
     check_choice(view, VIEWS, options, OPTIONS)
-    collector = Collector.walk(root, "Pascal VOC", LAYOUT, pattern=options.get("pattern", ""))
+    collector = Collector.walk(root, "Pascal VOC", LAYOUT, pattern=options.get("pattern", ""),
+                               turned=options.get("turned", ""))
     shift = whole_number(options.get("first_pixel", 1), "first_pixel", 0, 1)
     collector.add_fields(view, _fields(collector, shift))
     return collector.index(LAYOUT)

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import DatasetError
+from ..text import is_text
 from .base import Index, check_choice, general_layout
 from .collector import BadBox, Box, Collector, Field, Image, numbers
 from .paths import PATTERN_HELP, exists, files_below, read_lines
+from .turned import TURNED_HELP
 
 LAYOUT = "images, and text files of the same names beside them or in folders images and labels"
 NAME_FILES = ("data.yaml", "data.yml", "classes.txt", "obj.names")
@@ -28,7 +30,10 @@ OPTIONS = {
     "classes": "names of the classes in the order of their numbers, with commas between them, or a file that lists "
                f"them (default: from {', '.join(NAME_FILES)})",
     "pattern": PATTERN_HELP,
+    "turned": TURNED_HELP,
 }
+NAMES_BYTES, MOST_KEYS = 2**17, 2_000
+"""Bytes of a file of class names, and entries of a table in it, at most."""
 _NAMES_HINT = "correct it, or use the option classes=NAME,NAME"
 
 
@@ -47,7 +52,8 @@ def index(root: Path, view: str = "boxes", **options: str) -> Index:
     subject or group.
     """
     check_choice(view, VIEWS, options, OPTIONS)
-    collector = Collector.walk(root, "YOLO", LAYOUT, pattern=options.get("pattern", ""))
+    collector = Collector.walk(root, "YOLO", LAYOUT, pattern=options.get("pattern", ""),
+                               turned=options.get("turned", ""))
     names = class_names(collector, options.get("classes", ""))
     collector.add_fields(view, (Field(path, partial(read_boxes, collector, labels, names))
                                 for path, labels in pair_labels(collector).items()))
@@ -88,7 +94,7 @@ def read_boxes(collector: Collector, labels: Path | None, names: Mapping[int, st
     except ValueError as error:
         collector.damaged.append((str(labels), str(error)))
         return
-    width, height = image.size
+    width, height = collector.drawn_size(image)
     for number, text in enumerate(lines, 1):
         where = f"{labels}:{number}"
         try:
@@ -141,25 +147,55 @@ def class_names(collector: Collector, given: str) -> dict[int, str]:
 
 
 def _names_in(file: Path) -> dict[int, str]:
-    import yaml
-
     try:
-        lines = read_lines(file)
+        lines = read_lines(file, most=NAMES_BYTES)
         if file.suffix.lower() not in (".yaml", ".yml"):
             names: Any = _numbered("\n".join(lines).rstrip().split("\n"))
         else:
-            names = (yaml.safe_load("\n".join(lines)) or {}).get("names")
-    except (yaml.YAMLError, AttributeError, RecursionError, ValueError) as error:
-        raise DatasetError(f"{file}: names of classes cannot be read ({' '.join(str(error).split())})",
+            names = _names_of_yaml("\n".join(lines))
+    except (RecursionError, ValueError) as error:
+        raise DatasetError(f"{file}: names of classes cannot be read ({' '.join(str(error).split())[:200]})",
                            _NAMES_HINT) from error
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    # Only plain values: nested lists that contain each other would fill the memory when written out.
-    if not isinstance(names, dict) or not names or not all(
-            isinstance(key, int) and isinstance(name, str | int | float) and str(name).strip()
-            for key, name in names.items()):
+    # Only plain values: lists that contain each other would fill the memory when written out.
+    if not names or not all(isinstance(name, str) and name.strip() and is_text(name) for name in names.values()):
         raise DatasetError(f"{file}: contains no list of class names", _NAMES_HINT)
-    return {key: str(name).strip() for key, name in names.items()}
+    return {key: name.strip() for key, name in names.items()}
+
+
+def _names_of_yaml(text: str) -> dict[int, Any]:
+    """The entry `names` of a YAML file: class number -> what it gives, text as it is written (`no` is a name). Raises
+    ValueError for a number that two names have, and for what is no YAML.
+
+    Merge keys (`<<`) and references are not followed: nested in each other they would fill the memory.
+    """
+    import yaml
+
+    class Loader(yaml.BaseLoader):  # every value is text
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise ValueError("it refers from one place to another (*name), which is not followed")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twice = next((key for key in keys if keys.count(key) > 1), None) if len(keys) < MOST_KEYS else None
+            if twice is not None or len(keys) >= MOST_KEYS:
+                raise ValueError(f"'{twice}' is in it twice" if twice is not None else "it has too many entries")
+            return super().construct_mapping(node, deep)
+
+    try:
+        content = yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, list):
+        return dict(enumerate(names))
+    if not isinstance(names, dict) or not all(isinstance(key, str) and key.isdecimal() and len(key) < 10
+                                              for key in names):
+        return {}
+    if len({int(key) for key in names}) < len(names):
+        raise ValueError("two names have the same number")
+    return {int(key): name for key, name in names.items()}
 
 
 def _numbered(names: Iterable[str]) -> dict[int, str]:

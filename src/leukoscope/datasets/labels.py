@@ -1,0 +1,114 @@
+"""Labels that differ in nothing that a reader sees: case, blanks, the Unicode form of an accent. They part a class.
+
+Says which belong together, and with what setting a training merges them.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from ..text import join, plural
+
+SHOWN = 10
+"""Labels of cells that were left out that a line names."""
+_LOOK_ALIKE = str.maketrans("АВЕКМНОРСТУХІЈЅаеорсухіјѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTYXIJSaeopcyxijsABEZHIKMNOPTYXo")
+"""Cyrillic and Greek letters that look like Latin ones."""
+
+
+def alike(label: str) -> str:
+    """What a reader sees of a label: equal for labels that differ invisibly or in case only."""
+    text = unicodedata.normalize("NFKC", label).translate(_LOOK_ALIKE)
+    text = "".join(" " if character.isspace() else character for character in text
+                   if unicodedata.category(character) != "Cf")
+    return " ".join(text.casefold().split())
+
+
+def same_labels(counts: Mapping[str, int]) -> list[list[str]]:
+    """Groups of labels that look alike, in order; in each, the one to keep first: that with the most cells, of equals
+    one that is plain text. counts: label -> cells."""
+    groups: dict[str, list[str]] = {}
+    for label in counts:
+        groups.setdefault(alike(label), []).append(label)
+    return [sorted(group, key=lambda label: (-counts[label], _hidden(label), label))
+            for _, group in sorted(groups.items()) if len(group) > 1]
+
+
+def label_counts(labels: pl.Series) -> dict[str, int]:
+    """Label -> cells, without cells that have none."""
+    return dict(labels.drop_nulls().value_counts().sort(labels.name).iter_rows())
+
+
+def merge_setting(groups: list[list[str]], merged: Mapping[str, str] | None = None) -> str:
+    """The setting of a training that merges groups of `same_labels`, beside the merges that its recipe has."""
+    pairs = dict(merged or {}) | {label: group[0] for group in groups for label in group[1:]}
+    table = ", ".join(f"{_quoted(old)} = {_quoted(new)}" for old, new in pairs.items())
+    return f"--set {shlex.quote(f'data.merge={{{table}}}')}"
+
+
+def label_warning(counts: Mapping[str, int], merged: Mapping[str, str] | None = None) -> str:
+    """One line about labels that look alike, with what merges them; "" where there are none."""
+    groups = same_labels(counts)
+    if not groups:
+        return ""
+    named = "; ".join(join(f"{_quoted(label)} ({plural(counts[label], 'cell')})" for label in group)
+                      for group in groups)
+    return (f"labels that differ only in case, blanks or Unicode form are taken for different classes: {named}; if "
+            f"they are one class, train with {merge_setting(groups, merged)}")
+
+
+def unknown_alike(labels: Iterable[str], classes: Sequence[str]) -> list[str]:
+    """A line for labels that are no class of a model and look like one, if there are any."""
+    seen = {alike(name): name for name in classes}
+    pairs = [(label, seen[alike(label)]) for label in sorted(labels) if label not in classes and alike(label) in seen]
+    named = ", ".join(f"{_quoted(label)} to {_quoted(name)}" for label, name in pairs)
+    return [f"labels that differ from a class of the model only in case, blanks or Unicode form: rename {named} in the "
+            "table of cells"] if pairs else []
+
+
+def left_out_line(left_out: Mapping[str, Any], used: int) -> str:
+    """One line about cells that are not used and why, from what left_out.json holds; "" where all are. used: cells that
+    are used."""
+    others: Mapping[str, int] = left_out.get("other_labels", {})
+    damaged = len(left_out.get("damaged", ()))
+    trained = left_out.get("trained", 0)
+    total = sum(others.values()) + left_out["unlabelled"] + left_out["over_per_class"] + trained + damaged
+    if not total:
+        return ""
+    shown = sorted(others.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+    more = [f"{len(others) - SHOWN} more labels"] if len(others) > SHOWN else []
+    reasons = [*([f"label{'s' * (len(others) > 1)} " + ", ".join([*(f"{_quoted(name)} ({cells:,})" for name, cells in
+                                                                 shown), *more])] if others else []),
+               *(f"{cells:,} {why}" for cells, why in (
+                   (left_out["unlabelled"], "without a label"), (left_out["over_per_class"], "above data.per_class"),
+                   (trained, "that the model was trained on, or of the same people"), (damaged, "damaged")) if cells)]
+    return f"{total:,} of {total + used:,} cells left out: {'; '.join(reasons)}"
+
+
+def label_notes(labels: pl.Series) -> list[str]:
+    """`label_warning` of a column, as notes of an index."""
+    warning = label_warning(label_counts(labels))
+    return [warning] if warning else []
+
+
+def _hidden(label: str) -> bool:
+    """Whether a label holds anything that a reader does not see."""
+    return unicodedata.normalize("NFC", label) != label or label != " ".join(label.split()) or not label.isprintable()
+
+
+def _quoted(label: str) -> str:
+    """A label in quotation marks, as TOML reads it; what a reader would not see, or take for something else, is written
+    as its number."""
+    text = json.dumps(label, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "".join(f"\\u{ord(character):04x}" if _deceives(character) and ord(character) < 0x10000 else
+                   f"\\U{ord(character):08x}" if _deceives(character) else character for character in text)
+
+
+def _deceives(character: str) -> bool:
+    return not character.isascii() and (not character.isprintable() or unicodedata.combining(character) > 0
+                                        or ord(character) in _LOOK_ALIKE)
