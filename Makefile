@@ -7,7 +7,7 @@ STATE := $(shell cat constraints.txt pyproject.toml | sha256sum | cut -c1-16)
 CORE_TESTS := $(addprefix tests/,core auditing datasets figures images leaks phantom report smear stats)
 EVERYTHING := [train,test,lint]
 
-.PHONY: demo demo-train test lint bench install clean
+.PHONY: demo demo-train test lint bench fuzz soak install clean
 
 demo: $(VENV)/.core-$(STATE)
 	@$(VENV)/bin/pip install -q --no-deps --no-build-isolation -e .
@@ -28,6 +28,19 @@ lint: install
 bench: install
 	$(VENV)/bin/pip install -q -c constraints.txt '.[bench]'
 	$(VENV)/bin/python benchmarks/run.py
+
+# New damaged inputs for an hour: formats, tables, bundles, recipes, runs, names. A failure keeps its input in build/fuzz.
+# A sixth of the time is guided by coverage, where atheris has a wheel for this Python.
+MINUTES ?= 60
+fuzz: install
+	LEUKOSCOPE_FUZZ_MINUTES=$(MINUTES) $(VENV)/bin/python -m pytest -s tests/fuzz
+	-@$(VENV)/bin/pip install -q --only-binary :all: atheris==3.0.0
+	$(VENV)/bin/python tests/fuzz/guided.py $(MINUTES)
+
+# Kills at random moments; each result must equal that of an undisturbed run.
+KILLS ?= 200
+soak: install
+	$(VENV)/bin/python tests/soak/soak.py --kills $(KILLS)
 
 # The libraries once for each state of constraints.txt and pyproject.toml; this checkout itself every time, since
 # several checkouts may share one environment.

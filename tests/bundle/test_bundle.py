@@ -26,7 +26,7 @@ from leukoscope.cells import pack_cells
 from leukoscope.cells.input_steps import InputSteps
 from leukoscope.commands.export import export_run
 from leukoscope.errors import BundleError, RunError
-from leukoscope.images.frame import FRAMING
+from leukoscope.finder.frame import FRAMING
 from leukoscope.networks import build_network
 from leukoscope.predict.run import predict_cells
 from leukoscope.recipes import Edges, Network, Preprocess

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..stats.estimate import Estimate
-from ..text import figure_name, interval, join, number, plural, points, share, type_name
+from ..text import figure_name, interval, join, number, percent, plural, points, share, type_name
 
 NOT_SHARES = ("macro_auc", "log_loss")
 
@@ -18,7 +18,7 @@ def model_card(description: Mapping[str, Any]) -> str:
     people = f"{len(trained['subjects'])} subjects" if trained["subjects"] else "unknown subjects"
     sources = ", ".join(trained["sources"]) or "an unnamed source"
     width = f"{description['micrometres']:g} micrometres" if description["micrometres"] else "not known"
-    steps = {"cell": ", each brought to one light, azure and scale by its own pixels",
+    steps = {"cell": ", each brought to one light, depth of stain and size by its own pixels",
              "light": ", each brought to one light by its own pixels", "image": ""}[description["frame"]]
     steps += f", cut to {description['crop']} px before" if description["crop"] else ""
     tested = ("that the protocol of a paper calls test cells. Some leaked from the training cells, so the figures are "
@@ -42,12 +42,28 @@ def model_card(description: Mapping[str, Any]) -> str:
         "| figure | value (95 % CI) |", "|---|---|",
         *(f"| {name} | {_written(Estimate.from_dict(estimate), key in NOT_SHARES)} |" for name, key, estimate in rows),
         "", *_int8(metrics), *notes,
-        "Cells of another laboratory look different, and it will be right less often there.", "",
+        *_elsewhere(metrics),
         "## When it is unsure", *_doubts(description), ""])
 
 
 def _written(estimate: Estimate, plain: bool) -> str:
     return interval(estimate, number if plain else share, "" if plain else " %", confidence=None)
+
+
+def _elsewhere(metrics: Mapping[str, Any]) -> list[str]:
+    """What is known of laboratories that it was not trained on."""
+    if "elsewhere" not in metrics:
+        return ["Cells of another laboratory look different, and it will be right less often there.", ""]
+    known = metrics["elsewhere"]
+    area = f" | area, {known['positive']} against all others (95 % CI)" if known["positive"] else ""
+    rows = [f"| {row['name']} | {row['cells']:,} | {_written(Estimate.from_dict(row['accuracy']), False)}" +
+            (f" | {_written(Estimate.from_dict(row['area']), True) if row['area'] else 'not defined'}" if area else "")
+            + " |" for row in known["rows"]]
+    return ["## In a laboratory that it was not trained on",
+            "Networks of the same recipe were trained on all laboratories but one and tested on that one. This is what "
+            f"to expect elsewhere: in the mean {percent(known['accuracy'])} are right, with a calibration error of "
+            f"{percent(known['calibration_error'])}; the sets hold the true class in {percent(known['covered'])}.", "",
+            f"| laboratory | cells | accuracy (95 % CI){area} |", f"|---|---|---{'|---' * bool(area)}|", *rows, ""]
 
 
 def _int8(metrics: Mapping[str, Any]) -> list[str]:

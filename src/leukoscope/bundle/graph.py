@@ -26,7 +26,8 @@ from ..networks.units import Units
 from ..optics.microscope import StillMicroscope, microscope_of
 from ..spikes.banks import gabor_bank
 from ..spikes.coding import edge_responses, first_spike
-from .bundle import INPUT, OUTPUTS
+from .operators import forbidden
+from .verify import INPUT, OUTPUTS
 
 LARGEST = float(np.finfo(np.float16).max)
 BATCH = 16
@@ -80,9 +81,14 @@ class CellGraph(nn.Module):
 
 def export_graph(graph: CellGraph, size: int, path: Path, *, fold: bool = True) -> None:
     """Write the graph as ONNX, for any number of cells at once; weights inside the file. fold: let the exporter fold
-    normalisation into convolutions, which changes their weights. BundleError where ONNX has no such operations."""
+    normalisation into convolutions, which changes their weights. BundleError where ONNX has no such operations, or a
+    bundle may not hold them (see `operators`)."""
     write_onnx(graph, torch.zeros(2, size, size, 3, dtype=torch.uint8), path, inputs=[INPUT], outputs=list(OUTPUTS),
                axes={0: torch.export.Dim("batch")}, fold=fold)
+    what = forbidden(onnx.load(path))
+    if what is not None:
+        raise BundleError(f"this network cannot become a bundle, since its graph {what}",
+                          "predict with the run itself, or use another network")
 
 
 def round_weights(network: nn.Module) -> None:

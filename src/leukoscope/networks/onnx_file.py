@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from ..errors import BundleError
+from ..errors import BundleError, first_line
 
 
 def write_onnx(module: nn.Module, example: Tensor, path: Path, *, inputs: list[str], outputs: list[str],
@@ -27,7 +27,7 @@ def write_onnx(module: nn.Module, example: Tensor, path: Path, *, inputs: list[s
             torch.onnx.export(module, (example,), str(path), input_names=inputs, output_names=outputs, dynamo=True,
                               dynamic_shapes=(axes,), external_data=False, verbose=False, optimize=fold)
         except Exception as error:  # the exporter's, of many classes
-            raise BundleError(f"this network cannot be written as ONNX ({str(error).strip().splitlines()[0][:160]})",
+            raise BundleError(f"this network cannot be written as ONNX ({first_line(error, 160)})",
                               "predict with the run itself, or use another network") from error
         finally:
             quiet.setLevel(level)
