@@ -1,0 +1,190 @@
+"""What leaves the workbench: tables, a spreadsheet, outlines for QuPath, and confirmed cells to learn from. Text stays
+text: a spreadsheet runs none of it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import polars as pl
+
+from ..errors import LeukoscopeError
+from ..manifest import make_manifest
+from ..smear.formats import UNTYPED
+from .result import SmearResult
+from .smear import Review
+from .state import CONFIRMED, REJECTED, State
+
+FRAME = 2.2
+"""Side of the square of an exported cell over the longer side of its box: as much around it as `smear` gives the
+built-in model."""
+_MEASURES = ("x", "y", "width", "height", "micrometres_per_pixel", "cell_diameter_um", "nucleus_diameter_um",
+             "cell_area_um", "nucleus_area_um", "nucleus_to_cytoplasm", "lobes")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def cell_rows(review: Review, state: State) -> list[dict[str, Any]]:
+    """A row for each cell: what it is now, by whom, and what the machine said."""
+    notes: dict[str, list[str]] = {}
+    for one in state.comments:
+        if one.cell is not None:
+            notes.setdefault(one.cell, []).append(f"{one.who}: {one.text}")
+    times = {event.seq: event.at for event in state.events}
+    rows = []
+    for name, row in zip(review.names, review.result.cells.iter_rows(named=True), strict=True):
+        kind, how = state.cells[name]
+        seq, who = state.changed.get(name, (0, None))
+        counted = how != REJECTED and not row["cut"] and (how == CONFIRMED or not row["damaged"])
+        rows.append({
+            "subject": review.result.summary.subject, "field": row["field"], "number": row["number"],
+            "type": kind or UNTYPED, "decided": how, "decided_by": who, "decided_at": times.get(seq),
+            "counted": counted, "machine": row["predicted"], "machine_probability": row.get(f"p_{row['predicted']}"),
+            "unsure": row["unsure"], "known": row["known"], "flag": row["flag"], "flag_reason": row["flag_reason"],
+            "cut": row["cut"], "damaged": row["damaged"], **{key: row.get(key) for key in _MEASURES},
+            "comments": "\n".join(notes.get(name, [])) or None})
+    return rows
+
+
+def smear_row(review: Review, state: State) -> dict[str, Any]:
+    """One row for a smear: state, signature, and of each type its cells, share (0 to 1), interval and the machine's
+    cells."""
+    now, signed = review.standing(), state.signatures[-1] if state.locked else None
+    machine = {kind.name: kind.cells for kind in review.result.summary.differential.types}
+    row: dict[str, Any] = {
+        "subject": review.result.name, "folder": str(review.result.folder), "state": state.word,
+        "signed_by": signed and signed.who, "signed_at": signed and signed.at,
+        "signature_comment": (signed and signed.text) or None, "signature_hash": signed and signed.hash,
+        "fields": len(review.result.summary.fields), "found": len(review.names), "leukocytes": now.count.total,
+        "rejected": now.rejected, "answered": now.answered, "changed": now.changed, "unsure_open": len(now.unsure),
+        "flagged_open": len(now.flagged), "nucleated_red_cells": now.count.nucleated,
+        "nucleated_per_100_leukocytes": now.count.per_hundred.value if now.count.per_hundred else None,
+        "comments": "\n".join(f"{one.who}: {one.text}" for one in state.comments if one.cell is None) or None}
+    for kind in now.count.types:
+        row[f"cells_{kind.name}"] = kind.cells
+        if kind.share is not None:
+            row |= {f"share_{kind.name}": kind.share.value, f"share_{kind.name}_low": kind.share.low,
+                    f"share_{kind.name}_high": kind.share.high}
+        row[f"machine_{kind.name}"] = machine.get(kind.name, 0)
+    return row
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """CSV as UTF-8. A text that a spreadsheet would take for a formula begins with an apostrophe."""
+    return _frame([{key: _as_text(value) for key, value in row.items()} for row in rows]).write_csv().encode()
+
+
+def _as_text(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows that need not have the same columns."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return pl.DataFrame([[row.get(key) for key in columns] for row in rows], schema=columns, orient="row",
+                        infer_schema_length=None)
+
+
+def to_xlsx(sheets: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
+    """A workbook with a table for each sheet; all text is text."""
+    import xlsxwriter  # late: few requests need it
+
+    stream = BytesIO()
+    options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
+    with xlsxwriter.Workbook(stream, options) as book:
+        bold = book.add_format({"bold": True, "bottom": 1})
+        for title, rows in sheets.items():
+            sheet, frame = book.add_worksheet(title), _frame(rows)
+            sheet.freeze_panes(1, 0)
+            for column, name in enumerate(frame.columns):
+                sheet.write_string(0, column, name, bold)
+                sheet.set_column(column, column, min(max(len(name) + 2, 10), 28))
+                for place, value in enumerate(frame[name].to_list(), start=1):
+                    _write(sheet, place, column, value)
+            if rows:
+                sheet.autofilter(0, 0, len(rows), len(frame.columns) - 1)
+    return stream.getvalue()
+
+
+def _write(sheet: Any, row: int, column: int, value: Any) -> None:
+    if isinstance(value, bool):
+        sheet.write_boolean(row, column, value)
+    elif isinstance(value, int | float):
+        sheet.write_number(row, column, value)
+    elif value is not None:
+        sheet.write_string(row, column, str(value)[:32_000])
+
+
+def outlines_zip(review: Review, state: State) -> bytes:
+    """The GeoJSON of each field as `smear` writes it, with the types as they are now, and without rejected cells.
+    Raises LeukoscopeError for a file that has gone."""
+    colours = type_colours(review, state)
+    stream = BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+        for field in review.result.summary.fields:
+            path = review.result.folder / f"{field.name}.geojson"
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+                found["features"] = [_corrected(one, state.cells[f"{field.name}/{one['properties']['name']}"], colours)
+                                     for one in found["features"]
+                                     if state.cells[f"{field.name}/{one['properties']['name']}"][1] != REJECTED]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise LeukoscopeError(f"{path}: cannot be read ({error})", "count the smear again") from error
+            file.writestr(f"{field.name}.geojson", json.dumps(found, ensure_ascii=False))
+    return stream.getvalue()
+
+
+def _corrected(feature: dict[str, Any], cell: tuple[str | None, str], colours: Mapping[str, str]) -> dict[str, Any]:
+    name = cell[0] or UNTYPED
+    colour = list(bytes.fromhex(colours[name][1:]))
+    return feature | {"properties": feature["properties"] | {
+        "classification": {"name": name, "color": colour}, "decided": cell[1]}}
+
+
+def type_colours(review: Review, state: State) -> dict[str, str]:
+    """Type -> "#rrggbb", those that a person added too."""
+    from ..figures.smear import colours_of
+
+    return colours_of(review.types(state))
+
+
+def confirmed_cells(review: Review, state: State) -> pl.DataFrame:
+    """The manifest of the cells whose type a person has decided: squares of the photographs. Left out are rejected and
+    cut cells, and those of photographs that have gone or are pages of a file. Raises LeukoscopeError where no cell is
+    left."""
+    result, rows = review.result, []
+    images = {field.name: found for field in result.summary.fields if (found := result.photograph(field)) is not None}
+    sizes = {field.name: (field.width, field.height) for field in result.summary.fields}
+    for name, row in zip(review.names, result.cells.iter_rows(named=True), strict=True):
+        kind, how = state.cells[name]
+        image, page = images.get(row["field"], (None, None))
+        if how == CONFIRMED and kind is not None and not row["cut"] and image is not None and page is None:
+            rows.append({"cell_id": f"{result.name}/{name}", "image": str(image.resolve()), "label": kind,
+                         "subject": result.summary.subject, "field": row["field"],
+                         **_framed(row, *sizes[row["field"]])})
+    if not rows:
+        raise LeukoscopeError("no cell of this smear has been confirmed", "confirm or change the types of cells first")
+    return make_manifest(rows)
+
+
+def _framed(row: Mapping[str, Any], width: int, height: int) -> dict[str, int]:
+    """The square about a cell, as far as it lies within the field."""
+    half = FRAME * max(row["width"], row["height"]) / 2
+    left, top = (max(round(row[f"centre_{axis}"] - half), 0) for axis in "xy")
+    return {"x": left, "y": top, "width": min(round(row["centre_x"] + half), width) - left,
+            "height": min(round(row["centre_y"] + half), height) - top}
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    stream = BytesIO()
+    frame.write_parquet(stream)
+    return stream.getvalue()
+
+
+def file_stem(result: SmearResult) -> str:
+    """The beginning of the names of exported files, of letters that every system takes."""
+    plain = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_.") else "_" for sign in result.name)
+    return plain.strip("._")[:80] or "smear"

@@ -1,0 +1,171 @@
+"""What `leukoscope smear` wrote into a folder: read, checked, and nothing of it changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from .. import __version__
+from ..errors import LeukoscopeError, first_line
+from ..files import read_json
+from ..smear.flag import ORDER
+from ..smear.summary import SUMMARY, FieldSummary, SmearSummary
+from ..tables import read_parquet
+from ..text import plain
+
+CELLS = "cells.parquet"
+DATABASE = "review.sqlite"
+_AGAIN = "count the smear again: leukoscope smear FIELDS -o DIR --overwrite"
+_COLUMNS = {"field", "image", "number", "flag", "flag_reason", "x", "y", "width", "height", "centre_x", "centre_y",
+            "cut", "damaged", "micrometres_per_pixel", "cell_diameter_um", "cell_diameter_px", "predicted", "unsure",
+            "set", "known"}
+
+
+@dataclass(frozen=True, eq=False)
+class SmearResult:
+    """A result of `smear`. cells: its table, in the order of the file; digest: of table and summary; written: seconds
+    since 1970, when it was finished."""
+
+    folder: Path
+    summary: SmearSummary
+    cells: pl.DataFrame
+    digest: str
+    written: float
+
+    @property
+    def name(self) -> str:
+        """Whose smear it is; without a subject, the folder's name."""
+        return plain(self.summary.subject or self.folder.resolve().name)
+
+    @property
+    def key(self) -> str:
+        """The smear in an address: the same as long as the folder stays where it is."""
+        return hashlib.sha256(str(self.folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:10]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the machine could type; empty where it typed nothing."""
+        return self.summary.bundle.classes if self.summary.bundle else ()
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of each cell, its lasting name: field and number."""
+        return [f"{field}/{number}" for field, number in self.cells.select("field", "number").iter_rows()]
+
+    @cached_property
+    def sure(self) -> list[float | None]:
+        """Of each cell, the machine's probability of its type, in percent; None without one."""
+        columns = {name: self.cells[f"p_{name}"] for name in self.classes if f"p_{name}" in self.cells.columns}
+        return [round(100 * columns[name][row], 1) if name in columns and columns[name][row] is not None else None
+                for row, name in enumerate(self.cells["predicted"])]
+
+    @cached_property
+    def doubtful(self) -> list[bool]:
+        """Of each cell, whether the machine is unsure of it, or it is unlike those of training."""
+        doubt = pl.col("unsure").fill_null(False) | ~pl.col("known").fill_null(True)
+        return self.cells.select(doubt).to_series().to_list()
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The rows in the order in which to look at them: flagged ones, doubtful ones, then the least probable first.
+        """
+        flags = {flag: place for place, flag in enumerate(ORDER)}
+        keys = [(flags.get(flag, len(ORDER)), not doubt, 101.0 if sure is None else sure)
+                for flag, doubt, sure in zip(self.cells["flag"], self.doubtful, self.sure, strict=True)]
+        return sorted(range(len(keys)), key=keys.__getitem__)
+
+    def fields_by_need(self) -> list[str]:
+        """Names of the fields, in the order in which a gallery shows their cells first."""
+        types, fields = self.cells["predicted"].to_list(), self.cells["field"].to_list()
+        places = {name: place for place, name in enumerate(self.classes)}
+        shown = sorted(self.order, key=lambda row: places.get(types[row] or "", 0))
+        return list(dict.fromkeys([*(fields[row] for row in shown), *(one.name for one in self.summary.fields)]))
+
+    def photograph(self, field: FieldSummary) -> tuple[Path, int | None] | None:
+        """The file of a field and its page, or None if it has gone: where `smear` read it, else seen from the folder of
+        the result and those around it."""
+        for name, page in _parted(field.image):
+            around = [self.folder, *self.folder.resolve().parents[:3]]
+            for path in (Path(name), *(folder / name for folder in around if not Path(name).is_absolute())):
+                if path.is_file():
+                    return path, page
+        return None
+
+    def missing(self) -> list[str]:
+        """Names of the fields whose photographs have gone."""
+        return [field.name for field in self.summary.fields if self.photograph(field) is None]
+
+
+def _parted(image: str) -> list[tuple[str, int | None]]:
+    """The file and page that the name of a photograph can mean."""
+    name, mark, page = image.rpartition("#")
+    return [(image, None), *([(name, int(page))] if mark and page.isdecimal() else [])]
+
+
+def results_of(folders: Sequence[Path]) -> list[Path]:
+    """The folders of single smears: a folder of several subjects stands for all of theirs. Raises LeukoscopeError for
+    a folder that `smear` did not write or did not finish, and for one that is named twice."""
+    found: list[Path] = []
+    for folder in folders:
+        summary = _summary_of(folder)
+        below = summary.get("folders")
+        if below is None:
+            found.append(folder)
+            continue
+        if not isinstance(below, list) or not all(isinstance(one, str) and Path(one).name == one for one in below):
+            raise LeukoscopeError(f"{folder / SUMMARY}: 'folders' are not names of folders", _AGAIN)
+        found += [folder / one for one in below]
+    for folder in found:
+        _summary_of(folder)
+    real = [folder.resolve() for folder in found]
+    twice = next((folder for folder, one in zip(found, real, strict=True) if real.count(one) > 1), None)
+    if twice is not None:
+        raise LeukoscopeError(f"{twice}: is given twice", "name each smear once")
+    return found
+
+
+def _summary_of(folder: Path) -> dict[str, object]:
+    """The summary of a folder that `smear` finished."""
+    if not folder.is_dir():
+        raise LeukoscopeError(f"{folder}: no such folder", "name a folder that leukoscope smear wrote")
+    if not (folder / SUMMARY).is_file():
+        if (folder / ".parts").is_dir():
+            raise LeukoscopeError(f"{folder}: holds a stopped run of leukoscope smear",
+                                  "finish it: leukoscope smear FIELDS -o DIR --resume")
+        raise LeukoscopeError(f"{folder}: was not written by leukoscope smear (no {SUMMARY})",
+                              "name the folder that was given to leukoscope smear with -o")
+    summary = read_json(folder / SUMMARY)
+    if not isinstance(summary, dict) or not {"leukoscope", "plan", "files"} <= summary.keys():
+        raise LeukoscopeError(f"{folder / SUMMARY}: was not written by leukoscope smear",
+                              "name the folder that was given to leukoscope smear with -o")
+    if summary["leukoscope"] != __version__ and not (folder / DATABASE).is_file():
+        raise LeukoscopeError(f"{folder}: was written by leukoscope {plain(summary['leukoscope'], 40)}, this is "
+                              f"{__version__}", _AGAIN)
+    return summary
+
+
+def read_result(folder: Path) -> SmearResult:
+    """The result in a folder. Raises LeukoscopeError where it is damaged, incomplete or of another version."""
+    _summary_of(folder)
+    try:
+        summary = SmearSummary.read(folder)
+    except LeukoscopeError as error:
+        raise LeukoscopeError(error.what, _AGAIN) from error
+    path = folder / CELLS
+    try:
+        content, written = path.read_bytes(), (folder / SUMMARY).stat().st_mtime
+        cells = read_parquet(content)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise LeukoscopeError(f"{path}: cannot be read ({first_line(error)})", _AGAIN) from error
+    lacking = sorted(_COLUMNS - set(cells.columns))
+    if lacking:
+        raise LeukoscopeError(f"{path}: lacks the column '{lacking[0]}'", _AGAIN)
+    if cells.select("field", "number").is_duplicated().any():
+        raise LeukoscopeError(f"{path}: two cells have the same field and number", _AGAIN)
+    digest = hashlib.sha256(content + (folder / SUMMARY).read_bytes()).hexdigest()
+    return SmearResult(folder, summary, cells, digest, written)

@@ -1,0 +1,1 @@
+"""Migrations of the database, one file each, in their order; `database.migrate` runs them with Alembic."""
