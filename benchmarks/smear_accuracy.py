@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from leukoscope.datasets import bccd
+from leukoscope.finder.network import open_network
 from leukoscope.images.read import read_image
 from leukoscope.images.stain import otsu
 from leukoscope.phantom import render_field
 from leukoscope.smear import find_leukocytes
 from leukoscope.smear.formats import NamedField, cells_table
-from leukoscope.smear.network import open_network
 from leukoscope.smear.score import FieldScore, Truth, score_field, summarise
 from leukoscope.stats import wilson
 
@@ -40,7 +40,7 @@ PIXEL = 0.25
 Field = tuple[NDArray[np.uint8], Truth]
 
 
-def thresholded(density: NDArray[np.float32]) -> NDArray[np.float32]:
+def thresholded(density: NDArray[np.float32], **unused: bool) -> NDArray[np.float32]:
     """What the network answers, without a network: maps (3, h, w) of nucleus, cell and core."""
     index = cv2.GaussianBlur(density @ np.array([1, 1, -2], np.float32), (0, 0), 0.3 / PIXEL)
     stained = index > STAINED
@@ -154,7 +154,7 @@ def main() -> None:
     ways: dict[str, Callable | None] = {"network": None, "thresholds": thresholded}
     if chosen.weights:
         network = open_network(chosen.weights.read_bytes())
-        patch("leukoscope.smear.network.finder", lambda: network).start()
+        patch("leukoscope.finder.network.finder", lambda *_: network).start()
     given = os.environ.get("LEUKOSCOPE_DATA")
     data = (Path(given) if given else Path(__file__).parents[2] / "shared" / "data") / "bccd"
     if data.is_dir():

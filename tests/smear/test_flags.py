@@ -12,11 +12,13 @@ import pytest
 from scipy.stats import binom
 
 from leukoscope.commands.smear_field import ScaleChoice, process_field
+from leukoscope.commands.smear_resume import FieldScale
 from leukoscope.errors import LeukoscopeError
 from leukoscope.figures.smear import colours_of
+from leukoscope.finder.frame import Frame
 from leukoscope.predict.sources import Source
 from leukoscope.smear import FoundCell, FoundField, Scale, find_leukocytes
-from leukoscope.smear.count import differential, kind_of, large_platelets, per_hundred
+from leukoscope.smear.count import differential, kind_of, per_hundred
 from leukoscope.smear.crops import cut_square, square_for
 from leukoscope.smear.flag import counted, flag_of, flagged_first, immaturity
 from leukoscope.smear.formats import NamedField, cells_table, coco_annotations, geojson
@@ -136,14 +138,6 @@ def test_the_interval_per_100_leukocytes_holds_the_truth_as_often_as_it_says():
     assert per_hundred(4, 0).value is None
 
 
-def test_what_is_too_wide_for_a_platelet_is_counted():
-    rows = [("platelet", 8.9, False), ("platelet", 9.1, False), ("giant thrombocyte", 14.0, False),
-            ("platelet", 14.0, True), ("platelet", None, False), ("neutrophil", 14.0, False)]
-    table = pl.DataFrame(rows, orient="row", schema={"predicted": pl.String, "cell_diameter_um": pl.Float64,
-                                                     "cut": pl.Boolean}).with_columns(damaged=pl.lit(False))
-    assert large_platelets(table) == 2
-
-
 # Class maps
 
 def test_a_class_that_the_map_does_not_know_is_named():
@@ -175,19 +169,26 @@ def test_such_a_bundle_is_shown_the_pixels_of_the_field_around_the_cell():
 
 def test_such_a_bundle_types_a_field_without_remarks_about_scale(tmp_path):
     seen: list[np.ndarray] = []
+    framed_at: list[Frame] = []
 
-    def predict(images):
+    def predict_some(images, frames):
         seen.extend(images)
+        framed_at.extend(frames)
         return pl.DataFrame({"predicted": ["lymphocyte"] * len(seen), "unsure": False, "set": "[]", "known": True,
-                             "energy": 1.0, "p_lymphocyte": 0.9})
+                             "energy": 1.0, "p_lymphocyte": 0.9}), ()
 
     path = save(phantom(1).pixels, tmp_path / "field.png")
-    model = SimpleNamespace(predict=predict, classes=("lymphocyte",), description=framed(crop=18, micrometres=0.01))
-    result = process_field(Source(str(path), str(path)), "field", model, ScaleChoice(SCALE), subject="",  # type: ignore[arg-type]
-                           colours=colours_of(["lymphocyte"]), out=tmp_path)
+    model = SimpleNamespace(predict_some=predict_some, classes=("lymphocyte",),
+                            description=framed(crop=18, micrometres=0.01))
+    result = process_field(Source(str(path), str(path)), "field", model, FieldScale("", None, 0),  # type: ignore[arg-type]
+                           ScaleChoice(SCALE), subject="", colours=colours_of(["lymphocyte"]), out=tmp_path)
     longest = result.table.select(pl.max_horizontal("width", "height")).to_series()
     assert [image.shape for image in seen] == [(math.ceil(2.2 * side), math.ceil(2.2 * side), 3) for side in longest]
-    assert len(seen) >= 6
+    assert len(seen) == len(framed_at) >= 6
+    for row, image, frame in zip(result.table.rows(named=True), seen, framed_at, strict=True):
+        middle = (image.shape[0] - 1) / 2  # the outlines that were found say where the cell lies in its picture
+        assert (frame.x, frame.y) == pytest.approx((middle, middle), abs=0.2 * max(row["width"], row["height"]))
+        assert frame.side < image.shape[0] * 1.05
     assert not [remark for remark in result.summary.remarks if "bundle" in remark]
     first = result.table.row(0, named=True)
     assert first["y"] == 0  # cut by the border, beyond which lies nothing but light

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from leukoscope.datasets import bccd
 from leukoscope.errors import ImageError, LeukoscopeError
+from leukoscope.finder.network import REACH, STRIDE, predict_maps
 from leukoscope.images.read import read_image
 from leukoscope.phantom import Field, Subject, render_field
 from leukoscope.phantom.layout import Place
 from leukoscope.phantom.render import _render
 from leukoscope.smear import ArrayField, FoundField, find_leukocytes, open_field
-from leukoscope.smear.network import REACH, STRIDE, predict_maps
 from leukoscope.smear.score import Truth, overlaps, score_field, summarise
 from leukoscope.smear.survey import survey
 
@@ -261,12 +261,27 @@ def test_mistakes_are_named(field: np.ndarray, pixel: float | None, part: str):
     assert error.value.hint
 
 
-def test_files_that_cannot_be_mapped_are_named(tmp_path: Path):
-    packed, grey = tmp_path / "packed.tif", tmp_path / "grey.tif"
-    tifffile.imwrite(packed, phantom().pixels, photometric="rgb", compression="deflate")
-    tifffile.imwrite(grey, phantom().pixels[..., 0])
+def test_windows_of_every_layout_are_those_of_the_picture(tmp_path: Path):
+    pixels, path = phantom().pixels, tmp_path / "field.tif"
+    high, wide = pixels.shape[:2]
+    for options in ({}, {"compression": "lzw"}, {"compression": "zlib", "rowsperstrip": 7}, {"tile": (64, 48)},
+                    {"tile": (64, 48), "compression": "zstd"}, {"planarconfig": "separate"},
+                    *({"extratags": [(274, "H", 1, turn, True)], "tile": (32, 32)} for turn in range(2, 9))):
+        stored = np.moveaxis(pixels, -1, 0) if "planarconfig" in options else pixels
+        tifffile.imwrite(path, stored, photometric="rgb", metadata=None, **options)  # type: ignore
+        field, whole = open_field(path), read_image(path)
+        assert (field.height, field.width) == whole.shape[:2]
+        for left, top, width, height in ((0, 0, 50, 40), (33, 21, 100, 90), (whole.shape[1] - 30, 5, 30, 200)):
+            np.testing.assert_array_equal(field.read(left, top, width, height),
+                                          whole[top:top + height, left:left + width], err_msg=str(options))
+    assert read_image(path).shape == (wide, high, 3)
+
+
+def test_files_of_which_no_window_can_be_read_are_named(tmp_path: Path):
+    deep = tmp_path / "float.tif"
+    tifffile.imwrite(deep, phantom().pixels.astype(np.float32), photometric="rgb")
     (tmp_path / "text.tif").write_text("no image")
-    for path in (packed, grey, tmp_path / "text.tif", tmp_path / "none.tif"):
+    for path in (deep, tmp_path / "text.tif", tmp_path / "none.tif"):
         with pytest.raises(ImageError) as error:
             open_field(path)
         assert path.name in error.value.what

@@ -6,8 +6,6 @@
     survey.py     first look: white point, scale, whether it can be a smear
     scale.py      the scale, from the red cells
     grid.py       the working grid and its tiles
-    network.py    which pixels are nucleus and cell; train_network.py trains it
-    outline.py    which pixels belong to one cell
     draw.py       outlines at the field's own pixels
     measure.py    sizes and shapes of a cell
     remarks.py    what a reader must know of a field
@@ -16,6 +14,7 @@
     flag.py       cells to look at first
     formats.py    tables, GeoJSON, COCO
     summary.py    the content of summary.json
+    train_network.py  trains the network of the finder (finder/)
     score.py      found cells against true ones
 
 Only a model can say which type a cell has (predict/model.py). docs/smear.md says how well all this works, and what was

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ import polars as pl
 
 from ..stats.estimate import Estimate, no_estimate
 from ..stats.rates import wilson
-from .field import FoundCell
+from .field import FoundCell, FoundField
+from .scale import RED_CELL
 
 RAGGED = 0.85
 """Solidity of the outline below which a cell is called damaged: smudged, torn, or not one cell. docs/smear.md says how
@@ -17,9 +19,6 @@ often that happens."""
 ZERO = 3.0
 """Where none was found, fewer than this are to be expected in as much smear, with 95 % confidence (Poisson, -ln 0.05).
 """
-LARGE_PLATELET = 9.0
-"""um: a wider cell that is taken for a platelet may well be a leukocyte. Platelets as wide as a red cell, 7 um, are
-called giant."""
 FEW = 100
 """Leukocytes below which a remark says that they are few."""
 
@@ -128,11 +127,29 @@ def differential(cells: pl.DataFrame, classes: Sequence[str]) -> Differential:
                         *_doubts(counted, whole), tuple(types))
 
 
-def large_platelets(cells: pl.DataFrame) -> int:
-    """Whole cells that are taken for platelets but are too wide; cells without a scale do not count."""
-    kinds = pl.col("predicted").map_elements(kind_of, return_dtype=pl.String)
-    return cells.filter(~pl.col("cut") & ~pl.col("damaged") & (kinds == PLATELET)
-                        & (pl.col("cell_diameter_um") > LARGE_PLATELET)).height
+def without_large_platelets(answers: pl.DataFrame, found: FoundField, classes: Sequence[str]) -> pl.DataFrame:
+    """Answers (predicted, unsure, set, p_<class>; a row a cell of the field) in which no cell wider than a red cell is
+    a platelet: the next probable class takes its place, and the cell is unsure."""
+    platelets = [name for name in classes if kind_of(name) == PLATELET]
+    others = [name for name in classes if name not in platelets]
+    red_cell = found.scale.red_cell_diameter or (
+        RED_CELL / found.scale.micrometres_per_pixel if found.scale.micrometres_per_pixel else None)
+    if not platelets or not others or red_cell is None or not found.cells:
+        return answers
+    wide = pl.Series([cell.morphometry.cell_diameter > red_cell for cell in found.cells], dtype=pl.Boolean)
+    wrong = (answers["predicted"].is_in(platelets) & wide).fill_null(False)
+    if not wrong.any():
+        return answers
+    best = answers.select(f"p_{name}" for name in others).to_numpy().argmax(axis=1)
+    kept = [json.dumps([name for name in json.loads(text or "[]") if name not in platelets], ensure_ascii=False)
+            for text in answers["set"]]
+    changed = answers.with_columns(
+        pl.Series("predicted", [others[place] for place in best]), pl.Series("set", kept), pl.lit(True).alias("unsure"),
+        *(pl.lit(0.0).cast(answers[f"p_{name}"].dtype).alias(f"p_{name}") for name in platelets))
+    total = pl.sum_horizontal(f"p_{name}" for name in others)
+    changed = changed.with_columns((pl.col(f"p_{name}") / total).cast(answers[f"p_{name}"].dtype) for name in others)
+    return answers.with_columns(pl.when(wrong).then(changed[name]).otherwise(answers[name]).alias(name)
+                                for name in answers.columns)
 
 
 def meaning(count: Differential, mm2: float | None, fields: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from ..errors import LeukoscopeError
-from ..images.frame import Shape
+from ..finder.frame import Frame, Shape, frame_outlined
 from ..images.read import resize
 from .field import FoundCell
 from .source import FieldSource
@@ -60,6 +60,15 @@ def square_for(model: CellInput | None, cell: FoundCell, scale: float | None) ->
         side = max(ceil(FRAMED * max(cell.width, cell.height)), LEAST_FRAMED)
         return square_about(cell, side, wanted=1.0, scale=1.0)
     return square_about(cell, model.crop or model.size, wanted=model.micrometres if model.crop else None, scale=scale)
+
+
+def cell_frame(source: FieldSource, cell: FoundCell, square: Square, white: tuple[float, float, float]) -> Frame:
+    """The frame of a found cell in the pixels of its square, which is not resampled."""
+    pixels = source.read(cell.x, cell.y, cell.width, cell.height)
+    frame = frame_outlined(pixels, cell.nucleus, cell.cell, np.asarray(white))
+    by = square.size / square.side
+    return replace(frame, x=(frame.x + cell.x - square.left + 0.5) * by - 0.5,
+                   y=(frame.y + cell.y - square.top + 0.5) * by - 0.5, side=frame.side * by)
 
 
 def scale_remarks(model: CellInput | None, scale: float | None) -> list[str]:

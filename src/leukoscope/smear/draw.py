@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
+from ..finder.outline import Outline
+from .even import EvenField
 from .field import FoundCell
 from .grid import Grid, Tile
 from .measure import measure
-from .outline import Outline
 from .source import FieldSource
 
 _SLACK = 2  # px of the grid: a cell whose centre lies this near to a seam is drawn from both sides
+_RIM = 3  # px of the field: a cell that is nearer to the rim of what was recorded is cut
+_HIDDEN = 0.3  # share of a cell in a part that was not recorded, above which it is none
 _SAME = 0.5  # intersection over union of two boxes above which they are one cell, found from both sides of a seam
 
 
@@ -55,6 +59,22 @@ def without_duplicates(cells: Iterable[FoundCell]) -> list[FoundCell]:
         if not any(_overlap(cell, other) > _SAME for other in near):
             unique.append(cell)
     return unique
+
+
+def at_rim(cell: FoundCell, even: EvenField) -> FoundCell | None:
+    """The cell, marked as cut where it touches a part of the field that was not recorded; None where it lies in one."""
+    left, top = max(cell.x - _RIM, 0), max(cell.y - _RIM, 0)
+    width = min(cell.x + cell.width + _RIM, even.width) - left
+    height = min(cell.y + cell.height + _RIM, even.height) - top
+    hidden = even.hidden_in(left, top, width, height)
+    if not hidden.any():
+        return cell
+    mask = np.zeros((height, width), bool)
+    mask[cell.y - top:cell.y - top + cell.height, cell.x - left:cell.x - left + cell.width] = cell.cell
+    if hidden[mask].mean() > _HIDDEN:
+        return None
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * _RIM + 1,) * 2, np.uint8)).astype(bool)
+    return replace(cell, cut=True) if hidden[near].any() else cell
 
 
 def _enlarged(part: NDArray[np.float32], merged: int) -> NDArray[np.float32]:

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
+from .even import EvenField
+
 
 @dataclass(frozen=True)
 class Morphometry:
@@ -85,7 +87,8 @@ class FoundField:
     """All that was found in a field of `width` x `height` px.
 
     cells: by the row of their boxes, then the column. white: RGB of a place without cells. remarks: for a person, one
-    line each. is_smear: False where the field looks like something else.
+    line each. is_smear: False where the field looks like something else. even: the field under even light, where it was
+    not lit evenly or not recorded as a whole, else None.
     """
 
     width: int
@@ -95,6 +98,7 @@ class FoundField:
     white: tuple[float, float, float]
     is_smear: bool
     remarks: tuple[str, ...]
+    even: EvenField | None = None
 
     def labels(self, part: str = "cell") -> NDArray[np.int32]:
         """int32 (height, width): i + 1 where cells[i] lies, or its nucleus (part "nucleus"); 0 elsewhere."""

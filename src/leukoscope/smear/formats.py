@@ -58,7 +58,8 @@ class NamedField:
 
 
 def cells_table(fields: Sequence[NamedField], answers: pl.DataFrame | None, subject: str = "") -> pl.DataFrame:
-    """One row for each cell, numbered from 1 within its field. answers: of a model, in the same order.
+    """One row for each cell, numbered from 1 within its field. answers: of a model, in the same order; a cell without
+    an answer, since nothing in it is stained like a nucleus, is damaged.
 
     Boxes and centres in px of the field, where the middle of the first pixel is 0; colours over its white point. flag,
     flag_reason: of a cell to look at first (see flag.py). Null: a ratio without cytoplasm, um without a scale, no flag,
@@ -69,7 +70,14 @@ def cells_table(fields: Sequence[NamedField], answers: pl.DataFrame | None, subj
         pl.lit(subject or None, dtype=pl.String).alias("subject"))
     if answers is None:
         return flagged(table.with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in _ANSWERS.items()))
-    return flagged(table.with_columns(answers.get_columns()))
+    unanswered = answers["predicted"].is_null()
+    return flagged(table.with_columns(answers.get_columns()).with_columns(pl.col("damaged") | unanswered))
+
+
+def all_classes(classes: Sequence[str], table: pl.DataFrame) -> tuple[str, ...]:
+    """The classes of a model and, where it gave some cell of a `cells_table` no type, that of untyped cells."""
+    untyped = bool(classes) and UNTYPED not in classes and table["predicted"].null_count() > 0
+    return (*classes, *([UNTYPED] if untyped else []))
 
 
 def _row(field: NamedField, number: int, cell: FoundCell) -> tuple[Any, ...]:

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
+from ..finder.network import REACH, STRIDE
 from ..images.stain import optical_density
-from .network import REACH, STRIDE
 from .source import FieldSource
 
 WORKING = 0.25

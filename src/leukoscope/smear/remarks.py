@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ..text import percent
+from .even import EvenField
+from .field import FoundCell
 from .scale import FEWEST, RED_CELL
 from .survey import Survey
 
 _DIFFERS = 1.25  # factor from which on a stated scale that differs from the red cells' is remarked upon
+_CERTAIN = 0.85  # score of a whole leukocyte that settles that the field is a smear
 _CROWDED = 0.85  # share of the field under cells, above which the smear is too thick
 
 
-def judge(survey: Survey, cells: int) -> tuple[bool, tuple[str, ...]]:
-    """Whether the field is a blood smear, and remarks. cells: how many leukocytes were found."""
+def judge(survey: Survey, cells: Sequence[FoundCell], even: EvenField | None = None) -> tuple[bool, tuple[str, ...]]:
+    """Whether the field is a blood smear, and remarks. cells: the leukocytes that were found; even: the field under
+    even light, where it was not lit evenly or not recorded as a whole."""
     scale, red_cells = survey.scale, survey.red_cells
-    unlike = survey.unlike
+    unlike = "" if _certain(cells) and survey.could_be_stained else survey.unlike
+    if survey.grey and not unlike:
+        unlike = "it has no colour"
     if not unlike and len(red_cells.diameters) < FEWEST and not cells and not survey.refused:
         unlike = f"{len(red_cells.diameters)} red cells and no leukocyte were found"
     if unlike:
@@ -23,11 +32,20 @@ def judge(survey: Survey, cells: int) -> tuple[bool, tuple[str, ...]]:
         remarks.append(f"no scale: {scale.reason}; sizes are in pixels only")
     elif scale.source != "red cells" and estimate is not None and not (
             1 / _DIFFERS < scale.micrometres_per_pixel / estimate < _DIFFERS):
-        origin = "given as" if scale.source == "given" else f"taken from {scale.source} as"
+        origin = {"given": "given as", "file": "stated by the file as"}.get(scale.source,
+                                                                            f"taken from {scale.source} as")
         remarks.append(f"the scale was {origin} {scale.micrometres_per_pixel:.3g} um a pixel, but the red cells, at "
                        f"{RED_CELL:g} um, say {estimate:.3g}")
+    if even is not None and even.hidden.any():
+        remarks.append(f"{percent(even.hidden_share, 0)} of the field shows nothing (black or white) and was left out")
+    if even is not None and even.light is not None:
+        remarks.append("the light is uneven; it was evened out before cells were measured")
     if red_cells.cover > _CROWDED:
         remarks.append("cells cover nearly all of the field: the smear is thick here, and outlines are doubtful")
     if not cells and not survey.refused:
         remarks.append("no leukocyte was found")
     return True, tuple(remarks)
+
+
+def _certain(cells: Sequence[FoundCell]) -> bool:
+    return any(cell.score >= _CERTAIN and not cell.cut for cell in cells)

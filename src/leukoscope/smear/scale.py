@@ -1,7 +1,7 @@
 """The scale of a field, from its red cells: they are 7.5 um across in the median, whatever their size in pixels.
 
 Red cells overlap, and in some fields none lies alone. So it is not outlines that are measured but the largest circles
-that fit into the covered area. Knows nothing of leukocytes, except that chromatin is not haemoglobin.
+that fit into the covered area. Where leukocytes lie is given.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ RED_CELL = 7.5
 """um: the median diameter of a red cell in a dried smear."""
 FEWEST = 4
 """Red cells below which no scale is given."""
-NUCLEUS = 8.5
-"""um: what the diameter of the largest nucleus is taken to be where there are too few red cells."""
 
 _FIT = 0.96
 """Diameter of the largest circle within a red cell over that of the red cell, below 1 since cells are not quite round:
@@ -37,13 +35,14 @@ class RedCells:
 
     diameters: px of the field, of each red cell that fits the others in size. cover: share of the field under cells of
     any kind. redness: median of red over green density where cells lie: below 1 if stained, 1 if grey. colours: its
-    interquartile range: a stain has few colours.
+    interquartile range: a stain has few colours. of_one_size: share of the round things that fit the others in size.
     """
 
     diameters: Float64[np.ndarray, " cells"]
     cover: float
     redness: float
     colours: float
+    of_one_size: float
 
     @property
     def scale(self) -> float | None:
@@ -51,17 +50,17 @@ class RedCells:
         return RED_CELL / float(np.median(self.diameters)) if len(self.diameters) >= FEWEST else None
 
 
-def measure_red_cells(windows: Sequence[UInt8[np.ndarray, "height width 3"]],
-                      white: Float64[np.ndarray, " 3"]) -> RedCells:
-    """Red cells of all windows together."""
+def measure_red_cells(windows: Sequence[UInt8[np.ndarray, "height width 3"]], white: Float64[np.ndarray, " 3"],
+                      leukocytes: Sequence[NDArray[np.bool_]]) -> RedCells:
+    """Red cells of all windows together. leukocytes: where these lie, bool (height, width) of each window."""
     diameters: list[NDArray[np.float64]] = []
     cover, ratios = [], []
-    for window in windows:
+    for window, known in zip(windows, leukocytes, strict=True):
         reduce = float(max(1, round(max(window.shape[:2]) / _SIDE)))
-        radii, density, mask = _circles(_reduced(window, reduce), white)
+        radii, density, mask = _circles(_reduced(window, reduce), white, known)
         while len(radii) and _usual(radii) < _RADIUS and reduce > 0.5:
             reduce = max(reduce / 2, 0.5) if reduce <= 2 else float(round(reduce / 2))
-            radii, density, mask = _circles(_reduced(window, reduce), white)
+            radii, density, mask = _circles(_reduced(window, reduce), white, known)
         diameters.append(radii * (2 * reduce / _FIT))
         cover.append(float(mask.mean()))
         ratios.append(density[mask][:, 0] / np.maximum(density[mask][:, 1], 0.01))
@@ -69,38 +68,25 @@ def measure_red_cells(windows: Sequence[UInt8[np.ndarray, "height width 3"]],
     low, middle, high = np.percentile(ratio, [25, 50, 75]).tolist() if len(ratio) else (1.0, 1.0, 1.0)
     sizes = np.concatenate(diameters)
     usual = _usual(sizes) if len(sizes) else 0.0
-    of_one_size = sizes[(sizes > 0.65 * usual) & (sizes < 1.5 * usual)]
-    return RedCells(of_one_size, float(np.mean(cover)), middle, high - low)
+    alike = sizes[(sizes > 0.65 * usual) & (sizes < 1.5 * usual)]
+    return RedCells(alike, float(np.mean(cover)), middle, high - low, len(alike) / max(len(sizes), 1))
 
 
-def scale_by_nuclei(windows: Sequence[UInt8[np.ndarray, "height width 3"]],
-                    white: Float64[np.ndarray, " 3"]) -> float | None:
-    """A guess at um per pixel from the largest purple piece; None where nothing is purple."""
-    largest = 0
-    for window in windows:
-        reduce = max(1, round(max(window.shape[:2]) / _SIDE))
-        small = cv2.resize(window, (window.shape[1] // reduce, window.shape[0] // reduce), interpolation=cv2.INTER_AREA)
-        density = optical_density(small.astype(np.uint8), white)
-        purple = cv2.medianBlur((is_chromatin(density) & (density[..., 1] > 0.12)).astype(np.uint8), 5)
-        _, _, stats, _ = cv2.connectedComponentsWithStats(purple)
-        if len(stats) > 1:
-            largest = max(largest, int(stats[1:, cv2.CC_STAT_AREA].max()) * reduce**2)
-    return NUCLEUS / (2 * np.sqrt(largest / np.pi)) if largest >= 100 else None
-
-
-def foreground(density: NDArray[np.float32]) -> NDArray[np.bool_]:
+def foreground(density: NDArray[np.float32], leukocytes: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Where cells of any kind lie: above half the usual green density of red cells, the outline of a blurred cell.
-    density: (height, width, 3). Noise is estimated from the pixels that are brighter than white.
+    density: (height, width, 3); leukocytes: where these lie, (height, width). Noise is estimated from the pixels that
+    are brighter than white.
     """
     smooth = cv2.medianBlur(np.ascontiguousarray(density[..., 1]), 3)
     noise = float(np.sqrt(np.mean(np.square(smooth[smooth < 0])))) if (smooth < 0).any() else 0.0
     least = max(3 * noise, 0.02)
-    above = smooth[(smooth > least) & ~is_chromatin(density)]
+    above = smooth[(smooth > least) & ~leukocytes]
     return smooth > max(0.5 * float(np.median(above)), least) if len(above) else smooth > least
 
 
 def is_chromatin(density: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where (..., 3) much less blue is absorbed than green: chromatin and platelets. Haemoglobin absorbs both."""
+    """Where (..., 3) much less blue is absorbed than green: chromatin and platelets in most stains, but red cells too
+    in some."""
     return (density[..., 2] < 0.4 * density[..., 1]) & (density[..., 1] > 0.05)
 
 
@@ -110,11 +96,12 @@ def _reduced(window: NDArray[np.uint8], reduce: float) -> NDArray[np.uint8]:
     return window if reduce == 1 else cv2.resize(window, size, interpolation=method).astype(np.uint8)
 
 
-def _circles(pixels: NDArray[np.uint8], white: NDArray[np.float64]
+def _circles(pixels: NDArray[np.uint8], white: NDArray[np.float64], known: NDArray[np.bool_]
              ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
     """Radii (px) of the largest circles within red cells, none inside another; density; where cells lie."""
     density = optical_density(pixels, white)
-    mask = foreground(density)
+    leukocytes = cv2.resize(known.astype(np.uint8), pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    mask = foreground(density, leukocytes.astype(bool))
     # Beyond the border of the field nothing is known, so it limits no circle; circles that would reach it are left out.
     around = np.pad(_without_pallor(mask), 1, constant_values=1)
     depth = cv2.GaussianBlur(cv2.distanceTransform(around, cv2.DIST_L2, 5)[1:-1, 1:-1], (0, 0), _BLUR)
@@ -122,12 +109,12 @@ def _circles(pixels: NDArray[np.uint8], white: NDArray[np.float64]
     # Depth within a disc is a cone; smoothing lowers its tip by the mean distance from it, sqrt(pi / 2) sigma.
     radii = depth[rows, columns].astype(np.float64) + np.sqrt(np.pi / 2) * _BLUR
     room = np.min([rows, columns, depth.shape[0] - 1 - rows, depth.shape[1] - 1 - columns], axis=0) - radii
-    purple = np.asarray(cv2.integral(is_chromatin(density).astype(np.uint8)), np.int64)
+    occupied = np.asarray(cv2.integral(leukocytes.astype(np.uint8)), np.int64)
     chosen: list[int] = []
     for i in np.argsort(-radii, kind="stable"):
         apart = np.hypot(rows[chosen] - rows[i], columns[chosen] - columns[i])
         if room[i] > 2 and np.all(apart > 0.6 * (radii[chosen] + radii[i])) and _share(
-                purple, int(rows[i]), int(columns[i]), int(0.7 * radii[i])) < 0.3:
+                occupied, int(rows[i]), int(columns[i]), int(0.7 * radii[i])) < 0.3:
             chosen.append(int(i))
     return radii[chosen], density, mask
 

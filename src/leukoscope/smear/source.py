@@ -5,16 +5,22 @@ Knows nothing of what the pixels show.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import tifffile
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from ..errors import ImageError, LeukoscopeError
+from ..images.colour import to_srgb
+from ..images.read import opened_image, stored_window, turned
+from ..images.stacks import is_tiff
+from ..images.tiff_pages import contents_of
+from ..images.tiff_pixels import PageReader
+from ..images.tiff_tags import PROFILE, open_tiff
 
 LARGEST = 20_000
 """px: the longest side of a field."""
@@ -53,22 +59,48 @@ class ArrayField:
         return np.ascontiguousarray(self.pixels[top:top + height, left:left + width])
 
 
-def open_field(path: Path | str, *, page: int = 0) -> ArrayField:
-    """A TIFF on disk, read one window at a time. Raises ImageError unless it is uncompressed RGB of 8 bits:
-    `images.read_image` reads other files as a whole.
-    """
+class TiffField:
+    """A TIFF that stays on disk: only the strips or tiles of a window are decoded. Upright, in the colours of sRGB."""
+
+    def __init__(self, path: Path, page: int | None) -> None:
+        self._path = path
+        with opened_image(path):
+            file = open(path, "rb")  # noqa: SIM115 - open for as long as windows may be read
+            weakref.finalize(self, file.close)
+            tiff = open_tiff(file)
+            pages = contents_of(tiff).pages
+            if not 0 <= (page or 0) < len(pages):
+                raise ValueError(f"it has no page {page}")
+            self._reader = PageReader(tiff, pages[page or 0])
+            self._profile = tiff.content(pages[page or 0], PROFILE)
+
+    @property
+    def width(self) -> int:
+        return self._size[0]
+
+    @property
+    def height(self) -> int:
+        return self._size[1]
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        it = self._reader.layout
+        return (it.height, it.width) if it.turn >= 5 else (it.width, it.height)
+
+    def read(self, left: int, top: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
+        turn = self._reader.layout.turn
+        window = stored_window(turn, (left, top, width, height), self._size)
+        with opened_image(self._path):
+            return np.ascontiguousarray(turned(to_srgb(self._reader.read(*window), self._profile), turn))
+
+
+def open_field(path: Path | str, *, page: int | None = None) -> TiffField:
+    """A TIFF on disk, read one window at a time. Raises ImageError for another file, and for a layout that is not read:
+    `images.read_image` reads other files as a whole."""
     path = Path(path)
-    hint = "write it as an uncompressed RGB TIFF of 8 bits, or read it whole with leukoscope.images.read_image"
-    try:
-        pixels = tifffile.memmap(path, page=page, mode="r")
-    except FileNotFoundError as error:
-        raise ImageError(path, "no such file", "correct the path") from error
-    except (ValueError, OSError, IndexError, tifffile.TiffFileError) as error:
-        raise ImageError(path, f"cannot be mapped into memory ({error})", hint) from error
-    try:
-        return _checked(pixels)
-    except LeukoscopeError as error:
-        raise ImageError(path, error.what, hint) from error
+    if path.exists() and not is_tiff(path):
+        raise ImageError(path, "is not a TIFF", "read it whole with leukoscope.images.read_image")
+    return TiffField(path, page)
 
 
 def field_source(field: np.ndarray | FieldSource) -> FieldSource:

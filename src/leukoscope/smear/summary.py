@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import LeukoscopeError
 from ..files import read_json
 from .count import Differential
+from .findings import Blasts
 
 SUMMARY = "summary.json"
 """Written last: without it a folder is not complete."""
@@ -45,8 +46,8 @@ class BundleSummary:
 class FieldSummary:
     """One field. name: that of its files; image: the photograph (with its page); width, height in px.
 
-    scale_from: "given", "red cells", "other fields" or "none". red_cells: how many were measured. cells: found in it,
-    of these whole (neither cut nor damaged) and flagged.
+    scale_from: "given", "file" (as it states itself), "red cells", "other fields" or "none". red_cells: how many were
+    measured. cells: found in it, of these whole (neither cut nor damaged) and flagged.
     """
 
     name: str
@@ -73,19 +74,24 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class SmearSummary:
-    """One smear: its count and its fields. area_mm2: of all fields, None where a scale is missing. meaning: of the
-    count, in words. flags: kind -> cells, the most frequent first. files: that were written beside the summary.
+    """One smear: its count and its fields. finding: what a person must look at first, in words, or "". area_mm2: of all
+    fields, None where a scale is missing. meaning: of the count, in words. flags: kind -> cells, the most frequent
+    first. unreadable: fields; left_out: what else lay in the input and is in no count. files: that were written beside
+    the summary.
     """
 
     leukoscope: str
     subject: str | None
     bundle: BundleSummary | None
     area_mm2: float | None
+    finding: str
+    blasts: Blasts | None
     differential: Differential
     meaning: str
     flags: Mapping[str, int]
     fields: tuple[FieldSummary, ...]
     unreadable: tuple[Unreadable, ...]
+    left_out: tuple[Unreadable, ...]
     remarks: tuple[str, ...]
     files: tuple[str, ...]
     plan: Plan
@@ -110,12 +116,13 @@ class SmearSummary:
 
 @dataclass(frozen=True)
 class SubjectsSummary:
-    """Smears of several subjects. smears: folder -> its smear. unreadable: subject -> why it is left out. folders are
-    below the summary's own, and files beside it."""
+    """Smears of several subjects. smears: folder -> its smear. unreadable: subject -> why it is left out. left_out:
+    what lay in the input and belongs to no subject. folders are below the summary's own, and files beside it."""
 
     leukoscope: str
     smears: Mapping[str, SmearSummary]
     unreadable: Mapping[str, str]
+    left_out: tuple[Unreadable, ...]
     files: tuple[str, ...]
     plan: Plan
 
@@ -139,6 +146,7 @@ class SubjectsSummary:
                 "remarks": self.remarks, "subjects": self.rows(),
                 "classes": self.bundle.classes if self.bundle else (),
                 "unreadable": [{"subject": name, "reason": reason} for name, reason in self.unreadable.items()],
+                "left_out": [asdict(one) for one in self.left_out],
                 "meaning": {folder: smear.meaning for folder, smear in self.smears.items()},
                 "files": self.files, "folders": list(self.smears), "plan": asdict(self.plan)}
 
@@ -148,7 +156,8 @@ class SubjectsSummary:
         found = read_json(folder / SUMMARY)
         _check_files(folder, found["files"])
         return cls(found["leukoscope"], {name: SmearSummary.read(folder / name) for name in found["folders"]},
-                   {one["subject"]: one["reason"] for one in found["unreadable"]}, tuple(found["files"]),
+                   {one["subject"]: one["reason"] for one in found["unreadable"]},
+                   tuple(Unreadable(**one) for one in found["left_out"]), tuple(found["files"]),
                    Plan(**found["plan"]))
 
 
@@ -164,6 +173,7 @@ def _subject_row(folder: str, smear: SmearSummary) -> dict[str, Any]:
     count, flags = smear.differential, smear.flags
     row: dict[str, Any] = {
         "subject": smear.subject, "folder": folder, "fields": len(smear.fields), "unreadable": len(smear.unreadable),
+        "left_out": len(smear.left_out),
         "found": count.found, "cut": count.cut, "damaged": count.damaged, "leukocytes": count.total,
         "platelets": count.platelets, "nucleated_red_cells": count.nucleated,
         "nucleated_per_100_leukocytes": count.per_hundred.value if count.per_hundred else None,

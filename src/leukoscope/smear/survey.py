@@ -9,10 +9,11 @@ from math import ceil
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from ..images.stain import white_point
+from ..images.stain import optical_density, white_point
 from .field import Scale
-from .scale import FEWEST, RED_CELL, RedCells, measure_red_cells, scale_by_nuclei
+from .scale import FEWEST, RED_CELL, RedCells, is_chromatin, measure_red_cells
 from .source import FieldSource
+from .spot import spot
 
 COARSEST = 0.75
 """um per pixel: above it a red cell has fewer than ten pixels across, and a leukocyte cannot be outlined."""
@@ -20,6 +21,10 @@ COARSEST = 0.75
 _WINDOW = 1200  # px
 _UNSTAINED = 0.93  # red over green density, above which nothing looks stained; grey things have 1
 _COLOURS = 0.62  # interquartile range of that ratio, above which there are too many colours; BCCD's fields reach 0.48
+_NO_STAIN = 1.5  # the same, that no stain has; blue-grey red cells in coloured light reach 1.2
+_MANY, _ALIKE = 25, 0.38  # round things, and the share of them that has about one size
+_PURPLE = 0.5  # share of what is covered that looks like chromatin, above which red cells must look so too
+_GREY = 3.0  # grey levels: less than this between red and blue is no colour
 _DARK = 100.0  # grey level of the background; smears are photographed on a bright one, BCCD's at 178 to 203
 
 
@@ -28,7 +33,8 @@ class Survey:
     """What a first look shows. white: RGB of a place without cells.
 
     working: um that a pixel is taken for; None where leukocytes cannot be searched for. refused: why, or "" where
-    nothing gives even a rough scale.
+    nothing gives even a rough scale. grey: whether the photograph has no colour. unusual: whether its stain is such
+    that red cells are not told from leukocytes by colour.
     """
 
     white: Float64[np.ndarray, " 3"]
@@ -36,24 +42,45 @@ class Survey:
     scale: Scale
     working: float | None
     refused: str
+    grey: bool
+    unusual: bool
 
     @property
     def unlike(self) -> str:
-        """Why this cannot be a blood smear, whatever is found in it; or ""."""
+        """Why this cannot be a blood smear, as long as no leukocyte is certain; or ""."""
         if self.red_cells.cover < 1e-3:
             return "nothing stands out from its background"
-        if self.red_cells.redness > _UNSTAINED:
+        if self.red_cells.redness > _UNSTAINED and not self.many_red_cells:
             return "what stands out is not stained: it is as grey or as blue as its background"
-        if self.red_cells.colours > _COLOURS:
+        if self.red_cells.colours > (_NO_STAIN if self.many_red_cells else _COLOURS):
             return "it has more colours than stained blood"
-        return "its background is dark" if self.white.mean() < _DARK else ""
+        return "its background is dark" if self.white.mean() < _DARK and not self.many_red_cells else ""
+
+    @property
+    def could_be_stained(self) -> bool:
+        """Whether there is colour, and not more of it than any stain has."""
+        return not self.grey and self.red_cells.colours <= _NO_STAIN
+
+    @property
+    def many_red_cells(self) -> bool:
+        """Whether so many round things of one size lie here that they can only be red cells."""
+        return len(self.red_cells.diameters) >= _MANY and self.red_cells.of_one_size >= _ALIKE
 
 
 def survey(source: FieldSource, pixel: float | None, *, origin: str = "given") -> Survey:
     """Look at a field. pixel: um per pixel where it is known; origin: where from."""
     windows = list(_windows(source))
     white = white_point(np.concatenate([window[::2, ::2].reshape(1, -1, 3) for window in windows], axis=1))
-    red_cells = measure_red_cells(windows, white)
+    grey = all(np.abs(window[..., 0].astype(np.int16) - window[..., 2]).mean() < _GREY for window in windows)
+    chromatin = [is_chromatin(optical_density(window, white)) for window in windows]
+    red_cells = measure_red_cells(windows, white, chromatin)
+    purple = float(np.mean([mask.mean() for mask in chromatin])) > _PURPLE * red_cells.cover
+    unusual = purple or red_cells.redness > _UNSTAINED or red_cells.colours > _COLOURS
+    spotted = None
+    if unusual or len(red_cells.diameters) < FEWEST:
+        # Where red cells are as blue or purple as chromatin, the network finds the leukocytes among them.
+        spotted = spot(windows, white)
+        red_cells = measure_red_cells(windows, white, spotted.masks)
     count = len(red_cells.diameters)
     diameter = float(np.median(red_cells.diameters)) if count >= FEWEST else None
     if pixel is not None:
@@ -62,12 +89,12 @@ def survey(source: FieldSource, pixel: float | None, *, origin: str = "given") -
         scale = Scale(red_cells.scale, "red cells", "", count, diameter)
     else:
         scale = Scale(None, "none", f"{count} red cells could be measured, at least {FEWEST} are needed", count, None)
-    working = scale.micrometres_per_pixel or scale_by_nuclei(windows, white)
+    working = scale.micrometres_per_pixel or (spotted or spot(windows, white)).scale
     if working is None or working <= COARSEST:
-        return Survey(white, red_cells, scale, working, "")
+        return Survey(white, red_cells, scale, working, "", grey, unusual)
     refused = (f"red cells have {RED_CELL / working:.0f} px across, too few to outline leukocytes; at least 10 are "
                "needed")
-    return Survey(white, red_cells, scale, None, refused)
+    return Survey(white, red_cells, scale, None, refused, grey, unusual)
 
 
 def _windows(source: FieldSource) -> Iterator[UInt8[np.ndarray, "height width 3"]]:

@@ -1,7 +1,9 @@
-"""Trains the network that outlines leukocytes: python -m leukoscope.smear.train_network DATA -o outline.onnx
+"""Trains the network that outlines leukocytes: python -m leukoscope.smear.train_network BCCD -o outline.onnx
 
-DATA is the folder of BCCD with its masks; beside the fields of its official training list, phantom smears with exact
-truth are rendered. Nothing else is seen in training. The same seed gives the same weights on the same machine.
+BCCD is its folder with masks, of which the fields of the official training list are used. Phantom smears with exact
+truth are rendered. `--cells` adds photographs of single cells, outlined by the network before this one (self-training),
+`--boxes` fields with boxes of leukocytes, or without any. Stain, light and focus are changed hard. The
+same seed gives the same weights on the same machine.
 """
 
 from __future__ import annotations
@@ -23,11 +25,17 @@ from torch.nn import functional
 
 from ..datasets import bccd
 from ..files import atomic_path
+from ..finder.frame import outline_photograph
+from ..finder.network import INPUT, OUTPUT, OUTPUTS
+from ..finder.outline import NUCLEUS, separate
 from ..images.read import read_image
-from ..images.stain import optical_density, white_point
+from ..images.stain import optical_density, otsu, white_point
+from ..manifest import read_manifest
 from ..networks.onnx_file import write_onnx
 from ..phantom.render import render_field
-from .network import INPUT, OUTPUT, OUTPUTS
+from .even import even_field
+from .source import field_source
+from .survey import survey
 
 SIDE = 112
 """px of a crop: two cells that touch."""
@@ -43,6 +51,7 @@ USUAL_BCCD = 0.082
 """um that a pixel of a BCCD field is taken for, one figure for all, since single fields show few red cells. These say
 0.087 in the median, which is well within the scales that training varies."""
 
+_GRID = 0.25  # um: pixels of the working grid
 _ANOTHER = 10_000  # number of a cell that is laid into a crop
 
 WIDTHS = (12, 24, 32, 48)
@@ -165,6 +174,57 @@ def depths(cells: NDArray[np.int32]) -> NDArray[np.float32]:
     return depth
 
 
+def cell_samples(manifest: pl.DataFrame, most: int, seed: int = 5) -> list[Sample]:
+    """Photographs of single cells, at most `most` of each laboratory, as the present network outlines them. One in
+    which it finds no cell is left out."""
+    samples = []
+    for _, rows in manifest.group_by("source", maintain_order=True):
+        for image in rows.sample(min(most, rows.height), seed=seed)["image"]:
+            outlined = outline_photograph(read_image(image))
+            if outlined is not None:
+                small, white, maps = outlined
+                cells = separate(maps, 100)
+                samples.append(Sample(small, maps[NUCLEUS] > 0.5, cells, depths(cells), white, _GRID))
+    return samples
+
+
+def boxed_samples(fields: pl.DataFrame) -> list[Sample]:
+    """Fields with boxes of leukocytes: the cell is the ellipse in its box, the nucleus what is dark in it. Fields
+    without a scale are left out."""
+    samples = []
+    for _, rows in fields.group_by("image", maintain_order=True):
+        boxes = rows.drop_nulls("x").select("x", "y", "width", "height").to_numpy().astype(float)
+        source = field_source(read_image(rows["image"][0]))
+        source = even_field(source) or source
+        scale = survey(source, None).scale.micrometres_per_pixel
+        if scale is None:
+            continue
+        by = min(1.0, scale / _GRID)
+        size = round(source.width * by), round(source.height * by)
+        pixels = source.read(0, 0, source.width, source.height)
+        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        white = white_point(small)
+        nuclei, cells = _in_boxes(optical_density(small, white), boxes * by)
+        samples.append(Sample(small, nuclei, cells, depths(cells), white, scale / by))
+    return samples
+
+
+def _in_boxes(density: NDArray[np.float32], boxes: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Nuclei and numbered cells. density: (height, width, 3)."""
+    dark = np.clip(density[..., :2].mean(axis=2) * 200, 0, 255).astype(np.uint8)
+    nuclei, cells = np.zeros(dark.shape, bool), np.zeros(dark.shape, np.int32)
+    for number, (x, y, width, height) in enumerate(boxes, start=1):
+        ellipse = np.zeros(dark.shape, np.uint8)
+        cv2.ellipse(ellipse, (round(x + width / 2), round(y + height / 2)),
+                    (max(1, round(0.47 * width)), max(1, round(0.47 * height))), 0, 0, 360, 1, cv2.FILLED)
+        own = ellipse > 0
+        if own.any():
+            level = otsu(np.bincount(dark[own], minlength=256))
+            cells[own] = number
+            nuclei |= own & (dark > level)
+    return nuclei, cells
+
+
 # ------------------------------------------------------------------------------------------------ how it is varied
 
 def crop(sample: Sample, rng: np.random.Generator) -> Crop:
@@ -225,11 +285,12 @@ def _moved(image: NDArray, shift: tuple[int, int]) -> NDArray:
 
 def tinge(density: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Another stain, camera, lamp and focus."""
-    mix = np.eye(3) + rng.normal(0, 0.06, (3, 3))
-    gains = np.exp(rng.normal(0, 0.22) + rng.normal(0, 0.12, 3))
-    density = (density @ mix.T * gains + rng.normal(0, 0.012, 3)).astype(np.float32)
+    mix = np.eye(3) + rng.normal(0, 0.12, (3, 3))
+    gains = np.exp(rng.normal(0, 0.35) + rng.normal(0, 0.22, 3))
+    density = np.sign(density) * np.abs(density) ** np.exp(rng.normal(0, 0.15))
+    density = (density @ mix.T * gains + rng.normal(0, 0.02, 3)).astype(np.float32)
     if rng.random() < 0.3:
-        down, right = rng.normal(0, 0.03, 2)
+        down, right = rng.normal(0, 0.04, 2)
         slope = np.linspace(-1, 1, SIDE, dtype=np.float32)
         density = (density + down * slope[:, None, None] + right * slope[None, :, None]).astype(np.float32)
     focus = rng.random()
@@ -294,11 +355,19 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cells", type=Path, help="table of photographs of single cells")
+    parser.add_argument("--most", type=int, default=150, help="of those, at most so many a laboratory")
+    parser.add_argument("--boxes", type=Path, nargs="*", default=[], help="tables of fields with boxes of leukocytes, "
+                        "or without any; each is drawn as often as BCCD")
     parser.add_argument("--on", choices=["both", "bccd", "phantoms"], default="both", help="for comparison")
     chosen = parser.parse_args()
     real = bccd_samples(chosen.data) if chosen.on != "phantoms" else []
     made = phantom_samples(PHANTOMS) if chosen.on != "bccd" else []
-    network = fit([group for group in (real, made) if group], steps=chosen.steps, seed=chosen.seed)
+    photographs = cell_samples(read_manifest(chosen.cells), chosen.most) if chosen.cells else []
+    boxed = [boxed_samples(read_manifest(path)) for path in chosen.boxes]
+    groups = [group for group in (real, made, photographs, *boxed) if group]
+    print("samples:", ", ".join(str(len(group)) for group in groups), flush=True)
+    network = fit(groups, steps=chosen.steps, seed=chosen.seed)
     with atomic_path(chosen.output) as path:
         write_network(network, path)
     print(f"{sum(values.numel() for values in network.parameters())} parameters, written to {chosen.output}")

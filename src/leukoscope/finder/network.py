@@ -1,7 +1,7 @@
 """The network of the finder: for each pixel, whether it is nucleus, leukocyte or the middle of one.
 
 A small U-Net (Ronneberger et al. 2015) as an ONNX file, run by ONNX Runtime. Knows nothing of boxes, cells or
-micrometres: optical density in, three probabilities out. `train_network.py` trains and writes it.
+micrometres: optical density in, three probabilities out. `smear/train_network.py` trains and writes it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ REACH = 48
 """px: no output depends on anything farther away. A multiple of STRIDE."""
 BLOCK = 448
 """px: the longest side of what the network works on at once, which needs about 100 MB."""
-FILE = "outline.onnx"
+FILE, WIDE_FILE = "outline.onnx", "outline_wide.onnx"
+"""Two trainings of one network. The wide one saw harder changes of stain, and fields in which red cells are as blue or
+as purple as nuclei; where they are not, the other one makes fewer mistakes."""
 INPUT, OUTPUT = "density", "maps"
 
 
-def predict_maps(density: Float32[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "3 height width"]:
-    """Probabilities of nucleus, cell and core of each pixel. What lies beyond the window counts as empty.
+def predict_maps(density: Float32[np.ndarray, "height width 3"], *,
+                 wide: bool = False) -> Float32[np.ndarray, "3 height width"]:
+    """Probabilities of nucleus, cell and core of each pixel. What lies beyond the window counts as empty. wide: by the
+    network for unusual stains.
 
     A large window is worked on in blocks, which overlap by REACH on all sides: the answers are the same.
     """
@@ -41,7 +45,7 @@ def predict_maps(density: Float32[np.ndarray, "height width 3"]) -> Float32[np.n
             block = density[rows, columns]
             beyond = [(0, -side % STRIDE) for side in block.shape[:2]]
             padded = np.pad(block.transpose(2, 0, 1), ((0, 0), *beyond))[None]
-            answer = np.asarray(finder().run([OUTPUT], {INPUT: padded})[0], np.float32)
+            answer = np.asarray(finder(WIDE_FILE if wide else FILE).run([OUTPUT], {INPUT: padded})[0], np.float32)
             maps[:, target_rows, target_columns] = answer[0, :, inner_rows, inner_columns]
     return maps
 
@@ -56,9 +60,9 @@ def _blocks(side: int) -> Iterator[tuple[slice, slice, slice]]:
 
 
 @cache
-def finder() -> InferenceSession:
+def finder(file: str = FILE) -> InferenceSession:
     """The network that comes with Leukoscope: `density` (n, 3, height, width) to `maps` (n, 3, height, width)."""
-    return open_network((files("leukoscope.smear") / FILE).read_bytes())
+    return open_network((files("leukoscope.finder") / file).read_bytes())
 
 
 def open_network(content: bytes) -> InferenceSession:
@@ -67,4 +71,5 @@ def open_network(content: bytes) -> InferenceSession:
 
     options = ort.SessionOptions()
     options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave the core
     return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])

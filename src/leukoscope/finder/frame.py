@@ -1,0 +1,278 @@
+"""Give every cell the same light and size, from its own pixels, so that laboratories look alike.
+
+The network of the finder outlines the nucleus and the cell nearest to the middle of the image. The square that is cut
+out is centred on them and in proportion to them, whatever the size in pixels and the place in the image. The light of a
+place without cells becomes LIT in each channel, and all densities are multiplied by what brings the nucleus near to
+one depth: laboratories differ most in how deep they stain. Colours are not changed. Knows no labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float64, UInt8
+from numpy.typing import NDArray
+
+from ..images.read import Pixels, crop_centre, resize
+from ..images.stain import optical_density, white_point
+from .network import predict_maps
+from .outline import CELL, NUCLEUS, separate
+
+SPAN = 1.9
+"""Side of the square over the mean (geometric) of the diameters of nucleus and cell: the whole cell with a margin."""
+FRAMING = 4
+"""Version of the framing: a cached cell or a bundle with another version cannot be used."""
+LIT = 240
+"""Grey level of a place without cells after framing."""
+
+_FIRST, _SECOND = 112, 168  # px along the longer side: what the network is shown, and again where it finds nothing
+_NUCLEUS = 34.0  # px: a nucleus of 8.5 um at the quarter of a micrometre that the network was trained at
+_FITS = 0.65, 1.5  # its diameter over that, within which one look is enough
+_SIDES = 48, 224  # px: the least and most that is shown to the network
+_LOOKS = 3
+_LEAST_NUCLEUS = 100  # px of the network's view: a smaller one does not part cells that touch
+_NEAR = 0.35  # of the shorter side: a nucleus at this distance from the middle has the weight e^-0.5
+_BLACK = 8  # grey level: darker pixels (all channels) that reach the border were not recorded
+_CUT_OUT = 0.1, 0.5  # share of the image and of its border that is black if the cell was cut out along its outline
+_DEPTH = 0.62
+"""Green density that nuclei are brought near to, by _PART of the way (as a power), within _GAINS."""
+_PART, _GAINS = 0.75, (0.6, 2.6)
+_DENSE = 4.0  # white over the median green of a cell that was cut out: the usual density of a leukocyte, 0.6
+_LEAST = 12  # px of the image: a smaller square shows nothing
+_MOST = 4096  # px: an image with a larger square is shrunk first, as a strip would fill the memory
+
+
+class Shape(Protocol):
+    """How a cell is shaped: a section of a recipe, or the description of a bundle."""
+
+    @property
+    def frame(self) -> str: ...
+    @property
+    def crop(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Position and light of a cell.
+
+    x, y: middle of the square in px; 0 is the centre of the first pixel. side: of the square, px. white: RGB of a place
+    without cells, whole numbers. gain: what densities are multiplied by. found: False where no cell is found; the
+    square is then the whole image.
+    """
+
+    x: float
+    y: float
+    side: float
+    white: Float64[np.ndarray, " 3"]
+    gain: float = 1.0
+    found: bool = True
+
+
+@dataclass(frozen=True)
+class _Disc:
+    """Centre and diameter, in px of the image, and the median green density."""
+
+    x: float
+    y: float
+    diameter: float
+    density: float
+
+
+def framing(steps: Shape) -> int | None:
+    """Version of the framing that `steps.frame` asks for; None where a cell is not changed."""
+    return FRAMING if steps.frame != "image" else None
+
+
+def shaped(pixels: Pixels, steps: Shape) -> Pixels:
+    """A decoded cell as a square of `steps.size` px: around its centre, unchanged or in the same light, or framed."""
+    if steps.frame == "cell":
+        return frame_cell(pixels, steps.size)
+    if steps.frame == "light":
+        white = _white(_shrunk(pixels, _FIRST)[0])
+        pixels = relit(_filled(pixels, white), white)
+    return resize(crop_centre(pixels, steps.crop), steps.size)
+
+
+def shown_side(pixels: Pixels, steps: Shape) -> int:
+    """Side in px of the square that `shaped` cuts out of a decoded cell; 0 for all of it."""
+    return round(find_frame(pixels).side) if steps.frame == "cell" else steps.crop
+
+
+def shown_square(pixels: Pixels, steps: Shape) -> Pixels:
+    """The square that `shaped` cuts out of a decoded cell, with its own light and pixels; white beyond the image."""
+    if steps.frame != "cell":
+        return crop_centre(pixels, steps.crop)
+    return _square(pixels, find_frame(pixels), np.full(3, LIT))
+
+
+def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
+    """The frame of the cell nearest to the centre. Where no cell is found, the frame is the whole image."""
+    height, width = pixels.shape[:2]
+    white = _white(_shrunk(pixels, _FIRST)[0])
+    discs = _look(pixels, white)
+    if discs is None:
+        return Frame((width - 1) / 2, (height - 1) / 2, float(max(height, width)), white, found=False)
+    return _about(*discs, white)
+
+
+def frame_outlined(pixels: UInt8[np.ndarray, "height width 3"], nucleus: Bool[np.ndarray, "height width"],
+                   cell: Bool[np.ndarray, "height width"], white: Float64[np.ndarray, " 3"]) -> Frame:
+    """The frame of a cell whose outlines are known. white: RGB of a place without cells."""
+    green = optical_density(pixels, white)[..., 1]
+    return _about(_disc(nucleus, green), _disc(cell, green), np.rint(white))
+
+
+def _about(nucleus: _Disc, cell: _Disc, white: Float64[np.ndarray, " 3"]) -> Frame:
+    side = SPAN * float(np.sqrt(nucleus.diameter * max(cell.diameter, nucleus.diameter)))
+    gain = float(np.clip((_DEPTH / max(nucleus.density, 0.01)) ** _PART, *_GAINS))
+    return Frame((nucleus.x + cell.x) / 2, (nucleus.y + cell.y) / 2, max(side, _LEAST), white, gain)
+
+
+def frame_cell(pixels: UInt8[np.ndarray, "height width 3"], size: int,
+               frame: Frame | None = None) -> UInt8[np.ndarray, "size size 3"]:
+    """The cell in the common light and size, as a square of `size` px. Beyond the image, the square looks like a place
+    without cells. frame: if it is already known."""
+    frame = frame or find_frame(pixels)
+    return relit(resize(_square(pixels, frame, frame.white), size), frame.white, frame.gain)
+
+
+def _white(small: Pixels) -> Float64[np.ndarray, " 3"]:
+    """RGB of a place without cells. A cell that was cut out has none around it; its usual density then gives the light,
+    grey, as nothing is known of its colour."""
+    nothing = _nothing(small)
+    if nothing.mean() < _CUT_OUT[0] or _border(nothing).mean() < _CUT_OUT[1]:
+        return np.rint(white_point(small))
+    inside = small[cv2.erode((~nothing).astype(np.uint8), np.ones((3, 3))) > 0]
+    level = _DENSE * float(np.median(inside[:, 1])) if len(inside) else 255.0
+    return np.full(3, np.rint(np.clip(level, 20, 255)))
+
+
+def outline_photograph(pixels: Pixels) -> tuple[Pixels, Float64[np.ndarray, " 3"], NDArray[np.float32]] | None:
+    """A photograph of a cell at the size at which the network knows nuclei, its white point, and the network's maps
+    (nucleus, cell, core); None where no cell is found."""
+    white = _white(_shrunk(pixels, _FIRST)[0])
+    discs = _look(pixels, white)
+    if discs is None:
+        return None
+    size = int(np.clip(round(max(pixels.shape[:2]) * _NUCLEUS / discs[0].diameter), *_SIDES))
+    small = _filled(_shrunk(pixels, size)[0], white)
+    maps = predict_maps(optical_density(small, white))
+    np.maximum(maps[CELL], maps[NUCLEUS], out=maps[CELL])
+    return small, white, maps
+
+
+def _look(pixels: Pixels, white: NDArray[np.float64]) -> tuple[_Disc, _Disc] | None:
+    """Nucleus and cell nearest to the middle; None if there is none. The network is shown the image at the size at
+    which the nucleus is as wide as those that it was trained on, which the first look tells."""
+    longer, size, found = max(pixels.shape[:2]), _FIRST, None
+    for _ in range(_LOOKS):
+        small, shrunk = _shrunk(pixels, size)
+        discs = _central(small, white)
+        if discs is None:
+            if found is not None or size == _SECOND:
+                break
+            size = _SECOND
+            continue
+        found = tuple(_Disc((disc.x + 0.5) / shrunk - 0.5, (disc.y + 0.5) / shrunk - 0.5, disc.diameter / shrunk,
+                            disc.density)
+                      for disc in discs)
+        wide = discs[0].diameter / _NUCLEUS
+        wanted = int(np.clip(round(longer * shrunk / wide), *_SIDES))
+        if _FITS[0] < wide < _FITS[1] or wanted == size:
+            break
+        size = wanted
+    return found  # type: ignore[return-value]  # two of them
+
+
+def _shrunk(pixels: Pixels, size: int) -> tuple[Pixels, float]:
+    """The image with a longer side of `size` px, and by what it was scaled."""
+    height, width = pixels.shape[:2]
+    scale = size / max(height, width)
+    sides = max(1, round(width * scale)), max(1, round(height * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(np.ascontiguousarray(pixels), sides, interpolation=method), np.uint8), scale
+
+
+def _central(small: Pixels, white: NDArray[np.float64]) -> tuple[_Disc, _Disc] | None:
+    """Nucleus and cell nearest to the middle, in px of `small`."""
+    density = optical_density(small, white)
+    density[_nothing(small)] = 0
+    maps = predict_maps(density)
+    np.maximum(maps[CELL], maps[NUCLEUS], out=maps[CELL])
+    if not (maps[NUCLEUS] > 0.5).any():
+        return None
+    labels = separate(maps, _LEAST_NUCLEUS)
+    y, x = (np.arange(length) - (length - 1) / 2 for length in labels.shape)
+    near = np.exp(-(y[:, None]**2 + x**2) / (2 * (_NEAR * min(labels.shape))**2))
+    weight = np.bincount(labels.ravel(), weights=(near * maps[NUCLEUS]).ravel())
+    weight[0] = 0
+    own = labels == int(weight.argmax())
+    if not weight.any() or not (own & (maps[NUCLEUS] > 0.5)).any():
+        return None
+    return tuple(_disc(mask, density[..., 1]) for mask in (own & (maps[NUCLEUS] > 0.5), own))  # type: ignore[return-value]
+
+
+def _disc(mask: NDArray[np.bool_], green: NDArray[np.float32]) -> _Disc:
+    """In a disc, the mean square distance from the centre is half the squared radius. Lobes that spread count as
+    wide."""
+    rows, columns = np.nonzero(mask)
+    return _Disc(float(columns.mean()), float(rows.mean()),
+                 2 * float(np.sqrt(2 * (rows.var() + columns.var()) + 1 / 6)), float(np.median(green[mask])))
+
+
+def _square(pixels: Pixels, frame: Frame, beyond: NDArray[Any]) -> Pixels:
+    """The part of the image in the frame, unchanged; `beyond` (RGB) where nothing was recorded. At most _MOST wide."""
+    if frame.side > _MOST:
+        by = _MOST / frame.side
+        height, width = pixels.shape[:2]
+        pixels = np.asarray(cv2.resize(
+            np.ascontiguousarray(pixels), (max(round(width * by), 1), max(round(height * by), 1)),
+            interpolation=cv2.INTER_AREA), np.uint8)
+        frame = replace(frame, x=(frame.x + 0.5) * by - 0.5, y=(frame.y + 0.5) * by - 0.5, side=frame.side * by)
+    pixels = _filled(pixels, beyond)
+    side = max(round(frame.side), 1)
+    left, top = round(frame.x - (side - 1) / 2), round(frame.y - (side - 1) / 2)
+    square = np.full((side, side, 3), beyond, np.uint8)
+    rows, columns = (slice(max(start, 0), min(start + side, length)) for start, length in
+                     ((top, pixels.shape[0]), (left, pixels.shape[1])))
+    inside = np.s_[rows.start - top:rows.stop - top, columns.start - left:columns.stop - left]
+    square[inside] = pixels[rows, columns]
+    return square
+
+
+def _filled(pixels: Pixels, beyond: NDArray[Any]) -> Pixels:
+    """The pixels of an image, with `beyond` (RGB) where nothing was recorded."""
+    nothing = _nothing(pixels)
+    if not nothing.any():
+        return pixels
+    filled = pixels.copy()
+    filled[nothing] = beyond
+    return filled
+
+
+def relit(pixels: Pixels, white: Float64[np.ndarray, " 3"], gain: float = 1.0) -> Pixels:
+    """Pixels with each channel scaled so that white becomes LIT, and densities multiplied by `gain`."""
+    light = (np.arange(256)[:, None] / np.maximum(white, 1.0)) ** gain
+    table = np.clip(np.rint(LIT * light), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(np.ascontiguousarray(pixels), table[None]), np.uint8)
+
+
+def _nothing(pixels: Pixels) -> NDArray[np.bool_]:
+    """Where nothing was recorded: black pixels connected to the border. A nucleus may be black too."""
+    black = np.asarray(cv2.inRange(pixels, (0, 0, 0), (_BLACK - 1,) * 3)).astype(bool)
+    if not _border(black).any():
+        return np.zeros_like(black)
+    count, parts = cv2.connectedComponents(black.astype(np.uint8))
+    outside = np.zeros(count, bool)
+    outside[_border(parts)] = True
+    outside[0] = False
+    return outside[np.asarray(parts, np.int32)]
+
+
+def _border(values: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])

@@ -1,0 +1,125 @@
+"""Where a field shows no smear at all, and how evenly it was lit. Finds no cells.
+
+Nothing is recorded outside the round view of an eyepiece, in a frame around a picture and where a tile of a scan is
+missing. Uneven light is a smooth surface over the field, one for each channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, UInt8
+from numpy.typing import NDArray
+
+_DARK, _DARK_SHARE = 60, 0.3  # grey level, and share of the median one: pixels (all channels) that are darker than
+# both and join the border were not recorded
+_BLACK = 4  # grey level of a missing tile, in all channels
+_WHITE = 252  # grey level of a white frame or tile, in all channels
+_LEAST = 0.002  # share of the field: less than this is no missing part
+_FULL = 0.97  # of its box: a frame or tile is a rectangle
+_STRAIGHT = 0.98  # share of a row or column that belongs to a white frame
+_EVEN = 1.2  # brightest over darkest background below which light counts as even
+_ORDER = 2  # of the polynomial
+_ROUNDS = 12
+_DARKER = 0.02  # natural logarithm: pixels this much darker than the surface are cells
+_GRID = 96  # px along the longer side, for the surface
+
+
+def unrecorded(pixels: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:
+    """Where nothing was recorded: dark parts that join the border, and flat black or white rectangles."""
+    brightest = cv2.medianBlur(np.ascontiguousarray(pixels.max(axis=2)), 3) if min(pixels.shape[:2]) > 3 else \
+        pixels.max(axis=2)
+    darkest = pixels.min(axis=2)
+    dark = min(_DARK, _DARK_SHARE * float(np.median(brightest[brightest > _BLACK]))) if brightest.max() > _BLACK else 1
+    hidden = _at_border(brightest < dark) | _rectangles(brightest <= _BLACK) | _white_parts(darkest >= _WHITE)
+    return hidden if hidden.mean() >= _LEAST else np.zeros_like(hidden)
+
+
+def _at_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pieces of a mask that reach the border of the field, where they take up some of it."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    pieces = np.asarray(pieces, np.int32)
+    chosen = np.zeros(count, bool)
+    chosen[np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])] = True
+    chosen &= stats[:, cv2.CC_STAT_AREA] >= _LEAST * mask.size
+    chosen[0] = False
+    return chosen[pieces]
+
+
+def _rectangles(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pieces of a mask that fill their boxes."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    area, box = stats[:, cv2.CC_STAT_AREA], stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT]
+    chosen = (area >= _LEAST * mask.size) & (area >= _FULL * box)
+    chosen[0] = False
+    return chosen[np.asarray(pieces, np.int32)] if count > 1 else np.zeros_like(mask)
+
+
+def _white_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Frames of whole rows and columns, and rectangles inside. A background that is white itself is no frame: it has
+    no straight edge, and goes on between the cells."""
+    parts = _rectangles(mask)
+    rows, columns = mask.mean(axis=1) >= _STRAIGHT, mask.mean(axis=0) >= _STRAIGHT
+    top, bottom = _run(rows), _run(rows[::-1])
+    left, right = _run(columns), _run(columns[::-1])
+    height, width = mask.shape
+    inner = mask[top:height - bottom, left:width - right]
+    if not inner.size or inner.mean() > 0.3:  # the background is as white, so that nothing says where a frame ends
+        return np.zeros_like(mask) if inner.size else parts
+    parts[:top], parts[height - bottom:], parts[:, :left], parts[:, width - right:] = (True,) * 4
+    return parts
+
+
+def _run(values: NDArray[np.bool_]) -> int:
+    """How many of the first values are true."""
+    return len(values) if values.all() else int(np.argmin(values))
+
+
+@dataclass(frozen=True, eq=False)
+class Light:
+    """The light of a place without cells, over a field: for each channel the coefficients of a polynomial in x and y
+    (-1 to 1 over the field) whose exponential is the light over its mean, (3, terms)."""
+
+    coefficients: Float64[np.ndarray, "3 terms"]
+
+    def at(self, x: Float64[np.ndarray, " width"], y: Float64[np.ndarray, " height"]
+           ) -> Float32[np.ndarray, "height width 3"]:
+        """Relative light at places (-1 to 1)."""
+        terms = np.stack([y[:, None] ** j * x[None] ** i for i, j in _powers()], axis=-1)
+        return np.exp(terms @ self.coefficients.T).astype(np.float32)
+
+
+def uneven_light(pixels: UInt8[np.ndarray, "height width 3"],
+                 hidden: Bool[np.ndarray, "height width"]) -> Light | None:
+    """The light of a field; None where it is even. hidden: where nothing was recorded."""
+    scale = _GRID / max(pixels.shape[:2])
+    size = max(8, round(pixels.shape[1] * scale)), max(8, round(pixels.shape[0] * scale))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float64)
+    seen = cv2.resize(hidden.astype(np.float32), size, interpolation=cv2.INTER_AREA) < 0.01
+    x, y = np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1])
+    terms = np.stack([np.broadcast_to(y[:, None] ** j * x[None] ** i, seen.shape) for i, j in _powers()], axis=-1)
+    if seen.sum() < 10 * terms.shape[-1]:
+        return None
+    terms_seen, logs = terms[seen], np.log(np.maximum(small[seen], 1.0))
+    coefficients = np.stack([_surface(terms_seen, logs[:, channel]) for channel in range(3)])
+    coefficients[:, 0] -= (terms_seen @ coefficients.T).mean(axis=0)
+    spread = np.ptp(terms_seen @ coefficients.T, axis=0).max()
+    return Light(coefficients) if spread > np.log(_EVEN) else None
+
+
+def _surface(terms: NDArray[np.float64], logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A polynomial through the brighter pixels: those that lie below it are cells, and count less each round."""
+    weights = np.ones(len(logs))
+    coefficients = np.zeros(terms.shape[1])
+    for _ in range(_ROUNDS):
+        scaled = terms * weights[:, None]
+        coefficients = np.asarray(np.linalg.lstsq(scaled, logs * weights, rcond=None)[0], np.float64)
+        below = terms @ coefficients - logs
+        weights = np.where(below > _DARKER, np.exp(-below / 0.1) * 0.3, 1.0)
+    return coefficients
+
+
+def _powers() -> list[tuple[int, int]]:
+    return [(i, j) for i in range(_ORDER + 1) for j in range(_ORDER + 1 - i)]

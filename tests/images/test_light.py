@@ -1,0 +1,131 @@
+"""Where nothing was recorded, and how a field was lit; and that fields look even and whole after it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+import pytest
+
+from leukoscope.images.light import uneven_light, unrecorded
+from leukoscope.phantom import render_field
+from leukoscope.smear import find_leukocytes
+from leukoscope.smear.even import even_field
+from leukoscope.smear.source import field_source
+
+
+@cache
+def field():
+    return render_field(900, 700, seed=3, micrometres_per_pixel=0.1, white_cells=2.0)
+
+
+@cache
+def found_in_whole():
+    return find_leukocytes(field().pixels)
+
+
+def behind(hidden: np.ndarray, level: int) -> np.ndarray:
+    return np.where(hidden[..., None], np.uint8(level), field().pixels).astype(np.uint8)
+
+
+def circle(share: float = 0.5) -> np.ndarray:
+    y, x = np.indices(field().pixels.shape[:2])
+    return np.hypot(x - 450, y - 350) > share * 900 * 0.75
+
+
+def frame(width: int) -> np.ndarray:
+    mask = np.ones(field().pixels.shape[:2], bool)
+    mask[width:-width, width:-width] = False
+    return mask
+
+
+def tile() -> np.ndarray:
+    mask = np.zeros(field().pixels.shape[:2], bool)
+    mask[:300, 500:] = True
+    return mask
+
+
+HIDDEN = {"round view": (circle(), 6), "dark round view": (circle(), 30), "black frame": (frame(50), 0),
+          "white frame": (frame(50), 255), "missing tile": (tile(), 0), "white tile": (tile(), 255)}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_was_not_recorded_is_found(name):
+    hidden, level = HIDDEN[name]
+    found = unrecorded(behind(hidden, level))
+    both = (found & hidden).sum() / (found | hidden).sum()
+    assert both > 0.97
+
+
+def test_nothing_is_hidden_in_a_whole_field_however_bright_or_dark():
+    pixels = field().pixels
+    assert not unrecorded(pixels).any()
+    assert not unrecorded(np.clip(pixels.astype(int) * 13 // 10, 0, 255).astype(np.uint8)).any()  # a white background
+    assert not unrecorded((pixels * 0.45).astype(np.uint8)).any()
+    assert even_field(field_source(pixels)) is None
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_whole_cells_are_found_as_without_it_and_no_corner_is_a_cell(name):
+    hidden, level = HIDDEN[name]
+    found = find_leukocytes(behind(hidden, level))
+    whole = [cell for cell in found_in_whole().cells if not cell.cut]
+
+    def visible(cell) -> float:
+        return 1 - hidden[cell.y:cell.y + cell.height, cell.x:cell.x + cell.width].mean()
+
+    clear = [cell for cell in whole if visible(cell) == 1]
+    assert len(clear) >= 4
+    near = [min((np.hypot(c.centre[0] - cell.centre[0], c.centre[1] - cell.centre[1]) for c in found.cells),
+                default=np.inf) for cell in clear]
+    assert np.mean(np.array(near) < 8) >= 0.9
+    # What is left of a cell that the rim cuts has its middle elsewhere, but lies where the whole cell does.
+    assert all(any(c.x - 15 <= x <= c.x + c.width + 15 and c.y - 15 <= y <= c.y + c.height + 15
+                   for c in found_in_whole().cells) for x, y in (cell.centre for cell in found.cells))
+    assert found.scale.micrometres_per_pixel == pytest.approx(0.1, rel=0.1)
+    share = round(100 * hidden.mean())
+    assert any(remark.endswith("shows nothing (black or white) and was left out") and abs(
+        int(remark.split()[0].split("\u202f")[0]) - share) <= 3 for remark in found.remarks)
+
+
+def test_a_cell_at_the_rim_is_cut():
+    hidden = circle(0.45)
+    found = find_leukocytes(behind(hidden, 5))
+    assert found.even is not None
+    near = np.pad(hidden, 3)
+    touching = [cell for cell in found.cells if near[cell.y:cell.y + cell.height + 6, cell.x:cell.x + cell.width + 6][
+        cv2.dilate(np.pad(cell.cell, 3).astype(np.uint8), np.ones((3, 3))) > 0].any()]
+    assert touching
+    assert all(cell.cut for cell in touching)
+    inside = [cell for cell in found.cells if not hidden[max(cell.y - 25, 0):cell.y + cell.height + 25,
+                                                         max(cell.x - 25, 0):cell.x + cell.width + 25].any()]
+    assert inside
+    border = [cell for cell in inside if cell.x == 0 or cell.y == 0]
+    assert not any(cell.cut for cell in inside if cell not in border)
+
+
+@pytest.mark.parametrize(("right", "down"), [(0.25, 0.0), (0.0, -0.3), (0.2, 0.15)])
+def test_uneven_light_changes_neither_scale_nor_count(right, down):
+    height, width = field().pixels.shape[:2]
+    light = 1 - np.abs(right) / 2 - np.abs(down) / 2 + right * (
+        np.linspace(-0.5, 0.5, width)[None]) + down * np.linspace(-0.5, 0.5, height)[:, None]
+    pixels = np.clip(np.rint(field().pixels * light[..., None]), 0, 255).astype(np.uint8)
+    assert uneven_light(pixels, np.zeros((height, width), bool)) is not None
+    found, plain = find_leukocytes(pixels), found_in_whole()
+    assert found.scale.micrometres_per_pixel == pytest.approx(plain.scale.micrometres_per_pixel, rel=0.05)
+    assert abs(len(found.cells) - len(plain.cells)) <= 1
+    assert "the light is uneven; it was evened out before cells were measured" in found.remarks
+
+
+def test_coloured_light_is_evened_in_each_channel():
+    """As in fields that are pink at one side and grey-blue at the other."""
+    height, width = field().pixels.shape[:2]
+    x = np.linspace(-1, 1, width)[None, :, None]
+    pixels = np.clip(field().pixels * (0.8 - 0.15 * x * np.array([1.0, 0.2, -0.8])), 0, 255).astype(np.uint8)
+    even = even_field(field_source(pixels))
+    assert even is not None
+    flat = even.read(0, 0, width, height)
+    sides = [np.percentile(part.reshape(-1, 3), 90, axis=0) for part in (flat[:, :200], flat[:, -200:])]
+    assert np.abs(sides[0] - sides[1]).max() < 8  # grey levels; 60 before
+    assert height == even.height
