@@ -32,6 +32,7 @@ from leukoscope.recipes import (
     make_recipe,
     parse_setting,
 )
+from leukoscope.recipes.recipe import read_toml
 from leukoscope.runs.network import fresh_network
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -369,3 +370,39 @@ def test_copies_need_a_step_that_changes_them():
         make_recipe({**SMALL, "augment": {"copies": {"a": 3}}})
     with pytest.raises(RecipeError, match=r"pca: components and variance: set one"):
         make_recipe({**SMALL, "pca": {"components": 3, "variance": 0.5}})
+
+
+class TestHostile:
+    """A recipe may come from a stranger: whatever it holds is refused in one short line."""
+
+    @pytest.mark.parametrize(("text", "says"), [
+        ("a = " + "[" * 50_000 + "]" * 50_000, "nested more than 12 deep"),
+        ("a = " + "{a=" * 50_000 + "1" + "}" * 50_000, "nested more than 12 deep"),
+        ("[" + "a." * 50_000 + "a]\nb = 1", "nested more than 12 deep"),
+        ("a." * 50_000 + "a = 1", "nested more than 12 deep"),
+        ('name = "x"\n[network]\nname = "a"\n[variants.v]\nx = ' + "[" * 20 + "]" * 20, "nested more than 12 deep"),
+        ("seed = " + "9" * 5_000, "a number has too many digits"),
+        ('name = "x"\nseed = 0x' + "f" * 5_000 + '\n[network]\nname = "lenet5"', "got a number of too many digits"),
+        ('name = "' + "x" * 100_000 + '!"\n[network]\nname = "lenet5"', "name: String should match"),
+        ('name = "x"\n' + "k" * 100_000 + ' = 1\n[network]\nname = "lenet5"', "no such key"),
+        ('name = "x"\nseed = 1e999\n[network]\nname = "lenet5"', "seed"),
+        ('name = "x"\nbase = ' + "[" * 9 + "]" * 9, "expected another recipe"),
+        ("name = \x00", "not valid TOML")])
+    def test_a_hostile_recipe_is_refused_in_a_short_line(self, tmp_path, text, says):
+        (tmp_path / "r.toml").write_text(text)
+        with pytest.raises(RecipeError, match=says) as error:
+            load_recipe(tmp_path / "r.toml")
+        assert len(str(error.value)) < 500 + len(str(tmp_path))
+
+    @pytest.mark.parametrize(("setting", "says"), [
+        ("seed=" + "9" * 5_000, "a number has too many digits"), ("a=" + "[" * 50_000, "nested more than 12 deep"),
+        ("a." * 50_000 + "a=1", "nested more than 12 deep"), ("data.positive=\udce9", "not text in UTF-8"),
+        ("a=" + "x" * 100_000, "no such key")])
+    def test_a_hostile_setting_too(self, setting, says):
+        with pytest.raises(RecipeError, match=says) as error:
+            load_recipe("almotairi2020", settings=[setting])
+        assert len(str(error.value)) < 600
+
+    def test_the_depth_that_recipes_use_is_allowed(self, tmp_path):
+        deep = "[" * 8 + "1" + "]" * 8
+        assert read_toml(f"a = {deep}")["a"]

@@ -16,7 +16,7 @@ from leukoscope.cells import pack_cells
 from leukoscope.commands.evaluate import evaluate_run
 from leukoscope.errors import LeakError, LeukoscopeError, ManifestError, RunError
 from leukoscope.evaluation.operating_point import choose_threshold
-from leukoscope.images.frame import FRAMING
+from leukoscope.finder.frame import FRAMING
 from leukoscope.predict.inside import feature_maps
 from leukoscope.predict.run import predict_cells, predict_run
 from leukoscope.runs.network import load_network
@@ -74,7 +74,7 @@ def test_cells_from_elsewhere_get_the_mean_of_the_folds(run, tmp_path):
     assert result.predictions["label"].to_list() == ["A"] * 5 + ["b"] * 4 + ["c"] * 3
     assert result.predictions["fold"].unique().to_list() == [0]
     assert result.verdict.leaks == ()
-    assert result.left_out == {"damaged": [], "other_labels": {}, "over_per_class": 0, "unlabelled": 0}
+    assert result.left_out == {"damaged": [], "other_labels": {}, "over_per_class": 0, "unlabelled": 0, "trained": 0}
 
 
 def _first(run: Run, fold: int, packed):

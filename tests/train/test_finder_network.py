@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from leukoscope.smear.network import INPUT, OUTPUT, STRIDE, open_network
+from leukoscope.finder.network import INPUT, OUTPUT, STRIDE, open_network
 from leukoscope.smear.train_network import Outliner, write_network
 
 

@@ -155,3 +155,21 @@ def test_a_transfer_that_does_not_fit_says_why(network, size, said, earlier, cel
     chosen = tiny_recipe(network={"name": "lenet5", "start": str(earlier.folder), **network}, preprocess__size=size)
     with pytest.raises(RecipeError, match=said):
         train_on_cpu(chosen, cells, tmp_path / "run")
+
+
+@pytest.mark.parametrize(("network", "size", "devices", "batch", "refused"), [
+    ("resnet18", 32, 1, 1, True), ("resnet18", 32, 2, 2, True), ("resnet18", 32, 2, 4, False),
+    ("resnet18", 64, 1, 1, False), ("googlenet", 32, 1, 1, True), ("efficientnet_b0", 32, 1, 1, True),
+    ("lenet5", 32, 1, 1, False), ("wbcsnet2", 70, 1, 1, False)])
+def test_a_batch_of_one_cell_is_refused_where_the_network_normalises_over_it(network, size, devices, batch, refused):
+    from leukoscope.train.fold import Hardware
+    from leukoscope.train.train import _check
+
+    recipe = tiny_recipe(network__name=network, preprocess__size=size, training__batch_size=batch,
+                         data__classes=["a", "b"])
+    if not refused:
+        _check(recipe, Hardware("cpu", devices))
+        return
+    with pytest.raises(RecipeError, match=rf"training.batch_size = {batch}.*: {network} normalises over the batch and "
+                                          "needs 2"):
+        _check(recipe, Hardware("cpu", devices))

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Integer, UInt8
 from numba import njit
 
-from ..images.frame import LIT
+from ..finder.frame import LIT
 from ..images.stain import AZURE, EOSIN, dye_basis, optical_density
 from ..recipes.sections import Augment
 from .augment_kernels import uniform

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import polars as pl
 
 from ..errors import ImageError, ManifestError
+from ..finder.frame import FRAMING, shaped
 from ..images.decode import Damaged, map_rows, usable_cores
-from ..images.frame import FRAMING, shaped
 from ..images.read import Pixels
 from ..manifest import BOX
 from ..progress import OnProgress

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ..errors import LeukoscopeError, RunError
+from ..errors import LeukoscopeError, RunError, first_line
 from ..files import read_json
 from ..runs.run import Run, check_finished
 from ..tables import read_parquet
@@ -91,7 +91,7 @@ def open_run(folder: Path) -> Opened:
     try:
         predictions, content = read_parquet(folder / "predictions.parquet"), read_json(folder / "metrics.json")
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{folder}: predictions.parquet cannot be read ({str(error).splitlines()[0]})", hint) from error
+        raise RunError(f"{folder}: predictions.parquet cannot be read ({first_line(error)})", hint) from error
     for name in ("cell_id", *SAME):
         if name not in predictions.columns:
             raise RunError(f"{folder}: predictions.parquet has no column '{name}'", hint)

@@ -22,6 +22,7 @@ EXAMPLES = 5
 """Examples listed for each leak."""
 
 KINDS = {
+    "laboratory": ("laboratories", "use split.kind = 'laboratory', which tests each as a whole"),
     "subject": ("subjects", "use split.by = 'group', which keeps each subject in one part"),
     "group": ("groups", "use split.by = 'group', which keeps each group in one part"),
     "identical": ("pairs of identical images", "use split.by = 'group', which keeps duplicates in one part"),
@@ -37,7 +38,8 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Leak:
-    """One leak between parts. fold: None if it concerns all folds. count: in units of `KINDS`."""
+    """One leak between parts. fold: None if it concerns all folds. count: in units of `KINDS`. cells: ids of the cells
+    here that are in the training of a model, all of them; empty for leaks between the parts of a run."""
 
     kind: str
     fold: int | None
@@ -45,6 +47,7 @@ class Leak:
     count: int
     examples: tuple[str, ...]
     text: str
+    cells: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; written to guard.json."""
-        return asdict(self) | {"leaks": [asdict(leak) for leak in self.leaks], "summary": list(self.summary)}
+        leaks = [{key: value for key, value in asdict(leak).items() if key != "cells"} for leak in self.leaks]
+        return asdict(self) | {"leaks": leaks, "summary": list(self.summary)}
 
     def enforce(self) -> None:
         """Raise LeakError with the first leak under protocol "clean"; under "paper" leaks are allowed and reported."""
@@ -101,6 +105,9 @@ def check_leaks(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe, *,
         partly = "" if known == manifest.height else f" (known for {known or 'none'} of {manifest.height} cells)"
         (checked if known else missing).append(f"{KINDS[name][0]}{partly}")
         leaks += _shared(joined, name) if known else []
+    if recipe.split.kind == "laboratory":
+        checked.append(KINDS["laboratory"][0])
+        leaks += _shared(joined.with_columns(pl.col("part").replace("validation", "train")), "source")
     if pairs is not None:
         checked += [KINDS[kind][0] for kind in ("identical", "near", "augmented")]
         leaks += _across(splits, pairs)
@@ -139,10 +146,11 @@ def _check_complete(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe
                 f"fold {counts['fold'][0]} has {counts['len'][0]} cells, the manifest {cells}" if counts.height else
                 "the table is empty")
         raise RunError(f"splits: {what}", _AGAIN)
-    if recipe.split.kind == "kfold":
+    if recipe.split.kind in ("kfold", "laboratory"):
         tests = splits.filter(pl.col("part") == "test").group_by("cell_id").len().filter(pl.col("len") != 1)
         if tests.height or (splits["part"] == "test").sum() != cells:
-            raise RunError("splits: in k-fold each cell must be tested exactly once, here it is not", _AGAIN)
+            raise RunError(f"splits: with {recipe.split.kind} each cell must be tested exactly once, here it is not",
+                           _AGAIN)
 
 
 def _parts_of(parts: pl.Series) -> tuple[str, ...]:
@@ -152,7 +160,7 @@ def _parts_of(parts: pl.Series) -> tuple[str, ...]:
 
 def _shared(joined: pl.DataFrame, name: str) -> Iterator[Leak]:
     """Values of a column that are in two parts of a fold."""
-    kind = "identical" if name == "sha256" else name
+    kind = {"sha256": "identical", "source": "laboratory"}.get(name, name)
     spread = (joined.filter(pl.col(name).is_not_null()).group_by("fold", name)
               .agg(pl.col("part").unique(), pl.col("cell_id").min(), pl.len())
               .filter(pl.col("part").list.len() > 1).sort("fold", "cell_id"))

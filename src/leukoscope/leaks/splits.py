@@ -1,7 +1,7 @@
 """Splits: which cells are for training, validation and test, in each fold.
 
-k-fold, hold-out, both, or official; stratified by label; by unit (subject, group, duplicates) or by image. The same
-seed gives the same splits in any order of the rows. Knows nothing of pixels; the guard is in guard.py.
+k-fold, hold-out, both, official, or by laboratory; stratified by label; by unit (subject, group, duplicates) or by
+image. The same seed gives the same splits in any order of the rows. Knows nothing of pixels; the guard is in guard.py.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ def make_splits(manifest: pl.DataFrame, split: Split, *, seed: int, pairs: pl.Da
     """`[cell_id, fold, part]`, one row for each fold and cell, folds from 0, cells in the order of the manifest.
 
     With `by = "group"` the units are the connected components of subject, group, `original` and `pairs`
-    (`duplicates.duplicate_pairs`). Every part of every fold has cells of every class. Raises ManifestError for cells
-    without a label, a single class or wrong official parts, and RecipeError for more folds or parts than a class has
-    units.
+    (`duplicates.duplicate_pairs`). Every part of every fold has cells of every class, except where each fold tests one
+    laboratory (`kind = "laboratory"`, in the order of `laboratory_names`): none has all classes. Raises ManifestError
+    for cells without a label, a single class, wrong official parts or fewer than two laboratories, and RecipeError for
+    more folds or parts than a class has units.
     """
     if manifest.is_empty():
         raise ManifestError("the manifest has no cells to split", INDEX_FIRST)
@@ -55,6 +56,8 @@ def make_splits(manifest: pl.DataFrame, split: Split, *, seed: int, pairs: pl.Da
         parts = [_carve_validation(_holdout(split, table, rng), split, table, "hold-out", rng)]
     elif split.kind == "holdout-kfold":
         parts = _holdout_kfold(split, table, rng)
+    elif split.kind == "laboratory":
+        parts = _by_laboratory(cells, split, table, rng)
     else:
         parts = _kfold(split, table, rng)
     back = np.argsort(cells["row"].to_numpy())
@@ -148,6 +151,35 @@ def _holdout_kfold(split: Split, table: _Table, rng: np.random.Generator) -> lis
     return result
 
 
+def laboratory_names(manifest: pl.DataFrame) -> list[str]:
+    """The laboratories of a manifest, which its column `source` names, in alphabetical order: that of the folds with
+    `split.kind = "laboratory"`. ManifestError for fewer than two, or cells without one."""
+    missing = manifest.filter(pl.col("source").is_null() | (pl.col("source") == ""))
+    names = manifest["source"].drop_nulls().unique().sort().to_list()
+    if missing.height:
+        raise ManifestError(f"split.kind = 'laboratory', but {missing.height} of {manifest.height} cells name no "
+                            f"laboratory (the first is '{missing['cell_id'][0]}')",
+                            "name it in the column source, or join tables with leukoscope data join")
+    if len(names) < 2:
+        raise ManifestError(f"split.kind = 'laboratory', but all cells are of one laboratory ('{names[0]}')",
+                            "join tables of several with leukoscope data join, or use split.kind = 'kfold'")
+    return names
+
+
+def _by_laboratory(cells: pl.DataFrame, split: Split, table: _Table, rng: np.random.Generator) -> list[np.ndarray]:
+    """Each laboratory is the test part once. A class that the others have in one unit only stays in training."""
+    source, result = cells["source"].to_numpy(), []
+    names = laboratory_names(cells)
+    for name, own in zip(names, rng.spawn(len(names)), strict=True):
+        part = np.where(source == name, 2, 0)
+        rest = np.flatnonzero(part == 0)
+        if len(np.unique(table.labels[rest])) < 2:
+            raise ManifestError(f"without laboratory '{name}', only one class is left to train on",
+                                "add cells of further classes or laboratories")
+        result.append(_carve_validation(part, split, table, f"without {name}", own, rare=True))
+    return result
+
+
 def _official(cells: pl.DataFrame, split: Split, table: _Table, rng: np.random.Generator) -> np.ndarray:
     given = cells["split"] if "split" in cells.columns else pl.Series("split", [None] * cells.height, dtype=pl.String)
     wrong = (~given.is_in(PARTS).fill_null(False)).arg_true()
@@ -165,14 +197,23 @@ def _official(cells: pl.DataFrame, split: Split, table: _Table, rng: np.random.G
     return part
 
 
-def _carve_validation(part: np.ndarray, split: Split, table: _Table, where: str,
-                      rng: np.random.Generator) -> np.ndarray:
-    """Move the share `split.validation` of the training cells, by units, to the validation part."""
+def _carve_validation(part: np.ndarray, split: Split, table: _Table, where: str, rng: np.random.Generator, *,
+                      rare: bool = False) -> np.ndarray:
+    """Move the share `split.validation` of the training cells, by units, to the validation part. rare: allow classes
+    of a single unit, which stays in training."""
     if split.validation == 0:
         return part
     rest = np.flatnonzero(part == 0)
     key = f"split.validation = {split.validation:g} ({where})"
-    training = _Table(table.labels[rest], table.units[rest], table.names)
+    if rare:
+        several = [label for label in np.unique(table.labels[rest])
+                   if len(np.unique(table.units[rest][table.labels[rest] == label])) > 1]
+        alone = np.unique(table.units[rest][~np.isin(table.labels[rest], several)])
+        rest = rest[~np.isin(table.units[rest], alone)]
+        names, labels = np.unique(table.labels[rest], return_inverse=True)
+        training = _Table(labels.reshape(-1), table.units[rest], [table.names[name] for name in names])
+    else:
+        training = _Table(table.labels[rest], table.units[rest], table.names)
     chosen = _assign(training, [1 - split.validation, split.validation], key, rng)
     part = part.copy()
     part[rest[chosen == 1]] = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -35,25 +37,44 @@ def same_people(where: str, name: str, trained: pl.DataFrame, cells: pl.DataFram
     if trained[name].is_null().all() or cells[name].is_null().all():
         return Verdict(protocol, (), (f"{what} (not known on both sides)",), ())
     theirs = trained.select("source", name).unique().filter(pl.col(name).is_not_null())
-    shared = cells.join(theirs, on=["source", name], how="semi", nulls_equal=True)[name].unique().sort()
+    own = cells.join(theirs, on=["source", name], how="semi", nulls_equal=True)
+    shared = own[name].unique().sort()
     if shared.is_empty():
         return Verdict(protocol, (what,), (), ())
     examples = tuple(f"'{value}'" for value in shared.head(EXAMPLES))
-    text = f"{name}s of these cells that {where} was trained on: {len(shared)} ({', '.join(examples)})"
-    return Verdict(protocol, (what,), (), (Leak(name, None, ("train", "test"), len(shared), examples, text),))
+    text = f"{name}s of these cells that {where} was trained on: {len(shared)} ({_listed(examples, len(shared))})"
+    return Verdict(protocol, (what,), (), (
+        Leak(name, None, ("train", "test"), len(shared), examples, text, tuple(own["cell_id"])),))
 
 
-def image_leak(where: str, kind: str, count: int, examples: tuple[str, ...]) -> Leak:
-    """`count` pairs of one kind between these cells and the training cells of `where`."""
-    return Leak(kind, None, ("train", "test"), count, examples,
-                f"{KINDS[kind][0]} between these cells and those that {where} was trained on: {count} ({examples[0]})")
+def image_leak(where: str, kind: str, count: int, examples: tuple[str, ...], cells: tuple[str, ...]) -> Leak:
+    """`count` pairs of one kind between these cells and the training cells of `where`. cells: those here."""
+    return Leak(kind, None, ("train", "test"), count, examples, f"{KINDS[kind][0]} between these cells and those that "
+                f"{where} was trained on: {count} ({_listed(examples, count)})", cells)
 
 
-def refuse_overlap(verdict: Verdict) -> None:
-    """Raise LeakError with the first leak, under protocol "clean"."""
+def _listed(examples: tuple[str, ...], count: int) -> str:
+    return ", ".join([*examples, *(["..."] if count > len(examples) else [])])
+
+
+def refuse_overlap(verdict: Verdict, hint: str = "leave those cells out of the manifest") -> None:
+    """Raise LeakError with every kind of leak, under protocol "clean"."""
     if verdict.protocol == "clean" and verdict.leaks:
-        raise LeakError(verdict.leaks[0].text, "leave those cells out of the manifest: a network recognises cells "
-                        "that it was trained on")
+        raise LeakError("; ".join(leak.text for leak in verdict.leaks),
+                        f"{hint}: a network recognises cells that it was trained on")
+
+
+def without_overlap(verdict: Verdict, cells: pl.Series, leave_out: bool) -> tuple[np.ndarray, Verdict]:
+    """Which of the cells (ids) are evaluated, (n,) bool, and what is then to be said of them. leave_out: those that
+    the model was trained on. Raises LeakError as `refuse_overlap`, and where no cell is left."""
+    leaked = {cell for leak in verdict.leaks for cell in leak.cells}
+    if not leave_out or not leaked:
+        refuse_overlap(verdict, f"leave {len(leaked):,} of the {len(cells):,} cells out with --leave-out-trained")
+        return np.ones(len(cells), bool), verdict
+    kept = ~cells.is_in(list(leaked)).to_numpy()
+    if not kept.any():
+        refuse_overlap(replace(verdict, protocol="clean"), "no cell is left without those; evaluate other cells")
+    return kept, replace(verdict, leaks=())
 
 
 def _same_cells(where: str, table: pl.DataFrame, prints: pl.DataFrame, protocol: Protocol, bits: int) -> Verdict:
@@ -72,5 +93,5 @@ def _same_cells(where: str, table: pl.DataFrame, prints: pl.DataFrame, protocol:
     _, apart = nearest(thumbnails, hashes)
     cells = {"identical": here.filter(same)["cell_id"], "augmented": others["cell_id"].filter(apart <= bits)}
     return Verdict(protocol, (f"{what}{partly}",), (), tuple(
-        image_leak(where, kind, len(ids), tuple(f"'{cell}'" for cell in ids.head(EXAMPLES)))
+        image_leak(where, kind, len(ids), tuple(f"'{cell}'" for cell in ids.head(EXAMPLES)), tuple(ids))
         for kind, ids in cells.items() if len(ids)))

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int, UInt8
 
+from ..errors import first_line
 from ..tables import read_parquet
 from .registration import THUMBNAIL
 
@@ -51,7 +52,7 @@ def read_training_table(content: bytes) -> pl.DataFrame:
     try:
         table = read_parquet(content)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(str(error).splitlines()[0]) from error
+        raise ValueError(first_line(error)) from error
     if dict(table.schema) != SCHEMA:
         raise ValueError(f"its columns are {', '.join(table.columns)}, expected {', '.join(SCHEMA)}")
     for name, size in (("pixels", PIXEL_BYTES), ("hash", 16)):

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import RecipeError
+from ..errors import RecipeError, first_line
 from ..recipes.sections import Section
 from .imagenet import for_channels, published_weights
 from .units import LARGEST, Entry, Sizes, Units
@@ -159,8 +159,7 @@ def _timm(name: str, *, classes: int, channels: int, size: int, pretrained: bool
     except Exception as error:  # the hub's errors have no class in common
         if not pretrained:
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RecipeError(f"network.pretrained: the weights of {name} cannot be downloaded ({reason})",
+        raise RecipeError(f"network.pretrained: the weights of {name} cannot be downloaded ({first_line(error)})",
                           "connect to the internet, or set network.pretrained = false") from error
     return _ready(_split(whole), 3, False)  # timm has fitted the channels
 

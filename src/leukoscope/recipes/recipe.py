@@ -18,10 +18,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ..errors import RecipeError
+from ..text import is_text, plain
 from .sections import Augment, Components, Data, Edges, Network, Optics, Preprocess, Section, Split, Training
 
 Protocol = Literal["clean", "paper"]
 Overrides = dict[str, Any]
+DEEPEST = 12
+"""Tables and lists inside each other that a recipe may have; those of this package have four."""
+_TOO_DEEP = f"tables or lists are nested more than {DEEPEST} deep"
 
 
 class Recipe(Section):
@@ -94,15 +98,13 @@ def load_recipe(
 def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
     """The name of a recipe for messages, and its table, filled up from the recipe that `base` names."""
     where, text = recipe_text(name_or_path)
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{where}: not valid TOML ({error})", "see docs/recipes.md for an example") from error
+    raw = read_toml(text, where)
     base = raw.pop("base", None)
     if base is None:
         return where, raw
     if not isinstance(base, str) or base in above:
-        raise RecipeError(f"{where}: base = {base!r}: expected another recipe", "name a built-in recipe or a file")
+        raise RecipeError(f"{where}: base = {_shown(base)}: expected another recipe",
+                          "name a built-in recipe or a file")
     merged = dict(_read(base, (*above, base))[1])
     for key, value in raw.items():
         old = merged.get(key)
@@ -115,14 +117,36 @@ def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, d
     return where, merged
 
 
+def read_toml(text: str, where: str = "recipe") -> dict[str, Any]:
+    """The table that TOML text describes. RecipeError for what is not TOML, for tables and lists nested more than
+    DEEPEST deep, and for numbers that are too long to be read."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{where}: not valid TOML ({error})", "see docs/recipes.md for an example") from error
+    except RecursionError as error:
+        raise RecipeError(f"{where}: {_TOO_DEEP}", "docs/recipes.md lists every key") from error
+    except ValueError as error:  # Python's own limit
+        raise RecipeError(f"{where}: a number has too many digits", "docs/recipes.md lists every key") from error
+    level: list[Any] = [raw]
+    for _ in range(DEEPEST):
+        level = [inner for value in level if isinstance(value, dict | list)
+                 for inner in (value.values() if isinstance(value, dict) else value)]
+    if any(isinstance(value, dict | list) and value for value in level):
+        raise RecipeError(f"{where}: {_TOO_DEEP}", "docs/recipes.md lists every key")
+    return raw
+
+
 def make_recipe(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """Validate a nested table; RecipeError names the key, its value and what is allowed."""
     try:
         return Recipe.model_validate(raw)
+    except RecursionError as error:
+        raise RecipeError(f"{where}: {_TOO_DEEP}", "docs/recipes.md lists every key") from error
     except ValidationError as error:
         first = error.errors()[0]
-        key = "".join(f"{part}." for part in first["loc"]).removesuffix(".")
-        got = "" if isinstance(first["input"], dict | BaseModel) else f" (got {first['input']!r})"
+        key = plain("".join(f"{part}." for part in first["loc"]).removesuffix("."), 120) if first["loc"] else ""
+        got = "" if isinstance(first["input"], dict | BaseModel) else f" (got {_shown(first['input'])})"
         message, hint = first["msg"].removeprefix("Value error, "), "docs/recipes.md lists every key"
         if first["type"] == "extra_forbidden":
             message, got = "no such key", ""
@@ -132,6 +156,15 @@ def make_recipe(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
             message, hint = "expected a list", f"""for example {key} = ["a", "b"], or --set '{key}=["a", "b"]'"""
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise RecipeError(f"{where}: {key and f'{key}: '}{message}{got}{more}", hint) from error
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, cut to a length that can be read."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no number of more than 4,300 digits
+        return "a number of too many digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _near_keys(key: str) -> list[str]:
@@ -171,11 +204,13 @@ def only_variants(recipe: Recipe, names: Sequence[str]) -> Recipe:
 def apply_overrides(raw: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A copy of a nested table with dotted keys set; missing tables on the way are created."""
     if not isinstance(overrides, Mapping):
-        raise RecipeError(f"{where}: expected a table of keys and values to override, got {overrides!r}",
+        raise RecipeError(f"{where}: expected a table of keys and values to override, got {_shown(overrides)}",
                           'for example [paper] with "training.epochs" = 5')
     result: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in raw.items()}
     for dotted, value in overrides.items():
         *path, last = dotted.split(".")
+        if len(path) >= DEEPEST:
+            raise RecipeError(f"{where}: {plain(dotted, 80)}: {_TOO_DEEP}", "docs/recipes.md lists every key")
         table = result
         for part in path:
             inner = table.get(part, {})
@@ -191,11 +226,15 @@ def apply_overrides(raw: Mapping[str, Any], overrides: Mapping[str, Any], where:
 def parse_setting(setting: str) -> tuple[str, Any]:
     """`"training.epochs=5"` -> ("training.epochs", 5)."""
     key, equals, value = setting.partition("=")
+    if not is_text(setting):
+        raise RecipeError(f"--set {setting}: not text in UTF-8", "write it again, in a terminal that uses UTF-8")
     if not equals or not key.strip():
         raise RecipeError(f"--set {setting}: expected KEY=VALUE", "for example --set training.epochs=5")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError as error:
+        return key.strip(), read_toml(f"value = {value}", f"--set {plain(key, 80)}")["value"]
+    except RecipeError as error:
+        if not isinstance(error.__cause__, tomllib.TOMLDecodeError):
+            raise
         value = value.strip()
         if value.startswith("["):
             items = [item.strip().strip("'\"") for item in value.strip("[]").split(",")]

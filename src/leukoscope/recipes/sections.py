@@ -248,12 +248,15 @@ class Network(Section):
     name: str
     pretrained: bool = False
     start: str = ""
+    names: dict[str, str] = {}
     keep: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     options: dict[str, Value] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Network:
+        if self.names and not self.start:
+            raise ValueError("names: needs start, the file whose tensors are renamed")
         if self.keep and not self.start:
             raise ValueError("keep: needs start, the run whose weights are kept")
         if self.frozen and not (self.start or self.pretrained):
@@ -275,7 +278,7 @@ class Training(Section):
     plateau: Annotated[int, Field(ge=1)] = 3
     patience: Annotated[int, Field(ge=0)] = 0
     monitor: Literal["accuracy", "loss"] = "accuracy"
-    balance: Literal["none", "weights", "sampler"] = "none"
+    balance: Literal["none", "weights", "sampler", "laboratory"] = "none"
     label_smoothing: Fraction = 0.0
     precision: Literal["auto", "32", "bf16"] = "auto"
     repeat: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -284,10 +287,11 @@ class Training(Section):
 class Split(Section):
     """How cells are split into training, validation and test part, and what each part may be used for.
 
-    test is a share of all cells, validation a share of the rest.
+    test is a share of all cells, validation a share of the rest. With kind "laboratory", `folds` is set to the number
+    of laboratories of the manifest.
     """
 
-    kind: Literal["kfold", "holdout", "holdout-kfold", "official"] = "kfold"
+    kind: Literal["kfold", "holdout", "holdout-kfold", "official", "laboratory"] = "kfold"
     folds: Annotated[int, Field(ge=2, le=1000)] = 10
     test: Fraction = 0.2
     validation: Fraction = 0.1
@@ -299,4 +303,4 @@ class Split(Section):
     @property
     def fold_count(self) -> int:
         """Folds that are trained."""
-        return self.folds if self.kind in ("kfold", "holdout-kfold") else 1
+        return self.folds if self.kind in ("kfold", "holdout-kfold", "laboratory") else 1

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from ..cells.input_steps import InputSteps
 from ..errors import RecipeError, RunError
-from ..images.frame import framing
+from ..finder.frame import framing
 from ..networks.registry import build_network, input_sizes
 from ..networks.units import Units
 from ..optics.microscope import check_microscope, microscope_of, sensor_size, with_microscope

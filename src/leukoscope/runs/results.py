@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import polars as pl
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
-from ..errors import LeukoscopeError, RunError
+from ..errors import LeukoscopeError, RunError, first_line
 from ..files import read_json
 from ..manifest import read_manifest
 from ..recipes.recipe import Recipe, load_recipe
@@ -213,6 +213,7 @@ class LeftOut:
     other_labels: Mapping[str, int] = field(default_factory=dict)
     unlabelled: int = 0
     over_per_class: int = 0
+    trained: int = 0
 
 
 @dataclass(frozen=True)
@@ -376,7 +377,7 @@ def _history(file: Path) -> pl.DataFrame | None:
     except pl.exceptions.NoDataError:
         return None
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise RunError(f"{file}: not a readable table ({_first_line(error)})", "train this fold again") from error
+        raise RunError(f"{file}: not a readable table ({first_line(error)})", "train this fold again") from error
     if "epoch" not in history.columns:
         raise RunError(f"{file}: no column 'epoch' (it has {', '.join(history.columns)})", "train this fold again")
     return history if history.height else None
@@ -388,8 +389,4 @@ def _parquet(file: Path) -> pl.DataFrame:
     except FileNotFoundError as error:
         raise RunError(f"{file}: no such file", "finish the run with: leukoscope train ... --resume") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise RunError(f"{file}: not a readable table ({_first_line(error)})", "train the run again") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{file}: not a readable table ({first_line(error)})", "train the run again") from error

@@ -12,12 +12,14 @@ from typing import Any
 
 import polars as pl
 
-from ..errors import RunError
+from ..errors import RunError, first_line
 from ..files import read_json
 from ..manifest import read_manifest
 from ..recipes.recipe import Recipe, load_recipe
 from ..tables import read_parquet
 
+LABORATORIES = "laboratories.json"
+"""What each laboratory got from a network of the others, where the split is by laboratory."""
 RESUME = "finish it with: leukoscope train ... --resume"
 
 
@@ -130,5 +132,5 @@ def _read_table(path: Path) -> pl.DataFrame:
     try:
         return read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise RunError(f"{path}: not a readable table ({reason})", "train the run again") from error

@@ -106,7 +106,9 @@ def _same_images(run: Run, prints: pl.DataFrame, splits: pl.DataFrame, protocol:
         if rows.height:
             examples = tuple(_example(first, second) for first, second in rows.head(EXAMPLES).select(
                 "first", "second").iter_rows())
-            leaks.append(image_leak(str(run.folder), kind, rows.height, examples))
+            own = pl.concat([rows["first"], rows["second"]]).unique(maintain_order=True)
+            leaks.append(image_leak(str(run.folder), kind, rows.height, examples,
+                                    tuple(name[4:] for name in own if name.startswith("new:"))))
     return Verdict(protocol, (what,), (), tuple(leaks))
 
 

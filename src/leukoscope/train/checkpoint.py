@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..errors import RunError
+from ..errors import RunError, first_line
 from ..files import atomic_path, write_text
 from ..runs.network import read_weights
 from .epochs import Progress, history_csv
@@ -77,7 +78,11 @@ def load_checkpoint(folder: Path) -> State | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return State(Progress.from_dict(state["progress"]), state["network"], state["optimizer"])
     except Exception as error:  # the errors of torch for damaged files have no common base class
-        raise RunError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})",
+        reason = "the file is empty" if not path.stat().st_size else first_line(error)
+        if isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error):
+            # torch's own text says how to run what is in the file
+            reason = "it holds other objects than numbers, which are not loaded because they could run code"
+        raise RunError(f"{path}: not a readable checkpoint ({reason})",
                        "delete it; with --resume the fold then starts again") from error
 
 

@@ -43,10 +43,10 @@ class Left:
 class Event:
     """What training reports while it runs.
 
-    phase: "pack", "fingerprint", "edges", "fit", "start" (of a fold), "batch", "epoch", "fold" (finished), "evaluate"
-    or "done". done, total: progress of the phase. fold, folds: which fold, from 0, of how many. epoch, epochs: which
-    epoch, from 1, of how many. metrics: the figures after an epoch. run, left: the name of the run among the runs of a
-    command, and what is left of all of them (set by `time_left.py`).
+    phase: "pack", "fingerprint", "edges", "fit", "start" (of a fold), "batch", "epoch", "fold" (finished), "evaluate",
+    "done", or "note" with a `text` for the user. done, total: progress of the phase. fold, folds: which fold, from 0,
+    of how many. epoch, epochs: which epoch, from 1, of how many. metrics: the figures after an epoch. run, left: the
+    name of the run among the runs of a command, and what is left of all of them (set by `time_left.py`).
     """
 
     phase: str
@@ -59,6 +59,7 @@ class Event:
     metrics: Row = field(default_factory=dict)
     run: str = ""
     left: Left | None = None
+    text: str = ""
 
 
 OnEvent = Callable[[Event], None]

@@ -21,7 +21,7 @@ from torch import multiprocessing
 
 from ..errors import RunError
 from ..files import write_json, write_text
-from ..images.frame import framing
+from ..finder.frame import framing
 from ..manifest import write_table
 from ..networks.units import Units
 from ..pca.pca import save_pca
@@ -116,7 +116,8 @@ def _fit(task: FoldTask, hardware: Hardware, state: State | None, on_event: OnEv
         quiet_lightning()
         module = FoldModule(task, network, progress, state.optimizer if state else None, tell)
         trainer = lightning.Trainer(
-            accelerator=hardware.accelerator, devices=hardware.devices, strategy=_Processes(start_method="spawn") if several else "auto",
+            accelerator=hardware.accelerator, devices=hardware.devices,
+            strategy=_Processes(start_method="spawn") if several else "auto",
             precision=_precision(task.training, hardware.device), max_epochs=task.training.epochs - progress.epoch,
             logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,

@@ -11,11 +11,18 @@ import filelock
 
 from ..errors import RunError
 from ..runs.run import Run
+from ..text import is_text
 
 LOCK = ".lock"
 _PREPARED = {"recipe.toml", "guard.json", "left_out.json", "environment.json", "fingerprints.parquet",
              "manifest.parquet", "copies.csv"}
 """What is written before splits.parquet, which completes the preparation."""
+
+
+def check_name(out: Path) -> None:
+    """Raise RunError for a name with bytes that are no text: recipes and tables could not name the run."""
+    if not is_text(str(out.absolute())):
+        raise RunError(f"{out.absolute()}: this name is not UTF-8", "name another folder with -o, or rename it")
 
 
 def check_folder(out: Path, resume: bool) -> bool:

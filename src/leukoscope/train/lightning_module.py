@@ -29,6 +29,9 @@ from ..recipes.sections import Training
 from .checkpoint import Checkpoint, save_checkpoint
 from .epochs import Event, OnEvent, Progress, Row, after_epoch, is_finished, learning_rate
 
+ENOUGH = 250
+"""Cells of one class in one laboratory, above which more of them are not shown more often."""
+
 
 @dataclass(frozen=True)
 class FoldTask:
@@ -36,6 +39,7 @@ class FoldTask:
 
     labels: (n,) class index of every packed cell. train_rows, selection_rows: row numbers of the cells to train on, and
     of the part that selects the weights (empty to use those of the last epoch). steps: fitted for this fold.
+    laboratories: (n,) the laboratory of every packed cell, as a number.
     """
 
     recipe: Recipe
@@ -47,6 +51,7 @@ class FoldTask:
     train_rows: np.ndarray
     selection_rows: np.ndarray
     steps: InputSteps
+    laboratories: np.ndarray
 
     @property
     def training(self) -> Training:
@@ -61,6 +66,24 @@ def epoch_seed(seed: int, *where: int) -> int:
 def training_seed(recipe: Recipe) -> int:
     """The seed of weights, order and augmentation: the recipe's, or a different one for each `training.repeat`."""
     return epoch_seed(recipe.seed, recipe.training.repeat, 0) % 2**32 if recipe.training.repeat else recipe.seed
+
+
+def draw_weights(balance: str, labels: np.ndarray, laboratories: np.ndarray) -> np.ndarray | None:
+    """Relative probabilities of drawing each cell; None where each is shown once. "sampler": every class as often as
+    every other. "laboratory": also, within a class, each laboratory in proportion to the square root of its cells, of
+    which no more than ENOUGH count: a large laboratory does not decide, and ten cells are not shown as often as a
+    thousand."""
+    if balance not in ("sampler", "laboratory"):
+        return None
+    weights = np.zeros(len(labels))
+    for label in np.unique(labels):
+        own = labels == label
+        for laboratory in np.unique(laboratories[own]):
+            here = own & (laboratories == laboratory)
+            count = here.sum()
+            weights[here] = min(count, ENOUGH) ** 0.5 / count if balance == "laboratory" else 1.0
+        weights[own] /= weights[own].sum()
+    return weights
 
 
 def optimizer_for(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
@@ -121,11 +144,10 @@ class FoldModule(lightning.LightningModule):
     def train_dataloader(self) -> CellBatches:
         """The training cells of the next epoch; made anew for each."""
         task, training, augment = self.task, self.task.training, self.task.recipe.augment
-        share = self.shares[task.labels[task.train_rows]]
         batches = self._batches(
             task.train_rows, training.batch_size // self.trainer.world_size,
             augment=augment if augment.each_epoch else None, shuffle=True,
-            weights=1 / share if training.balance == "sampler" else None,
+            weights=draw_weights(training.balance, task.labels[task.train_rows], task.laboratories[task.train_rows]),
             rank=self.trainer.global_rank, world_size=self.trainer.world_size, drop_last=self._drops_last())
         batches.set_epoch(self.progress.epoch)
         return batches

@@ -6,7 +6,7 @@ Nothing is written before all checks have passed, so a refused experiment leaves
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,27 +23,15 @@ from ..errors import ManifestError, RecipeError, RunError
 from ..files import read_json, write_json, write_text
 from ..leaks.duplicates import duplicate_pairs, fingerprint_pixels
 from ..leaks.guard import check_leaks
-from ..leaks.splits import make_splits
+from ..leaks.splits import laboratory_names, make_splits
 from ..leaks.training_overlap import joined_verdict
 from ..manifest import write_manifest, write_table
 from ..progress import OnProgress
 from ..recipes.recipe import Recipe, dump_recipe
-from ..recipes.sections import Data
 from ..runs.run import Run
 from .epochs import Event, OnEvent
+from .selection import select_cells
 from .transfer import start_verdict
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The cells of an experiment, with its labels, and its classes in order; and numbers of cells left out: by label,
-    above the limit per class, and without a label."""
-
-    cells: pl.DataFrame
-    classes: tuple[str, ...]
-    other_labels: dict[str, int]
-    over_per_class: int
-    unlabelled: int
 
 
 @dataclass(frozen=True)
@@ -62,6 +50,11 @@ class Prepared:
     splits: pl.DataFrame
     shown_again: pl.Series
 
+    @property
+    def laboratories(self) -> np.ndarray:
+        """(n,) the laboratory of each row, as a number; cells without a source are of one laboratory."""
+        return self.manifest["source"].fill_null("").rank("dense").to_numpy().astype(np.int64)
+
     def epoch_rows(self, fold: int) -> np.ndarray:
         """Row numbers of the training cells of a fold, repeated as often as an epoch shows them."""
         own = self.rows(fold, "train")
@@ -76,47 +69,6 @@ class Prepared:
         return numbered.join(chosen, on="cell_id", how="semi")["row"].to_numpy().astype(np.int64)
 
 
-def select_cells(manifest: pl.DataFrame, recipe: Recipe) -> Selection:
-    """The cells that the recipe uses, in the manifest's order; of a class with copies, at most as many as those.
-
-    ManifestError for a class without cells, or fewer than two classes.
-    """
-    data = recipe.data
-    merged = manifest.with_columns(pl.col("label").replace(data.merge))
-    labelled = merged.filter(pl.col("label").is_not_null() & (pl.col("label") != ""))
-    counts = dict(labelled.group_by("label").len().sort("label").iter_rows())
-    classes = data.classes or tuple(counts)
-    for name in classes:
-        if name not in counts:
-            raise ManifestError(f"class '{name}' has no cells (labels: {', '.join(counts) or 'none'})",
-                                "correct data.classes, or rename labels with data.merge")
-    if len(classes) < 2:
-        raise ManifestError(f"only {len(classes)} class ({', '.join(classes)}), but training needs two or more",
-                            "use cells of at least two labels")
-    if data.positive and data.positive not in classes:
-        raise ManifestError(f"data.positive = '{data.positive}' is not one of the labels {', '.join(classes)}",
-                            "correct data.positive")
-    chosen = labelled.filter(pl.col("label").is_in(classes))
-    cells = _draw(chosen, classes, data, recipe.augment.copies, recipe.seed)
-    return Selection(cells, classes, {name: n for name, n in counts.items() if name not in classes},
-                     chosen.height - cells.height, merged.height - labelled.height)
-
-
-def _draw(cells: pl.DataFrame, classes: tuple[str, ...], data: Data, most: Mapping[str, int],
-          seed: int) -> pl.DataFrame:
-    """At most `data.per_class` cells of each class, and at most `most` of it. The choice depends on the seed and the
-    ids, not on the order of the rows."""
-    if not data.per_class and not most:
-        return cells
-    chosen: list[str] = []
-    for number, name in enumerate(classes):
-        ids = cells.filter(pl.col("label") == name)["cell_id"].sort()
-        limit = min(data.per_class or len(ids), most.get(name, len(ids)))
-        order = np.random.default_rng([seed, number]).permutation(len(ids))[:limit]
-        chosen += ids[order].to_list()
-    return cells.filter(pl.col("cell_id").is_in(chosen))
-
-
 def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: bool, on_event: OnEvent,
             environment: dict[str, Any], claim: Callable[[], AbstractContextManager[None]]) -> Prepared:
     """Select, pack, fingerprint, split and check for leaks; then write it all to the run folder, splits.parquet last.
@@ -125,7 +77,9 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
     Raises ManifestError, ImageError, RecipeError or LeakError.
     """
     selection = select_cells(manifest, recipe)
-    recipe = with_classes(recipe, selection.classes)
+    for line in selection.remarks(recipe.data.merge):
+        on_event(Event("note", text=line))
+    recipe = with_laboratories(with_classes(recipe, selection.classes), selection.cells)
     packed = pack_cells(selection.cells, recipe.preprocess, skip_damaged=skip_damaged,
                         on_progress=_progress(on_event, "pack"))
     originals = selection.cells.filter(pl.col("cell_id").is_in(packed.cell_ids))
@@ -149,10 +103,8 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
     with claim():
         write_text(out / "recipe.toml", dump_recipe(recipe))
         write_json(out / "guard.json", joined_verdict(recipe.protocol, verdicts).to_dict())
-        write_json(out / "left_out.json", {
-            "damaged": [{key: str(value) for key, value in asdict(d).items()} for d in packed.damaged],
-            "other_labels": selection.other_labels, "over_per_class": selection.over_per_class,
-            "unlabelled": selection.unlabelled})
+        damaged = [{key: str(value) for key, value in asdict(d).items()} for d in packed.damaged]
+        write_json(out / "left_out.json", {"damaged": damaged, **selection.left_out})
         write_json(out / "environment.json", environment | {"pixels": digest})
         write_table(prints, out / "fingerprints.parquet")
         write_manifest(cells, out / "manifest.parquet")
@@ -205,7 +157,7 @@ def prepare_again(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, on_event
     """What an earlier `prepare` made, read from the run folder. RunError where recipe, cells or images have changed."""
     run = Run(out)
     selection = select_cells(manifest, recipe)
-    recipe = with_classes(recipe, selection.classes)
+    recipe = with_laboratories(with_classes(recipe, selection.classes), selection.cells)
     texts = {"title", "description", "source"}  # they do not change the run
     old, new = (r.model_dump(exclude=texts) for r in (run.recipe, recipe))
     for key, before, now in sorted(_differences(old, new)):
@@ -221,6 +173,14 @@ def prepare_again(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, on_event
         raise RunError(f"{out}: the images have changed since the run was started",
                        "restore the old images, or train into another folder")
     return _prepared(recipe, cells, splits, copies, packed, on_event)
+
+
+def with_laboratories(recipe: Recipe, manifest: pl.DataFrame) -> Recipe:
+    """The recipe with one fold for each laboratory, where its split is by laboratory."""
+    if recipe.split.kind != "laboratory":
+        return recipe
+    folds = len(laboratory_names(manifest))
+    return recipe.model_copy(update={"split": recipe.split.model_copy(update={"folds": folds})})
 
 
 def with_classes(recipe: Recipe, classes: tuple[str, ...]) -> Recipe:

@@ -22,18 +22,22 @@ from .. import __version__
 from ..cells.input_steps import fit_steps
 from ..errors import RecipeError, RunError
 from ..evaluation.evaluate import evaluate
+from ..evaluation.laboratories import evaluate_laboratories
 from ..files import read_json, write_json
+from ..leaks.splits import laboratory_names
 from ..manifest import make_manifest, without_copies, write_table
+from ..networks.units import Units
 from ..predict.table import mean_over_folds
 from ..recipes.recipe import Recipe
 from ..runs.network import fresh_network
-from ..runs.run import Run, read_fold_tables
+from ..runs.run import LABORATORIES, Run, read_fold_tables
 from .checkpoint import remove_checkpoints
 from .epochs import Event, OnEvent
 from .fold import Hardware, train_fold
-from .folder import check_folder, claimed, disk_errors, locked
+from .folder import check_folder, check_name, claimed, disk_errors, locked
 from .lightning_module import FoldTask
-from .prepare import Prepared, prepare, prepare_again, select_cells, with_classes
+from .prepare import Prepared, prepare, prepare_again, with_classes
+from .selection import select_cells
 from .transfer import check_transfer, start_digest
 
 __all__ = ["Event", "train"]
@@ -62,6 +66,7 @@ def train(
     Raises LeukoscopeError for what a user can correct; nothing is left in `out` unless training could start.
     """
     out = Path(out)
+    check_name(out)
     tell: OnEvent = on_event or (lambda event: None)
     started = time.monotonic()
     with disk_errors(out):
@@ -121,8 +126,21 @@ def _evaluate(run: Run, recipe: Recipe) -> dict[str, Any]:
     write_table(predictions, run.folder / "predictions.parquet")
     if validation is not None:
         write_table(validation, run.folder / "validation.parquet")
+    if recipe.split.kind == "laboratory":
+        write_json(run.folder / LABORATORIES, _laboratories(run, recipe, predictions))
     return evaluate(predictions, recipe.data.classes, positive=recipe.data.positive, validation=validation,
                     by_fold=by_fold, seed=recipe.seed).to_dict()
+
+
+def _laboratories(run: Run, recipe: Recipe, predictions: pl.DataFrame) -> dict[str, Any]:
+    """Laboratory by laboratory, each tested by a network that was trained on the others."""
+    trained: dict[int, set[str]] = {}
+    for fold in run.all_folds:
+        cells = run.manifest.filter(pl.col("cell_id").is_in(run.part(fold, "train").implode()))
+        trained[fold] = set(cells["label"].unique().to_list())
+    sources = dict(enumerate(laboratory_names(run.manifest)))
+    return evaluate_laboratories(predictions, recipe.data.classes, sources, trained,
+                                 positive=recipe.data.positive).to_dict()
 
 
 def _train_one(prepared: Prepared, run: Run, fold: int, hardware: Hardware, tell: OnEvent) -> None:
@@ -132,7 +150,7 @@ def _train_one(prepared: Prepared, run: Run, fold: int, hardware: Hardware, tell
                       on_progress=lambda done, total: tell(Event("fit", done, total, fold, folds)))
     tell(Event("start", fold=fold, folds=folds))
     task = FoldTask(recipe, run.fold_folder(fold), fold, folds, packed, prepared.labels, prepared.epoch_rows(fold),
-                    prepared.rows(fold, recipe.split.select_on), steps)
+                    prepared.rows(fold, recipe.split.select_on), steps, prepared.laboratories)
     train_fold(task, hardware, test_rows=prepared.rows(fold, "test"), validation_rows=prepared.rows(fold, "validation"),
                cells=prepared.manifest, on_event=tell)
 
@@ -153,6 +171,12 @@ def _check(recipe: Recipe, hardware: Hardware) -> None:
     if training.batch_size % devices:
         raise RecipeError(f"training.batch_size = {training.batch_size} cannot be divided by {devices} devices",
                           f"use a multiple of {devices}")
+    least = _least_batch(network, recipe)
+    if training.batch_size // devices < least:
+        each = f" on {devices} devices" if devices > 1 else ""
+        raise RecipeError(f"training.batch_size = {training.batch_size}{each}: {recipe.network.name} normalises over "
+                          f"the batch and needs {least}{' a device' if devices > 1 else ''}",
+                          f"use {least * devices} or more, or a larger preprocess.size")
     if device.type == "cuda" and devices > torch.cuda.device_count():
         raise RunError(f"devices = {devices}: this machine has {torch.cuda.device_count()} GPUs", "use fewer")
     split = recipe.split
@@ -160,6 +184,23 @@ def _check(recipe: Recipe, hardware: Hardware) -> None:
     if (training.patience > 0 or training.schedule == "plateau") and not selects:
         raise RecipeError("training.patience and training.schedule = 'plateau' need a validation part, and "
                           "split.validation is 0", "set split.validation, for example to 0.1")
+
+
+def _least_batch(network: Units, recipe: Recipe) -> int:
+    """Cells that a batch needs: more than one where batch normalisation gets maps of one pixel, at this size of the
+    input. network: on the meta device."""
+    if network.least_batch < 2:
+        return 1
+    network.train()
+    for name in recipe.network.frozen:
+        network.get_submodule(name).eval()
+    size = recipe.preprocess.size
+    try:
+        with torch.no_grad():
+            network(torch.empty(1, 3, size, size, device="meta"))
+    except Exception:  # what batch normalisation says; or the network cannot be run without values
+        return network.least_batch
+    return 1
 
 
 def _environment(recipe: Recipe, hardware: Hardware) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..leaks.duplicates import fingerprint_pixels
 from ..leaks.guard import Verdict
 from ..leaks.training_overlap import refuse_overlap
 from ..networks.units import Units
+from ..networks.weights_file import is_weights_file, read_start, weights_path
 from ..recipes.recipe import Recipe
 from ..runs.network import fresh_network, read_weights
 from ..runs.run import Run
@@ -61,7 +62,7 @@ def start_verdict(recipe: Recipe, manifest: pl.DataFrame, splits: pl.DataFrame, 
 
     LeakError under "clean", else one verdict; none where the network does not start from a run.
     """
-    if not recipe.network.start:
+    if not recipe.network.start or is_weights_file(recipe.network.start):
         return []
     start = _start(recipe)
     pixels = {"frame", "crop", "size"}
@@ -78,7 +79,11 @@ def start_verdict(recipe: Recipe, manifest: pl.DataFrame, splits: pl.DataFrame, 
 
 def start_digest(recipe: Recipe) -> str | None:
     """SHA-256 of the weights of network.start; None where training starts from random or published weights."""
-    return sha256(_start(recipe).fold_folder(START_FOLD) / "weights.safetensors") if recipe.network.start else None
+    start = recipe.network.start
+    if not start:
+        return None
+    return sha256(weights_path(start) if is_weights_file(start) else
+                  _start(recipe).fold_folder(START_FOLD) / "weights.safetensors")
 
 
 def _start(recipe: Recipe) -> Run:
@@ -93,6 +98,10 @@ def _start(recipe: Recipe) -> Run:
 
 def _kept_weights(recipe: Recipe, network: Units) -> dict[str, torch.Tensor]:
     """The earlier run's weights of the kept units, by their names in `network`; RecipeError where they do not fit."""
+    if is_weights_file(recipe.network.start):
+        units = tuple(f"{unit}." for unit in _kept_units(recipe, network))
+        return {name: value for name, value in read_start(
+            recipe.network.start, network.state_dict(), recipe.network.names).items() if name.startswith(units)}
     start = _start(recipe)
     earlier = read_weights(start.fold_folder(START_FOLD) / "weights.safetensors")
     own = network.state_dict()
