@@ -36,7 +36,7 @@ def test_every_cell_has_its_answers_at_its_place(parallel, batch):
     pictures = [Picture(lambda: PIXELS, [boxed(place, place) for place in places[:37]]),
                 Picture(lambda: PIXELS, []), Picture(lambda: PIXELS, [boxed(places[37], places[37])])]
     progress: list[tuple[int, int]] = []
-    answers = predict_pictures(pictures, two_ways, mean_level, parallel=parallel, ways=2, batch=batch, total=38,
+    answers = predict_pictures(pictures, two_ways, mean_level, parallel=parallel, ways=2, batch=batch, total=38,  # type: ignore
                                on_progress=lambda done, total: progress.append((done, total)))
     levels = np.arange(38) + 0.5
     np.testing.assert_allclose(answers.probabilities[:, :, 0], [levels, levels + 100])
@@ -54,10 +54,10 @@ def test_the_caller_answers_where_several_threads_may_not():
         return np.ones((len(cells), 1)), None
 
     pictures = [Picture(lambda: PIXELS, [boxed(place, 0)]) for place in range(100)]
-    assert np.isnan(predict_pictures(pictures, two_ways, answer, parallel=False, ways=2).energies).all()
+    assert np.isnan(predict_pictures(pictures, two_ways, answer, parallel=False, ways=2).energies).all()  # type: ignore
     assert threads == {threading.current_thread()}
     threads.clear()
-    predict_pictures(pictures, two_ways, answer, parallel=True, ways=2)
+    predict_pictures(pictures, two_ways, answer, parallel=True, ways=2)  # type: ignore
     assert threading.current_thread() not in threads
 
 
@@ -72,16 +72,16 @@ def test_errors_are_listed_by_place_or_raised():
 
     pictures = [Picture(broken, [boxed(0, 0), boxed(1, 0)]),
                 Picture(lambda: PIXELS, [boxed(2, 0), boxed(3, 3), boxed(4, 90)])]
-    answers = predict_pictures(pictures, look, mean_level, parallel=True)
+    answers = predict_pictures(pictures, look, mean_level, parallel=True)  # type: ignore
     reasons = {place: reason_of(error) for place, error in sorted(answers.errors.items())}
     assert {place: reasons[place] for place in (0, 1, 2)} == {0: "is torn", 1: "is torn", 2: "too small"}
     assert "outside the image" in reasons[4]
     assert np.isnan(answers.probabilities[0, :, 0]).tolist() == [True, True, True, False, True]
     with pytest.raises(ImageError, match=r"torn\.png: is torn"):
-        predict_pictures(pictures, look, mean_level, parallel=True, strict=True)
-    nothing = predict_pictures(pictures[:1], look, mean_level, parallel=True, classes=2)
+        predict_pictures(pictures, look, mean_level, parallel=True, strict=True)  # type: ignore
+    nothing = predict_pictures(pictures[:1], look, mean_level, parallel=True, classes=2)  # type: ignore
     assert nothing.probabilities.shape == (1, 2, 2)
-    assert predict_pictures([], look, mean_level, parallel=False, classes=2).probabilities.shape == (1, 0, 2)
+    assert predict_pictures([], look, mean_level, parallel=False, classes=2).probabilities.shape == (1, 0, 2)  # type: ignore
 
 
 def test_few_pictures_are_taken_ahead_and_none_after_an_error():
@@ -96,5 +96,5 @@ def test_few_pictures_are_taken_ahead_and_none_after_an_error():
         raise RuntimeError("the network broke")
 
     with pytest.raises(RuntimeError, match="the network broke"):
-        predict_pictures(pictures(), two_ways, answer, parallel=False, ways=2)
+        predict_pictures(pictures(), two_ways, answer, parallel=False, ways=2)  # type: ignore
     assert len(taken) <= 20 * BATCH

@@ -14,6 +14,7 @@ from PIL import Image
 
 from command import leukoscope, refusal
 from leukoscope.bundle.bundle import SEEN, open_bundle, write_bundle
+from leukoscope.bundle.parts import WEIGHTS
 from leukoscope.commands.evaluate import EvaluateOptions, evaluate_model
 from leukoscope.commands.export import export_run
 from leukoscope.commands.outcome import Outcome
@@ -225,7 +226,7 @@ def test_a_turned_copy_of_a_training_cell_is_refused(run, bundle, cells, tmp_pat
 def rewritten(bundle: Path, out: Path, **parts: bytes | None) -> Path:
     """The bundle anew, with other parts; None leaves one out."""
     opened = open_bundle(bundle)
-    every = {**opened.parts, **parts}
+    every = {**opened.parts, WEIGHTS: (bundle / WEIGHTS).read_bytes(), **parts}
     content = {name: every[name] for name in opened.description.files if every[name] is not None}
     write_bundle(out, opened.description.model_dump(exclude={"digest", "files", "format"}), content)
     return out
@@ -419,3 +420,52 @@ def test_drops_are_losses_in_points():
     table = {"title": "X", "unit": "", "values": [1, 2, 3, 4, 5], "mild": "", "strong": "", "sides": [],
              "strengths": rows, "mean_accuracy": one, "mean_drop": one}
     assert json_view(Corruption, table, Path("shift.json")).robust_up_to == 2
+
+
+@pytest.fixture(scope="module")
+def overlapping(run, cells, tmp_path_factory) -> Path:
+    """The cells of elsewhere with three cells of the training under other names, a turned copy of a fourth, and a
+    cell of the person of a fifth."""
+    folder = tmp_path_factory.mktemp("overlapping")
+    trained = run.manifest.filter(pl.col("cell_id").is_in(run.part(0, "train").implode()))
+    Image.open(trained["image"][3]).transpose(Image.Transpose.ROTATE_90).save(folder / "copy.png")
+    images = [*trained["image"][:3], str(folder / "copy.png"), *cells["image"][4:]]
+    write_manifest(cells.with_columns(pl.Series("image", images)), folder / "cells.parquet")
+    return folder / "cells.parquet"
+
+
+@pytest.mark.parametrize("kind", ["run", "bundle"])
+def test_every_kind_of_overlap_is_named_at_once_with_the_option_that_leaves_it_out(run, bundle, cells, overlapping,
+                                                                                  tmp_path, kind):
+    model = run.folder if kind == "run" else bundle
+    said = refusal("evaluate", model, "--data", overlapping, "-o", tmp_path / "out")
+    assert f"pairs of identical images between these cells and those that {model} was trained on: 3 (" in said
+    assert f"pairs of turned or mirrored copies between these cells and those that {model} was trained on: 1" in said
+    assert all(f"'{cell}'" in said for cell in cells["cell_id"][:4])
+    assert said.count("leave 4 of the 42 cells out with --leave-out-trained") == 1
+    answer = leukoscope("evaluate", model, "--data", overlapping, "-o", tmp_path / "out", "--leave-out-trained")
+    assert answer.code == 0, answer
+    assert "4 of 42 cells left out: 4 that the model was trained on, or of the same people" in answer.out
+    left = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
+    assert left["cell_id"].to_list() == cells["cell_id"][4:].to_list()
+    whole = evaluate_model(model, cells[4:], tmp_path / "whole").metrics
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["overall"] == whole["overall"]
+    assert json.loads((tmp_path / "out" / "left_out.json").read_text())["trained"] == 4
+    assert "4 cells that the model was trained on" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_refusing_needs_no_network(bundle, overlapping, tmp_path, monkeypatch):
+    def never(*_):
+        raise AssertionError("the network worked")
+
+    monkeypatch.setattr("leukoscope.predict.classifiers.BundleClassifier.answer", never)
+    assert "--leave-out-trained" in refusal("evaluate", bundle, "--data", overlapping, "-o", tmp_path / "out")
+
+
+def test_where_every_cell_was_trained_on_none_is_left(run, bundle, tmp_path):
+    own = run.manifest.filter(pl.col("cell_id").is_in(run.part(0, "train").implode()))
+    write_manifest(own, tmp_path / "own.parquet")
+    for model in (run.folder, bundle):
+        said = refusal("evaluate", model, "--data", tmp_path / "own.parquet", "-o", tmp_path / "out",
+                       "--leave-out-trained")
+        assert "no cell is left without those; evaluate other cells" in said

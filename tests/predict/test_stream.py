@@ -132,7 +132,7 @@ def test_every_page_of_a_truncated_stack_has_a_row(bundle, told, tmp_path):
 def test_a_stack_that_has_fewer_pages_than_it_says_lacks_them(tmp_path):
     page = np.zeros((20, 20, 3), np.uint8)
     tifffile.imwrite(tmp_path / "stack.tif", page, photometric="rgb", metadata=None,
-                     description="ImageJ=1.53\nimages=3\nslices=3\n")
+                     description="ImageJ=1.53\nimages=3\nframes=3\n")
     sources = list_sources([tmp_path / "stack.tif"])
     assert [(source.page, bool(source.missing)) for source in sources] == [(0, False), (1, True), (2, True)]
     assert np.array_equal(sources[0].read(), page)
@@ -310,3 +310,55 @@ def test_a_table_of_something_else_is_not_gone_on_with(bundle, cells, tmp_path, 
     (tmp_path / name).write_text("a,b\n1,2\n")
     with pytest.raises(LeukoscopeError, match="not a table of this bundle's predictions"):
         predict_stream(bundle, [cells], tmp_path / name, resume=True)
+
+
+class Killed(BaseException):
+    """The process is killed here."""
+
+
+@pytest.mark.parametrize("moment", ["before", "renamed", "half"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_a_kill_between_the_table_and_the_removal_of_its_parts_loses_nothing(bundle, cells, tmp_path, monkeypatch,
+                                                                             moment, suffix):
+    out = tmp_path / f"p{suffix}"
+    whole = predict_stream(bundle, [cells], out)
+    content = out.read_bytes()
+    out.unlink()
+
+    def die(*_, **__):
+        if out.exists():
+            if moment == "half":
+                (tmp_path / f".{out.name}.parts.joined" / "plan.json").unlink()
+            raise Killed
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(streaming.shutil, "rmtree", lambda path, **_: die())
+        if moment == "before":
+            patch.setattr(Path, "rename", die)
+        with pytest.raises(Killed):
+            predict_stream(bundle, [cells], out)
+    assert len(list(tmp_path.glob(".p.*"))) == 1
+    assert predict_stream(bundle, [cells], out, resume=True) == whole
+    assert out.read_bytes() == content
+    assert not list(tmp_path.glob(".p.*"))
+
+
+def test_a_finished_table_of_ids_that_look_like_numbers_goes_on(bundle, cells, tmp_path):
+    first, second, *_ = sorted(cells.glob("*.png"))
+    write_manifest(make_manifest([{"cell_id": "007", "image": str(first)}, {"cell_id": "012", "image": str(second)}]),
+                   tmp_path / "m.parquet")
+    for suffix in (".csv", ".parquet", ".jsonl"):
+        done = predict_stream(bundle, [tmp_path / "m.parquet"], tmp_path / f"n{suffix}")
+        assert predict_stream(bundle, [tmp_path / "m.parquet"], tmp_path / f"n{suffix}", resume=True) == done
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+a.png", "-a.png", "@a.png", "'=a.png"])
+def test_names_that_a_spreadsheet_would_compute_are_harmless_in_csv_only(bundle, cells, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    next(cells.glob("*.png")).rename(name)
+    for suffix in (".csv", ".parquet"):
+        done = predict_stream(bundle, [name], tmp_path / f"n{suffix}")
+        assert predict_stream(bundle, [name], tmp_path / f"n{suffix}", resume=True) == done
+    assert pl.read_parquet(tmp_path / "n.parquet")["cell"].to_list() == [name]
+    assert pl.read_csv(tmp_path / "n.csv")["cell"].to_list() == [f"'{name}"]

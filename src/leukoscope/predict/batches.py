@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from ..bundle.bundle import parallel_calls
-from ..errors import ImageError, LeukoscopeError
+from ..errors import ImageError, LeukoscopeError, input_error
 from ..images.read import Pixels, cut_cell
 from ..progress import OnProgress
 
@@ -120,14 +120,16 @@ def _prepare(group: list[Picture], look: Look) -> Iterator[tuple[int, Sequence[P
     for picture in group:
         try:
             pixels = picture.read()
-        except LeukoscopeError as error:
-            yield from ((place, (), error) for place, _ in picture.cells)
+        except Exception as error:  # a stranger's file may raise anything, and is one line of the result
+            yield from ((place, (), input_error(error)) for place, _ in picture.cells)
             continue
         for place, row in picture.cells:
             try:
-                yield place, *look(row, cut_cell(pixels, row))
-            except LeukoscopeError as error:
-                yield place, (), error
+                prepared, note = look(row, cut_cell(pixels, row))
+            except Exception as error:
+                yield place, (), input_error(error)
+            else:
+                yield place, prepared, note
 
 
 def _answer(chunk: list[tuple[int, Sequence[Prepared], Any]], answer: Answer) -> Iterator[tuple[int, Outcome]]:

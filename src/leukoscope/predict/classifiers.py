@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float64, UInt8
 from ..bundle.bundle import Bundle, Description
 from ..bundle.calibration import conformal_sets
 from ..errors import LeukoscopeError
+from ..finder.frame import Frame, find_frame, frame_cell, shaped, shown_side, shown_square
 from ..images.decode import Damaged
-from ..images.frame import find_frame, frame_cell, shaped, shown_side, shown_square
 from ..images.read import Pixels, read_image
 from ..progress import OnProgress
 from ..recipes.sections import Preprocess
@@ -83,14 +83,14 @@ def squared(pixels: Pixels, steps: Description | Preprocess) -> Prepared:
     return shaped(pixels, steps)
 
 
-def prepared(pixels: Pixels, described: Description) -> Prepared:
-    """A cell as the graph takes it. LeukoscopeError as in `squared`, and where a bundle that frames cells finds none.
-    """
+def prepared(pixels: Pixels, described: Description, frame: Frame | None = None) -> Prepared:
+    """A cell as the graph takes it. frame: where the cell lies, if that is known. LeukoscopeError as in `squared`, and
+    where a bundle that frames cells finds none."""
     if described.frame != "cell":
         return squared(pixels, described)
-    frame = find_frame(pixels)
+    frame = frame or find_frame(pixels)
     if not frame.found:
-        raise LeukoscopeError("no cell found: nothing is stained like a nucleus", "give images of stained cells")
+        raise LeukoscopeError("no cell found: nothing looks like a nucleus", "give images of stained cells")
     return frame_cell(pixels, described.size, frame)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..cells.input_steps import InputSteps
 from ..errors import LeukoscopeError
-from ..images.frame import shaped
+from ..finder.frame import shaped
 from ..networks.units import Units
 from ..optics.microscope import microscope_of
 from ..runs.network import load_network

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
-from ..images.frame import shaped
+from ..finder.frame import shaped
 from ..images.read import Pixels
 from ..runs.network import load_network
 from ..runs.run import Run

@@ -14,19 +14,23 @@ import polars as pl
 
 from ..bundle.bundle import Bundle
 from ..errors import BundleError, ImageError, ManifestError
-from ..images.decode import Damaged
+from ..images.decode import Damaged, map_cells
 from ..images.read import Pixels
 from ..leaks.duplicates import Fingerprint, fingerprint, prints_table
 from ..leaks.guard import Verdict
-from ..leaks.training_overlap import refuse_overlap, table_overlap
+from ..leaks.training_overlap import table_overlap, without_overlap
 from ..leaks.training_table import BITS_APART, BITS_APART_FRAMED
 from ..manifest import make_manifest, without_copies
 from ..progress import OnProgress
 from ..recipes.recipe import Recipe, make_recipe
+from ..runs.run import Run
 from .batches import Prepared
 from .classifiers import BundleClassifier, classify_cells, sets_of, within_classes
 from .stream import NO_NUMBER
 from .table import Predicted, doubt_columns, predictions_table
+
+SAMPLE = 200
+"""Cells that are compared with those of the training before the others, about."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,13 @@ def bundle_recipe(bundle: Bundle) -> Recipe:
 
 
 def predict_bundle(bundle: Bundle, manifest: pl.DataFrame, *, skip_damaged: bool = False, within: bool = False,
-                   on_progress: OnProgress | None = None) -> BundlePredicted:
+                   leave_out_trained: bool = False, on_progress: OnProgress | None = None) -> BundlePredicted:
     """Predict labelled cells from elsewhere, in constant memory but for the table.
 
     Labels are merged as the bundle's recipe says; cells without one are left out and counted. within: only the classes
     of these labels may be answers. Raises ManifestError for a label that the bundle does not know, ImageError for
-    damaged cells unless they are to be skipped, LeakError where cells were in its training or validation part (unless
-    it was trained under protocol "paper").
+    damaged cells unless they are to be skipped, LeakError where cells were in its training or validation part, unless
+    it was trained under protocol "paper", or these cells are to be left out.
     """
     cells, left_out = _labelled(bundle, manifest)
     answers_allowed(bundle.classes, cells["label"], within)  # an error before the work; damaged cells may leave fewer
@@ -63,6 +67,8 @@ def predict_bundle(bundle: Bundle, manifest: pl.DataFrame, *, skip_damaged: bool
         cell = classifier.prepare(pixels)
         return [cell], fingerprint(cell)
 
+    if not leave_out_trained:
+        _refuse_early(bundle, classifier, cells)
     classified = classify_cells(classifier, cells, look, 1, on_progress=on_progress)
     probabilities, unreadable = classified.probabilities[0], {cell.cell_id for cell in classified.damaged}
     empty = cells.filter(~np.isfinite(probabilities).all(1)).filter(~pl.col("cell_id").is_in(unreadable))
@@ -75,9 +81,10 @@ def predict_bundle(bundle: Bundle, manifest: pl.DataFrame, *, skip_damaged: bool
     left_out["damaged"] = [{key: str(value) for key, value in asdict(cell).items()} for cell in damaged]
     whole = ~cells["cell_id"].is_in([cell.cell_id for cell in damaged])
     prints = prints_table(cells["cell_id"].to_list(), classified.notes).filter(whole)
-    rows, cells = whole.to_numpy(), cells.filter(whole)
-    verdict = bundle_overlap(bundle, cells, prints)
-    refuse_overlap(verdict)
+    rows, cells = np.flatnonzero(whole.to_numpy()), cells.filter(whole)
+    kept, verdict = without_overlap(bundle_overlap(bundle, cells, prints), cells["cell_id"], leave_out_trained)
+    left_out["trained"] = int((~kept).sum())
+    rows, cells = rows[kept], cells.filter(kept)
     energies = np.full(cells.height, np.nan) if classified.energies is None else classified.energies[0][rows]
     answers = answers_allowed(bundle.classes, cells["label"], within)
     names, radius, probabilities = np.array(bundle.classes, object)[answers], classifier.radius, probabilities[rows]
@@ -85,6 +92,23 @@ def predict_bundle(bundle: Bundle, manifest: pl.DataFrame, *, skip_damaged: bool
     table = predictions_table(cells, within_classes(probabilities, answers), names.tolist(), fold=0).with_columns(
         doubt_columns(names, sets, energies, classifier.least_energy))
     return BundlePredicted(table, cells, left_out, verdict, tuple(names.tolist()))
+
+
+def _refuse_early(bundle: Bundle, classifier: BundleClassifier, cells: pl.DataFrame) -> None:
+    """Raise LeakError before the network does any work, where the people of these cells or a sample of their pictures
+    are in its training; it names every kind, which takes reading all pictures."""
+    if bundle.seen is None or bundle.description.trained.get("protocol") == "paper":
+        return
+    for chosen in (cells.gather_every(max(1, cells.height // SAMPLE)), cells):
+        notes: list[Fingerprint | None] = [None] * chosen.height
+        for row, result in map_cells(chosen, lambda pixels: fingerprint(classifier.prepare(pixels))):
+            notes[row] = None if isinstance(result, Damaged) else result
+        readable = pl.Series([note is not None for note in notes], dtype=pl.Boolean)
+        prints = prints_table(chosen["cell_id"].to_list(), notes).filter(readable)
+        verdict = bundle_overlap(bundle, cells, prints)
+        if not verdict.leaks:
+            return
+    without_overlap(verdict, cells["cell_id"], False)
 
 
 def bundle_overlap(bundle: Bundle, cells: pl.DataFrame, prints: pl.DataFrame) -> Verdict:
@@ -124,3 +148,19 @@ def _labelled(bundle: Bundle, manifest: pl.DataFrame) -> tuple[pl.DataFrame, dic
                             f"its classes are {known}: rename the labels in the manifest, or leave those cells out")
     return labelled, {"damaged": [], "other_labels": {}, "over_per_class": 0,
                       "unlabelled": cells.height - labelled.height}
+
+
+def known_cells(run: Run, manifest: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The cells to predict, under the run's labels, and what is left out, as in left_out.json."""
+    cells = without_copies(make_manifest(manifest))
+    merged = cells.with_columns(pl.col("label").replace(run.recipe.data.merge).replace("", None))
+    unlabelled = merged["label"].is_null()
+    known = merged["label"].is_in(run.classes).fill_null(False)
+    others = merged.filter(~known & ~unlabelled).group_by("label").len().sort("label")
+    left_out = {"damaged": [], "other_labels": dict(others.iter_rows()), "over_per_class": 0,
+                "unlabelled": int(unlabelled.sum()) if known.any() else 0}
+    cells = merged.filter(known if known.any() else unlabelled)
+    if cells.is_empty():
+        raise ManifestError(f"no cell has a label that the run knows ({', '.join(run.classes)}); labels there: "
+                            f"{', '.join(others['label']) or 'none'}", "rename them in the manifest")
+    return cells, left_out

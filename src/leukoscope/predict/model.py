@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -16,10 +16,11 @@ import polars as pl
 
 from ..bundle.bundle import Bundle, Description, open_bundle
 from ..errors import LeukoscopeError
+from ..finder.frame import Frame
 from ..images.read import Pixels, picture_pixels, read_image
 from ..stats.estimate import Estimate
 from ..text import interval, join, plural, type_name
-from .batches import Picture, predict_pictures
+from .batches import Picture, predict_pictures, reason_of
 from .classifiers import prepared
 from .fields import FIRST, field_warning
 from .sources import Source
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 PACKAGED = "packaged"
 """The word for the built-in model, wherever a bundle may be named."""
-PACKAGED_FILE = "leukoscope-small.zip"
+PACKAGED_FILE = "leukoscope.zip"
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,12 +74,14 @@ class Model:
         """Whether it is the built-in model."""
         return self.bundle.path == _packaged()
 
-    def predict(self, images: GivenImage | Iterable[GivenImage]) -> pl.DataFrame:
+    def predict(self, images: GivenImage | Iterable[GivenImage], *,
+                frames: Sequence[Frame] | None = None) -> pl.DataFrame:
         """One row an image: predicted, unsure, set, known, energy, p_<class> (see `leukoscope predict`).
 
         images: files, uint8 arrays (h, w, 3) of RGB, or Pillow images, of any sizes; one or many. Raises ImageError for
-        a file that cannot be read, LeukoscopeError for an array that is not an image. Warns where a file looks like a
-        whole field.
+        a file that cannot be read, LeukoscopeError for an array that is not an image. frames: where the cell lies in
+        each image, if that is known already; else a model that frames cells searches for it. Warns where a file looks
+        like a whole field.
         """
         alone = isinstance(images, str | Path) or hasattr(images, "convert") or getattr(images, "ndim", 4) != 4
         given: Any = [images] if alone else images
@@ -87,11 +90,23 @@ class Model:
             warning = field_warning([Source(path, path) for path in paths], self.description)
             if warning:
                 warnings.warn(warning, stacklevel=2)
+        return self._answers(given, frames, strict=True)[0]
+
+    def predict_some(self, images: Iterable[GivenImage], *,
+                     frames: Sequence[Frame] | None = None) -> tuple[pl.DataFrame, tuple[str, ...]]:
+        """Like `predict`, but an image without an answer is a row of nulls; and why these have none, in their order."""
+        table, errors = self._answers(images, frames, strict=False)
+        return table, tuple(reason_of(errors[place]) for place in sorted(errors))
+
+    def _answers(self, images: Iterable[GivenImage], frames: Sequence[Frame] | None, *,
+                 strict: bool) -> tuple[pl.DataFrame, dict[int, LeukoscopeError]]:
         answers = predict_pictures(
-            _pictures(given), lambda _, pixels: ([prepared(pixels, self.description)], None),
-            self.bundle.probabilities, parallel=True, classes=len(self.classes), strict=True)
-        return verdicts(self.description, answers.probabilities[0].astype(np.float32),
-                        answers.energies[0].astype(np.float32))
+            _pictures(images, frames),
+            lambda row, pixels: ([prepared(pixels, self.description, row.get("frame"))], None),
+            self.bundle.probabilities, parallel=True, classes=len(self.classes), strict=strict)
+        table = verdicts(self.description, answers.probabilities[0].astype(np.float32),
+                         answers.energies[0].astype(np.float32))
+        return table, answers.errors
 
 
 def packaged_model() -> Path:
@@ -119,14 +134,15 @@ def load(path: str | Path | None = None) -> Model:
     return Model(open_bundle(packaged_model() if path is None else bundle_path(path)))
 
 
-def _pictures(images: Iterable[Any]) -> Iterator[Picture]:
+def _pictures(images: Iterable[Any], frames: Sequence[Frame] | None = None) -> Iterator[Picture]:
     """Files are decoded later, in threads; Pillow images here, since two threads must not load the same one."""
     for place, image in enumerate(images):
+        row = {} if frames is None else {"frame": frames[place]}
         if isinstance(image, str | Path):
-            yield Picture(partial(read_image, Path(image)), [(place, {})])
+            yield Picture(partial(read_image, Path(image)), [(place, row)])
         else:
             pixels = _pixels(image)
-            yield Picture(lambda pixels=pixels: pixels, [(place, {})])
+            yield Picture(lambda pixels=pixels: pixels, [(place, row)])
 
 
 def _pixels(image: Any) -> Pixels:

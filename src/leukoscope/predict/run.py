@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,16 +15,15 @@ from ..cells.augment import augment_cpu, sample_changes
 from ..cells.cache import PackedCells
 from ..cells.input_steps import InputSteps, level_cells
 from ..cells.pack import pack_cells
-from ..errors import ManifestError
 from ..leaks.duplicates import fingerprint_pixels
-from ..leaks.training_overlap import refuse_overlap
-from ..manifest import make_manifest, without_copies
+from ..leaks.training_overlap import without_overlap
 from ..progress import OnProgress, behind
 from ..runs.network import load_network
 from ..runs.run import Run, check_finished
 from ..runs.training_overlap import run_overlap
 from .batches import Picture, predict_pictures
 from .classifiers import Classifier, Energies, Probabilities
+from .labelled import known_cells
 from .table import Predicted, predictions_table
 
 Device = torch.device | str
@@ -80,43 +78,31 @@ def _probabilities(module: nn.Module, steps: InputSteps, cells: UInt8[np.ndarray
         return torch.softmax(logits.cpu().double(), 1).numpy()
 
 
-def predict_run(run: Run, manifest: pl.DataFrame, *, skip_damaged: bool = False, batch_size: int = 64,
-                device: Device | None = None, on_progress: OnProgress | None = None) -> Predicted:
+def predict_run(run: Run, manifest: pl.DataFrame, *, skip_damaged: bool = False, leave_out_trained: bool = False,
+                batch_size: int = 64, device: Device | None = None,
+                on_progress: OnProgress | None = None) -> Predicted:
     """Predict cells from elsewhere with a finished run: the mean of its folds' probabilities.
 
     Labels are merged as the recipe says. Cells whose label is not a class of the run are left out and counted; cells
     without a label are predicted only where no cell has one, else they are left out too. `fold` is 0 throughout.
-    Raises LeakError where cells were in the run's training, unless its protocol is "paper".
+    Raises LeakError where cells were in the run's training, unless its protocol is "paper" or these cells are to be
+    left out.
     """
     check_finished(run)
-    cells, left_out = _known_cells(run, manifest)
+    cells, left_out = known_cells(run, manifest)
     packed = pack_cells(cells, run.recipe.preprocess, skip_damaged=skip_damaged)
     cells = cells.filter(pl.col("cell_id").is_in(packed.cell_ids))
     left_out["damaged"] = [{key: str(value) for key, value in asdict(cell).items()} for cell in packed.damaged]
     prints = fingerprint_pixels(packed.cell_ids, packed.pixels)
-    verdict = run_overlap(run, cells, prints, run.all_folds, run.recipe.protocol)
-    refuse_overlap(verdict)
+    kept, verdict = without_overlap(run_overlap(run, cells, prints, run.all_folds, run.recipe.protocol),
+                                    cells["cell_id"], leave_out_trained)
+    left_out["trained"] = int((~kept).sum())
+    cells = cells.filter(kept)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     levels, folds = level_cells(packed, run.recipe), run.all_folds
     total = np.zeros((cells.height, len(run.classes)))
     for number, fold in enumerate(folds):
         module, steps = load_network(run, fold)
-        total += predict_cells(module, levels, np.arange(cells.height), steps, batch_size=batch_size, device=device,
+        total += predict_cells(module, levels, np.flatnonzero(kept), steps, batch_size=batch_size, device=device,
                                on_progress=behind(on_progress, number * cells.height, len(folds) * cells.height))
     return Predicted(predictions_table(cells, total / len(folds), run.classes, fold=0), cells, left_out, verdict)
-
-
-def _known_cells(run: Run, manifest: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The cells to predict, under the run's labels, and what is left out, as in left_out.json."""
-    cells = without_copies(make_manifest(manifest))
-    merged = cells.with_columns(pl.col("label").replace(run.recipe.data.merge).replace("", None))
-    unlabelled = merged["label"].is_null()
-    known = merged["label"].is_in(run.classes).fill_null(False)
-    others = merged.filter(~known & ~unlabelled).group_by("label").len().sort("label")
-    left_out = {"damaged": [], "other_labels": dict(others.iter_rows()), "over_per_class": 0,
-                "unlabelled": int(unlabelled.sum()) if known.any() else 0}
-    cells = merged.filter(known if known.any() else unlabelled)
-    if cells.is_empty():
-        raise ManifestError(f"no cell has a label that the run knows ({', '.join(run.classes)}); labels there: "
-                            f"{', '.join(others['label']) or 'none'}", "rename them in the manifest")
-    return cells, left_out

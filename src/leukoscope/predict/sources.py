@@ -1,66 +1,106 @@
-"""The cells to predict: files, folders, globs, manifests, pages of a TIFF; listed once, in a fixed order.
+"""The cells to predict: files, folders, globs, manifests, fields of a TIFF; listed once, in a fixed order, with what is
+left out.
 
-Reads no pixels. Of a TIFF it counts the pages, and names those that are missing.
+Reads pixels only where a TIFF of several pages does not say what they are.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
-import tifffile
-
-from ..datasets.base import IMAGE_SUFFIXES
+from ..datasets.base import IMAGE_SUFFIXES, is_litter
 from ..errors import ImageError, LeukoscopeError
-from ..images.headers import tiff_pages
-from ..images.read import Pixels, read_cell, read_image
+from ..images.read import Page, Pixels, read_cell, read_image
+from ..images.stacks import TiffFields, fields_of_tiff, is_tiff
 from ..manifest import BOX, read_manifest
+from ..text import grouped
 
-TIFF = {".tif", ".tiff"}
 TABLES = {".parquet", ".csv"}
+MISSING = 20
+"""Missing pages of a TIFF that are named one by one."""
+_KINDS = {
+    "JPEG 2000 (save it as TIFF or PNG)": (".jp2", ".j2k", ".jpf", ".jpx"),
+    "a scan of a slide (export its fields as TIFF or PNG)": (
+        ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vsi", ".czi", ".lif", ".nd2", ".dcm", ".isyntax"),
+    "raw data of a camera (save it as TIFF or PNG)": (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+    "an image of a kind that is not read (save it as TIFF or PNG)": (
+        ".avif", ".jxl", ".psd", ".pdf", ".eps", ".svg", ".ico", ".tga", ".ppm", ".pgm", ".pnm", ".exr", ".jfif"),
+    "an archive (unpack it)": (".zip", ".tar", ".gz", ".7z", ".rar"),
+    "a film (save its frames as images)": (".mp4", ".avi", ".mov", ".mkv")}
+_REASONS = {suffix: f"is {kind}" for kind, suffixes in _KINDS.items() for suffix in suffixes}
 
 
 @dataclass(frozen=True)
 class Source:
     """One cell to predict: its `name` in the answer, the image file, the page of a TIFF of several (from 0), or the row
-    of a manifest. missing: why the page is not in the file, or ""."""
+    of a manifest. missing: why the page cannot be read, or "". channels: the pages with red, green and blue, where each
+    has its own. note: what a reader must know of how the page was chosen, or ""."""
 
     name: str
     image: str
     page: int | None = None
     row: tuple[tuple[str, Any], ...] = ()
     missing: str = ""
+    channels: tuple[int, ...] = ()
+    note: str = ""
+
+    @property
+    def pages(self) -> Page | None:
+        """The page, or pages, as `read_image` takes them."""
+        return self.channels or self.page
 
     def read(self) -> Pixels:
         """Raises ImageError."""
         if self.missing:
             raise ImageError(self.image, self.missing, "download or export the file again")
-        return read_cell(dict(self.row)) if self.row else read_image(Path(self.image), page=self.page)
+        return read_cell(dict(self.row)) if self.row else read_image(Path(self.image), page=self.pages)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file, or pages of one, that lies in the input and is in no result, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The cells of the inputs, and what else lies there."""
+
+    sources: list[Source]
+    left_out: list[LeftOut]
 
 
 def list_sources(inputs: Sequence[str | Path]) -> list[Source]:
-    """Every cell of the inputs, in their order; within folders and globs by name, each file once.
+    """The sources of `look_through`."""
+    return look_through(inputs).sources
+
+
+def look_through(inputs: Sequence[str | Path]) -> Listed:
+    """Every cell of the inputs, in their order; within folders and globs by name, each file once; and what is left out.
 
     Files are images, or manifests (.parquet, .csv) with a row a cell. Raises LeukoscopeError for an input that does not
     exist, or that holds no image.
     """
     sources: dict[tuple[str, int | None, tuple[Any, ...]], Source] = {}
+    left_out: list[LeftOut] = []
     for given in inputs:
-        empty = True
-        for source in _listed(str(given)):
+        before, empty = len(left_out), True
+        for source in _listed(str(given), left_out):
             sources.setdefault((source.image, source.page, source.row), source)
             empty = False
         if empty:
-            raise LeukoscopeError(f"{given}: holds no image", f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return list(sources.values())
+            others = "; ".join(grouped((Path(one.name).name, one.reason) for one in left_out[before:]))
+            raise LeukoscopeError(f"{given}: holds no image{f' ({others})' if others else ''}",
+                                  f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return Listed(list(sources.values()), list(dict.fromkeys(left_out)))
 
 
 def digest_of(sources: Sequence[Source]) -> str:
@@ -76,32 +116,43 @@ def digest_of(sources: Sequence[Source]) -> str:
                 states[source.image] += f"\0{state.st_size}\0{state.st_mtime_ns}\0{state.st_ctime_ns}"
             except (OSError, ValueError):
                 pass  # reading says what is wrong with it
-        digest.update(os.fsencode(f"{source.name}\0{source.page}\0{source.row}\0{states[source.image]}\n"))
+        digest.update(os.fsencode(f"{source.name}\0{source.pages}\0{source.row}\0{states[source.image]}\n"))
     return digest.hexdigest()
 
 
-def _listed(given: str) -> Iterator[Source]:
+def _listed(given: str, left_out: list[LeftOut]) -> Iterator[Source]:
     path = Path(given)
     if path.is_dir():
         for file in _below(path):
-            yield from _pages(file)
+            yield from _in_folder(file, left_out)
     elif path.is_file() and path.suffix.lower() in TABLES:
         for row in read_manifest(path).iter_rows(named=True):
             box = tuple((name, row.get(name)) for name in ("cell_id", "image", *BOX))
             yield Source(str(row["cell_id"]), str(row["image"]), None, box)
     elif path.is_file():
-        yield from _pages(path)
+        yield from _pages(path, left_out)
     elif has_magic(given):
         for file in map(Path, sorted(glob(given, recursive=True))):
-            if not file.is_dir() and file.suffix.lower() in IMAGE_SUFFIXES:
-                yield from _pages(file)
+            if not file.is_dir():
+                yield from _in_folder(file, left_out)
     else:
         raise LeukoscopeError(f"{given}: no such file or folder", "name images, folders, patterns or a manifest")
 
 
+def _in_folder(file: Path, left_out: list[LeftOut]) -> Iterator[Source]:
+    """The cells of a file of a folder or pattern: only those are taken whose name ends as that of an image."""
+    suffix = file.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        yield from _pages(file, left_out)
+        return
+    kind = f"a {suffix} file" if suffix else "a file without an ending"
+    reason = "is a table (name it by itself)" if suffix in TABLES else _REASONS.get(suffix, f"is {kind}, not an image")
+    left_out.append(LeftOut(str(file), reason))
+
+
 def _below(folder: Path) -> Iterator[Path]:
-    """Images of a folder and its subfolders, by name, broken links too (reading names them), without hidden ones.
-    LeukoscopeError for a folder that cannot be read."""
+    """Files of a folder and its subfolders, by name, broken links too (reading names them), without those that are
+    hidden or the system's. LeukoscopeError for a folder that cannot be read."""
     def refuse(error: OSError) -> None:
         raise LeukoscopeError(f"{error.filename}: the folder cannot be read ({error.strerror})",
                               "grant read permission, or name folders that can be read")
@@ -113,45 +164,45 @@ def _below(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(where, name) for name in sorted(files)
-                    if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES)
+        folders[:] = sorted(name for name in folders if not is_litter(name))
+        yield from (Path(where, name) for name in sorted(files) if not is_litter(name))
 
 
-def _pages(file: Path) -> Iterator[Source]:
-    """The file, or each page of a TIFF of several, with those that are missing. Other damage is named when it is read.
-    """
-    pages, stated, broken = _count_pages(file) if file.suffix.lower() in TIFF else (1, 1, "")
-    total = max(pages + bool(broken), stated)
-    if total == 1:
+def _pages(file: Path, left_out: list[LeftOut]) -> Iterator[Source]:
+    """The file, or each field of a TIFF of several pages, with the pages that are missing. Other damage is named when
+    it is read."""
+    tiff = None
+    if is_tiff(file):
+        try:
+            tiff = fields_of_tiff(file)
+        except Exception:  # of many classes; reading says what is wrong
+            tiff = None
+    if tiff is None or not tiff.fields:
         yield Source(str(file), str(file))
         return
-    for page in range(total):
-        missing = "" if page < pages else (
-            f"page {page} is missing: the file should have {stated}, counted from 0" if stated > pages else
-            f"page {page} and all after it are missing") + (f" ({broken})" if broken else "")
-        yield Source(f"{file}#{page}", str(file), page, missing=missing)
+    reasons: dict[str, list[int]] = {}
+    for page, why in sorted(tiff.left_out.items()):
+        reasons.setdefault(why, []).append(page)
+    left_out += [LeftOut(str(file), f"{'pages' if len(pages) > 1 else 'page'} {', '.join(map(str, pages[:6]))}"
+                                    f"{', ...' * (len(pages) > 6)} (counted from 0): {why}")
+                 for why, pages in reasons.items()]
+    alone = len(tiff.fields) == 1 and tiff.total <= tiff.pages
+    for field in tiff.fields:
+        name = str(file) if alone else f"{file}#{field.page or 0}"
+        page = field.page if alone else field.page or 0
+        yield Source(name, str(file), page, missing=field.refused, channels=field.channels, note=field.note)
+    yield from _missing(file, tiff)
 
 
-def _count_pages(file: Path) -> tuple[int, int, str]:
-    """(pages of the file, pages that it should have, what is wrong after the last); (1, 1, "") where that is unknown.
-    """
-    try:
-        with open(file, "rb") as opened:
-            pages, broken = tiff_pages(opened)
-        with tifffile.TiffFile(file) as tiff:
-            return pages, _stated(tiff), broken
-    except Exception:  # of many classes; reading says what is wrong
-        return 1, 1, ""
-
-
-def _stated(tiff: tifffile.TiffFile) -> int:
-    """How many pages a TIFF should have, by the description that ImageJ and tifffile write; else 1."""
-    page = tiff.pages.first
-    images = re.search(r"^images=(\d{1,6})$", page.description, re.MULTILINE)
-    if images:
-        return int(images[1])
-    if not page.description.startswith('{"shape"'):
-        return 1
-    values, each = math.prod(json.loads(page.description)["shape"]), math.prod(page.shape)
-    return values // each if each and values % each == 0 and values < 1_000_000 * each else 1
+def _missing(file: Path, tiff: TiffFields) -> Iterator[Source]:
+    """The pages that a file should have and has not: the first MISSING each by itself, the others together."""
+    broken = f" ({tiff.broken})" if tiff.broken else ""
+    stated = tiff.stated > tiff.pages
+    for page in range(tiff.pages, min(tiff.total, tiff.pages + MISSING)):
+        why = f"page {page} is missing: the file should have {tiff.total:,}, counted from 0" if stated else (
+            f"page {page} and all after it are missing")
+        yield Source(f"{file}#{page}", str(file), page, missing=why + broken)
+    rest = tiff.pages + MISSING
+    if tiff.total > rest:
+        why = f"pages {rest} to {tiff.total - 1:,} are missing: the file should have {tiff.total:,}, counted from 0"
+        yield Source(f"{file}#{rest}", str(file), rest, missing=why + broken)

@@ -24,11 +24,12 @@ from ..files import alone, atomic_path, read_json, write_json
 from ..images.read import read_image
 from ..manifest import write_table
 from ..progress import OnProgress, behind
-from ..tables import scan
+from ..tables import harmless, restored, scan, writable
+from ..text import escaped, grouped
 from .batches import Picture, predict_pictures, reason_of
 from .classifiers import prepared
 from .fields import field_warning
-from .sources import Source, digest_of, list_sources
+from .sources import Listed, Source, digest_of, look_through
 from .table import doubt_columns
 
 PART = 1024
@@ -56,8 +57,9 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
     """Predict every cell of the inputs (see `predict_sources`) into a table: .parquet, .csv or .jsonl.
 
     A cell that cannot be read has its reason in the column `error` and no prediction. Raises LeukoscopeError where
-    `out` or a stopped run exists, unless `overwrite` or `resume` says what to do with it. on_warning: told in one line
-    where an image looks like a whole field.
+    `out` or a stopped run exists, unless `overwrite` or `resume` says what to do with it. on_warning: gets a line for
+    what lies in the inputs and is left out, for pages that were chosen among several, and where an image looks like a
+    whole field.
     """
     out = Path(out)
     if out.suffix not in KINDS:
@@ -65,24 +67,33 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
     if out.is_dir():
         raise LeukoscopeError(f"{out}: is a folder", "name another file")
     parts = out.with_name(f".{out.name}.parts")
-    sources = list_sources(inputs)
+    listed = look_through(inputs)
+    sources = listed.sources
     with alone(parts.with_name(f"{parts.name}.lock"), str(out)):
+        shutil.rmtree(_joined(parts), ignore_errors=True)  # of a process that was killed after it wrote the table
         if out.exists() and resume and not parts.exists():
             return _finished(bundle, out, sources)
-        if out.exists() and not overwrite:
+        plan = {"cells": digest_of(sources), "bundle": bundle.description.files, "part": PART}
+        written = resume and _is_plan(parts, plan) and _done(parts) * PART >= len(sources)
+        if out.exists() and not overwrite and not written:
             raise LeukoscopeError(f"{out}: already exists", "name another file with -o, or use --overwrite")
         if overwrite and not resume:
             shutil.rmtree(parts, ignore_errors=True)
-        plan = {"cells": digest_of(sources), "bundle": bundle.description.files, "part": PART}
         start = _begin(parts, plan, resume)
-        warning = field_warning(sources, bundle.description)
-        if warning:
+        for warning in _warnings(listed, bundle.description):
             on_warning(warning)
         for first in range(start * PART, max(len(sources), 1), PART):  # nothing is an empty part
             table = predict_sources(bundle, sources[first:first + PART],
                                     on_progress=behind(on_progress, first, len(sources)))
             write_table(table, parts / f"{first // PART:06d}.parquet")
         return _join(bundle, parts, out)
+
+
+def _warnings(listed: Listed, described: Description) -> list[str]:
+    """What a reader must know of the cells that are listed."""
+    left_out = [f"left out: {line}" for line in grouped((one.name, one.reason) for one in listed.left_out)]
+    notes = grouped((source.name, source.note) for source in listed.sources if source.note)
+    return [*left_out, *notes, *filter(None, [field_warning(listed.sources, described)])]
 
 
 def predict_sources(bundle: Bundle, sources: Sequence[Source], *,
@@ -98,7 +109,7 @@ def predict_sources(bundle: Bundle, sources: Sequence[Source], *,
               for place, good in enumerate(whole)]
     energies[~whole] = np.nan
     where = pl.DataFrame({
-        "cell": [_text(source.name) for source in sources], "image": [_text(source.image) for source in sources],
+        "cell": [escaped(source.name) for source in sources], "image": [escaped(source.image) for source in sources],
         "page": pl.Series([source.page for source in sources], dtype=pl.Int32),
         "error": pl.Series(errors, dtype=pl.String)})
     return where.hstack(verdicts(described, probabilities, energies))
@@ -127,11 +138,6 @@ def verdicts(described: Description, probabilities: np.ndarray, energies: np.nda
                         for name in table.columns)
 
 
-def _text(name: str) -> str:
-    """A name as a table can hold it: bytes that are not UTF-8 written out."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
 def _begin(parts: Path, plan: Mapping[str, object], resume: bool) -> int:
     """How many parts of the same plan are done already."""
     if not (parts / "plan.json").is_file():
@@ -141,17 +147,32 @@ def _begin(parts: Path, plan: Mapping[str, object], resume: bool) -> int:
         return 0
     if not resume:
         raise LeukoscopeError(f"{parts}: a stopped run", "go on with --resume, or remove that folder")
-    if read_json(parts / "plan.json") != json.loads(json.dumps(plan)):
+    if not _is_plan(parts, plan):
         raise LeukoscopeError(f"{parts}: a stopped run of other images or of another bundle", "remove that folder")
+    return _done(parts)
+
+
+def _is_plan(parts: Path, plan: Mapping[str, object]) -> bool:
+    file = parts / "plan.json"
+    return file.is_file() and read_json(file) == json.loads(json.dumps(plan))
+
+
+def _done(parts: Path) -> int:
+    """How many parts are whole, from the first."""
     done = 0
     while _is_whole(parts / f"{done:06d}.parquet"):
         done += 1
     return done
 
 
+def _joined(parts: Path) -> Path:
+    """The name of a folder of parts once its table is written."""
+    return parts.with_name(f"{parts.name}.joined")
+
+
 def _is_whole(part: Path) -> bool:
     try:
-        return part.is_file() and pl.read_parquet_schema(part) is not None
+        return part.is_file() and scan([part]).collect_schema() is not None
     except (OSError, pl.exceptions.PolarsError):
         return False
 
@@ -160,10 +181,12 @@ def _join(bundle: Bundle, parts: Path, out: Path) -> Streamed:
     """All parts as one table, in constant memory; then the parts are removed."""
     rows = scan(sorted(parts.glob("[0-9]*.parquet")))
     with atomic_path(out) as beside:
-        write = {".parquet": rows.sink_parquet, ".csv": rows.sink_csv, ".jsonl": rows.sink_ndjson}[out.suffix]
-        write(beside)
+        write = {".parquet": rows.sink_parquet, ".csv": harmless(rows).sink_csv, ".jsonl": rows.sink_ndjson}[out.suffix]
+        with writable(beside) as target:
+            write(target)
     summary = _summary(bundle, out, rows)
-    shutil.rmtree(parts)
+    parts.rename(_joined(parts))  # in one step, so that a killed process leaves all parts or none
+    shutil.rmtree(_joined(parts))
     return summary
 
 
@@ -171,11 +194,13 @@ def _finished(bundle: Bundle, out: Path, sources: Sequence[Source]) -> Streamed:
     """The summary of a table that an earlier call has written of these cells."""
     hint = "name another file with -o, or use --overwrite instead of --resume"
     try:
-        rows = scan(out, texts=("cell",))
+        rows = scan(out, texts=("cell", "predicted"))
+        if out.suffix == ".csv":
+            rows = rows.with_columns(restored(pl.col("cell")), restored(pl.col("predicted")))
         summary, cells = _summary(bundle, out, rows), rows.select(pl.col("cell").cast(pl.String)).collect()["cell"]
     except pl.exceptions.PolarsError as error:
         raise LeukoscopeError(f"{out}: not a table of this bundle's predictions", hint) from error
-    if cells.to_list() != [_text(source.name) for source in sources]:
+    if cells.to_list() != [escaped(source.name) for source in sources]:
         raise LeukoscopeError(f"{out}: a table of other cells", hint)
     return summary
 
