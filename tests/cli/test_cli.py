@@ -60,7 +60,7 @@ def test_help_answers_without_loading_torch():
 
 
 @pytest.mark.parametrize("command", ["", "demo", "recipes", "models", "train", "evaluate", "compare", "explain",
-                                     "features", "export", "predict", "smear", "reproduce", "report",
+                                     "features", "export", "predict", "smear", "review", "reproduce", "report",
                                      "data", "data list", "data info", "data get", "data index", "data audit",
                                      "optics", "optics export", "optics simulate"])
 def test_every_command_has_help_with_an_example(command):

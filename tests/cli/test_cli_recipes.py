@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from command import leukoscope
@@ -23,8 +24,8 @@ TWO = ("--set", 'data.classes=["neutrophil", "lymphocyte"]', "--set", "data.posi
 OPTICS = ("--scale", "small", "--set", "network.name=lenet5", "--set", "optics.window=31", "--set", "optics.grid=31")
 MANY = ("--scale", "small", "--only", "googlenet", "--only", "vgg16", *TWO[:6])
 FIVE = ("--set", f"data.classes={json.dumps(LABELS)}")
-STEPS = (*FIVE, "--only", "image", "--only", "surround", "--only", "filter")
-SIZES = {"alexnet": "64", "noshad": "32", "dimuro": "96", "shalini": "32"}
+BUILT_IN = (*FIVE, "--set", "data.positive=")
+SIZES = {"alexnet": "64", "noshad": "32", "dimuro": "96", "shalini": "32", "leukoscope": "32"}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,10 @@ def workplace(tmp_path_factory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("recipes")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEUKOSCOPE_CACHE", str(folder / "cache"))
-        write_manifest(write_cells(folder / "images", 8, labels=LABELS, subjects=8, size=48), folder / "cells.parquet")
+        cells = write_cells(folder / "images", 8, labels=LABELS, subjects=8, size=48)
+        odd = pl.col("subject").str.slice(-1).is_in(["1", "3", "5", "7"])
+        write_manifest(cells.with_columns(source=pl.when(odd).then(pl.lit("here")).otherwise(pl.lit("there"))),
+                       folder / "cells.parquet")
         other = write_cells(folder / "others", 8, labels=LABELS, subjects=8, size=48, seed=9)
         write_manifest(other.with_columns(subject="other-" + other["subject"], cell_id="other-" + other["cell_id"]),
                        folder / "others.parquet")
@@ -50,7 +54,7 @@ def test_recipe(name, workplace, monkeypatch):
     more = {"almotairi2020-transfer": ("--set", f"network.start={workplace / 'start'}"),
             "almotairi2020-alexnet": ("--set", "network.pretrained=false"),
             **dict.fromkeys(("dimuro2020", "dimuro2020-sensor"), OPTICS), "shalini2022": MANY,
-            "leukoscope-small": FIVE, "leukoscope-small-steps": STEPS,
+            "leukoscope": BUILT_IN, "leukoscope-laboratories": BUILT_IN,
             **dict.fromkeys(("noshad2021-cnmc", "noshad2021-allidb", "noshad2021-ablation"), TWO)}.get(name, ())
     out = workplace / name
     answer = leukoscope("train", name, "--data", workplace / "cells.parquet", "-o", out, *SMALL,

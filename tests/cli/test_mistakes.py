@@ -19,6 +19,7 @@ from command import leukoscope, refusal
 from leukoscope.errors import EXTRAS
 from leukoscope.manifest import read_manifest, write_manifest
 from leukoscope.phantom import write_cells
+from smear_fields import phantom
 
 DATA = Path(__file__).parents[1] / "data"
 SLOW = {"torch", "torchvision", "timm", "lightning", "numba", "matplotlib", "scipy", "cv2", "PIL", "tifffile", "onnx",
@@ -201,21 +202,24 @@ def test_overwrite_replaces_no_result_of_another_kind(older):
     assert sorted((older / "run").iterdir()) == before
 
 
-# HEIC
+# What is left out
 
-@pytest.mark.parametrize("command", [["smear"], ["predict", "packaged"]])
-def test_heic_photographs_are_refused_with_the_way_to_convert_them_or_named_as_left_out(command, tmp_path):
+@pytest.mark.parametrize("command", [["smear", "--no-types"], ["predict", "packaged"]])
+def test_what_lies_in_a_folder_and_is_no_image_is_named(command, tmp_path):
     folder = tmp_path / "photographs"
     folder.mkdir()
-    (folder / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    for name in ("a.jp2", "s.svs", "n1.xml", "n2.xml", "Thumbs.db", ".hidden"):
+        (folder / name).write_bytes(b"something")
     out = tmp_path / "out.csv"
-    for given in (folder, folder / "IMG_1.HEIC", f"{folder}/*.HEIC"):
-        line = refusal(*command, given, "-o", out)
-        assert f"{given}: HEIC photographs cannot be read by this installation; save them as JPEG" in line
-        assert "heif-convert IMG_1.heic IMG_1.jpg" in line
-    Image.new("RGB", (8, 8)).save(folder / "small.png")
-    line = leukoscope(*command, folder, "-o", out).err.splitlines()[0]
-    assert f"left out, since this installation cannot read HEIC: {folder / 'IMG_1.HEIC'}; save them as JPEG" in line
+    line = refusal(*command, folder, "-o", out)
+    assert f"{folder}: holds no image (a.jp2: is JPEG 2000 (save it as TIFF or PNG); n1.xml, n2.xml: is a .xml" in line
+    Image.fromarray(phantom(0).pixels).save(folder / "field.png")
+    answer = leukoscope(*command, folder, "-o", out)
+    assert answer.code == 0
+    lines = [line for line in (answer.out + answer.err).splitlines() if line.startswith("left out: ")]
+    assert lines == [f"left out: {folder / 'a.jp2'}: is JPEG 2000 (save it as TIFF or PNG)",
+                     f"left out: {folder / 'n1.xml'}, {folder / 'n2.xml'}: is a .xml file, not an image",
+                     f"left out: {folder / 's.svs'}: is a scan of a slide (export its fields as TIFF or PNG)"]
 
 
 # Quick refusals

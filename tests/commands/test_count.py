@@ -35,7 +35,7 @@ def test_the_differential_adds_up_and_is_shown(field: np.ndarray) -> None:
     assert shares.sum() == pytest.approx(1)
     assert count.differential["cells"].sum() <= count.cells.height
     assert "2 fields" in repr(count)
-    assert "immature granulocyte (IG)" in count._repr_html_()
+    assert "immature granulocyte" in count._repr_html_()
 
 
 def test_what_is_no_photograph_is_refused() -> None:

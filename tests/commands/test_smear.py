@@ -336,14 +336,14 @@ def test_folders_of_one_name_are_told_apart_by_the_folder_above(tmp_path):
         save(phantom(1).pixels[:64, :64], tmp_path / path)
     found = subjects_of([tmp_path / "healthy", tmp_path / "ill"], tmp_path / "out")
     assert [(one.name, one.folder) for one in found] == [("healthy/1", "healthy_1"), ("ill/1", "ill_1"), ("2", "2")]
-    assert [len(one.sources) for one in found] == [1, 1, 1]
+    assert [len(one.fields.sources) for one in found] == [1, 1, 1]
 
 
 def test_an_interrupted_call_says_how_it_goes_on(fields, tmp_path, monkeypatch):
     def stopped(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(smear_command, "smear_sources", stopped)
+    monkeypatch.setattr(smear_command, "smear_listed", stopped)
     answer = leukoscope("smear", fields, "-o", tmp_path / "out", "--no-types")
     assert answer.code == 130
     assert "repeat the command with --resume to continue" in answer.err

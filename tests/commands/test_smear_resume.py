@@ -14,11 +14,11 @@ from skimage.filters import threshold_otsu
 from skimage.measure import regionprops
 
 from leukoscope.errors import LeukoscopeError
+from leukoscope.finder.outline import outline_cells, separate
 from leukoscope.images.stain import optical_density, otsu, white_point
 from leukoscope.smear import ArrayField, FoundCell, FoundField, Scale
 from leukoscope.smear.grid import grid_of, tiles
 from leukoscope.smear.measure import count_lobes, measure, shape
-from leukoscope.smear.outline import outline_cells, separate
 from leukoscope.smear.scale import measure_red_cells
 from leukoscope.smear.score import OVERLAP, Truth, dice, match, overlaps, score_field, summarise
 from leukoscope.smear.train_network import Sample, depths, fit, lay_in, numbered, phantom_samples
@@ -78,7 +78,7 @@ def test_red_cells_are_measured_where_they_overlap(radius: int):
         for column in range(4):
             x, y = (2.2 + 2 * 1.5 * column - 0.55 * (column % 2)) * radius, (2.2 + 3.4 * row) * radius
             pixels[disc(x, y, radius, size)] = (200, 160, 170)
-    found = measure_red_cells([pixels], white_point(pixels))
+    found = measure_red_cells([pixels], white_point(pixels), [np.zeros(pixels.shape[:2], bool)])
     assert len(found.diameters) == 12
     assert np.median(found.diameters) * 0.96 == pytest.approx(2 * radius, rel=0.05)
 
@@ -87,7 +87,7 @@ def test_no_scale_is_given_by_fewer_than_four_red_cells():
     pixels = np.full((300, 300, 3), 220, np.uint8)
     for number, x in enumerate((60, 150, 240)):
         pixels[disc(x, 100 + 40 * number, 30, 300)] = (200, 160, 170)
-    found = measure_red_cells([pixels], white_point(pixels))
+    found = measure_red_cells([pixels], white_point(pixels), [np.zeros(pixels.shape[:2], bool)])
     assert len(found.diameters) == 3
     assert found.scale is None
 

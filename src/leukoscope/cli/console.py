@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..progress import OnProgress
-from ..text import duration, join, plural
+from ..text import duration, escaped, join, plural
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -53,6 +53,7 @@ def training(*, quiet: bool = False) -> Iterator[OnEvent]:
     bar = _bar(quiet)
     bar.columns = (*bar.columns[:-1], _left_column())
     tasks: dict[str, TaskID] = {}
+    notes: list[str] = []  # said when the training starts: a refusal before is one line
 
     def on_event(event: Event) -> None:
         left, done, total = event.left, float(event.done), event.total
@@ -63,6 +64,12 @@ def training(*, quiet: bool = False) -> Iterator[OnEvent]:
                 tasks[event.phase] = bar.add_task("")
             bar.update(tasks[event.phase], description=" ".join([_PHASES[event.phase], *_places(event)]),
                        completed=done, total=total, left=_time_left(left) if event.phase == "batch" else "")
+        if event.phase == "note" and not quiet:
+            notes.append(": ".join(part for part in (event.run, event.text) if part))
+        if event.phase in ("start", "done"):
+            for line in notes:
+                note(line)
+            notes.clear()
         if event.phase == "start" and left is not None and not quiet:
             note(_start_line(left))
         if event.phase == "epoch" and not quiet:
@@ -144,8 +151,13 @@ def _print(text: str, stream: TextIO) -> None:
 
 
 def emit(value: Any) -> None:
-    """Print JSON on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print JSON on standard output; what that cannot encode, such as bytes of a file name, as its number."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    sys.stdout.write(f"{text}\n")
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
@@ -158,7 +170,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, titl
         numbers = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else escaped(str(cell)) for cell in row))
     Console(highlight=False, markup=False, emoji=False).print(table)
 
 

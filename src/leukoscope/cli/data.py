@@ -10,6 +10,7 @@ import typer
 
 from ..commands.inputs import check_free, check_manifest
 from ..errors import LeukoscopeError
+from ..text import is_text
 from . import console
 from .options import Json, OutFolder, Overwrite
 
@@ -97,12 +98,15 @@ def index(
         help="Which labels or parts of the data set; without it, its first view.")] = "",
     option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=(
         "An option of this layout (leukoscope data info lists them). Can be repeated."))] = None,
+    decode: Annotated[bool, typer.Option(
+        "--decode", help="Look at every pixel: files that are cut off or damaged are left out and named.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Make a table of cells from a folder of images.
 
-    Counts the expected cells and those found, and names missing and damaged files.
+    Counts the expected cells and those found, and names missing and damaged files. Reads the headers of images only,
+    and with --decode all their pixels.
     """
     from ..datasets import get_dataset
     from ..datasets import index as index_folder
@@ -113,11 +117,17 @@ def index(
     chosen = get_dataset(layout)
     view = view or chosen.default_view
     result = index_folder(layout, folder, view, **_options(option or [], layout, chosen.options))
+    if decode:
+        from ..datasets.decoded import decoded
+
+        with console.progress("looking at pixels", quiet=as_json) as on_progress:
+            result = decoded(result, on_progress=on_progress)
     write_manifest(result.manifest, out)
     if as_json:
         console.emit({"manifest": str(out), "view": view, "cells": result.manifest.height,
-                      "expected": dict(result.expected), "found": result.found, "missing": list(result.missing),
-                      "damaged": [list(d) for d in result.damaged], "notes": list(result.notes)})
+                      "pixels_checked": decode, "expected": dict(result.expected), "found": result.found,
+                      "missing": list(result.missing), "damaged": [list(d) for d in result.damaged],
+                      "notes": list(result.notes)})
         return
     labels = sorted({*result.found, *result.expected})
     rows = [[label or "(no label)", result.found.get(label, 0), result.expected.get(label, "")] for label in labels]
@@ -125,7 +135,9 @@ def index(
     console.show_lines(result.notes)
     console.show_some("missing", result.missing)
     console.show_some("damaged, left out", [f"{path}: {reason}" for path, reason in result.damaged])
-    console.say(f"{out}: {result.manifest.height:,} cells of {layout}, view {view}")
+    checked = "every pixel was decoded" if decode else (
+        "only headers of images were read, pixels were not checked: --decode does")
+    console.say(f"{out}: {result.manifest.height:,} cells of {layout}, view {view}; {checked}")
 
 
 def _options(given: list[str], layout: str, known: Iterable[str]) -> dict[str, str]:
@@ -137,8 +149,37 @@ def _options(given: list[str], layout: str, known: Iterable[str]) -> dict[str, s
         if not equals or key not in names:
             raise LeukoscopeError(f"--option {text}: {layout} has no such option",
                                   f"write KEY=VALUE, KEY one of {', '.join(names)}" if names else "leave it out")
+        if not is_text(value):
+            raise LeukoscopeError(f"--option {text}: not text in UTF-8", "write it in a terminal that uses UTF-8")
         options[key] = value
     return options
+
+
+def join(
+    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Tables of cells, one a laboratory.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The table of cells to write: .parquet or .csv.")],
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Join tables of cells into one, to train over several laboratories.
+
+    The column source names the laboratory of each cell.
+    """
+    from ..datasets.join import join_manifests
+    from ..manifest import check_table_path, write_manifest
+
+    for path in tables:
+        check_manifest(path)
+    check_table_path(out)
+    check_free(out, overwrite=overwrite)
+    cells = join_manifests(tables)
+    write_manifest(cells, out)
+    counts = dict(cells.group_by("source").len().sort("source").iter_rows())
+    if as_json:
+        console.emit({"out": str(out), "cells": cells.height, "sources": counts})
+        return
+    console.show_table(["laboratory", "cells"], [[name, f"{count:,}"] for name, count in counts.items()])
+    console.say(f"{out}: {cells.height:,} cells of {len(counts)} laboratories")
 
 
 def audit(
@@ -155,11 +196,12 @@ def audit(
     """
     check_manifest(manifest)
     check_free(out, ("audit.html", "audit.json"), overwrite=overwrite)
-    from ..auditing.audit import audit as make_audit
     from ..manifest import read_manifest
-    from ..report.audit import write_audit
 
     cells = read_manifest(manifest)
+    from ..auditing.audit import audit as make_audit
+    from ..report.audit import write_audit
+
     with console.progress("reading cells", quiet=as_json) as on_progress:
         result = make_audit(cells, on_progress=on_progress, seed=seed)
     page = write_audit(result, out)

@@ -30,12 +30,14 @@ def evaluate(
     micrometres: Annotated[float | None, typer.Option(
         min=0.001, max=10, help="For --shift: width of a pixel of these cells in micrometres, if known.")] = None,
     skip_damaged: SkipDamaged = False,
+    leave_out_trained: Annotated[bool, typer.Option("--leave-out-trained", help=(
+        "Leave out cells that the model was trained on, and others of the same people."))] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Test a run or a bundle on labelled cells from elsewhere.
 
-    Cells that the model was trained on are refused. Writes a report with intervals.
+    Cells that the model was trained on are refused, unless they are to be left out. Writes a report with intervals.
     """
     for name, value in (("--shift-cells", corrupted_cells), ("--micrometres", micrometres)):
         if value is not None and not shift:
@@ -43,13 +45,17 @@ def evaluate(
     check_model(model)
     check_manifest(data)
     check_free(out, ("evaluation.json", "predictions.parquet"), overwrite=overwrite, kind="an evaluation")
-    from ..commands.evaluate import EvaluateOptions, evaluate_model
-    from ..evaluation.robustness import CELLS
+    if (model / "recipe.toml").is_file() and not (model / "bundle.json").is_file():
+        require("torch")  # a run; bundles need none
     from ..manifest import read_manifest
 
-    options = EvaluateOptions(skip_damaged, within, shift, corrupted_cells or CELLS, micrometres)
+    cells = read_manifest(data)
+    from ..commands.evaluate import EvaluateOptions, evaluate_model
+    from ..evaluation.robustness import CELLS
+
+    options = EvaluateOptions(skip_damaged, within, shift, corrupted_cells or CELLS, micrometres, leave_out_trained)
     with console.progress("predicting", quiet=as_json) as on_progress:
-        outcome = evaluate_model(model, read_manifest(data), out, options, on_progress=on_progress)
+        outcome = evaluate_model(model, cells, out, options, on_progress=on_progress)
     console.emit(outcome.to_dict()) if as_json else console.show_lines(outcome.lines)
 
 

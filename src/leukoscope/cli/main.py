@@ -15,12 +15,13 @@ from typer.exceptions import TyperException
 
 from .. import __version__
 from ..errors import LeukoscopeError, missing_extra
-from . import console, data, evaluate, explain, optics, predict, smear, train
+from . import console, data, evaluate, explain, optics, predict, review, smear, train
 
 INTERRUPTED = 130
 COMMANDS = (
     (train.demo, "demo -o demo/"),
     (smear.smear, "smear fields/ -o smear/"),
+    (review.review, "review smear/"),
     (predict.predict, "predict packaged cells/ 'more/*.png' -o predictions.csv"),
     (train.train, "train almotairi2020 --data cells.parquet -o runs/wbc"),
     (evaluate.evaluate, "evaluate wbc-bundle --data other.parquet -o elsewhere/"),
@@ -36,6 +37,7 @@ COMMANDS = (
     (data.info, "data info pbc"),
     (data.get, "data get bloodmnist --to data/"),
     (data.index, "data index pbc PBC_dataset_normal_DIB -o cells.parquet"),
+    (data.join, "data join here.parquet there.parquet -o all.parquet"),
     (data.audit, "data audit cells.parquet -o audit/"),
     (optics.export, "optics export runs/learned-4 -o optics/"),
     (optics.simulate, "optics simulate runs/learned-4 cell.jpg -o simulated/"),

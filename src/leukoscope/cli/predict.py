@@ -28,16 +28,15 @@ def predict(
     Also marks cells that are unsure, and cells unlike those of the training.
     """
     check_bundle(bundle)
-    left_out = check_images(inputs)
+    check_images(inputs)
     from ..bundle.bundle import open_bundle
     from ..predict.model import bundle_path
     from ..predict.stream import predict_stream
 
-    if left_out:
-        console.note(left_out)
     opened = open_bundle(bundle_path(bundle))
     with console.progress("predicting", quiet=as_json) as on_progress:
-        result = predict_stream(opened, inputs, out, resume=resume, overwrite=overwrite, on_progress=on_progress)
+        result = predict_stream(opened, inputs, out, resume=resume, overwrite=overwrite, on_progress=on_progress,
+                                on_warning=console.note)
     if as_json:
         console.emit({**asdict(result), "table": str(result.table)})
         return
@@ -61,6 +60,11 @@ def export(
     half: Annotated[bool, typer.Option("--half", help="Store weights in half the bytes, rounded to float16.")] = False,
     int8: Annotated[bool, typer.Option(
         "--int8", help="Compute in 8 bits: faster, at a cost in accuracy that the model card states.")] = False,
+    graph_only: Annotated[bool, typer.Option(
+        "--graph-only", help="Leave out the weights for PyTorch: half the bytes.")] = False,
+    laboratories: Annotated[Path | None, typer.Option(
+        metavar="RUN", help="A finished run of the same recipe whose split is by laboratory: its left-out laboratories "
+        "give temperature and coverage, and the model card states them.")] = None,
     note: Annotated[list[str] | None, typer.Option(help="A sentence for the model card. Can be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -73,9 +77,16 @@ def export(
     from ..commands.outcome import interval
     from ..runs.run import Run
 
+    elsewhere = None
+    if laboratories is not None:
+        from ..evaluation.laboratories import read_laboratories
+
+        check_run(laboratories, "export")
+        elsewhere = read_laboratories(laboratories)
     with console.progress("reading cells", quiet=as_json) as on_progress:
         described = export_run(Run(run), out, fold=fold, coverage=coverage, micrometres=micrometres, licence=licence,
-                               half=half, int8=int8, notes=note or (), on_progress=on_progress)
+                               half=half, int8=int8, graph_only=graph_only, laboratories=elsewhere, notes=note or (),
+                               on_progress=on_progress)
     if as_json:
         console.emit(described)
         return

@@ -20,7 +20,7 @@ def smear(
         help="The bundle of leukoscope export that types the cells. Default: the built-in model.")] = None,
     no_types: Annotated[bool, typer.Option("--no-types", help="Find and measure cells only.")] = False,
     micrometres: Annotated[float | None, typer.Option(
-        help="Micrometres per pixel of the fields. Default: measured from the red cells.")] = None,
+        help="Micrometres per pixel of the fields. Default: as the files state, else by the red cells.")] = None,
     subject: Annotated[str, typer.Option(help="Whose smear it is, for the tables and the page.")] = "",
     by_folder: Annotated[bool, typer.Option(
         "--by-folder", help="Each folder, or each of its sub-folders if it has any, is one subject with its own page.",
@@ -33,15 +33,13 @@ def smear(
 
     Outlines and measures each, and writes a page, tables and pictures.
     """
-    left_out = check_images(inputs)
+    check_images(inputs)
     if bundle is not None:
         check_bundle(bundle)
     from ..commands.smear import smear_fields  # late: a mistyped path is refused before the libraries load
     from ..commands.smear_subjects import smear_subjects
     from ..report.smear import summary_lines
 
-    if left_out:
-        console.note(left_out)
     command = smear_subjects if by_folder else smear_fields
     with console.progress("fields", quiet=as_json) as on_progress:
         summary = command(inputs, out, bundle=bundle, types=not no_types, micrometres=micrometres, subject=subject,

@@ -86,15 +86,24 @@ def train(
 
     Writes a run: a folder with predictions, metrics and a report.
     """
-    from ..recipes.recipe import load_recipe, only_variants
+    from ..recipes.recipe import expand_variants, load_recipe, only_variants
 
     chosen = only_variants(load_recipe(recipe, protocol=protocol, scale=scale, settings=settings or []), only or [])
     check_manifest(data)
-    from ..commands.train import run_experiment
+    from ..errors import require
     from ..manifest import read_manifest
+    from ..train.folder import check_name
+    from ..train.selection import select_cells
+
+    require("torch")
+    check_name(out)
+    cells = read_manifest(data)
+    for variant in expand_variants(chosen).values():
+        select_cells(cells, variant)  # an error before the libraries load
+    from ..commands.train import run_experiment
 
     with console.training(quiet=as_json) as on_event:
-        outcome = run_experiment(chosen, read_manifest(data), out, resume=resume, skip_damaged=skip_damaged,
+        outcome = run_experiment(chosen, cells, out, resume=resume, skip_damaged=skip_damaged,
                                  devices=devices, on_event=on_event)
     console.emit(outcome.to_dict()) if as_json else console.show_lines(outcome.lines)
 

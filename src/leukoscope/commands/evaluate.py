@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from ..bundle.bundle import DESCRIPTION, Bundle, open_bundle
+from ..datasets.labels import left_out_line, unknown_alike
 from ..errors import ManifestError, RunError
 from ..evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt, scene_of
 from ..evaluation.doubt import doubt
@@ -25,7 +26,7 @@ from ..files import write_json, write_text
 from ..images.read import read_cell
 from ..manifest import write_manifest, write_table
 from ..predict.classifiers import BundleClassifier, Classifier, within_classes
-from ..predict.labelled import answers_allowed, bundle_recipe, predict_bundle
+from ..predict.labelled import answers_allowed, bundle_recipe, known_cells, predict_bundle
 from ..predict.model import bundle_path
 from ..predict.table import Predicted, mean_over_folds, predictions_table
 from ..progress import OnProgress
@@ -33,21 +34,23 @@ from ..recipes.recipe import dump_recipe
 from ..report.robustness import RESULT, SHEET, robustness_lines, write_robustness
 from ..report.run import write_report
 from ..runs.results import BUNDLE_RECIPE
-from ..runs.run import Run
-from ..text import interval
+from ..runs.run import Run, check_finished
+from ..text import interval, is_text
 from .outcome import Outcome, summary
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
     """within: only classes among the labels may be answers. robustness: measure it too, on at most `corrupted_cells`
-    cells. micrometres: side of a pixel of these cells, where it is known."""
+    cells. micrometres: side of a pixel of these cells, where it is known. leave_out_trained: leave out cells that the
+    model was trained on, and others of the same people."""
 
     skip_damaged: bool = False
     within: bool = False
     robustness: bool = False
     corrupted_cells: int = CELLS
     micrometres: float | None = None
+    leave_out_trained: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def evaluate_model(path: Path, manifest: pl.DataFrame, out: Path, options: Evalu
     options, path = options or EvaluateOptions(), bundle_path(path)
     if out.is_file():
         raise RunError(f"{out}: is a file", "name a folder")
+    if not is_text(str(out.absolute())):
+        raise RunError(f"{out.absolute()}: this name is not UTF-8", "name another folder with -o, or rename it")
     for name, kind in ((DESCRIPTION, "a bundle"), ("recipe.toml", "a run")):
         if (out / name).is_file():
             raise RunError(f"{out}: holds {kind}, which an evaluation would overwrite", "name another folder")
@@ -82,7 +87,8 @@ def evaluate_model(path: Path, manifest: pl.DataFrame, out: Path, options: Evalu
                  _evaluate_run(Run(path), manifest, options, on_progress))
     content = evaluated.metrics.to_dict()
     _write(evaluated, content, out)
-    lines = [*summary(content, evaluated.predicted.verdict.to_dict()), *_doubt_lines(evaluated.metrics)]
+    lines = [*summary(content, evaluated.predicted.verdict.to_dict()), *_left_out_lines(evaluated),
+             *_doubt_lines(evaluated.metrics)]
     for old in (RESULT, "shift.html", "shift.parquet"):  # of an earlier evaluation
         (out / old).unlink(missing_ok=True)
     if options.robustness:
@@ -102,9 +108,12 @@ def evaluate_run(folder: Path, manifest: pl.DataFrame, out: Path, *, skip_damage
 
 def _evaluate_run(run: Run, manifest: pl.DataFrame, options: EvaluateOptions,
                   on_progress: OnProgress | None) -> Evaluated:
+    check_finished(run)
+    known_cells(run, manifest)  # an error before the libraries load
     from ..predict.run import RunClassifier, predict_run  # needs PyTorch; evaluating a bundle does not
 
-    predicted = predict_run(run, manifest, skip_damaged=options.skip_damaged, on_progress=on_progress)
+    predicted = predict_run(run, manifest, skip_damaged=options.skip_damaged,
+                            leave_out_trained=options.leave_out_trained, on_progress=on_progress)
     if predicted.predictions["label"].null_count():
         raise ManifestError("the cells have no labels, so there is nothing to evaluate against",
                             f"label them with the run's classes: {', '.join(run.classes)}")
@@ -127,8 +136,11 @@ def _evaluate_run(run: Run, manifest: pl.DataFrame, options: EvaluateOptions,
 def _evaluate_bundle(bundle: Bundle, manifest: pl.DataFrame, options: EvaluateOptions,
                      on_progress: OnProgress | None) -> Evaluated:
     description, recipe = bundle.description, bundle_recipe(bundle)
+    unknown = set(manifest["label"].replace(recipe.data.merge).drop_nulls()) - {"", *bundle.classes}
+    if alike := unknown_alike(unknown, bundle.classes):
+        raise ManifestError(alike[0], "the bundle knows its own classes only")
     predicted = predict_bundle(bundle, manifest, skip_damaged=options.skip_damaged, within=options.within,
-                               on_progress=on_progress)
+                               leave_out_trained=options.leave_out_trained, on_progress=on_progress)
     trained = pl.Series(description.trained.get("sources") or [], dtype=pl.String)
     facts = {"bundle": str(bundle.path.resolve()), "digest": description.digest, "recipe": description.name,
              "title": description.title or description.name, **_facts(bundle.classes, options, trained, predicted)}
@@ -191,6 +203,13 @@ def _robustness(evaluated: Evaluated, options: EvaluateOptions, out: Path,
                 for name in CORRUPTIONS}
     save_png(contact_sheet(content, pictures), out / SHEET)
     return content
+
+
+def _left_out_lines(evaluated: Evaluated) -> list[str]:
+    """Cells that were left out and why; and labels that look like a class of the model and are not."""
+    others = evaluated.predicted.left_out["other_labels"]
+    line = left_out_line(evaluated.predicted.left_out, evaluated.predicted.manifest.height)
+    return [*([line] if line else []), *unknown_alike(others, evaluated.facts["classes"])]
 
 
 def _doubt_lines(metrics: Metrics) -> list[str]:

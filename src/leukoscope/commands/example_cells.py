@@ -12,7 +12,7 @@ from ..cells.augmented_copies import copies_table, copy_numbers
 from ..errors import LeukoscopeError
 from ..figures.common import save_png
 from ..figures.pipeline import CopiedCell, copies_sheet
-from ..images.frame import shaped
+from ..finder.frame import shaped
 from ..images.read import read_cell, read_image
 from ..runs.run import Run
 

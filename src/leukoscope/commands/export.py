@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,16 @@ from ..bundle.bundle import INPUT, OUTPUTS, SEEN, write_bundle
 from ..bundle.calibration import REJECTED, Calibration, calibrate
 from ..bundle.card import model_card
 from ..bundle.graph import CellGraph, export_graph, half_graph, half_weights, int8_graph, round_weights
+from ..bundle.parts import WEIGHTS
 from ..cells.input_steps import InputSteps
 from ..cells.pack import pack_cells
 from ..errors import BundleError, RunError
 from ..evaluation.evaluate import evaluate
+from ..evaluation.laboratories import Laboratories
 from ..evaluation.operating_point import choose_threshold
 from ..evaluation.table import IntervalOptions, read_cells
 from ..files import sha256
-from ..images.frame import framing
+from ..finder.frame import framing
 from ..leaks.training_table import training_table_bytes
 from ..networks.units import Units
 from ..predict.table import predictions_table
@@ -47,6 +49,7 @@ FIGURES = ("accuracy", "macro_sensitivity", "macro_f1", "macro_auc", "log_loss")
 
 Pixels = UInt8[np.ndarray, "n size size 3"]
 Logits = Float64[np.ndarray, "n classes"]
+Calibrate = Callable[[Logits, np.ndarray, float | None], Calibration]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,38 +76,69 @@ class Exported:
 
 
 def export_run(run: Run, out: Path, *, fold: int = 0, coverage: float = 0.95, micrometres: float | None = None,
-               licence: str = "not stated", half: bool = False, int8: bool = False, notes: Sequence[str] = (),
+               licence: str = "not stated", half: bool = False, int8: bool = False,
+               graph_only: bool = False, laboratories: Laboratories | None = None, notes: Sequence[str] = (),
                on_progress: OnProgress | None = None) -> dict[str, Any]:
     """Write one fold of a run as a bundle (see `write_bundle`); returns what bundle.json says but its digests.
 
     coverage: of the conformal sets; micrometres: width of a pixel of the run's images, where it is known; licence: of
     the weights; half: store them in float16, rounded; int8: convolve in 8 bits, at a cost that the model card states;
-    notes: sentences for the model card. The fold's validation and test cells are read once more. Raises BundleError,
-    and RunError where the run is not finished; ImageError where its images are missing.
+    graph_only: leave out the weights for PyTorch; laboratories: what the same recipe got in laboratories that it was
+    not trained on, which then give temperature and radius, and are stated; notes: sentences for the model card. The
+    fold's validation and test cells are read once more. Raises BundleError, and RunError where the run is not finished;
+    ImageError where its images are missing.
     """
     check_finished(run)
     _check(out, coverage, micrometres, half and int8)
+    coverage = laboratories.coverage if laboratories else coverage
     network, steps = load_network(run, fold)
     if half:
         round_weights(network)
     validation, test = (_part(run, fold, name) for name in ("validation", "test"))
-    exported = _in_float(network, steps, validation, test, coverage, half, on_progress)
+    calibrated = _calibrator(laboratories, coverage)
+    exported = _in_float(network, steps, validation, test, calibrated, half, on_progress)
     if int8:
         ranges = validation if len(validation.labels) else _part(run, fold, "train")
-        exported = _in_8_bits(exported, ranges.pixels, validation, test, coverage, run, on_progress)
+        exported = _in_8_bits(exported, ranges.pixels, validation, test, calibrated, run, on_progress)
     seen, not_known = trained_in_fold(run, fold)
     description = _description(run, fold, exported, validation, test) | {
         "coverage": None if exported.calibration.radius is None else coverage, "micrometres": micrometres,
         "licence": licence, "notes": tuple(notes)}
+    if laboratories is not None:
+        description["metrics"]["elsewhere"] = _elsewhere(laboratories)
     description["trained"]["not_in_seen"] = not_known
-    weights = half_weights(network) if half else (run.fold_folder(fold) / "weights.safetensors").read_bytes()
     golden = io.BytesIO()
     np.savez_compressed(golden, **exported.golden)  # type: ignore[arg-type]  # its stub takes the names for options
     write_bundle(out, description, {
-        "model.onnx": exported.content, "weights.safetensors": weights,
+        "model.onnx": exported.content, **({} if graph_only else {WEIGHTS: _weights(run, fold, network, half)}),
         "recipe.toml": (run.folder / "recipe.toml").read_bytes(), "golden.npz": golden.getvalue(),
         "MODEL_CARD.md": model_card(description).encode(), SEEN: training_table_bytes(seen)})
     return description
+
+
+def _weights(run: Run, fold: int, network: Units, half: bool) -> bytes:
+    return half_weights(network) if half else (run.fold_folder(fold) / WEIGHTS).read_bytes()
+
+
+def _calibrator(laboratories: Laboratories | None, coverage: float) -> Calibrate:
+    """How logits of validation cells and their labels become a calibration: by these cells, or by other laboratories.
+    A temperature that is given stays."""
+    def calibrated(logits: Logits, labels: np.ndarray, temperature: float | None) -> Calibration:
+        if laboratories is None:
+            return calibrate(logits, labels, coverage, temperature)
+        own = calibrate(logits, labels, coverage, temperature or laboratories.temperature)
+        return replace(own, radius=laboratories.radius if own.radius is not None else None)
+    return calibrated
+
+
+def _elsewhere(laboratories: Laboratories) -> dict[str, Any]:
+    """What bundle.json says of laboratories that were not trained on."""
+    rows = [{"name": row.name, "cells": row.cells, "accuracy": row.accuracy.to_dict(),
+             **{name: None if (one := getattr(row, name)) is None else one.to_dict()
+                for name in ("area", "sensitivity", "specificity")}} for row in laboratories.rows]
+    return {"accuracy": laboratories.accuracy, "calibration_error": laboratories.calibration_error,
+            "covered": laboratories.covered, "coverage": laboratories.coverage, "worst": laboratories.worst,
+            "positive": laboratories.positive, "rows": rows}
 
 
 def _check(out: Path, coverage: float, micrometres: float | None, both: bool) -> None:
@@ -140,13 +174,13 @@ def _logits(part: Part, logits_of: Callable[[Pixels], Logits], on_progress: OnPr
     return np.concatenate(done) if done else np.empty((0, 0))
 
 
-def _in_float(network: Units, steps: InputSteps, validation: Part, test: Part, coverage: float, half: bool,
-              on_progress: OnProgress | None) -> Exported:
+def _in_float(network: Units, steps: InputSteps, validation: Part, test: Part, calibrated: Calibrate,
+              half: bool, on_progress: OnProgress | None) -> Exported:
     """The graph in 32 bits, with weights in 16 where `half`, calibrated on the validation cells."""
     plain, size = CellGraph(network, steps, 1.0), steps.preprocess.size
     validated, tested = (_logits(part, lambda cells: plain.logits(torch.from_numpy(cells)).double().numpy(),
                                  on_progress) for part in (validation, test))
-    calibration = calibrate(validated, validation.labels, coverage)
+    calibration = calibrated(validated, validation.labels, None)
     graph = CellGraph(network, steps, calibration.temperature)
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "model.onnx"
@@ -162,8 +196,8 @@ def _in_float(network: Units, steps: InputSteps, validation: Part, test: Part, c
     return Exported(content, golden, calibration, validated, tested)
 
 
-def _in_8_bits(exported: Exported, ranges: Pixels, validation: Part, test: Part, coverage: float, run: Run,
-               on_progress: OnProgress | None) -> Exported:
+def _in_8_bits(exported: Exported, ranges: Pixels, validation: Part, test: Part, calibrated: Calibrate,
+               run: Run, on_progress: OnProgress | None) -> Exported:
     """The same graph with convolutions in 8 bits, calibrated and tested again; the temperature in it stays."""
     from onnxruntime import InferenceSession
 
@@ -189,7 +223,7 @@ def _in_8_bits(exported: Exported, ranges: Pixels, validation: Part, test: Part,
     cost = {"accuracy_float32": accuracy.to_dict(), "difference": difference.difference.to_dict(),
             "changed": int((first.predicted != second.predicted).sum()), "mean_change": float(change.mean()),
             "largest_change": float(change.max())}
-    calibration = calibrate(validated, validation.labels, coverage, temperature)
+    calibration = calibrated(validated, validation.labels, temperature)
     return Exported(content, golden, calibration, validated, tested, {"int8": cost})
 
 

@@ -13,7 +13,7 @@ from ..figures.common import save_png
 from ..figures.pca import components_sheet, reconstruction_sheet, variance_curve
 from ..figures.pipeline import pipeline_strip
 from ..figures.training import feature_map_sheet
-from ..images.frame import shaped
+from ..finder.frame import shaped
 from ..predict.inside import feature_maps, input_steps
 from ..runs.network import load_network
 from ..runs.run import Run

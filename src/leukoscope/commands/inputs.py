@@ -5,16 +5,14 @@ once, and a path of another kind with the command that takes it. Reads no image 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
-from glob import glob, has_magic
+from glob import has_magic, iglob
 from pathlib import Path
 
 from ..errors import BundleError, LeukoscopeError, ManifestError, RunError
 
 TABLES = (".parquet", ".csv")
-HEIC = (".heic", ".heif")
-CONVERT = "save them as JPEG in an image program, or convert them: heif-convert IMG_1.heic IMG_1.jpg"
 PACKAGED = "packaged"
 KINDS = {"bundle.json": "a bundle", "evaluation.json": "an evaluation", "recipe.toml": "a run", "study.json": "a study",
          "compare.json": "a comparison", "summary.json": "a counted smear"}
@@ -95,41 +93,13 @@ def check_bundle(path: Path | str) -> None:
                     BundleError)
 
 
-def check_images(inputs: Sequence[str | Path]) -> str:
-    """Raise LeukoscopeError for an input that does not exist, and where HEIC photographs are all that it holds. Returns
-    what to tell the user of further HEIC photographs, which will be left out, or ""."""
-    left_out: list[Path] = []
+def check_images(inputs: Sequence[str | Path]) -> None:
+    """Raise LeukoscopeError for an input that does not exist."""
     for given in map(str, inputs):
-        files = list(_files(given))
-        heic = [file for file in files if file.suffix.lower() in HEIC]
-        if heic and not any(_is_input(file) for file in files):
-            raise LeukoscopeError(f"{given}: HEIC photographs cannot be read by this installation", CONVERT)
-        left_out += heic
-    named = ", ".join(map(str, left_out[:3])) + ", ..." * (len(left_out) > 3)
-    return f"left out, since this installation cannot read HEIC: {named}; {CONVERT}" if left_out else ""
-
-
-def _files(given: str) -> Iterator[Path]:
-    """The files that an input names, without hidden ones."""
-    path = Path(given)
-    if has_magic(given) and not path.exists():
-        matches = [Path(name) for name in glob(given, recursive=True)]
-        if not matches:
+        if not has_magic(given) or Path(given).exists():
+            check_exists(Path(given), "name images, folders, or patterns such as 'fields/*.jpg'")
+        elif not any(iglob(given, recursive=True)):
             raise LeukoscopeError(f"{given}: no file matches this pattern", "check the folder and the ending")
-        yield from (file for file in matches if not file.is_dir())
-        return
-    check_exists(path, "name images, folders, or patterns such as 'fields/*.jpg'")
-    for where, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(where, name) for name in names if not name.startswith("."))
-    if not path.is_dir():
-        yield path
-
-
-def _is_input(file: Path) -> bool:
-    from ..datasets.base import IMAGE_SUFFIXES
-
-    return file.suffix.lower() in (*IMAGE_SUFFIXES, *TABLES)
 
 
 def check_free(out: Path, names: Sequence[str] = (), *, overwrite: bool, kind: str = "") -> None:

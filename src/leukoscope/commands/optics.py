@@ -16,12 +16,12 @@ import torch
 from matplotlib.backends.backend_pdf import PdfPages
 from PIL import Image, PngImagePlugin
 
-from ..errors import LeukoscopeError, RunError
+from ..errors import LeukoscopeError, RunError, first_line
 from ..figures.common import save_png
 from ..figures.optics import OpticsFacts, RecordedCell, build_sheet, optics_history, optics_sheet, recorded_strip
 from ..figures.svg import figure_style
 from ..files import atomic_path, write_json, write_text
-from ..images.frame import shaped
+from ..finder.frame import shaped
 from ..images.read import resize
 from ..optics.microscope import COLOURS, Microscope, microscope_of
 from ..optics.state import OpticsState, state_of
@@ -64,7 +64,7 @@ def history_of(run: Run, fold: int) -> pl.DataFrame:
     try:
         rows = read_csv(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{path}: not a readable table ({str(error).splitlines()[0]})", "train the run again") from error
+        raise RunError(f"{path}: not a readable table ({first_line(error)})", "train the run again") from error
     if run.recipe.network.start:
         return rows
     start = {"epoch": 0, **Microscope(run.recipe.optics).summary()}

@@ -3,22 +3,28 @@ them itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from .. import __version__
-from ..errors import LeukoscopeError
+from ..errors import LeukoscopeError, input_error
 from ..figures.smear import colours_of
+from ..predict.batches import reason_of
 from ..predict.model import Model, bundle_path, load, packaged_model
-from ..predict.sources import Source, digest_of
+from ..predict.sources import Listed, Source, digest_of
 from ..progress import OnProgress
 from ..smear.count import is_leukocyte
 from ..smear.summary import Plan, SmearSummary, Unreadable
-from ..text import plural
+from ..text import escaped, plural
 from .smear_field import choose_scale, first_look, process_field
 from .smear_inputs import fields_of, file_names
-from .smear_resume import open_resumable
-from .smear_write import files_of, write_smear
+from .smear_resume import FieldResult, FieldScale, Parts, open_resumable
+from .smear_write import FIELD_FILES, Aside, files_of, write_smear
+
+MOST_NAMED = 1000
+"""Files that are left out and that the summary names one by one."""
 
 
 class UnreadableFields(LeukoscopeError):
@@ -37,16 +43,16 @@ def smear_fields(inputs: Sequence[str | Path], out: Path, *, bundle: str | Path 
     `out` is not empty and must not be overwritten, or where the stopped run was another; BundleError for a damaged
     bundle.
     """
-    sources = fields_of(inputs, out)
+    fields = fields_of(inputs, out)
     model = open_model(bundle, types, micrometres)
-    return smear_sources(sources, out, model, micrometres=micrometres, subject=subject, overwrite=overwrite,
-                         resume=resume, on_progress=on_progress)
+    return smear_listed(fields, out, model, micrometres=micrometres, subject=escaped(subject), overwrite=overwrite,
+                        resume=resume, on_progress=on_progress)
 
 
-def smear_sources(sources: Sequence[Source], out: Path, model: Model | None, *, micrometres: float | None,
-                  subject: str, overwrite: bool, resume: bool, on_progress: OnProgress | None = None) -> SmearSummary:
+def smear_listed(fields: Listed, out: Path, model: Model | None, *, micrometres: float | None, subject: str,
+                 overwrite: bool, resume: bool, on_progress: OnProgress | None = None) -> SmearSummary:
     """`smear_fields`, for fields that are listed and a model that is open."""
-    names = file_names(sources)
+    sources, names = fields.sources, file_names(fields.sources)
     plan = plan_of(sources, model, micrometres=micrometres, subject=subject)
     with open_resumable(out, plan, files_of(names), resume=resume, overwrite=overwrite) as parts:
         if parts.finished:
@@ -60,17 +66,44 @@ def smear_sources(sources: Sequence[Source], out: Path, model: Model | None, *, 
                                    f"{scales[0].reason}", "give photographs of a smear")
         colours = colours_of(model.classes if model else ())
         for number, (source, scale) in enumerate(zip(sources, scales, strict=True)):
-            if not scale.reason and not parts.has(number):
-                choice = choose_scale(scale, readable, micrometres)
-                result = process_field(source, names[number], model, choice, subject=subject, colours=colours, out=out)
-                parts.store(number, result)
-                del result  # no field stays in memory while the next one is worked on
+            if not scale.reason and not scale.failed and not parts.has(number):
+                scales[number] = _work_on(parts, number, scale, [out / f"{names[number]}{end}" for end in FIELD_FILES],
+                                          partial(process_field, source, names[number], model, scale,
+                                                  choose_scale(scale, readable, micrometres), subject=subject,
+                                                  colours=colours, out=out))
             if on_progress is not None:
                 on_progress(number + 1, len(sources))
-        unreadable = [Unreadable(source.name, scale.reason)
-                      for source, scale in zip(sources, scales, strict=True) if scale.reason]
-        done = [number for number, scale in enumerate(scales) if not scale.reason]
-        return write_smear(parts, done, unreadable, model, plan, colours, out)
+        unreadable = [Unreadable(escaped(source.name), scale.reason or scale.failed)
+                      for source, scale in zip(sources, scales, strict=True) if scale.reason or scale.failed]
+        done = [number for number, scale in enumerate(scales) if not scale.reason and not scale.failed]
+        if not done:
+            parts.drop()
+            raise UnreadableFields(f"no field could be worked on; {unreadable[0].image}: {unreadable[0].reason}",
+                                   "give photographs of a smear")
+        return write_smear(parts, done, Aside(tuple(unreadable), left_out(fields)), model, plan, colours, out)
+
+
+def _work_on(parts: Parts, number: int, looked: FieldScale, files: Sequence[Path],
+             work: Callable[[], FieldResult]) -> FieldScale:
+    """Store the result of a field or, whatever it raises, why there is none; `files` of such a field are removed. No
+    result stays in memory while the next field is worked on."""
+    try:
+        result = work()
+    except OSError:  # of what is written, such as a full disk: the run can be continued
+        raise
+    except Exception as error:  # a stranger's image may raise anything, and is one line of the result
+        for file in files:
+            file.unlink(missing_ok=True)
+        return parts.leave_out(number, replace(looked, failed=reason_of(input_error(error))))
+    parts.store(number, result)
+    return looked
+
+
+def left_out(fields: Listed) -> tuple[Unreadable, ...]:
+    """What else lies in the inputs, as the summary holds it: at most MOST_NAMED entries."""
+    named = [Unreadable(one.name, one.reason) for one in fields.left_out[:MOST_NAMED]]
+    more = len(fields.left_out) - len(named)
+    return (*named, *([Unreadable(plural(more, "more file"), "are left out")] if more else []))
 
 
 def open_model(bundle: str | Path | None, types: bool, micrometres: float | None) -> Model | None:

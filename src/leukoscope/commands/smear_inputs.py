@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..datasets.base import IMAGE_SUFFIXES
+from ..datasets.base import IMAGE_SUFFIXES, is_litter
 from ..errors import LeukoscopeError
-from ..predict.sources import TABLES, Source, list_sources
+from ..predict.sources import TABLES, LeftOut, Listed, Source, look_through
+from ..smear.summary import SUMMARY
 from ..text import plain
 from .smear_resume import written_in
 
@@ -19,18 +20,19 @@ LONGEST = 180
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose smear it is, the folder for its results, and its fields."""
+    """Whose smear it is, the folder for its results, its fields and what else lies with them."""
 
     name: str
     folder: str
-    sources: tuple[Source, ...]
+    fields: Listed
 
 
-def fields_of(inputs: Sequence[str | Path], out: Path) -> list[Source]:
-    """The fields, without pictures that earlier calls have written, into `out` or elsewhere. Raises LeukoscopeError
-    where none is left, and for inputs that are no photographs."""
+def fields_of(inputs: Sequence[str | Path], out: Path) -> Listed:
+    """The fields, without pictures that earlier calls have written, into `out` or elsewhere, and what else lies in the
+    inputs. Raises LeukoscopeError where no field is left, and for inputs that are no photographs."""
     own = out.resolve()
-    sources = [source for source in list_sources(inputs) if not Path(source.image).resolve().is_relative_to(own)]
+    listed = look_through(inputs)
+    sources = [source for source in listed.sources if not Path(source.image).resolve().is_relative_to(own)]
     tables = [given for given in inputs if Path(given).suffix.lower() in TABLES]
     if tables:
         raise LeukoscopeError(f"{tables[0]}: is a table of cells, not a field", "give photographs of a smear")
@@ -40,7 +42,31 @@ def fields_of(inputs: Sequence[str | Path], out: Path) -> list[Source]:
     photographs = [source for source in sources if Path(source.image).name not in written[Path(source.image).parent]]
     if not photographs:
         raise LeukoscopeError(f"{sources[0].image}: was written by an earlier call", "give the photographs themselves")
-    return photographs
+    earlier = [LeftOut(source.image, "was written by an earlier call") for source in sources
+               if Path(source.image).name in written[Path(source.image).parent]]
+    return Listed(photographs, [*(one for one in listed.left_out if not _is_result(Path(one.name), own)), *earlier])
+
+
+def _is_result(path: Path, out: Path) -> bool:
+    """Whether it lies in the folder for the results, or an earlier call has written it beside its pictures."""
+    return path.resolve().is_relative_to(out) or path.name in {SUMMARY, *written_in(path.parent)}
+
+
+def beside_subjects(inputs: Sequence[str | Path], subjects: Sequence[Subject], out: Path) -> list[LeftOut]:
+    """What lies in the inputs and belongs to no subject: files beside their folders, and folders without an image."""
+    left_out = []
+    folders = {Path(source.image).resolve() for each in subjects for source in each.fields.sources}
+    for given in map(Path, inputs):
+        if any(path.parent == given.resolve() for path in folders):
+            continue  # a subject itself: what lies in it is named with it
+        for path in sorted(given.iterdir()):
+            if is_litter(path.name) or path.resolve() == out.resolve() or _is_result(path, out.resolve()):
+                continue
+            if path.is_dir() and not any(source.is_relative_to(path.resolve()) for source in folders):
+                left_out.append(LeftOut(str(path), "is a folder without a photograph"))
+            elif path.is_file():
+                left_out.append(LeftOut(str(path), "lies beside the folders of the subjects"))
+    return left_out
 
 
 def subjects_of(inputs: Sequence[str | Path], out: Path) -> list[Subject]:
@@ -65,13 +91,13 @@ def subjects_of(inputs: Sequence[str | Path], out: Path) -> list[Subject]:
         raise LeukoscopeError(f"{duplicate}: two folders have this name, and each must be one subject",
                               "rename one of them")
     safe = unique_names([name.lstrip(".").replace("/", "_") or "subject" for name in names], {"index", "subjects"})
-    return [Subject(name, plain_folder, tuple(fields_of([folder], out)))
+    return [Subject(name, plain_folder, fields_of([folder], out))
             for name, plain_folder, folder in zip(names, safe, folders, strict=True)]
 
 
 def file_names(sources: Sequence[Source]) -> list[str]:
-    """A name for the files of each field: that of the image, and its page."""
-    pages = ["" if source.page is None else f"_{source.page}" for source in sources]
+    """A name for the files of each field: that of the image, and its page where the image holds several fields."""
+    pages = ["" if source.page is None or source.name == source.image else f"_{source.page}" for source in sources]
     stems = [plain(Path(source.image).stem).lstrip(".").replace("/", "_") for source in sources]
     return unique_names([f"{stem}{page}" for stem, page in zip(stems, pages, strict=True)],
                         {"summary", "cells", "smear"})

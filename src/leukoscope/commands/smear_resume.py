@@ -30,11 +30,16 @@ _DIFFERS = {"fields": "other fields", "bundle": "another bundle", "leukoscope": 
 @dataclass(frozen=True)
 class FieldScale:
     """What the first look at a field gives. reason: why it cannot be read, or "". scale: um per pixel by `red_cells`
-    red cells, or None."""
+    red cells, or None. stated: um per pixel that the file states in its `origin`, or None. remarks: on how the file
+    was read. failed: why it has no result though it can be read, or ""."""
 
     reason: str
     scale: float | None
     red_cells: int
+    stated: float | None = None
+    origin: str = ""
+    remarks: tuple[str, ...] = ()
+    failed: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +65,13 @@ class Parts:
         """What the first look at a field gave, or gives now."""
         path = self._path(number, "scale.json")
         if path.is_file():
-            return FieldScale(**read_json(path))
-        scale = look()
-        write_json(path, asdict(scale))
+            stored = read_json(path)
+            return FieldScale(**(stored | {"remarks": tuple(stored["remarks"])}))
+        return self.leave_out(number, look())
+
+    def leave_out(self, number: int, scale: FieldScale) -> FieldScale:
+        """Store what is known of a field before, or instead of, its result."""
+        write_json(self._path(number, "scale.json"), asdict(scale))
         return scale
 
     def has(self, number: int) -> bool:

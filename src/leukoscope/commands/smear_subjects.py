@@ -11,13 +11,14 @@ from .. import __version__
 from ..errors import LeukoscopeError
 from ..files import write_json, write_text
 from ..manifest import write_table
+from ..predict.sources import Listed
 from ..progress import OnProgress, behind
 from ..report.smear import index_page
 from ..smear.flag import flagged_first
 from ..smear.summary import SUMMARY, SmearSummary, SubjectsSummary
 from ..tables import read_parquet
-from .smear import UnreadableFields, open_model, plan_of, smear_sources
-from .smear_inputs import subjects_of
+from .smear import UnreadableFields, left_out, open_model, plan_of, smear_listed
+from .smear_inputs import beside_subjects, subjects_of
 from .smear_resume import clear, open_resumable
 
 FILES = ("index.html", "cells.parquet", "cells.csv", "subjects.parquet", "subjects.csv")
@@ -35,7 +36,7 @@ def smear_subjects(inputs: Sequence[str | Path], out: Path, *, bundle: str | Pat
         raise LeukoscopeError("--by-folder and --subject: folders name the subjects", "use one of the two")
     subjects = subjects_of(inputs, out)
     model = open_model(bundle, types, micrometres)
-    sources = [source for each in subjects for source in each.sources]
+    sources = [source for each in subjects for source in each.fields.sources]
     plan = plan_of(sources, model, **{"micrometres": micrometres, "by-folder": [each.name for each in subjects]})
     with open_resumable(out, plan, FILES, [each.folder for each in subjects], resume=resume,
                         overwrite=overwrite) as parts:
@@ -46,19 +47,20 @@ def smear_subjects(inputs: Sequence[str | Path], out: Path, *, bundle: str | Pat
         before = 0
         for each in subjects:
             try:
-                smears[each.folder] = smear_sources(
-                    each.sources, out / each.folder, model, micrometres=micrometres, subject=each.name, overwrite=False,
+                smears[each.folder] = smear_listed(
+                    each.fields, out / each.folder, model, micrometres=micrometres, subject=each.name, overwrite=False,
                     resume=True, on_progress=behind(on_progress, before, len(sources)))
             except UnreadableFields as error:
                 unreadable[each.name] = error.what
                 clear(out / each.folder)
                 (out / each.folder).rmdir()
-            before += len(each.sources)
+            before += len(each.fields.sources)
         if not smears:
             parts.drop()
             name, reason = next(iter(unreadable.items()))
             raise UnreadableFields(f"no subject could be read; {name}: {reason}", "give photographs of smears")
-        return _write(SubjectsSummary(__version__, smears, unreadable, FILES, plan), out)
+        beside = Listed([], beside_subjects(inputs, subjects, out))
+        return _write(SubjectsSummary(__version__, smears, unreadable, left_out(beside), FILES, plan), out)
 
 
 def _write(summary: SubjectsSummary, out: Path) -> SubjectsSummary:

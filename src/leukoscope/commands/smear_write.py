@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,33 @@ from ..files import atomic_path, read_json, write_json, write_text
 from ..manifest import write_table
 from ..predict.model import Model
 from ..report.smear import smear_page
-from ..smear.count import LARGE_PLATELET, differential, large_platelets, meaning
+from ..smear.count import differential, meaning
 from ..smear.crops import frames_cells
+from ..smear.findings import blasts_of, doubts_of, finding_of
 from ..smear.flag import blasts_known, flagged_first
-from ..smear.formats import coco_categories
+from ..smear.formats import all_classes, coco_categories
 from ..smear.summary import SUMMARY, BundleSummary, FieldSummary, Plan, SmearSummary, Unreadable
-from ..text import plural
 from .smear_resume import FieldResult, Parts
 
 PICTURES = 12_000_000  # characters: pictures of fields in the page
+FIELD_FILES = (".png", ".geojson")
 OWN_FILES = ("smear.html", "cells.parquet", "cells.csv", "cells.coco.json")
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What lies in the inputs and is in no count: fields that cannot be read, and what is no field."""
+
+    unreadable: tuple[Unreadable, ...]
+    left_out: tuple[Unreadable, ...]
 
 
 def files_of(names: Sequence[str]) -> tuple[str, ...]:
     """The files that are written for fields of these names, beside the summary."""
-    return *OWN_FILES, *(f"{name}{end}" for name in names for end in (".png", ".geojson"))
+    return *OWN_FILES, *(f"{name}{end}" for name in names for end in FIELD_FILES)
 
 
-def write_smear(parts: Parts, done: Sequence[int], unreadable: Sequence[Unreadable], model: Model | None, plan: Plan,
+def write_smear(parts: Parts, done: Sequence[int], aside: Aside, model: Model | None, plan: Plan,
                 colours: Mapping[str, str], out: Path) -> SmearSummary:
     """Write everything about a smear into `out`, the summary last. done: numbers of the fields that were read."""
     fields, tables, lengths = [], [], []
@@ -45,8 +55,8 @@ def write_smear(parts: Parts, done: Sequence[int], unreadable: Sequence[Unreadab
     write_table(table, out / "cells.parquet")
     write_table(table, out / "cells.csv")
     write_coco(out / "cells.coco.json", fields, (parts.read(number).annotations for number in done),
-               model.classes if model else ())
-    summary = summarise(fields, table, unreadable, model, plan)
+               all_classes(model.classes if model else (), table))
+    summary = summarise(fields, table, aside, model, plan)
 
     @lru_cache(4)
     def result_of(name: str) -> FieldResult:
@@ -61,23 +71,25 @@ def write_smear(parts: Parts, done: Sequence[int], unreadable: Sequence[Unreadab
     return summary
 
 
-def summarise(fields: Sequence[FieldSummary], table: pl.DataFrame, unreadable: Sequence[Unreadable],
-              model: Model | None, plan: Plan) -> SmearSummary:
+def summarise(fields: Sequence[FieldSummary], table: pl.DataFrame, aside: Aside, model: Model | None,
+              plan: Plan) -> SmearSummary:
     """The count of all fields together. table: of their cells."""
     smears = [field for field in fields if field.is_smear]
     areas = [field.width * field.height * field.micrometres_per_pixel**2 for field in smears
              if field.micrometres_per_pixel]
     mm2 = sum(areas) / 1e6 if smears and len(areas) == len(smears) else None
     count = differential(table, model.classes if model else ())
-    bundle = None
+    bundle, blasts = None, None
     if model is not None:
         it = model.description
+        blasts = blasts_of(count, it.metrics.get("elsewhere"))
         bundle = BundleSummary(str(model.bundle.path), model.is_packaged, it.name, it.title, tuple(it.classes),
                                blasts_known(it.classes), it.micrometres, it.crop, it.size)
     return SmearSummary(
-        __version__, plan.options["subject"] or None, bundle, mm2, count, meaning(count, mm2, len(smears)),
-        dict(table["flag"].drop_nulls().value_counts(sort=True).iter_rows()), tuple(fields), tuple(unreadable),
-        tuple(_remarks(model, table)), files_of([field.name for field in fields]), plan)
+        __version__, plan.options["subject"] or None, bundle, mm2, finding_of(blasts), blasts, count,
+        meaning(count, mm2, len(smears)), dict(table["flag"].drop_nulls().value_counts(sort=True).iter_rows()),
+        tuple(fields), aside.unreadable, aside.left_out, (*doubts_of(count), *_remarks(model)),
+        files_of([field.name for field in fields]), plan)
 
 
 def write_coco(path: Path, fields: Sequence[FieldSummary], annotations: Iterable[list[dict[str, Any]]],
@@ -88,7 +100,7 @@ def write_coco(path: Path, fields: Sequence[FieldSummary], annotations: Iterable
     head = {"info": {"description": "leukocytes found by leukoscope"}, "images": images,
             "categories": coco_categories(classes)}
     count = 0
-    with atomic_path(path) as beside, open(beside, "w", encoding="utf-8") as file:
+    with atomic_path(path) as beside, open(beside, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(json.dumps(head, ensure_ascii=False, allow_nan=False)[:-1] + ', "annotations": [')
         for image, of_field in enumerate(annotations, start=1):
             for annotation in of_field:
@@ -109,14 +121,11 @@ def fields_with_room(fields: Sequence[FieldSummary], lengths: Sequence[int]) -> 
     return sorted(chosen)
 
 
-def _remarks(model: Model | None, table: pl.DataFrame) -> list[str]:
-    """What a reader must know of the count of the cells in the table."""
+def _remarks(model: Model | None) -> list[str]:
+    """What a reader must know of the count."""
     if model is None:
         return ["No types were asked for: cells are found and measured only."]
     description, remarks = model.description, []
-    if large := large_platelets(table):
-        remarks.append(f"{plural(large, 'cell')} taken for {'platelets are' if large > 1 else 'a platelet is'} wider "
-                       f"than {LARGE_PLATELET:g} um, as leukocytes are, and may be missing in the count.")
     if not frames_cells(description) and (description.micrometres is None or not description.crop):
         why = ("does not say how many micrometres a pixel of its cells had" if description.micrometres is None else
                "takes whole images, and does not say how wide they were")

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import polars as pl
 
+from ..datasets.labels import left_out_line
+from ..evaluation.laboratories import read_laboratories
 from ..files import read_json, write_json
 from ..recipes.recipe import Recipe, expand_variants
 from ..report.run import write_report
 from ..report.study import write_study
-from ..runs.run import Run
+from ..runs.run import LABORATORIES, Run
+from ..text import interval, percent
 from ..train.epochs import OnEvent
+from ..train.prepare import with_laboratories
 from ..train.time_left import Countdown
 from ..train.train import train
 from .example_cells import draw_copies, example_cell
@@ -39,7 +43,7 @@ def run_experiment(
 
     countdown: receives the events instead of `on_event` where this experiment is a part of several.
     """
-    variants = run_folders(recipe, out)
+    variants = {folder: with_laboratories(variant, manifest) for folder, variant in run_folders(recipe, out).items()}
     countdown = countdown or Countdown(out, variants, on_event)
     outcomes = [_outcome(train(variant, manifest, folder, resume=resume, skip_damaged=skip_damaged, devices=devices,
                                on_event=countdown.of(folder)))
@@ -53,6 +57,12 @@ def run_experiment(
     page = write_study(out)
     lines = [f"{name}: {outcome.lines[0]}" for name, outcome in by_name.items()]
     return Outcome(out, page, (*lines, f"report: {page}"), {name: o.metrics for name, o in by_name.items()})
+
+
+def _originals(run: Run) -> int:
+    """Cells that a run uses, without the copies that it made of them."""
+    manifest = run.manifest
+    return manifest.filter(pl.col("copy") == 0).height if "copy" in manifest.columns else manifest.height
 
 
 def run_folders(recipe: Recipe, out: Path) -> dict[Path, Recipe]:
@@ -72,4 +82,20 @@ def _outcome(run: Run) -> Outcome:
     page = write_report(run.folder)
     metrics = read_json(run.folder / "metrics.json")
     guard = read_json(run.folder / "guard.json")
-    return Outcome(run.folder, page, (*summary(metrics, guard), f"report: {page}"), metrics)
+    left_out = left_out_line(read_json(run.folder / "left_out.json"), _originals(run))
+    lines = (*_laboratory_lines(run.folder / LABORATORIES), *summary(metrics, guard),
+             *([left_out] if left_out else []), f"report: {page}")
+    return Outcome(run.folder, page, lines, metrics)
+
+
+def _laboratory_lines(file: Path) -> list[str]:
+    """What is to be expected in a laboratory that was not trained on, where the split is by laboratory."""
+    if not file.is_file():
+        return []
+    found = read_laboratories(file.parent)
+    rows = [f"not trained on {row.name}: accuracy {interval(row.accuracy)} of {row.cells:,} cells" +
+            (f", area for {found.positive} {row.area.value:.3f}" if row.area and row.area.value is not None else "")
+            for row in found.rows]
+    return [*rows, f"mean over laboratories {percent(found.accuracy)}, calibration error "
+                   f"{percent(found.calibration_error)}, true class in the set {percent(found.covered)} (aim "
+                   f"{percent(found.coverage, 0)})"]

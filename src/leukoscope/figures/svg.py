@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from markupsafe import Markup, escape
 from PIL import Image
@@ -111,10 +112,11 @@ def image_uri(pixels: np.ndarray, *, lossless: bool = False, side: int = 0) -> s
     if lossless:
         image.save(buffer, format="PNG", optimize=True)
     else:
-        try:
-            image.save(buffer, format="JPEG", quality=88, subsampling=0, optimize=True)
-        except OSError:  # Pillow's buffer for optimized tables is too small for a picture that is all noise
-            buffer = io.BytesIO()
-            image.save(buffer, format="JPEG", quality=88, subsampling=0)
+        # Pillow's buffer for optimized tables is too small for a picture that is all noise, and libjpeg then prints.
+        shown = np.asarray(image)
+        _, encoded = cv2.imencode(".jpg", shown[..., ::-1] if shown.ndim == 3 else shown, [
+            cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_OPTIMIZE, 1,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444])
+        buffer.write(encoded.tobytes())
     kind = "png" if lossless else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

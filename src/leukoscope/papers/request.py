@@ -20,7 +20,8 @@ from ..recipes.sections import Data
 from ..runs.network import fresh_network
 from ..train.epochs import OnEvent
 from ..train.folder import check_folder
-from ..train.prepare import select_cells, with_classes
+from ..train.prepare import with_classes
+from ..train.selection import select_cells
 from ..train.time_left import Countdown
 
 

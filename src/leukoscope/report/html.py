@@ -6,7 +6,7 @@ Knows nothing of runs or audits: the other modules decide what a page says.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from ..figures.svg import FONTS, inline_svg, svg_text
 from ..files import write_text
-from ..text import count, duration, figure_name, join, number, p_of, percent, plain, plural, type_name
+from ..text import count, duration, figure_name, interval, join, number, p_of, percent, plain, plural, type_name
 from . import numbers
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         count=count, percent=percent, number=number, duration=duration, plain=plain, plural=plural, listed=join,
+        interval=partial(interval, confidence=None, page=True),
+        area=partial(interval, form=number, unit="", confidence=None, page=True),
         figure_name=figure_name, p_of=p_of, capfirst=lambda text: text[:1].upper() + text[1:],
         type_name=lambda label, limit=0: plain(type_name(label, limit)))
     environment.globals.update(

@@ -13,11 +13,13 @@ import polars as pl
 from markupsafe import Markup
 
 from .. import __version__
+from ..evaluation.laboratories import read_laboratories
 from ..figures.metrics import run_figures
 from ..figures.svg import svg
 from ..figures.training import training_figure
 from ..recipes.recipe import dump_recipe
 from ..runs.results import read_results
+from ..runs.run import LABORATORIES
 from . import numbers
 from .data import data_table, worst_mistakes
 from .html import write_page
@@ -52,9 +54,12 @@ def write_report(run_folder: Path) -> Path:
                 for fold in results.folds if fold.history is not None]
     shown = {name: pictures(folder / "figures" / name)
              for name in ("optics", "copies", "input", "feature_maps", "explanations")}
+    laboratories = read_laboratories(folder) if (folder / LABORATORIES).is_file() else None
+    worst = next((row for row in laboratories.rows if row.name == laboratories.worst), None) if laboratories else None
     return write_page(
         folder / "report.html", "report.html", figures, results=results, metrics=metrics, words=words, data=data,
-        mistakes=mistakes, cards=cards, class_keys=class_keys, weakest=weakest, training=training, pictures=shown,
+        laboratories=laboratories, worst_laboratory=worst, mistakes=mistakes, cards=cards, class_keys=class_keys,
+        weakest=weakest, training=training, pictures=shown,
         folds={fold.fold: fold for fold in results.folds}, shift=(folder / "shift.html").is_file(),
         recipe_text=dump_recipe(recipe) if recipe else "", version=results.environment.leukoscope or __version__)
 

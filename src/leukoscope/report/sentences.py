@@ -102,11 +102,14 @@ def _which_answers(metrics: Metrics, evaluated: Evaluated) -> list[str]:
             "still possible, and then wrong."] * bool(absent)
 
 
+_STARTS = {"efficientnet-lite0": "published ImageNet weights"}
+
+
 def _start(recipe: Recipe) -> str:
     network = recipe.network
     if network.start:
         frozen = f", with {join(map(plain, network.frozen))} frozen" if network.frozen else ""
-        return f"from the weights of another run{frozen}"
+        return f"from {_STARTS.get(network.start, 'the weights of another run or file')}{frozen}"
     return "from published weights" if network.pretrained else "from random weights"
 
 
@@ -120,6 +123,7 @@ def _tested(results: Results, recipe: Recipe) -> str:
         "holdout-kfold": f"It was tested {on}, held out from the start; the other cells were divided into "
                          f"{split.folds} folds, each the validation part of one network, and the answer is the mean of "
                          "the networks",
+        "laboratory": f"It was tested {on}, each laboratory by a network that was trained on the others only",
         "official": f"It was tested {on}, the published test part",
         "holdout": f"It was tested {on}, a test part held out from the start"}[split.kind]
     if split.by == "image":
@@ -188,9 +192,11 @@ def recipe_facts(recipe: Recipe) -> tuple[tuple[str, str], ...]:
     options = ", ".join(f"{plain(k)} = {plain(v)}" for k, v in network.options.items())
     optimizer = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}[training.optimizer]
     schedule = {"none": "", "plateau": ", lowered when validation stops improving", "cosine": ", cosine schedule"}
-    balance = {"none": "none", "weights": "loss weighted by class", "sampler": "every class drawn equally often"}
+    balance = {"none": "none", "weights": "loss weighted by class", "sampler": "every class drawn equally often",
+               "laboratory": "classes drawn equally often, laboratories within them evenly"}
     held_out = f"hold-out, {percent(split.test, 0)} test"
     kinds = {"kfold": f"{split.folds} folds", "holdout": held_out, "official": "as published",
+             "laboratory": f"{split.folds} laboratories, each tested by a network of the others",
              "holdout-kfold": f"{held_out}, {split.folds} folds of the rest for validation"}
     inner = f"{percent(split.validation, 0)} of the rest for validation" if split.validation else "no validation part"
     return (
@@ -218,7 +224,7 @@ def _input(recipe: Recipe) -> str:
     values = {"colour": "RGB", "grey": "grey", "edges": spikes}[prepare.input]
     components = plural(pca.components, "principal component") if pca.components else (
         f"the principal components with {percent(pca.variance, 0)} of the variance")
-    return ({"image": "", "light": "equal light, ", "cell": "equal light, azure and scale, "}[prepare.frame]
+    return ({"image": "", "light": "equal light, ", "cell": "equal light, depth of stain and size, "}[prepare.frame]
             + (f"centred square of {prepare.crop} px, " if prepare.crop else "")
             + f"{prepare.size}{CROSSES}{prepare.size} px {values}"
             + (f", blurred by {prepare.blur:g} px" if prepare.blur else "")

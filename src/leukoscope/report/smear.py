@@ -17,8 +17,8 @@ from ..figures.smear import colours_of, differential_figure, marked
 from ..smear.count import LEUKOCYTE, TypeCount
 from ..smear.flag import MICROMETRES, ORDER, RATIO, counted
 from ..smear.formats import UNTYPED, Row
-from ..smear.summary import FieldSummary, SmearSummary, SubjectsSummary
-from ..text import NO_ESTIMATE, aligned, interval, join, percent, plain, plural, span, type_name
+from ..smear.summary import FieldSummary, SmearSummary, SubjectsSummary, Unreadable
+from ..text import NO_ESTIMATE, aligned, grouped, interval, join, percent, plain, plural, span, type_name
 from .html import render
 
 GALLERY, FIRST = 24, 60
@@ -81,7 +81,8 @@ def smear_page(summary: SmearSummary, table: pl.DataFrame, shown: Mapping[str, t
     table = table.with_row_index("place").with_columns(pl.col("predicted").fill_null(UNTYPED).alias("type"))
     count = summary.differential
     drawn = [kind for kind in count.types if kind.share and kind.share.value is not None]
-    names = [name for name in ([kind.name for kind in count.types] or [UNTYPED]) if (table["type"] == name).any()]
+    names = [name for name in dict.fromkeys([*(kind.name for kind in count.types), UNTYPED])
+             if (table["type"] == name).any()]
     flagged = table.filter(pl.col("flag").is_not_null())
     headings, sizes = _morphometry(table, names)
     remarks: dict[str, list[str]] = {}
@@ -98,6 +99,7 @@ def smear_page(summary: SmearSummary, table: pl.DataFrame, shown: Mapping[str, t
         torn=flagged.filter(pl.col("cut") | pl.col("damaged")).height, rule=_rule(summary),
         unscaled=sum(1 for field in summary.fields if field.cells and field.micrometres_per_pixel is None),
         groups=_groups(table, thumb, names), measures=headings, sizes=sizes,
+        left_out=grouped(((plain(one.image, 60), one.reason) for one in summary.left_out), most=20),
         remarks=[{"text": text, "fields": fields} for text, fields in remarks.items()])
 
 
@@ -221,9 +223,11 @@ def smear_lines(summary: SmearSummary) -> list[str]:
         (count.platelets, "taken for platelets and set aside"), (count.unsure, "unsure"),
         (count.unknown, "unlike those of training")) if number is not None]
     remarks = [f"{field.name}: {remark}" for field in summary.fields for remark in field.remarks]
-    return [*lines, ", ".join(numbers), *([f"look at these first: {first}"] if first else []),
+    return [*([summary.finding] if summary.finding else []), *lines, ", ".join(numbers),
+            *([f"look at these first: {first}"] if first else []),
             *([summary.meaning] if summary.meaning else []), *summary.remarks,
-            *(f"{image.image}: left out, {image.reason}" for image in summary.unreadable), *remarks[:MOST],
+            *(f"{image.image}: left out, {image.reason}" for image in summary.unreadable),
+            *left_out_lines(summary.left_out), *remarks[:MOST],
             *([f"and {len(remarks) - MOST} more remarks, in the page"] if len(remarks) > MOST else [])]
 
 
@@ -240,6 +244,7 @@ def index_page(summary: SubjectsSummary) -> str:
     return render("smear_index.html", summary=summary, smears=smears, names=leukocytes_of(summary), quote=quote,
                   type_name=type_name, span=page_span, counted=counted,
                   colours=colours_of(summary.bundle.classes if summary.bundle else ()),
+                  left_out=grouped(((plain(one.image, 60), one.reason) for one in summary.left_out), most=20),
                   fields=sum(len(smear.fields) for smear in smears.values()),
                   leukocytes=sum(smear.differential.total for smear in smears.values()))
 
@@ -253,7 +258,13 @@ def index_lines(summary: SubjectsSummary) -> list[str]:
         rows.append([plain(smear.subject), str(len(smear.fields)), f"{smear.differential.total:,}", *shares,
                      counted(smear.flags) or "none"])
     return [*aligned(rows), *summary.remarks,
-            *(f"{name}: left out, {reason}" for name, reason in summary.unreadable.items())]
+            *(f"{name}: left out, {reason}" for name, reason in summary.unreadable.items()),
+            *left_out_lines((*summary.left_out, *(one for smear in summary.smears.values() for one in smear.left_out)))]
+
+
+def left_out_lines(left_out: Sequence[Unreadable]) -> list[str]:
+    """What lay in the input and is in no count, a line for each reason."""
+    return [f"left out: {line}" for line in grouped((plain(one.image), one.reason) for one in left_out)]
 
 
 def leukocytes_of(summary: SubjectsSummary) -> list[str]:
