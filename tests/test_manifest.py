@@ -145,6 +145,7 @@ def test_damaged_parquet_never_ends_in_a_traceback(tmp_path):
         tmp_path / "good.parquet")
     good = (tmp_path / "good.parquet").read_bytes()
     rng = np.random.default_rng(0)
+    read = 0
     for _ in range(150):
         content = bytearray(good)
         for at in rng.integers(0, len(good), rng.integers(1, 9)):
@@ -153,6 +154,8 @@ def test_damaged_parquet_never_ends_in_a_traceback(tmp_path):
         (tmp_path / "m.parquet").write_bytes(bytes(content))
         with contextlib.suppress(ManifestError):
             read_manifest(tmp_path / "m.parquet")
+            read += 1
+    assert read < 150  # some damage is noticed, and as a ManifestError: any other error ends this test
 
 
 @pytest.mark.parametrize("name", ["bin", "list", "xlist"])

@@ -7,7 +7,7 @@ from math import ceil
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 
 from ..images.light import Light, uneven_light, unrecorded
 from ..images.stain import white_point
@@ -44,9 +44,8 @@ class EvenField:
         """A window of the field, as `FieldSource.read`."""
         pixels = self.source.read(left, top, width, height)
         if self.light is not None:
-            x = 2 * (np.arange(left, left + width) + 0.5) / self.width - 1
-            y = 2 * (np.arange(top, top + height) + 0.5) / self.height - 1
-            pixels = np.clip(np.rint(pixels / self.light.at(x, y)), 0, 255).astype(np.uint8)
+            x, y = _places(left, width, self.width), _places(top, height, self.height)
+            pixels = _divided(pixels, self.light.at(x, y))
         if self.hidden.any():
             pixels = np.where(self.hidden_in(left, top, width, height)[..., None], np.rint(self.white), pixels)
         return pixels.astype(np.uint8)
@@ -74,9 +73,18 @@ def even_field(source: FieldSource) -> EvenField | None:
     seen = small[~hidden][None]
     if light is not None:
         height, width = small.shape[:2]
-        x, y = 2 * (np.arange(width) + 0.5) / width - 1, 2 * (np.arange(height) + 0.5) / height - 1
-        seen = np.clip(np.rint(seen / light.at(x, y)[~hidden][None]), 0, 255).astype(np.uint8)
+        seen = _divided(seen, light.at(_places(0, width, width), _places(0, height, height))[~hidden][None])
     return EvenField(source, hidden, light, white_point(seen))
+
+
+def _places(first: int, count: int, length: int) -> Float64[np.ndarray, " count"]:
+    """Where pixels lie along a side of `length` px, as `Light` takes it: from -1 to 1."""
+    return 2 * (np.arange(first, first + count) + 0.5) / length - 1
+
+
+def _divided(pixels: UInt8[np.ndarray, "height width 3"],
+             light: Float32[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    return np.clip(np.rint(pixels / light), 0, 255).astype(np.uint8)
 
 
 def _overview(source: FieldSource) -> UInt8[np.ndarray, "height width 3"]:
