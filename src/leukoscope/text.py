@@ -148,8 +148,10 @@ def type_name(label: str, limit: int = 0) -> str:
 def figure_name(key: str) -> str:
     """A key of metrics.json for people: "macro_ppv" -> "macro PPV"."""
     head, _, rest = key.partition("_")
-    if head in ("macro", "weighted"):
+    if head in ("macro", "weighted", "micro"):
         return f"{head} {figure_name(rest)}"
+    if head == "top":
+        return f"top-{rest.replace('_', ' ')}"
     return FIGURE_NAMES.get(key, key.replace("_", " "))
 
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 from leukoscope.errors import ImageError
 from leukoscope.images.colour import profile_remark, to_srgb
 from leukoscope.images.read import colour_profile, image_size, picture_pixels, read_image
+from leukoscope.smear.source import open_field
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -112,3 +113,64 @@ def test_several_photographs_in_a_heic_are_refused(tmp_path: Path):
     heif.save(path, quality=90)
     with pytest.raises(ImageError, match="contains 2 frames or pages"):
         read_image(path)
+
+
+def exif_block(space: int, index: str) -> bytes:
+    """An EXIF block that states a colour space (1: sRGB, 65535: another) and an interoperability index; no orientation.
+    """
+    main = struct.pack("<HHHIII", 1, 0x8769, 4, 1, 26, 0)
+    shot = struct.pack("<HHHIHxxHHIII", 2, 0xA001, 3, 1, space, 0xA005, 4, 1, 56, 0)
+    return b"Exif\0\0" + b"II*\0\x08\0\0\0" + main + shot + struct.pack("<HHHI4sI", 1, 1, 2, 4, index.encode(), 0)
+
+
+def adobe_to_srgb(pixels: np.ndarray) -> np.ndarray:
+    """By the two specifications: linear light, Adobe's primaries to those of sRGB (both under D65), sRGB's curve."""
+    to_xyz = np.array([[0.57667, 0.18556, 0.18823], [0.29734, 0.62736, 0.07529], [0.02703, 0.07069, 0.99134]])
+    to_linear = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
+    light = ((pixels / 255) ** (563 / 256)) @ (to_linear @ to_xyz).T
+    light = light.clip(0, 1)
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize(("space", "index"), [(65535, "R03"), (2, "R98")])
+def test_adobe_rgb_that_only_exif_states_is_converted_in_every_format(tmp_path: Path, space: int, index: str):
+    image, exif = Image.fromarray(picture()), exif_block(space, index)
+    image.save(tmp_path / "a.jpg", exif=exif, quality=100, subsampling=0)
+    image.save(tmp_path / "a.png", exif=exif)
+    image.save(tmp_path / "a.webp", exif=exif, lossless=True)
+    pillow_heif.from_pillow(image).save(tmp_path / "a.heic", quality=100, chroma=444, exif=exif)
+    tifffile.imwrite(tmp_path / "a.tif", picture(), photometric="rgb", metadata=None)
+    append_exif(tmp_path / "a.tif", space, index)
+    assert np.abs(adobe_to_srgb(picture()) - picture()).max() > 15
+    for name, tolerance in (("a.png", 2), ("a.webp", 2), ("a.tif", 2), ("a.jpg", 20), ("a.heic", 60)):
+        wrong = np.abs(read_image(tmp_path / name) - adobe_to_srgb(picture()))
+        assert wrong.mean() < 2, name
+        assert wrong.max() <= tolerance, name
+        assert profile_remark(colour_profile(tmp_path / name)) == (
+            "colours were converted to sRGB from the profile Adobe RGB (1998), which EXIF states")
+    with Image.open(tmp_path / "a.png") as opened:
+        assert np.abs(picture_pixels(opened) - adobe_to_srgb(picture())).max() <= 2
+    assert np.abs(open_field(tmp_path / "a.tif").read(0, 0, 60, 40) - adobe_to_srgb(picture())).max() <= 2
+
+
+def append_exif(path: Path, space: int, index: str) -> None:
+    """Point the software tag of a TIFF, which Tifffile writes, to EXIF at the end of the file."""
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        entry = tiff.pages[0].tags["Software"].offset  # type: ignore[union-attr]
+    at = len(content)
+    struct.pack_into("<HHII", content, entry, 34665, 4, 1, at)
+    shot = struct.pack("<HHHIHxxHHIII", 2, 0xA001, 3, 1, space, 0xA005, 4, 1, at + 30, 0)
+    path.write_bytes(content + shot + struct.pack("<HHHI4sI", 1, 1, 2, 4, index.encode(), 0))
+
+
+@pytest.mark.parametrize("exif", [b"", exif_block(1, "R98"), exif_block(65535, "R98"), exif_block(65535, "R03")[:40],
+                                  b"Exif\0\0" + 60 * b"\xff"])
+def test_other_exif_and_damaged_exif_change_nothing(tmp_path: Path, exif: bytes):
+    Image.fromarray(picture()).save(tmp_path / "a.webp", exif=exif, lossless=True)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.webp"), picture())
+
+
+def test_an_embedded_profile_counts_more_than_exif(tmp_path: Path):
+    Image.fromarray(picture()).save(tmp_path / "a.png", exif=exif_block(65535, "R03"), icc_profile=SRGB)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), picture())

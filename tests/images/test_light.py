@@ -7,6 +7,7 @@ from functools import cache
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 
 from leukoscope.images.light import uneven_light, unrecorded
 from leukoscope.phantom import render_field
@@ -56,6 +57,29 @@ def test_what_was_not_recorded_is_found(name):
     found = unrecorded(behind(hidden, level))
     both = (found & hidden).sum() / (found | hidden).sum()
     assert both > 0.97
+
+
+@pytest.mark.parametrize("quality", [60, 95])
+@pytest.mark.parametrize("name", ["black frame", "white frame", "narrow white frame", "missing tile", "white tile"])
+def test_the_edge_of_a_frame_or_tile_is_found_in_a_jpeg(name, quality):
+    """JPEG mixes it with what lies beside it: as far as a block, of which the edge is here no multiple."""
+    hidden, level = {**HIDDEN, "narrow white frame": (frame(9), 255)}[name]
+    stored = simplejpeg.encode_jpeg(behind(hidden, level), quality=quality, colorsubsampling="420")
+    pixels = simplejpeg.decode_jpeg(stored)
+    found = unrecorded(pixels)
+    assert np.array_equal(found, unrecorded(pixels[::-1])[::-1])
+    differs = np.argwhere(found != hidden)
+    assert len(differs) <= 0.02 * hidden.sum()
+    assert uneven_light(pixels, found) is None
+
+
+def test_a_tile_is_found_where_it_is_most_of_the_field_and_a_white_background_is_none():
+    hidden = np.zeros(field().pixels.shape[:2], bool)
+    hidden[:, 300:] = True
+    assert np.mean(unrecorded(behind(hidden, 255)) == hidden) > 0.99
+    bright = np.clip(field().pixels.astype(int) * 14 // 10, 0, 255).astype(np.uint8)
+    bright[:40] = 255  # rows without a cell
+    assert not unrecorded(bright).any()
 
 
 def test_nothing_is_hidden_in_a_whole_field_however_bright_or_dark():

@@ -241,13 +241,3 @@ def test_resizing_keeps_what_is_uniform_and_every_range(height: int, width: int,
     assert small.shape == (size, size, 3)
     assert (small.min((0, 1)) >= pixels.min((0, 1))).all()
     assert (small.max((0, 1)) <= pixels.max((0, 1))).all()
-
-
-def test_floats_are_planes_in_the_unit_interval():
-    pixels = picture(5, 4)
-    floats = images.to_float(np.stack([pixels, pixels]))
-    assert floats.shape == (2, 3, 4, 5)
-    assert floats.dtype == np.float32
-    assert floats.flags.c_contiguous
-    np.testing.assert_allclose(floats[1], pixels.transpose(2, 0, 1) / 255, rtol=1e-6)
-    np.testing.assert_array_equal(images.to_float(pixels), floats[0])

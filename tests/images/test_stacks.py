@@ -16,7 +16,7 @@ import tifffile
 from leukoscope.errors import ImageError
 from leukoscope.images.read import image_size, read_image
 from leukoscope.images.stacks import fields_of_tiff
-from leukoscope.predict.sources import list_sources, look_through
+from leukoscope.predict.sources import look_through
 from smear_fields import phantom
 
 RGB = {"photometric": "rgb", "metadata": None}
@@ -47,7 +47,7 @@ def write(path: Path, *pages: tuple[np.ndarray, dict[str, object]]) -> Path:
 
 def only_source(path: Path) -> np.ndarray:
     """The pixels of the one field that prediction finds in a file."""
-    (source,) = list_sources([path])
+    (source,) = look_through([path]).sources
     return source.read()
 
 
@@ -97,7 +97,7 @@ def test_reduced_copies_that_do_not_say_so_are_known_by_what_they_show(path: Pat
     np.testing.assert_array_equal(only_source(path), scene())
     assert left_out(path) == ["pages 1, 2 (counted from 0): a reduced copy of page 0"]
     write(path, (scene(), {}), (reduced(scene(1), 2), {}))  # a smaller field of another place is a field
-    assert len(list_sources([path])) == 2
+    assert len(look_through([path]).sources) == 2
 
 
 @pytest.mark.parametrize("head", ["Aperio Image Library v12\r\n400x320|MPP = 0.25", "<scn xmlns='x'>", "Philips DP"])
@@ -112,7 +112,7 @@ def test_of_planes_of_focus_the_sharpest_is_taken_and_said(path: Path):
     for options in ({"imagej": True, "metadata": {"axes": "ZYXS"}}, {"ome": True, "metadata": {"axes": "ZYXS"}},
                     {"metadata": {"axes": "ZYXS"}}, {"metadata": None}):
         tifffile.imwrite(path, np.stack(planes), photometric="rgb", **options)  # type: ignore
-        (source,) = list_sources([path])
+        (source,) = look_through([path]).sources
         np.testing.assert_array_equal(source.read(), scene())
         assert source.note == ("4 pages show one field in planes of focus: the sharpest, page 2 (counted from 0), is "
                                "used"), options
@@ -124,7 +124,7 @@ def test_of_planes_of_focus_the_sharpest_is_taken_and_said(path: Path):
 def test_planes_that_show_different_places_are_fields_whatever_they_are_called(path: Path):
     """ImageJ's "Images to Stack" calls them slices."""
     tifffile.imwrite(path, np.stack([scene(0), scene(1), scene(2)]), imagej=True, metadata={"axes": "ZYXS"})
-    sources = list_sources([path])
+    sources = look_through([path]).sources
     assert len(sources) == 3
     assert "each shows another scene" in sources[0].note
     for number, source in enumerate(sources):
@@ -137,7 +137,7 @@ def test_time_points_and_positions_are_fields(axes: str | None, path: Path):
     for options in kinds:
         metadata = None if axes is None else {"axes": f"{axes}YXS"}
         tifffile.imwrite(path, np.stack([scene(0), scene(1)]), photometric="rgb", metadata=metadata, **options)  # type: ignore
-        sources = list_sources([path])
+        sources = look_through([path]).sources
         assert len(sources) == 2
         for number, source in enumerate(sources):
             np.testing.assert_array_equal(source.read(), scene(number))
@@ -148,7 +148,7 @@ def test_planes_of_focus_of_several_time_points_are_a_field_each(path: Path):
     planes = np.stack([np.stack([blurred(scene(t), 3), scene(t)]) for t in range(2)])
     for options in ({"imagej": True}, {"ome": True}, {}):
         tifffile.imwrite(path, planes, photometric="rgb", metadata={"axes": "TZYXS"}, **options)  # type: ignore
-        sources = list_sources([path])
+        sources = look_through([path]).sources
         assert [source.page for source in sources] == [1, 3]
         for number, source in enumerate(sources):
             np.testing.assert_array_equal(source.read(), scene(number))
@@ -159,7 +159,7 @@ def test_channels_that_are_pages_are_joined_into_colour(path: Path):
     for options in ({"imagej": True, "metadata": {"axes": "CYX"}}, {"ome": True, "metadata": {"axes": "CYX"}},
                     {"metadata": {"axes": "CYX"}}):
         tifffile.imwrite(path, channels, photometric="minisblack", **options)  # type: ignore
-        (source,) = list_sources([path])
+        (source,) = look_through([path]).sources
         np.testing.assert_array_equal(source.read(), scene())
         assert source.note == "pages 0, 1, 2 are joined as red, green and blue"
         np.testing.assert_array_equal(read_image(path), scene())
@@ -198,7 +198,7 @@ def test_the_main_image_of_ome_is_the_field_and_label_and_macro_are_not(path: Pa
         tiff.write(scene(1)[:90, :120], photometric="rgb", metadata={"axes": "YXS", "Name": "label image"})
         tiff.write(scene(2)[:90, :200], photometric="rgb", metadata={"axes": "YXS", "Name": "Macro"})
         tiff.write(scene(3), photometric="rgb", metadata={"axes": "YXS", "Name": "field 2"})
-    assert len(list_sources([path])) == 2
+    assert len(look_through([path]).sources) == 2
     assert left_out(path) == ["page 1 (counted from 0): the label", "page 2 (counted from 0): the macro"]
 
 
@@ -216,7 +216,7 @@ def test_single_cells_in_a_stack_are_cells(path: Path):
             cv2.circle(cell, (int(x), int(y)), 18, (225, 150, 160), -1)
         cells.append(cell)
     tifffile.imwrite(path, np.stack(cells), **RGB)
-    assert len(list_sources([path])) == 6
+    assert len(look_through([path]).sources) == 6
 
 
 def test_missing_planes_of_a_field_are_refused(path: Path):
@@ -231,10 +231,10 @@ def test_a_header_that_states_a_million_pages_costs_nothing(kind: str, path: Pat
     stated = "images=1000000\n" + ("" if kind == "images" else f"{kind}=1000000\n")
     tifffile.imwrite(path, np.zeros((8, 8), np.uint8), metadata=None, description=f"ImageJ=1.53\n{stated}")
     start = time.perf_counter()
-    assert len(list_sources([path])) <= 23
+    assert len(look_through([path]).sources) <= 23
     assert time.perf_counter() - start < 1
     tifffile.imwrite(path, np.zeros((8, 8), np.uint8), metadata=None, description='{"shape": [1000000, 8, 8]}')
-    last = list_sources([path])[-1]
+    last = look_through([path]).sources[-1]
     with pytest.raises(ImageError, match="pages 21 to 999,999 are missing"):
         last.read()
 
@@ -265,7 +265,7 @@ def test_more_pages_than_anyone_has_are_not_read(path: Path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
 def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe.tif")
-    (source,) = list_sources([tmp_path])
+    (source,) = look_through([tmp_path]).sources
     with pytest.raises(ImageError, match="is not a regular file"):
         source.read()
 

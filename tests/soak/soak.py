@@ -1,6 +1,6 @@
 """Kills the commands at random moments, goes on with each, and holds every result against that of undisturbed runs.
 
-`make soak` kills 200 times; `python tests/soak/soak.py --kills 5` once for each command. The inputs are phantoms.
+`make soak` kills 200 times; `python tests/soak/soak.py --kills 6` once for each command. The inputs are phantoms.
 Of files that differ between two undisturbed runs (those that state a time), only that they exist is asked. Ends with
 code 1, and leaves the folder, where a result differs or a command refuses to go on."""
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import leukoscope
@@ -42,31 +43,37 @@ validation = 0.25
 
 @dataclass(frozen=True)
 class Job:
-    """A command. words: its arguments, the last of which is `out`; again: how it goes on after a kill, which differs
-    where it has no --resume and makes all or nothing. must: files that must not differ. seconds: of an undisturbed
-    run; whole: content of the files of an undisturbed run, None where two such runs differ."""
+    """A command. words: its arguments without `out`; must: files that must not differ; resume: the option that goes on
+    after a kill, () for a command that makes all or nothing; again: whether such a command is repeated although `out`
+    exists. seconds: of an undisturbed run; whole: content of the files of an undisturbed run, None where two such runs
+    differ."""
 
     words: tuple[str, ...]
     out: Path
     must: tuple[str, ...]
-    resume: bool = True
+    resume: tuple[str, ...] = ("--resume",)
+    again: bool = True
+    program: tuple[str, ...] = LEUKOSCOPE
     seconds: float = 0.0
     whole: dict[str, bytes | None] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
+        if self.program != LEUKOSCOPE:
+            return "review"
         return " ".join(self.words[:2] if self.words[0] == "data" else self.words[:1])
 
     def command(self, *more: str) -> list[str]:
-        return [*LEUKOSCOPE, *self.words, "-o", str(self.out), *more]
+        return [*self.program, *self.words, "-o", str(self.out), *more]
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """Every file that is no hidden one, by its name inside `out`."""
+    """Every file that is no hidden one, by its name inside `out`; the name of a log of TensorBoard states its time, and
+    a training that goes on begins another."""
     if out.is_file():
         return {out.name: out.read_bytes()}
-    files = (path.relative_to(out) for path in out.rglob("*") if path.is_file())
-    return {str(file): (out / file).read_bytes() for file in files
+    files = (path.relative_to(out) for path in sorted(out.rglob("*")) if path.is_file())
+    return {re.sub(r"tfevents\..*", "tfevents", str(file)): (out / file).read_bytes() for file in files
             if not any(part.startswith(".") for part in file.parts)}
 
 
@@ -98,7 +105,7 @@ def undisturbed(job: Job) -> Job:
     lost = [name for name in job.must if whole.get(name) is None]
     if lost or first.keys() != second.keys():
         raise SystemExit(f"{job.name}: two undisturbed runs differ: {lost or first.keys() ^ second.keys()}")
-    return Job(job.words, job.out, job.must, job.resume, seconds, whole)
+    return replace(job, seconds=seconds, whole=whole)
 
 
 def killed(job: Job, after: float) -> bool:
@@ -116,8 +123,8 @@ def killed(job: Job, after: float) -> bool:
 
 def differences(job: Job) -> list[str]:
     """What differs from an undisturbed run, after the job was killed and has gone on."""
-    if job.resume or not job.out.exists():
-        done = run(job.command(*["--resume"] * job.resume))
+    if job.again or not job.out.exists():
+        done = run(job.command(*job.resume))
         if done.returncode:
             return [f"it does not go on: {done.stderr.strip() or done.returncode}"]
     result = content(job.out)
@@ -129,7 +136,15 @@ def differences(job: Job) -> list[str]:
 def smear_job(folder: Path) -> Job:
     smears = write_smears(folder / "fields", subjects=2, fields_per_subject=2, size=(320, 240),
                           types={"neutrophil": 2, "lymphocyte": 1})
-    return Job(("smear", str(Path(smears["image"][0]).parents[1])), folder / "out" / "smear", ("cells.csv",))
+    return Job(("smear", str(Path(smears["image"][0]).parent)), folder / "out" / "smear", ("cells.csv",))
+
+
+def review_job(folder: Path) -> Job:
+    counted = replace(smear_job(folder), out=folder / "counted")
+    if run(counted.command()).returncode:
+        raise SystemExit("smear: fails without being killed")
+    return Job((str(counted.out),), folder / "out" / "review", ("decisions.json", "verify.txt"), resume=(),
+               program=(sys.executable, str(Path(__file__).with_name("reviewer.py"))))
 
 
 def predict_job(folder: Path) -> Job:
@@ -139,7 +154,7 @@ def predict_job(folder: Path) -> Job:
 
 def index_job(folder: Path) -> Job:
     return Job(("data", "index", "folder", str(classes(folder))), folder / "out" / "index.parquet",
-               ("index.parquet",), resume=False)
+               ("index.parquet",), resume=(), again=False)
 
 
 def export_job(folder: Path) -> Job:
@@ -149,7 +164,8 @@ def export_job(folder: Path) -> Job:
     from tiny import make_cells  # of the tests; late, since it imports torch
 
     make_cells(trained / "cells", counts={"a": 16, "b": 16}, strength=0.5)
-    return Job(("export", str(trained)), folder / "out" / "bundle", ("bundle.json", "model.onnx"), resume=False)
+    return Job(("export", str(trained)), folder / "out" / "bundle", ("bundle.json", "model.onnx"), resume=(),
+               again=False)
 
 
 def train_job(folder: Path) -> Job:
@@ -171,7 +187,8 @@ def classes(folder: Path) -> Path:
     return place
 
 
-JOBS = {"smear": smear_job, "predict": predict_job, "index": index_job, "export": export_job, "train": train_job}
+JOBS = {"smear": smear_job, "predict": predict_job, "index": index_job, "export": export_job, "train": train_job,
+        "review": review_job}
 
 
 def main() -> None:
@@ -196,6 +213,10 @@ def main() -> None:
             moment *= 0.7
         wrong = differences(job)
         if wrong:
+            for name, data in job.whole.items():
+                if data is not None:
+                    (folder / "undisturbed" / name).parent.mkdir(parents=True, exist_ok=True)
+                    (folder / "undisturbed" / name).write_bytes(data)
             raise SystemExit(f"{job.name}, killed after {moment:.2f} of {job.seconds:.2f} s: {'; '.join(wrong)}\n"
                              f"kept in {folder}")
     shutil.rmtree(folder)

@@ -19,7 +19,10 @@ _BLACK = 4  # grey level of a missing tile, in all channels
 _WHITE = 252  # grey level of a white frame or tile, in all channels
 _LEAST = 0.002  # share of the field: less than this is no missing part
 _FULL = 0.97  # of its box: a frame or tile is a rectangle
-_STRAIGHT = 0.98  # share of a row or column that belongs to a white frame
+_STRAIGHT = 0.9  # share of a row or column of a frame or tile that is nearer to its grey level than to the smear's
+_BLOCK = 16  # px: so far into a tile JPEG mixes it with what lies beside it
+_SPECK = 5  # px: what JPEG leaves of a tile at its edge is narrower
+_LEAST_WHITE = 0.3  # share of a side of a white frame that is so, after JPEG
 _EVEN = 1.2  # brightest over darkest background below which light counts as even
 _ORDER = 2  # of the polynomial
 _ROUNDS = 12
@@ -32,8 +35,9 @@ def unrecorded(pixels: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, 
     brightest = cv2.medianBlur(np.ascontiguousarray(pixels.max(axis=2)), 3) if min(pixels.shape[:2]) > 3 else \
         pixels.max(axis=2)
     darkest = pixels.min(axis=2)
-    dark = min(_DARK, _DARK_SHARE * float(np.median(brightest[brightest > _BLACK]))) if brightest.max() > _BLACK else 1
-    hidden = _at_border(brightest < dark) | _rectangles(brightest <= _BLACK) | _white_parts(darkest >= _WHITE)
+    usual = float(np.median(brightest[brightest > _BLACK])) if brightest.max() > _BLACK else 0.0
+    hidden = _at_border(brightest < (min(_DARK, _DARK_SHARE * usual) or 1))
+    hidden |= _rectangles(brightest <= _BLACK, brightest < usual / 2) | _white_parts(darkest)
     return hidden if hidden.mean() >= _LEAST else np.zeros_like(hidden)
 
 
@@ -48,28 +52,44 @@ def _at_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return chosen[pieces]
 
 
-def _rectangles(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pieces of a mask that fill their boxes."""
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    area, box = stats[:, cv2.CC_STAT_AREA], stats[:, cv2.CC_STAT_WIDTH] * stats[:, cv2.CC_STAT_HEIGHT]
-    chosen = (area >= _LEAST * mask.size) & (area >= _FULL * box)
-    chosen[0] = False
-    return chosen[np.asarray(pieces, np.int32)] if count > 1 else np.zeros_like(mask)
-
-
-def _white_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Frames of whole rows and columns, and rectangles inside. A background that is white itself is no frame: it has
-    no straight edge, and goes on between the cells."""
-    parts = _rectangles(mask)
-    rows, columns = mask.mean(axis=1) >= _STRAIGHT, mask.mean(axis=0) >= _STRAIGHT
-    top, bottom = _run(rows), _run(rows[::-1])
-    left, right = _run(columns), _run(columns[::-1])
-    height, width = mask.shape
-    inner = mask[top:height - bottom, left:width - right]
-    if not inner.size or inner.mean() > 0.3:  # the background is as white, so that nothing says where a frame ends
-        return np.zeros_like(mask) if inner.size else parts
-    parts[:top], parts[height - bottom:], parts[:, :left], parts[:, width - right:] = (True,) * 4
+def _rectangles(mask: NDArray[np.bool_], near: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pieces of a mask that fill their boxes, but not the whole field. near: pixels whose grey level is nearer to
+    that of such a piece than to the usual one."""
+    parts = np.zeros_like(mask)
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((_SPECK, _SPECK), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
+    for left, top, width, height, area in np.asarray(stats[1:], int).tolist():
+        if max(_LEAST * mask.size, _FULL * width * height) <= area and width * height < mask.size:
+            ends = [left, top, left + width, top + height]
+            for _ in range(_BLOCK):
+                ends = _grown(near, *ends)
+            parts[ends[1]:ends[3], ends[0]:ends[2]] = True
     return parts
+
+
+def _grown(near: NDArray[np.bool_], left: int, top: int, right: int, bottom: int) -> list[int]:
+    """The ends of a box, one pixel further on each side where the line beside it belongs to it."""
+    lines = (near[top:bottom, left - 1:left], near[top - 1:top, left:right], near[top:bottom, right:right + 1],
+             near[bottom:bottom + 1, left:right])
+    return [end + step if line.size and line.mean() >= _STRAIGHT else end
+            for end, step, line in zip((left, top, right, bottom), (-1, -1, 1, 1), lines, strict=True)]
+
+
+def _white_parts(darkest: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Frames of whole rows and columns, and rectangles inside. A background that is white itself is no frame: it goes
+    on between the cells. darkest: the grey level of the darkest channel."""
+    white = darkest >= _WHITE
+    parts = np.zeros_like(white)
+    if not white.any() or white.all():
+        return parts
+    near = darkest > (255 + float(np.median(darkest[~white]))) / 2
+    parts |= _rectangles(white, near)
+    for quarters in range(4):  # the frame's side is at the top each time
+        side = np.rot90(parts, quarters)
+        count = _run(np.rot90(near, quarters).mean(axis=1) >= _STRAIGHT)
+        if count and np.rot90(white, quarters)[:count].mean() >= _LEAST_WHITE:
+            side[:count] = True
+    return parts if parts.all() or white[~parts].mean() <= 0.3 else np.zeros_like(parts)
 
 
 def _run(values: NDArray[np.bool_]) -> int:

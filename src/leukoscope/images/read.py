@@ -1,4 +1,4 @@
-"""Reads pixels: any image file -> uint8 RGB; uint8 HWC -> float CHW.
+"""Reads pixels: any image file to uint8 RGB.
 
 Decodes by content, not by name, and completely or not at all: any damage is an ImageError that names the file. Sizes
 are checked before anything is decoded. Knows nothing of labels or training, and does not import torch.
@@ -18,17 +18,18 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 import simplejpeg
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
 from ..errors import ImageError, LeukoscopeError
-from .colour import to_srgb
+from .colour import exif_profile, to_srgb
 from .headers import PNG_MAGIC, JpegHeader, check_jpeg, check_png, is_harmless, jpeg_header, orientation
+from .tiff_layout import layout_of
 from .tiff_pages import contents_of, only_picture
-from .tiff_pixels import layout_of, read_page, used_bits
-from .tiff_tags import PROFILE, TIFF_MAGIC, open_tiff
+from .tiff_pixels import page_profile, read_page, used_bits
+from .tiff_tags import TIFF_MAGIC, open_tiff
 
 MAX_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded (10,000 x 10,000): a protection against decompression bombs."""
@@ -138,16 +139,10 @@ def resize(pixels: Pixels, size: int) -> UInt8[np.ndarray, "size size 3"]:
     return cv2.resize(np.ascontiguousarray(pixels), (size, size), interpolation=method)
 
 
-def to_float(pixels: UInt8[np.ndarray, "*batch height width 3"]) -> Float32[np.ndarray, "*batch 3 height width"]:
-    """uint8 HWC -> float32 CHW in [0, 1]."""
-    planes = np.moveaxis(pixels, -1, -3)
-    return np.divide(planes, np.float32(255), dtype=np.float32, order="C")
-
-
 @contextmanager
 def opened_image(path: Path) -> Iterator[BinaryIO]:
     """An open file; what is raised while it is read becomes an ImageError that names it."""
-    with _opened(path) as file, _as_image_error(path):
+    with _opened(path) as file, as_image_error(path):
         yield file
 
 
@@ -171,7 +166,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _as_image_error(path: Path) -> Iterator[None]:
+def as_image_error(path: Path) -> Iterator[None]:
     """Turn any error of a decoder about a damaged file into an ImageError of one line. Decoders of strangers' files
     raise whatever they like."""
     try:
@@ -235,7 +230,8 @@ def _plugin(path: Path, start: bytes) -> type[ImageFile]:
 
 def _jpeg_file_header(file: BinaryIO) -> _Header:
     jpeg = jpeg_header(file)
-    return _Header(jpeg.width, jpeg.height, orientation(jpeg.exif), jpeg.profile, lambda: _decode_jpeg(file, jpeg))
+    return _Header(jpeg.width, jpeg.height, orientation(jpeg.exif), jpeg.profile or exif_profile(jpeg.exif),
+                   lambda: _decode_jpeg(file, jpeg))
 
 
 def _tiff_header(path: Path, file: BinaryIO, page: Page | None) -> _Header:
@@ -265,7 +261,7 @@ def _tiff_header(path: Path, file: BinaryIO, page: Page | None) -> _Header:
             return read_page(tiff, pages[0])
         return np.dstack([read_page(tiff, channel)[..., 0] for channel in pages])
 
-    return _Header(first.width, first.height, first.turn, tiff.content(pages[0], PROFILE), decode)
+    return _Header(first.width, first.height, first.turn, page_profile(tiff, pages[0]), decode)
 
 
 def _header_of_pillow(path: Path, file: BinaryIO, page: Page | None, plugin: type[ImageFile]) -> _Header:
@@ -282,7 +278,13 @@ def _header_of_pillow(path: Path, file: BinaryIO, page: Page | None, plugin: typ
             check_png(file)
         return _decode_deep_png(file) if png and _is_deep_png(file) and not page else _to_rgb(picture)
 
-    return _Header(*picture.size, turn, picture.info.get("icc_profile") or b"", decode)
+    return _Header(*picture.size, turn, _profile(picture), decode)
+
+
+def _profile(picture: Image.Image) -> bytes:
+    """The colour profile that a file embeds, or that its EXIF names."""
+    exif = picture.info.get("exif")
+    return picture.info.get("icc_profile") or (exif_profile(exif) if isinstance(exif, bytes) else b"")
 
 
 def _check_page(path: Path, page: Page | None, pages: int) -> None:
@@ -343,7 +345,7 @@ def picture_pixels(picture: Image.Image) -> Pixels:
     in the colours of sRGB, on white where it is transparent. Raises LeukoscopeError for 32-bit values."""
     orientation = int(picture.getexif().get(0x0112, 1) or 1)
     try:
-        pixels = to_srgb(_to_rgb(picture), picture.info.get("icc_profile") or b"")
+        pixels = to_srgb(_to_rgb(picture), _profile(picture))
         return np.ascontiguousarray(turned(pixels, orientation))
     except (ValueError, OSError) as error:
         raise LeukoscopeError(f"a Pillow image of mode {picture.mode} cannot be read: {error}",

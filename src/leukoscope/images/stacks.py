@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .tiff_layout import layout_of
 from .tiff_pages import Contents, Picture, contents_of, without_pages
-from .tiff_pixels import PageReader, layout_of
+from .tiff_pixels import PageReader
 from .tiff_tags import TIFF_MAGIC, Tiff, open_tiff
 
 ALIKE = 0.8

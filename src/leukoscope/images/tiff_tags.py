@@ -23,9 +23,10 @@ LONGEST_TEXT = 16_000_000
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
 FILL_ORDER, DESCRIPTION, STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP = 266, 270, 273, 274, 277, 278
 STRIP_LENGTHS, LARGEST_VALUE, X_RESOLUTION, Y_RESOLUTION, PLANAR, RESOLUTION_UNIT = 279, 281, 282, 283, 284, 296
-SOFTWARE, PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS = 305, 317, 320, 322, 323, 324, 325
+FAX, SOFTWARE, PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS = (
+    292, 305, 317, 320, 322, 323, 324, 325)
 SUB_DIRECTORIES, INKS, EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, SUBSAMPLING = 330, 332, 338, 339, 347, 530
-DEPTH, PROFILE = 32997, 34675
+DEPTH, PROFILE, EXIF, COLOUR_SPACE, INTEROPERABILITY = 32997, 34675, 34665, 40961, 40965
 
 _TYPES = {1: "u1", 2: "S1", 3: "u2", 4: "u4", 5: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 10: "i4", 11: "f4", 12: "f8",
           13: "u4", 16: "u8", 17: "i8", 18: "u8"}
@@ -87,9 +88,10 @@ class Tiff:
         except UnicodeDecodeError:
             return content.decode("latin-1").rstrip("\0 ")
 
-    def sub_directories(self, directory: Directory) -> list[Directory]:
-        """Those that a directory points to (reduced copies, or the full image behind a thumbnail), at most 32."""
-        return [self._directory(int(place))[0] for place in self.numbers(directory, SUB_DIRECTORIES, most=32)]
+    def sub_directories(self, directory: Directory, tag: int = SUB_DIRECTORIES) -> list[Directory]:
+        """Those that a directory points to (reduced copies, or the full image behind a thumbnail; EXIF by another tag),
+        at most 32."""
+        return [self._directory(int(place))[0] for place in self.numbers(directory, tag, most=32)]
 
     def _directory(self, at: int) -> tuple[Directory, int]:
         """The directory at an offset, and where the next one begins (0 for none)."""

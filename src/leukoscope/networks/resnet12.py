@@ -1,4 +1,4 @@
-"""A residual network of eleven convolutions and a dense layer, small enough to be part of the package.
+"""A residual network of eleven convolutions and a dense layer, small enough for the built-in model.
 
 Five blocks as of He et al. (2016), each with a shortcut, over four sizes of maps. Maps are normalised by choice with
 statistics of the batch (Ioffe and Szegedy 2015), which at prediction are those of training; of groups of channels of
