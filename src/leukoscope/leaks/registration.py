@@ -29,6 +29,8 @@ ALIKE = 0.95
 """Lowest correlation of the fine structure of a copy."""
 STRETCH = 0.2
 """Largest change of scale, as a logarithm, that a registration may have."""
+_CUT_OUT = 0.9
+"""Share of the border of an image that is of one level if the cell was cut out along its outline."""
 UPRIGHT = 5.0
 """Largest turn in degrees of a copy that counts as not turned."""
 
@@ -232,19 +234,35 @@ def _register(first: int, second: int, thumbnails: np.ndarray, turn: float, mirr
 
 
 def _similarity(a: np.ndarray, b: np.ndarray, affine: np.ndarray, disc: np.ndarray) -> float:
-    """Correlation of the fine structure where both have pixels; the black around cut-out cells is not structure."""
+    """Correlation of the fine structure where both have pixels. What lies around a cell that was cut out is not
+    structure, nor is the outline along which it was cut."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(b, affine, (THUMBNAIL, THUMBNAIL), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    inside = cv2.warpAffine(np.ones_like(b), affine, (THUMBNAIL, THUMBNAIL), flags=flags)
-    both = disc & (inside > 0.99) & (a > 4) & (moved > 4)
+    own, other = shown_in(a), cv2.warpAffine(shown_in(b), affine, (THUMBNAIL, THUMBNAIL), flags=flags)
+    both = disc & (own > 0.99) & (other > 0.99)
     both = cv2.erode(both.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     if both.sum() < 0.15 * disc.sum():
         return 0.0
-    fine_a, fine_b = _fine(a)[both], _fine(moved)[both]
+    fine_a, fine_b = fine_structure(a, own)[both], fine_structure(moved, other)[both]
     if min(fine_a.std(), fine_b.std()) < 0.3:
         return 0.0
     return float(np.corrcoef(fine_a, fine_b)[0, 1])
 
 
-def _fine(grey: np.ndarray) -> np.ndarray:
-    return cv2.GaussianBlur(grey, (0, 0), 0.7) - cv2.GaussianBlur(grey, (0, 0), 4)
+def shown_in(grey: np.ndarray) -> np.ndarray:
+    """1 where a thumbnail shows something, 0 in the even black or grey around a cell that was cut out."""
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    level = float(np.median(border))
+    if (np.abs(border - level) <= 1).mean() < _CUT_OUT:
+        return np.ones_like(grey)
+    flat = np.pad((np.abs(grey - level) <= 4).astype(np.uint8), 1, constant_values=1)
+    cv2.floodFill(flat, np.zeros((THUMBNAIL + 4, THUMBNAIL + 4), np.uint8), (0, 0), (2,))
+    return (flat[1:-1, 1:-1] != 2).astype(np.float32)
+
+
+def fine_structure(grey: np.ndarray, shown: np.ndarray, fine: float = 0.7, coarse: float = 4) -> np.ndarray:
+    """Details between two blurs (standard deviations, px), from what is shown alone."""
+    def blurred(sigma: float) -> np.ndarray:
+        return cv2.GaussianBlur(grey * shown, (0, 0), sigma) / np.maximum(cv2.GaussianBlur(shown, (0, 0), sigma), 1e-3)
+
+    return blurred(fine) - blurred(coarse)

@@ -16,7 +16,7 @@ from jaxtyping import Int, UInt8
 
 from ..errors import first_line
 from ..tables import read_parquet
-from .registration import THUMBNAIL
+from .registration import THUMBNAIL, fine_structure, shown_in
 
 SCHEMA = {"source": pl.String(), "subject": pl.String(), "group": pl.String(), "pixels": pl.Binary(),
           "hash": pl.Binary()}
@@ -68,14 +68,15 @@ _FINE, _COARSE = 1.0, 3.0  # px: standard deviations of the two blurs whose diff
 VIEWS = ((0.0, 0.0, 1.0), *((right, down, 1.0) for right in (-1.0, 0.0, 1.0) for down in (-1.0, 0.0, 1.0)
                             if right or down), (0.0, 0.0, 1.03), (0.0, 0.0, 0.97))
 """Shifts right and down (px of 64) and zooms that are tried for a new cell; a cell of the table has only the first."""
+_WITHIN = 0.9  # of the radius of a cell that was cut out: how far the rings reach
 _FLAT = 1.0  # standard deviation below which a thumbnail shows nothing
 BITS_APART = 7
 """Bits in which a copy may differ. Between 1,500 cells of PBC and 7,116, no two different cells differed in fewer than
 9 bits (benchmarks/seen.py; tests/leaks/test_training_table.py repeats a part)."""
-BITS_APART_FRAMED = 3
-"""The same for cells that were framed to one light and scale, which are more similar: between 1,423 cells of PBC and
-5,693 others, the nearest differed in 6 bits (a basophil and a lymphocyte), the third in 9. Fewer copies are
-recognised."""
+BITS_APART_FRAMED = 5
+"""The same for cells that were framed, of which only the cell itself is compared: of 1,600 cells of PBC, MLL, LMU and
+C-NMC, none was nearer than 7 bits to another cell of its laboratory but real copies, and of 1,800 none nearer than 8
+to a cell of another laboratory."""
 Thumbnail = UInt8[np.ndarray, "64 64"]
 Hashes = UInt8[np.ndarray, "n 16"]
 
@@ -84,14 +85,15 @@ def cell_hash(thumbnail: Thumbnail) -> bytes | None:
     """The hash of a cell; None where it shows nothing."""
     if thumbnail.std() <= _FLAT:
         return None
-    return np.packbits(_signs(_fine(thumbnail), VIEWS[0])[:, ::_BETWEEN]).tobytes()
+    fine, reach = _fine(thumbnail)
+    return np.packbits(_signs(fine, VIEWS[0], reach)[:, ::_BETWEEN]).tobytes()
 
 
 def all_turns(thumbnail: Thumbnail) -> UInt8[np.ndarray, "m 16"]:
     """Hashes of a cell turned in steps of 360 / 64 degrees, and of its mirror image; the same for a slightly moved
     centre and a slightly changed scale."""
-    fine = _fine(thumbnail)
-    return np.concatenate([np.packbits(_signs(fine, view).reshape(-1)[_turns()], axis=1) for view in VIEWS])
+    fine, reach = _fine(thumbnail)
+    return np.concatenate([np.packbits(_signs(fine, view, reach).reshape(-1)[_turns()], axis=1) for view in VIEWS])
 
 
 def nearest(thumbnails: UInt8[np.ndarray, "n 64 64"], known: Hashes) -> tuple[Int[np.ndarray, " n"],
@@ -112,14 +114,18 @@ def nearest(thumbnails: UInt8[np.ndarray, "n 64 64"], known: Hashes) -> tuple[In
     return rows, apart
 
 
-def _fine(thumbnail: Thumbnail) -> np.ndarray:
+def _fine(thumbnail: Thumbnail) -> tuple[np.ndarray, float]:
+    """The fine structure, and how far the rings reach: over the thumbnail, or over the cell that was cut out."""
     grey = thumbnail.astype(np.float32)
-    return cv2.GaussianBlur(grey, (0, 0), _FINE) - cv2.GaussianBlur(grey, (0, 0), _COARSE)
+    shown = shown_in(grey)
+    reach = 1.0 if shown.all() else round(_WITHIN * float(np.sqrt(shown.sum() / np.pi)) / _OUTER, 1)
+    return fine_structure(grey, shown, _FINE, _COARSE), reach
 
 
-def _signs(fine: np.ndarray, view: tuple[float, float, float]) -> np.ndarray:
+def _signs(fine: np.ndarray, view: tuple[float, float, float], reach: float) -> np.ndarray:
     """(rings, places) bool: where the fine structure is brighter than its surroundings."""
-    return cv2.remap(fine, *_places(*view), cv2.INTER_LINEAR) > 0
+    right, down, zoom = view
+    return cv2.remap(fine, *_places(right, down, zoom * reach), cv2.INTER_LINEAR) > 0
 
 
 @cache
