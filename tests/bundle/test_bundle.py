@@ -19,9 +19,10 @@ from scipy.special import log_softmax, softmax
 from bundle_folder import change, replace_file
 from command import leukoscope, refusal
 from leukoscope.bundle import bundle as bundle_module
-from leukoscope.bundle.bundle import FILES, open_bundle
+from leukoscope.bundle.bundle import FILES, open_bundle, write_bundle
 from leukoscope.bundle.calibration import calibrate, conformal_radius, conformal_sets, fit_temperature
 from leukoscope.bundle.graph import CellGraph, export_graph
+from leukoscope.bundle.head import HEAD
 from leukoscope.cells import pack_cells
 from leukoscope.cells.input_steps import InputSteps
 from leukoscope.commands.export import export_run
@@ -70,7 +71,7 @@ def test_the_steps_of_a_recipe_are_inside_the_graph(given, spikes, tmp_path):
     graph = CellGraph(network, stages, 2.0)
     assert np.array_equal(graph._levels(cells).numpy(), stages.levels(cells.numpy()))
     with torch.inference_mode():
-        probabilities, energy = graph(cells)
+        probabilities, energy, _ = graph(cells)
         logits = network(stages.encode(torch.from_numpy(stages.levels(cells.numpy()))))
     torch.testing.assert_close(probabilities, torch.softmax(logits / 2, 1))
     torch.testing.assert_close(energy, torch.logsumexp(logits, 1))
@@ -166,7 +167,34 @@ def test_a_zip_file_is_the_same_bundle(run, bundle, tmp_path):
     assert one.description.model_dump(exclude={"files"}) == other.description.model_dump(exclude={"files"})
     assert one.parts["golden.npz"] == other.parts["golden.npz"]
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
-        assert set(archive.namelist()) == {"bundle.json", *FILES}
+        assert set(archive.namelist()) == {"bundle.json", *FILES} - {HEAD}
+
+
+@pytest.mark.parametrize("name", ["bundle", "bundle.zip"])
+def test_a_bundle_is_replaced_only_with_overwrite_and_nothing_else_is(run, bundle, tmp_path, name):
+    opened, out = open_bundle(bundle), tmp_path / name
+    described = opened.description.model_dump(exclude={"digest", "files", "format"})
+    parts = {**opened.parts, "MODEL_CARD.md": b"first"}
+    parts.pop("bundle.json", None)
+    write_bundle(out, described, parts)
+    assert f"{out}: already exists; name another bundle with -o, or use --overwrite" in refusal(
+        "export", run.folder, "-o", out)
+    write_bundle(out, described, {**parts, "MODEL_CARD.md": b"second"}, overwrite=True)
+    assert open_bundle(out).parts["MODEL_CARD.md"] == b"second"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["folder", "file", "folder.zip"])
+def test_overwrite_replaces_nothing_but_bundles(run, tmp_path, name):
+    mine = tmp_path / name
+    if name == "file":
+        mine.write_text("mine")
+    else:
+        mine.mkdir()
+        (mine / "mine.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert "holds something else than a bundle" in refusal("export", run.folder, "-o", mine, "--overwrite")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_runs_that_cannot_be_exported(run, bundle, tmp_path):
@@ -199,7 +227,7 @@ def copy(bundle, tmp_path) -> Path:
     return tmp_path / "copy"
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [name for name in FILES if name != HEAD])
 def test_a_changed_or_missing_file_is_named(copy, name):
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1

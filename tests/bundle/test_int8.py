@@ -20,6 +20,7 @@ from leukoscope.cells.input_steps import InputSteps
 from leukoscope.commands.export import export_run
 from leukoscope.errors import BundleError
 from leukoscope.networks import build_network
+from leukoscope.networks.units import Units
 from leukoscope.recipes import Edges, Network, Preprocess
 
 
@@ -118,15 +119,7 @@ def test_what_8_bits_do_not_go_with(run, tmp_path):
     with pytest.raises(BundleError, match="--half and --int8: weights are stored in 16 bits or in 8; use one of the"):
         export_run(run, tmp_path / "b", half=True, int8=True)
     steps = InputSteps(Preprocess(size=32), Edges(), np.zeros(3), np.ones(3))
-
-    class Flat(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.last = torch.nn.Linear(3 * 32 * 32, 2)
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return self.last(images.flatten(1))
-
-    export_graph(CellGraph(Flat(), steps, 1.0), 32, tmp_path / "model.onnx")  # type: ignore[arg-type]  # has no units
+    flat = Units({"flat": torch.nn.Flatten(), "last": torch.nn.Linear(3 * 32 * 32, 2)})
+    export_graph(CellGraph(flat, steps, 1.0), 32, tmp_path / "model.onnx")
     with pytest.raises(BundleError, match="the network has no convolutions to compute in 8 bits; export without"):
         int8_graph((tmp_path / "model.onnx").read_bytes(), np.zeros((2, 32, 32, 3), np.uint8))

@@ -13,7 +13,7 @@ from leukoscope.bundle.bundle import open_bundle
 from leukoscope.manifest import make_manifest, write_manifest
 from leukoscope.predict.fields import field_warning
 from leukoscope.predict.model import load
-from leukoscope.predict.sources import list_sources
+from leukoscope.predict.sources import look_through
 from leukoscope.predict.stream import predict_stream
 from smear_fields import phantom, save
 from tiny import make_cells
@@ -45,11 +45,11 @@ def test_cells_are_not_warned_of(bundle, field, tmp_path):
     box = {"cell_id": "boxed", "image": str(field), "x": 10, "y": 5, "width": 80, "height": 80}
     write_manifest(make_manifest([box]), tmp_path / "boxes.parquet")
     inputs = [cells["image"][0], tmp_path / "empty.png", tmp_path / "torn.png"]
-    assert field_warning(list_sources(inputs), described) == ""
-    assert field_warning(list_sources([tmp_path / "boxes.parquet"]), described) == ""
-    assert field_warning(list_sources([field]), described.model_copy(update={"crop": 400})) == ""
+    assert field_warning(look_through(inputs).sources, described) == ""
+    assert field_warning(look_through([tmp_path / "boxes.parquet"]).sources, described) == ""
+    assert field_warning(look_through([field]).sources, described.model_copy(update={"crop": 400})) == ""
     Image.new("RGB", (1200, 900), (200, 180, 190)).save(tmp_path / "large.png")
-    assert "large.png looks like a field" in field_warning(list_sources([tmp_path / "large.png"]), described)
+    assert "large.png looks like a field" in field_warning(look_through([tmp_path / "large.png"]).sources, described)
 
 
 def test_real_cells_and_fields_are_told_apart(data_folder):
@@ -57,8 +57,8 @@ def test_real_cells_and_fields_are_told_apart(data_folder):
     cells = [path for name in ("pbc", "bccd5", "chula/cells", "lmu", "mll", "cnmc/training_data")
              for path in sorted((data_folder / name).rglob("*.*"))[::97] if path.suffix in (".jpg", ".png", ".bmp")]
     assert len(cells) > 80
-    assert [path for path in cells if field_warning(list_sources([path]), described)] == []
+    assert [path for path in cells if field_warning(look_through([path]).sources, described)] == []
     fields = sorted((data_folder / "bccd" / "BCCD").rglob("*.jpg"))[::20] + sorted(
         (data_folder / "chula" / "WBC_Samples").rglob("*.jpg"))[::6]
     assert len(fields) > 25
-    assert np.mean([bool(field_warning(list_sources([path]), described)) for path in fields]) > 0.85
+    assert np.mean([bool(field_warning(look_through([path]).sources, described)) for path in fields]) > 0.85

@@ -122,7 +122,7 @@ def test_doubts_are_counted_as_the_table_says(bundle, ours):
     page = Page(outcome.page)
     check_numbers(page, dict(outcome.metrics))
     assert "Does it know when it is wrong?" in page.text
-    assert "They come from another laboratory (away) than the training cells (home)." in page.text
+    assert "Their source has another name (away) than that of the training cells (home)" in page.text
     assert "of the bundle “tiny”" in page.text
 
 
@@ -362,7 +362,7 @@ def test_the_page_of_robustness_is_whole(shifted):
     for word in ("NaN", "nan ", "None", "inf"):
         assert word not in page.text
     assert "30 of 42 cells, drawn by the seed 0, each class by its share (a 10, b 14, c 6)" in page.text
-    assert "Another laboratory: it was trained on cells of home, these cells are of away." in page.text
+    assert "It was trained on cells of home, these cells are of away. Where that is another laboratory" in page.text
     assert "The scale of these cells is not known" in page.text
     for one in CORRUPTIONS.values():
         assert one.title in page.text

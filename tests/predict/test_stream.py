@@ -23,7 +23,7 @@ from leukoscope.manifest import make_manifest, write_manifest
 from leukoscope.predict import batches
 from leukoscope.predict import stream as streaming
 from leukoscope.predict.model import load
-from leukoscope.predict.sources import list_sources
+from leukoscope.predict.sources import look_through
 from leukoscope.predict.stream import predict_stream
 from tiny import make_cells
 
@@ -83,7 +83,7 @@ def test_files_patterns_manifests_and_pages_are_all_listed(bundle, cells, tmp_pa
     box = {"cell_id": "boxed", "image": str(tmp_path / "field.png"), "x": 10, "y": 5, "width": 20, "height": 20}
     write_manifest(make_manifest([box]), tmp_path / "boxes.parquet")
     inputs = [cells / "a000.png", str(cells / "b*.png"), tmp_path / "stack.tif", tmp_path / "boxes.parquet", cells]
-    names = [source.name for source in list_sources(inputs)]
+    names = [source.name for source in look_through(inputs).sources]
     assert names == [str(cells / "a000.png"), *(str(cells / f"b{i:03d}.png") for i in range(6)),
                      *(f"{tmp_path / 'stack.tif'}#{page}" for page in range(3)), "boxed",
                      *(str(cells / f"a{i:03d}.png") for i in range(1, 5))]
@@ -133,7 +133,7 @@ def test_a_stack_that_has_fewer_pages_than_it_says_lacks_them(tmp_path):
     page = np.zeros((20, 20, 3), np.uint8)
     tifffile.imwrite(tmp_path / "stack.tif", page, photometric="rgb", metadata=None,
                      description="ImageJ=1.53\nimages=3\nframes=3\n")
-    sources = list_sources([tmp_path / "stack.tif"])
+    sources = look_through([tmp_path / "stack.tif"]).sources
     assert [(source.page, bool(source.missing)) for source in sources] == [(0, False), (1, True), (2, True)]
     assert np.array_equal(sources[0].read(), page)
     with pytest.raises(ImageError, match="page 2 is missing: the file should have 3"):
@@ -205,7 +205,7 @@ def test_a_stopped_prediction_goes_on_without_doing_work_twice_or_losing_a_row(b
 
 
 def test_the_batch_that_a_cell_comes_in_does_not_matter(bundle, cells, monkeypatch):
-    sources = list_sources([cells])
+    sources = look_through([cells]).sources
     whole = streaming.predict_sources(bundle, sources)
     monkeypatch.setattr(batches, "BATCH", 2)
     few = streaming.predict_sources(bundle, sources)
@@ -351,6 +351,15 @@ def test_a_finished_table_of_ids_that_look_like_numbers_goes_on(bundle, cells, t
     for suffix in (".csv", ".parquet", ".jsonl"):
         done = predict_stream(bundle, [tmp_path / "m.parquet"], tmp_path / f"n{suffix}")
         assert predict_stream(bundle, [tmp_path / "m.parquet"], tmp_path / f"n{suffix}", resume=True) == done
+
+
+def test_a_finished_table_without_an_answer_goes_on(bundle, tmp_path):
+    """Such a table does not say of which type its columns are."""
+    (tmp_path / "empty.png").touch()
+    for suffix in (".csv", ".parquet", ".jsonl"):
+        done = predict_stream(bundle, [tmp_path / "empty.png"], tmp_path / f"n{suffix}")
+        assert (done.cells, done.damaged, done.unsure) == (1, 1, 0)
+        assert predict_stream(bundle, [tmp_path / "empty.png"], tmp_path / f"n{suffix}", resume=True) == done
 
 
 @pytest.mark.parametrize("name", ["=1+1.png", "+a.png", "-a.png", "@a.png", "'=a.png"])

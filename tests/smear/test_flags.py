@@ -14,7 +14,7 @@ from scipy.stats import binom
 from leukoscope.commands.smear_field import ScaleChoice, process_field
 from leukoscope.commands.smear_resume import FieldScale
 from leukoscope.errors import LeukoscopeError
-from leukoscope.figures.smear import colours_of
+from leukoscope.figures.palette import colours_of
 from leukoscope.finder.frame import Frame
 from leukoscope.predict.sources import Source
 from leukoscope.smear import FoundCell, FoundField, Scale, find_leukocytes

@@ -124,7 +124,7 @@ def test_the_scale_is_that_of_the_red_cells(scale: float):
     for seed in range(2):
         field = render_field(int(66 / scale), int(50 / scale), seed=(8, seed), micrometres_per_pixel=scale, types={})
         expected = 7.5 / np.median(field.red_cells[:, 2])
-        assert survey(ArrayField(field.pixels), None).scale.micrometres_per_pixel == pytest.approx(expected, rel=0.06)
+        assert survey(ArrayField(field.pixels)).scale.micrometres_per_pixel == pytest.approx(expected, rel=0.06)
 
 
 def test_the_scale_holds_where_leukocytes_cover_more_than_red_cells():

@@ -30,13 +30,14 @@ from ..images.decode import usable_cores
 from ..leaks.training_table import read_training_table
 from .child import checking_process, verify_in
 from .description import FORMAT, Description, check_values
+from .head import HEAD, Head, read_head
 from .parts import DESCRIPTION, FILES, OPTIONAL, SEEN, check_sizes, damaged, error_line, read_parts
-from .verify import INPUT, OUTPUTS, Expected, Fault, check_answers, open_session, read_golden
+from .verify import FEATURES, INPUT, OUTPUTS, Expected, Fault, check_answers, open_session, read_golden
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-BUILT_IN = "4390c5d11ab146eaa3fec5cdce88b5889ee29db173573f8af4fa663ddf82f1c0"
+BUILT_IN = "967cbc27d4bd53b156278d408b7d0cb332ea6fc85317a8c21de64a450bf105c3"
 """The digest of the built-in model, which is part of this package: it is opened without a process of its own. (Of
 another one than this, the opening only takes longer.)"""
 _EXPORT = "export it again: leukoscope export RUN -o BUNDLE"
@@ -81,8 +82,34 @@ class Bundle:
             -> tuple[Float32[np.ndarray, "n classes"], Float32[np.ndarray, " n"]]:
         """Probabilities and energies of cells that are cut and resized. They do not depend on what else is in the
         batch, nor on the number of threads."""
+        if self.head is not None:
+            probabilities, energies, features = self.features(cells)
+            return self.head.probabilities(probabilities, features).astype(np.float32), energies
         probabilities, energies = self.session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(cells)})
         return np.asarray(probabilities), np.asarray(energies)
+
+    @cached_property
+    def head(self) -> Head | None:
+        """What was fitted to the cells of one laboratory; None where nothing was. BundleError where it is damaged."""
+        if HEAD not in self.description.files:
+            return None
+        shapes = {end.name: end.shape for end in self.session.get_outputs()}
+        try:
+            if FEATURES not in shapes or not isinstance(shapes[FEATURES][-1], int):
+                raise ValueError("the graph gives no features")
+            return read_head(self.parts[HEAD], shapes[FEATURES][-1], len(self.classes))
+        except ValueError as error:
+            raise damaged(self.path, f"{HEAD}: {error}") from error
+
+    def features(self, cells: UInt8[np.ndarray, "n size size 3"]) -> tuple[
+            Float32[np.ndarray, "n classes"], Float32[np.ndarray, " n"], Float32[np.ndarray, "n features"]]:
+        """Probabilities and energies of the graph itself, before any head, and the features that its last layer weighs.
+        BundleError where the graph gives none."""
+        if FEATURES not in {end.name for end in self.session.get_outputs()}:
+            raise BundleError(f"{self.path}: its graph gives no features", f"{_EXPORT} (its network must end in a "
+                              "linear layer)")
+        probabilities, energies, features = self.session.run([*OUTPUTS, FEATURES], {INPUT: np.ascontiguousarray(cells)})
+        return np.asarray(probabilities), np.asarray(energies), np.asarray(features)
 
 
 def parallel_calls() -> int:
@@ -91,16 +118,30 @@ def parallel_calls() -> int:
     return min(usable_cores(), 8)
 
 
-def write_bundle(out: Path, description: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
+def check_replaceable(out: Path, overwrite: bool) -> None:
+    """Raise BundleError where writing a bundle would replace something; `overwrite` allows it, but never for a folder
+    that holds something else than a bundle."""
+    if not out.exists():
+        return
+    if not overwrite:
+        raise BundleError(f"{out}: already exists", "name another bundle with -o, or use --overwrite")
+    zipped = out.suffix == ".zip"
+    if zipped == out.is_dir() or (not zipped and not {path.name for path in out.iterdir()} <= {DESCRIPTION, *FILES}):
+        raise BundleError(f"{out}: holds something else than a bundle, which a bundle would replace",
+                          "name another bundle with -o")
+
+
+def write_bundle(out: Path, description: Mapping[str, Any], parts: Mapping[str, bytes], *,
+                 overwrite: bool = False) -> None:
     """Write a bundle, whole or not at all: a folder, or a ZIP file where `out` ends in .zip. description: all that
-    bundle.json says but its format and digests. Raises BundleError where `out` exists, or a file is too large."""
+    bundle.json says but its format and digests. Raises BundleError as `check_replaceable` does, or where a file is too
+    large."""
     out = Path(out)
-    if out.exists():
-        raise BundleError(f"{out}: already exists", "name another bundle with -o, or remove this one")
+    check_replaceable(out, overwrite)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
     described = Description.model_validate({**description, "format": FORMAT, "files": digests, "digest": ""})
     described = described.model_copy(update={"digest": described.digested()})
-    text = json.dumps(described.model_dump(), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(described.content(), indent=2, ensure_ascii=False, allow_nan=False)
     files = {DESCRIPTION: text.encode(), **parts}
     check_sizes(out, {name: len(content) for name, content in files.items()})
     if out.suffix == ".zip":
@@ -114,7 +155,14 @@ def write_bundle(out: Path, description: Mapping[str, Any], parts: Mapping[str, 
     try:
         for name, content in files.items():
             (beside / name).write_bytes(content)
-        os.rename(beside, out)
+        if out.is_dir():  # no system replaces a folder with files in one step
+            before = out.with_name(f".{out.name}.before")
+            shutil.rmtree(before, ignore_errors=True)
+            os.rename(out, before)
+            os.rename(beside, out)
+            shutil.rmtree(before)
+        else:
+            os.rename(beside, out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -138,7 +186,7 @@ def open_bundle(path: Path | str) -> Bundle:
             with checking_process() as process:
                 _check_parts(bundle, parts.digests)
                 verify_in(process, parts.content, expected, min(usable_cores(), 4))
-            _ = bundle.seen  # damage is found now, not after the work
+            _ = bundle.seen, bundle.head  # damage is found now, not after the work
     except Fault as fault:
         raise damaged(path, fault.what, fault.hint) from fault
     return bundle

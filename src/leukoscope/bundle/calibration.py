@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy.special import log_softmax, logsumexp
 
 REJECTED = 0.01
 """Share of the validation cells whose energy lies below the threshold."""
@@ -31,9 +31,9 @@ def calibrate(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " 
     if not len(labels):
         return Calibration(temperature or 1.0, None, None)
     temperature = temperature or fit_temperature(logits, labels)
-    probabilities = np.exp(log_softmax(logits / temperature, axis=1))
+    probabilities = np.exp(scipy.special.log_softmax(logits / temperature, axis=1))
     return Calibration(temperature, conformal_radius(probabilities, labels, coverage),
-                       float(np.quantile(logsumexp(logits, axis=1), REJECTED)))
+                       float(np.quantile(scipy.special.logsumexp(logits, axis=1), REJECTED)))
 
 
 def fit_temperature(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarray, " n"]) -> float:
@@ -44,7 +44,7 @@ def fit_temperature(logits: Float[np.ndarray, "n classes"], labels: Int[np.ndarr
     doubt = 1 / (len(labels) + 1)
 
     def loss(log_temperature: float) -> float:
-        scaled = log_softmax(logits / math.exp(log_temperature), axis=1)
+        scaled = scipy.special.log_softmax(logits / math.exp(log_temperature), axis=1)
         return -float((1 - doubt) * scaled[np.arange(len(labels)), labels].mean() + doubt * scaled.mean())
 
     minimum: Any = minimize_scalar(loss, bounds=_LIMITS, method="bounded")

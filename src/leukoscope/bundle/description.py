@@ -115,6 +115,19 @@ class _Metrics(_Part):
     elsewhere: _Elsewhere | None = None
 
 
+class _Adapted(_Part):
+    """To what a bundle was fitted, and what that brought in cells that the fit did not see. groups: people, slides or
+    images; before, after: accuracies."""
+
+    name: str
+    digest: str
+    counts: dict[str, NonNegativeInt]
+    groups: NonNegativeInt
+    before: _Figure
+    after: _Figure
+    difference: _Figure
+
+
 def _as(model: type[_Part]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """A validator that holds a table against a model, and returns the table unchanged."""
     def check(table: dict[str, Any]) -> dict[str, Any]:
@@ -137,6 +150,7 @@ class Description(BaseModel):
     below it is unlike those of training; `rejected` is the share of the validation cells that are. None where there
     were no validation cells. threshold: probability from which the positive class is called, at the sensitivity that
     the recipe asks for. notes: sentences of its maker. trained: facts of the training; metrics: of its test part.
+    adapted: of the laboratory that it was fitted to, whose confirmed cells then give radius, least_energy and metrics.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -163,6 +177,7 @@ class Description(BaseModel):
     notes: tuple[str, ...]
     trained: Annotated[dict[str, Any], AfterValidator(_as(_Trained))]
     metrics: Annotated[dict[str, Any], AfterValidator(_as(_Metrics))]
+    adapted: Annotated[dict[str, Any], AfterValidator(_as(_Adapted))] | None = None
     files: dict[str, str]
     digest: str
 
@@ -177,9 +192,13 @@ class Description(BaseModel):
                 raise ValueError(f"{one} and {other} must both be numbers, or both null")
         return self
 
+    def content(self) -> dict[str, Any]:
+        """What bundle.json holds. Keys that older bundles lack are in it only where they say something."""
+        return self.model_dump(exclude=None if self.adapted else {"adapted"})
+
     def digested(self) -> str:
         """The SHA-256 of everything but the digest itself."""
-        content = json.dumps(self.model_dump(exclude={"digest"}), sort_keys=True)
+        content = json.dumps({key: value for key, value in self.content().items() if key != "digest"}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 

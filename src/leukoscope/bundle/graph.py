@@ -27,7 +27,7 @@ from ..optics.microscope import StillMicroscope, microscope_of
 from ..spikes.banks import gabor_bank
 from ..spikes.coding import edge_responses, first_spike
 from .operators import forbidden
-from .verify import INPUT, OUTPUTS
+from .verify import FEATURES, INPUT, OUTPUTS
 
 LARGEST = float(np.finfo(np.float16).max)
 BATCH = 16
@@ -37,7 +37,8 @@ BATCH = 16
 class CellGraph(nn.Module):
     """uint8 (b, size, size, 3) RGB -> probabilities (b, classes) float32, each row of which sums to 1, and the energy
     (b,): the logarithm of the sum of exponentials of the logits, which is high for cells like those trained on (Liu et
-    al. 2020). temperature: what logits are divided by before the softmax (not for the energy)."""
+    al. 2020). Where the last unit is linear, also the features (b, n) that it weighs, which `adapt` fits a new head to.
+    temperature: what logits are divided by before the softmax (not for the energy)."""
 
     def __init__(self, network: Units, steps: InputSteps, temperature: float) -> None:
         super().__init__()
@@ -48,15 +49,23 @@ class CellGraph(nn.Module):
         self.network = network.eval()
         self.steps = steps
         self.temperature = temperature
+        self.outputs = (*OUTPUTS, FEATURES) if isinstance(network[-1], nn.Linear) else OUTPUTS
 
-    def forward(self, cells: UInt8[Tensor, "b size size 3"]) \
-            -> tuple[Float32[Tensor, "b classes"], Float32[Tensor, " b"]]:
-        logits = self.logits(cells)
-        return torch.softmax(logits / self.temperature, 1), torch.logsumexp(logits, 1)
+    def forward(self, cells: UInt8[Tensor, "b size size 3"]) -> tuple[Tensor, ...]:
+        features = self._features(cells)
+        logits = self.network[-1](features)
+        return (torch.softmax(logits / self.temperature, 1), torch.logsumexp(logits, 1), features)[:len(self.outputs)]
 
     def logits(self, cells: UInt8[Tensor, "b size size 3"]) -> Float32[Tensor, "b classes"]:
         """The output of the network, before temperature and softmax."""
-        return self.network(self.steps.encode(self._levels(cells)))
+        return self.network[-1](self._features(cells))
+
+    def _features(self, cells: Tensor) -> Tensor:
+        """What the last unit is given."""
+        maps = self.steps.encode(self._levels(cells))
+        for unit in list(self.network)[:-1]:
+            maps = unit(maps)
+        return maps
 
     def _levels(self, cells: Tensor) -> Tensor:
         """As `InputSteps.levels`, in torch: the same whole numbers."""
@@ -83,8 +92,8 @@ def export_graph(graph: CellGraph, size: int, path: Path, *, fold: bool = True) 
     """Write the graph as ONNX, for any number of cells at once; weights inside the file. fold: let the exporter fold
     normalisation into convolutions, which changes their weights. BundleError where ONNX has no such operations, or a
     bundle may not hold them (see `operators`)."""
-    write_onnx(graph, torch.zeros(2, size, size, 3, dtype=torch.uint8), path, inputs=[INPUT], outputs=list(OUTPUTS),
-               axes={0: torch.export.Dim("batch")}, fold=fold)
+    write_onnx(graph, torch.zeros(2, size, size, 3, dtype=torch.uint8), path, inputs=[INPUT],
+               outputs=list(graph.outputs), axes={0: torch.export.Dim("batch")}, fold=fold)
     what = forbidden(onnx.load(path))
     if what is not None:
         raise BundleError(f"this network cannot become a bundle, since its graph {what}",

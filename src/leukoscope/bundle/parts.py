@@ -18,20 +18,22 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import BundleError
+from .head import HEAD
 
 DESCRIPTION = "bundle.json"
 SEEN = "seen.parquet"
 """The cells that it was trained and chosen on, for the leak guard. Older bundles have none."""
 WEIGHTS = "weights.safetensors"
 """For torch; prediction does not need it, so its content is not held in memory."""
-OPTIONAL = (SEEN, WEIGHTS)
-"""What a bundle may lack: older ones name no cells, and small ones hold no weights for PyTorch."""
-FILES = ("model.onnx", WEIGHTS, "recipe.toml", "golden.npz", "MODEL_CARD.md", SEEN)
+OPTIONAL = (SEEN, WEIGHTS, HEAD)
+"""What a bundle may lack: older ones name no cells, small ones hold no weights for PyTorch, and only those that were
+adapted to a laboratory have a head."""
+FILES = ("model.onnx", WEIGHTS, "recipe.toml", "golden.npz", "MODEL_CARD.md", SEEN, HEAD)
 AGAIN = "export it again, or download it again"
 MOST_BYTES = 2 * 2**30
 """Size of a bundle, unpacked, at most."""
 MOST = {DESCRIPTION: 2**24, "model.onnx": 2**30, WEIGHTS: 2**30, "recipe.toml": 2**18, "golden.npz": 2**25,
-        "MODEL_CARD.md": 2**20, SEEN: 2**28}
+        "MODEL_CARD.md": 2**20, SEEN: 2**28, HEAD: 2**24}
 """Size of each file at most, bytes."""
 SMALL = 2**24
 """Bytes below which a file may be packed or sparse to any degree."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 INPUT, OUTPUTS = "cells", ("probabilities", "energy")
-"""Names in the graph."""
+FEATURES = "features"
+"""Names in the graph. It may also give features, which a head is fitted to; older ones do not."""
 TOLERANCE = 1e-4
 """Largest difference of the probabilities of the reference cells between two machines."""
 TOLERANCE_INT8 = 0.05
@@ -65,7 +66,7 @@ def check_operators(content: bytes) -> None:
     """Raises Fault where the graph is none that the exporter writes."""
     import onnx
 
-    from .operators import forbidden  # with onnx, which a bundle of the package itself does without
+    from .operators import forbidden  # with onnx, which the built-in model does without
 
     try:
         model = onnx.load_model_from_string(content)

@@ -16,7 +16,7 @@ from jaxtyping import Float64, UInt8
 from scipy.special import logsumexp, softmax
 
 from .. import __version__
-from ..bundle.bundle import INPUT, OUTPUTS, SEEN, write_bundle
+from ..bundle.bundle import INPUT, OUTPUTS, SEEN, check_replaceable, write_bundle
 from ..bundle.calibration import REJECTED, Calibration, calibrate
 from ..bundle.card import model_card
 from ..bundle.graph import CellGraph, export_graph, half_graph, half_weights, int8_graph, round_weights
@@ -78,18 +78,19 @@ class Exported:
 def export_run(run: Run, out: Path, *, fold: int = 0, coverage: float = 0.95, micrometres: float | None = None,
                licence: str = "not stated", half: bool = False, int8: bool = False,
                graph_only: bool = False, laboratories: Laboratories | None = None, notes: Sequence[str] = (),
-               on_progress: OnProgress | None = None) -> dict[str, Any]:
+               overwrite: bool = False, on_progress: OnProgress | None = None) -> dict[str, Any]:
     """Write one fold of a run as a bundle (see `write_bundle`); returns what bundle.json says but its digests.
 
     coverage: of the conformal sets; micrometres: width of a pixel of the run's images, where it is known; licence: of
     the weights; half: store them in float16, rounded; int8: convolve in 8 bits, at a cost that the model card states;
     graph_only: leave out the weights for PyTorch; laboratories: what the same recipe got in laboratories that it was
-    not trained on, which then give temperature and radius, and are stated; notes: sentences for the model card. The
-    fold's validation and test cells are read once more. Raises BundleError, and RunError where the run is not finished;
-    ImageError where its images are missing.
+    not trained on, which then give temperature and radius, and are stated; notes: sentences for the model card;
+    overwrite: replace a bundle. The fold's validation and test cells are read once more. Raises BundleError, and
+    RunError where the run is not finished; ImageError where its images are missing.
     """
     check_finished(run)
-    _check(out, coverage, micrometres, half and int8)
+    check_replaceable(out, overwrite)
+    _check(coverage, micrometres, half and int8)
     coverage = laboratories.coverage if laboratories else coverage
     network, steps = load_network(run, fold)
     if half:
@@ -112,7 +113,7 @@ def export_run(run: Run, out: Path, *, fold: int = 0, coverage: float = 0.95, mi
     write_bundle(out, description, {
         "model.onnx": exported.content, **({} if graph_only else {WEIGHTS: _weights(run, fold, network, half)}),
         "recipe.toml": (run.folder / "recipe.toml").read_bytes(), "golden.npz": golden.getvalue(),
-        "MODEL_CARD.md": model_card(description).encode(), SEEN: training_table_bytes(seen)})
+        "MODEL_CARD.md": model_card(description).encode(), SEEN: training_table_bytes(seen)}, overwrite=overwrite)
     return description
 
 
@@ -141,9 +142,7 @@ def _elsewhere(laboratories: Laboratories) -> dict[str, Any]:
             "positive": laboratories.positive, "rows": rows}
 
 
-def _check(out: Path, coverage: float, micrometres: float | None, both: bool) -> None:
-    if out.exists():
-        raise BundleError(f"{out}: already exists", "name another bundle with -o, or remove this one")
+def _check(coverage: float, micrometres: float | None, both: bool) -> None:
     if not 0 < coverage < 1:
         raise BundleError(f"coverage is {coverage:g}, expected a number between 0 and 1", "for example 0.95")
     if micrometres is not None and not 0.001 <= micrometres <= 10:
@@ -191,7 +190,7 @@ def _in_float(network: Units, steps: InputSteps, validation: Part, test: Part, c
     smooth = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=False)
     cells = smooth.round().to(torch.uint8).movedim(1, -1).contiguous()
     with torch.inference_mode():
-        probabilities, energy = graph(cells)
+        probabilities, energy, *_ = graph(cells)
     golden = {"cells": cells.numpy(), "probabilities": probabilities.numpy(), "energy": energy.numpy()}
     return Exported(content, golden, calibration, validated, tested)
 

@@ -3,7 +3,9 @@
 The network of the finder outlines the nucleus and the cell nearest to the middle of the image. The square that is cut
 out is centred on them and in proportion to them, whatever the size in pixels and the place in the image. The light of a
 place without cells becomes LIT in each channel, and all densities are multiplied by what brings the nucleus near to
-one depth: laboratories differ most in how deep they stain. Colours are not changed. Knows no labels.
+one depth: laboratories differ most in how deep they stain. Colours are not changed. What lies beyond the cell's outline
+becomes a place without cells: neighbours, borders and how far a photograph reaches tell laboratories apart, and not
+types. Knows no labels.
 """
 
 from __future__ import annotations
@@ -13,17 +15,17 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 from numpy.typing import NDArray
 
 from ..images.read import Pixels, crop_centre, resize
 from ..images.stain import optical_density, white_point
 from .network import predict_maps
-from .outline import CELL, NUCLEUS, separate
+from .outline import CELL, NUCLEUS, separate, whole
 
 SPAN = 1.9
 """Side of the square over the mean (geometric) of the diameters of nucleus and cell: the whole cell with a margin."""
-FRAMING = 4
+FRAMING = 5
 """Version of the framing: a cached cell or a bundle with another version cannot be used."""
 LIT = 240
 """Grey level of a place without cells after framing."""
@@ -40,6 +42,8 @@ _CUT_OUT = 0.1, 0.5  # share of the image and of its border that is black if the
 _DEPTH = 0.62
 """Green density that nuclei are brought near to, by _PART of the way (as a power), within _GAINS."""
 _PART, _GAINS = 0.75, (0.6, 2.6)
+_GRID = 96  # px: the square in which the cell's outline is kept
+_MARGIN, _SOFT = 9, 1.2  # px of that grid: the outline is widened by half of the first; its edge fades over the second
 _DENSE = 4.0  # white over the median green of a cell that was cut out: the usual density of a leukocyte, 0.6
 _LEAST = 12  # px of the image: a smaller square shows nothing
 _MOST = 4096  # px: an image with a larger square is shrunk first, as a strip would fill the memory
@@ -61,8 +65,9 @@ class Frame:
     """Position and light of a cell.
 
     x, y: middle of the square in px; 0 is the centre of the first pixel. side: of the square, px. white: RGB of a place
-    without cells, whole numbers. gain: what densities are multiplied by. found: False where no cell is found; the
-    square is then the whole image.
+    without cells, whole numbers. gain: what densities are multiplied by. shown: how much of each
+    place of the square is kept, 0 to 1; None for all. found: False where no cell is found; the square is then the whole
+    image.
     """
 
     x: float
@@ -70,17 +75,19 @@ class Frame:
     side: float
     white: Float64[np.ndarray, " 3"]
     gain: float = 1.0
+    shown: Float32[np.ndarray, "grid grid"] | None = None
     found: bool = True
 
 
-@dataclass(frozen=True)
-class _Disc:
-    """Centre and diameter, in px of the image, and the median green density."""
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Nucleus and cell in one view of the image: masks, the median green density of the nucleus, and how many px of the
+    view one px of the image has."""
 
-    x: float
-    y: float
-    diameter: float
-    density: float
+    nucleus: Bool[np.ndarray, "height width"]
+    cell: Bool[np.ndarray, "height width"]
+    depth: float
+    zoom: float = 1.0
 
 
 def framing(steps: Shape) -> int | None:
@@ -93,7 +100,7 @@ def shaped(pixels: Pixels, steps: Shape) -> Pixels:
     if steps.frame == "cell":
         return frame_cell(pixels, steps.size)
     if steps.frame == "light":
-        white = _white(_shrunk(pixels, _FIRST)[0])
+        white = _white(pixels)
         pixels = relit(_filled(pixels, white), white)
     return resize(crop_centre(pixels, steps.crop), steps.size)
 
@@ -113,37 +120,53 @@ def shown_square(pixels: Pixels, steps: Shape) -> Pixels:
 def find_frame(pixels: UInt8[np.ndarray, "height width 3"]) -> Frame:
     """The frame of the cell nearest to the centre. Where no cell is found, the frame is the whole image."""
     height, width = pixels.shape[:2]
-    white = _white(_shrunk(pixels, _FIRST)[0])
-    discs = _look(pixels, white)
-    if discs is None:
+    white, seen = _look(pixels)
+    if seen is None:
         return Frame((width - 1) / 2, (height - 1) / 2, float(max(height, width)), white, found=False)
-    return _about(*discs, white)
+    return _about(seen, white)
 
 
 def frame_outlined(pixels: UInt8[np.ndarray, "height width 3"], nucleus: Bool[np.ndarray, "height width"],
                    cell: Bool[np.ndarray, "height width"], white: Float64[np.ndarray, " 3"]) -> Frame:
     """The frame of a cell whose outlines are known. white: RGB of a place without cells."""
-    green = optical_density(pixels, white)[..., 1]
-    return _about(_disc(nucleus, green), _disc(cell, green), np.rint(white))
+    return _about(_Seen(nucleus, cell, _depth(optical_density(pixels, white), nucleus)), np.rint(white))
 
 
-def _about(nucleus: _Disc, cell: _Disc, white: Float64[np.ndarray, " 3"]) -> Frame:
-    side = SPAN * float(np.sqrt(nucleus.diameter * max(cell.diameter, nucleus.diameter)))
-    gain = float(np.clip((_DEPTH / max(nucleus.density, 0.01)) ** _PART, *_GAINS))
-    return Frame((nucleus.x + cell.x) / 2, (nucleus.y + cell.y) / 2, max(side, _LEAST), white, gain)
+def _about(seen: _Seen, white: Float64[np.ndarray, " 3"]) -> Frame:
+    (x, y, nucleus), (x_cell, y_cell, cell) = _disc(seen.nucleus), _disc(seen.cell)
+    side = max(SPAN * float(np.sqrt(nucleus * max(cell, nucleus))), _LEAST * seen.zoom)
+    x, y = (x + x_cell) / 2, (y + y_cell) / 2
+    gain = float(np.clip((_DEPTH / max(seen.depth, 0.01)) ** _PART, *_GAINS))
+    return Frame((x + 0.5) / seen.zoom - 0.5, (y + 0.5) / seen.zoom - 0.5, side / seen.zoom, white, gain,
+                 _shown(seen.cell, x, y, side))
+
+
+def _shown(cell: NDArray[np.bool_], x: float, y: float, side: float) -> NDArray[np.float32]:
+    """How much of each place of the square about (x, y) is kept: the cell with a margin, whose edge is soft."""
+    step = side / _GRID
+    first = (0.5 - _GRID / 2) * step
+    view = np.array([[step, 0, x + first], [0, step, y + first]])
+    mask = cv2.warpAffine(cell.astype(np.float32), view, (_GRID, _GRID), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    wide = cv2.dilate((mask > 0.5).astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_MARGIN, _MARGIN)))
+    return np.asarray(cv2.GaussianBlur(whole(wide > 0).astype(np.float32), (0, 0), _SOFT), np.float32)
 
 
 def frame_cell(pixels: UInt8[np.ndarray, "height width 3"], size: int,
                frame: Frame | None = None) -> UInt8[np.ndarray, "size size 3"]:
-    """The cell in the common light and size, as a square of `size` px. Beyond the image, the square looks like a place
-    without cells. frame: if it is already known."""
+    """The cell in the common light and size, as a square of `size` px. Beyond the cell and beyond the image, the square
+    looks like a place without cells. frame: if it is already known."""
     frame = frame or find_frame(pixels)
-    return relit(resize(_square(pixels, frame, frame.white), size), frame.white, frame.gain)
+    square = relit(resize(_square(pixels, frame, frame.white), size), frame.white, frame.gain)
+    if frame.shown is None:
+        return square
+    shown = cv2.resize(frame.shown, (size, size), interpolation=cv2.INTER_LINEAR)[..., None]
+    return np.rint(LIT + shown * (square.astype(np.float32) - LIT)).astype(np.uint8)
 
 
-def _white(small: Pixels) -> Float64[np.ndarray, " 3"]:
+def _white(pixels: Pixels) -> Float64[np.ndarray, " 3"]:
     """RGB of a place without cells. A cell that was cut out has none around it; its usual density then gives the light,
     grey, as nothing is known of its colour."""
+    small, _ = _shrunk(pixels, _FIRST)
     nothing = _nothing(small)
     if nothing.mean() < _CUT_OUT[0] or _border(nothing).mean() < _CUT_OUT[1]:
         return np.rint(white_point(small))
@@ -155,38 +178,35 @@ def _white(small: Pixels) -> Float64[np.ndarray, " 3"]:
 def outline_photograph(pixels: Pixels) -> tuple[Pixels, Float64[np.ndarray, " 3"], NDArray[np.float32]] | None:
     """A photograph of a cell at the size at which the network knows nuclei, its white point, and the network's maps
     (nucleus, cell, core); None where no cell is found."""
-    white = _white(_shrunk(pixels, _FIRST)[0])
-    discs = _look(pixels, white)
-    if discs is None:
+    white, seen = _look(pixels)
+    if seen is None:
         return None
-    size = int(np.clip(round(max(pixels.shape[:2]) * _NUCLEUS / discs[0].diameter), *_SIDES))
+    size = int(np.clip(round(max(seen.nucleus.shape) * _NUCLEUS / _disc(seen.nucleus)[2]), *_SIDES))
     small = _filled(_shrunk(pixels, size)[0], white)
     maps = predict_maps(optical_density(small, white))
     np.maximum(maps[CELL], maps[NUCLEUS], out=maps[CELL])
     return small, white, maps
 
 
-def _look(pixels: Pixels, white: NDArray[np.float64]) -> tuple[_Disc, _Disc] | None:
-    """Nucleus and cell nearest to the middle; None if there is none. The network is shown the image at the size at
-    which the nucleus is as wide as those that it was trained on, which the first look tells."""
-    longer, size, found = max(pixels.shape[:2]), _FIRST, None
+def _look(pixels: Pixels) -> tuple[Float64[np.ndarray, " 3"], _Seen | None]:
+    """RGB of a place without cells; nucleus and cell nearest to the middle, None if there is none. The network is shown
+    the image at the size at which the nucleus is as wide as those that it was trained on, which the first look tells.
+    """
+    white, size, found = _white(pixels), _FIRST, None
     for _ in range(_LOOKS):
-        small, shrunk = _shrunk(pixels, size)
-        discs = _central(small, white)
-        if discs is None:
+        small, zoom = _shrunk(pixels, size)
+        seen = _central(small, white, zoom)
+        if seen is None:
             if found is not None or size == _SECOND:
                 break
             size = _SECOND
             continue
-        found = tuple(_Disc((disc.x + 0.5) / shrunk - 0.5, (disc.y + 0.5) / shrunk - 0.5, disc.diameter / shrunk,
-                            disc.density)
-                      for disc in discs)
-        wide = discs[0].diameter / _NUCLEUS
-        wanted = int(np.clip(round(longer * shrunk / wide), *_SIDES))
+        found, wide = seen, _disc(seen.nucleus)[2] / _NUCLEUS
+        wanted = int(np.clip(round(max(small.shape[:2]) / wide), *_SIDES))
         if _FITS[0] < wide < _FITS[1] or wanted == size:
             break
         size = wanted
-    return found  # type: ignore[return-value]  # two of them
+    return white, found
 
 
 def _shrunk(pixels: Pixels, size: int) -> tuple[Pixels, float]:
@@ -198,8 +218,8 @@ def _shrunk(pixels: Pixels, size: int) -> tuple[Pixels, float]:
     return np.asarray(cv2.resize(np.ascontiguousarray(pixels), sides, interpolation=method), np.uint8), scale
 
 
-def _central(small: Pixels, white: NDArray[np.float64]) -> tuple[_Disc, _Disc] | None:
-    """Nucleus and cell nearest to the middle, in px of `small`."""
+def _central(small: Pixels, white: NDArray[np.float64], zoom: float) -> _Seen | None:
+    """Nucleus and cell nearest to the middle of a view."""
     density = optical_density(small, white)
     density[_nothing(small)] = 0
     maps = predict_maps(density)
@@ -212,17 +232,22 @@ def _central(small: Pixels, white: NDArray[np.float64]) -> tuple[_Disc, _Disc] |
     weight = np.bincount(labels.ravel(), weights=(near * maps[NUCLEUS]).ravel())
     weight[0] = 0
     own = labels == int(weight.argmax())
-    if not weight.any() or not (own & (maps[NUCLEUS] > 0.5)).any():
+    nucleus = own & (maps[NUCLEUS] > 0.5)
+    if not weight.any() or not nucleus.any():
         return None
-    return tuple(_disc(mask, density[..., 1]) for mask in (own & (maps[NUCLEUS] > 0.5), own))  # type: ignore[return-value]
+    return _Seen(nucleus, own, _depth(density, nucleus), zoom)
 
 
-def _disc(mask: NDArray[np.bool_], green: NDArray[np.float32]) -> _Disc:
-    """In a disc, the mean square distance from the centre is half the squared radius. Lobes that spread count as
-    wide."""
+def _depth(density: NDArray[np.float32], nucleus: NDArray[np.bool_]) -> float:
+    return float(np.median(density[nucleus][:, 1]))
+
+
+def _disc(mask: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Centre (x, y) and diameter of a mask, px. In a disc, the mean square distance from the centre is half the squared
+    radius. Lobes that spread count as wide."""
     rows, columns = np.nonzero(mask)
-    return _Disc(float(columns.mean()), float(rows.mean()),
-                 2 * float(np.sqrt(2 * (rows.var() + columns.var()) + 1 / 6)), float(np.median(green[mask])))
+    return (float(columns.mean()), float(rows.mean()),
+            2 * float(np.sqrt(2 * (rows.var() + columns.var()) + 1 / 6)))
 
 
 def _square(pixels: Pixels, frame: Frame, beyond: NDArray[Any]) -> Pixels:

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
-from scipy import ndimage
 
 NUCLEUS, CELL, CORE = range(3)
 SMALLEST_NUCLEUS = 18.0
@@ -41,16 +40,29 @@ class Outline:
 
 
 def outline_cells(maps: Float32[np.ndarray, "3 height width"], scale: float,
-                  edges: tuple[bool, bool, bool, bool] = (True, True, True, True)) -> list[Outline]:
+                  edges: tuple[bool, bool, bool, bool] = (True, True, True, True), *,
+                  least: float = 1.0) -> list[Outline]:
     """The cells of a window at `scale` um per pixel. edges: whether its top, left, bottom, right are borders of the
-    field: a cell that these cut may be smaller.
+    field: a cell that these cut may be smaller. least: share of the usual smallest areas that is enough.
     """
     maps = maps.copy()
     np.maximum(maps[CELL], maps[NUCLEUS], out=maps[CELL])
-    labels = separate(maps, SMALLEST_NUCLEUS / scale**2)
-    outlines = [_outline(maps, labels, number, place, scale, edges)
-                for number, place in enumerate(ndimage.find_objects(labels), start=1) if place is not None]
+    labels = separate(maps, least * SMALLEST_NUCLEUS / scale**2)
+    outlines = [_outline(maps, labels, number, place, scale, edges, least)
+                for number, place in _boxes(labels)]
     return [outline for outline in outlines if outline is not None]
+
+
+def _boxes(labels: NDArray[np.int32]) -> list[tuple[int, tuple[slice, ...]]]:
+    """Each number that occurs, in order, and its box."""
+    rows, columns = np.nonzero(labels)
+    numbers = labels[rows, columns]
+    first, last = (np.full((2, labels.max(initial=0) + 1), value, np.int64) for value in (max(labels.shape), -1))
+    for axis, places in enumerate((rows, columns)):
+        np.minimum.at(first[axis], numbers, places)
+        np.maximum.at(last[axis], numbers, places)
+    return [(int(number), tuple(slice(int(first[axis, number]), int(last[axis, number]) + 1) for axis in (0, 1)))
+            for number in np.unique(numbers)]
 
 
 def separate(maps: Float32[np.ndarray, "3 height width"], least: float) -> NDArray[np.int32]:
@@ -95,7 +107,7 @@ def _split(body: NDArray[np.bool_], pieces: NDArray[np.int32], cores: NDArray[np
 
 
 def _outline(maps: NDArray[np.float32], labels: NDArray[np.int32], number: int, place: tuple[slice, ...],
-             scale: float, edges: tuple[bool, bool, bool, bool]) -> Outline | None:
+             scale: float, edges: tuple[bool, bool, bool, bool], enough: float) -> Outline | None:
     """The cell with that number, or None if it is too small."""
     rows, columns = place
     height, width = labels.shape
@@ -103,10 +115,10 @@ def _outline(maps: NDArray[np.float32], labels: NDArray[np.int32], number: int, 
         rows.start == 0, columns.start == 0, rows.stop == height, columns.stop == width), strict=True))
     if at_edge and max(rows.stop - rows.start, columns.stop - columns.start) * scale < LONGEST:
         return None
-    least = (LEAST_CUT if at_edge else 1.0) / scale**2
+    least = enough * (LEAST_CUT if at_edge else 1.0) / scale**2
     top, left = max(rows.start - 1, 0), max(columns.start - 1, 0)
     window = np.s_[top:rows.stop + 1, left:columns.stop + 1]
-    region = _whole(labels[window] == number)
+    region = whole(labels[window] == number)
     nucleus = maps[NUCLEUS][window] * region
     inside = nucleus > 0.5
     if region.sum() < SMALLEST_CELL * least or inside.sum() < SMALLEST_NUCLEUS * least:
@@ -119,8 +131,10 @@ def _outline(maps: NDArray[np.float32], labels: NDArray[np.int32], number: int, 
     return Outline(top, left, cell.astype(np.float32), nucleus.astype(np.float32), (left + x, top + y), score)
 
 
-def _whole(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest piece of a mask, with its holes filled."""
+def whole(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest piece of a mask, with its holes filled; the mask itself where it is empty."""
+    if not mask.any():
+        return mask
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros(mask.shape, np.uint8)
     cv2.drawContours(filled, [max(outlines, key=lambda line: (cv2.contourArea(line), len(line)))], -1, 1, cv2.FILLED)

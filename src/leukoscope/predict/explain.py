@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
+from scipy.stats import rankdata
 from torch import Tensor
 
 from ..cells.input_steps import InputSteps
@@ -58,6 +59,29 @@ class Explanation:
     def predicted(self) -> str:
         """The class of the highest probability."""
         return max(self.probabilities, key=lambda name: self.probabilities[name])
+
+
+LITTLE_AGREEMENT = 0.2
+"""Rank correlation of the two maps below which they are said to contradict each other."""
+
+
+def agreement_of(explanation: Explanation) -> float | None:
+    """Spearman's rank correlation, -1 to 1, of Grad-CAM and occlusion over the cell; None where one is missing or does
+    not vary."""
+    if explanation.grad_cam is None or explanation.occlusion is None:
+        return None
+    ranks = [rankdata(values.ravel()) for values in (explanation.grad_cam, explanation.occlusion)]
+    if min(float(np.ptp(values)) for values in ranks) == 0:
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def contradiction(explanation: Explanation) -> str:
+    """A sentence where the two methods point at different places, else ""."""
+    agreement = agreement_of(explanation)
+    return "" if agreement is None or agreement >= LITTLE_AGREEMENT else (
+        f"Grad-CAM and occlusion point at different places (rank correlation {agreement:.2f}): neither is to be relied "
+        "on for this cell")
 
 
 def explain(run: Run, fold: int, pixels: UInt8[np.ndarray, "h w 3"], *, target: str | None = None,

@@ -38,4 +38,4 @@ def _red_cells(source: Source) -> int:
     from ..smear.source import field_source  # late: usual cells need none of it
     from ..smear.survey import survey
 
-    return len(survey(field_source(source.read()), None).red_cells.diameters)
+    return len(survey(field_source(source.read())).red_cells.diameters)

@@ -59,7 +59,7 @@ def predict_bundle(bundle: Bundle, manifest: pl.DataFrame, *, skip_damaged: bool
     damaged cells unless they are to be skipped, LeakError where cells were in its training or validation part, unless
     it was trained under protocol "paper", or these cells are to be left out.
     """
-    cells, left_out = _labelled(bundle, manifest)
+    cells, left_out = labelled_cells(bundle, manifest)
     answers_allowed(bundle.classes, cells["label"], within)  # an error before the work; damaged cells may leave fewer
     classifier = BundleClassifier(bundle)
 
@@ -132,7 +132,7 @@ def answers_allowed(classes: tuple[str, ...], labels: pl.Series, within: bool) -
     return answers
 
 
-def _labelled(bundle: Bundle, manifest: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
+def labelled_cells(bundle: Bundle, manifest: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The labelled cells, under the bundle's labels, and what is left out, as in left_out.json."""
     cells = without_copies(make_manifest(manifest))
     cells = cells.with_columns(pl.col("label").replace(bundle_recipe(bundle).data.merge).replace("", None))

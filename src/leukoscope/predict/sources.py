@@ -78,11 +78,6 @@ class Listed:
     left_out: list[LeftOut]
 
 
-def list_sources(inputs: Sequence[str | Path]) -> list[Source]:
-    """The sources of `look_through`."""
-    return look_through(inputs).sources
-
-
 def look_through(inputs: Sequence[str | Path]) -> Listed:
     """Every cell of the inputs, in their order; within folders and globs by name, each file once; and what is left out.
 

@@ -206,11 +206,15 @@ def _finished(bundle: Bundle, out: Path, sources: Sequence[Source]) -> Streamed:
 
 
 def _summary(bundle: Bundle, out: Path, rows: pl.LazyFrame) -> Streamed:
+    def count(column: str, value: str) -> pl.Expr:
+        # As text, since a file without any answer does not say of which type its columns are.
+        return (pl.col(column).cast(pl.String) == value).sum().alias(f"{column} {value}")
+
     described = bundle.description
     cells, damaged, unsure, unknown, *counts = rows.select(
         pl.len().alias("cells"), pl.col("error").is_not_null().sum().alias("damaged"),
-        pl.col("unsure").sum().alias("unsure"), (~pl.col("known")).sum().alias("unknown"),
-        *((pl.col("predicted") == name).sum().alias(f"is {name}") for name in described.classes)).collect().row(0)
+        count("unsure", "true"), count("known", "false"),
+        *(count("predicted", name) for name in described.classes)).collect().row(0)
     return Streamed(out, cells, damaged, None if described.radius is None else unsure,
                     None if described.least_energy is None else unknown,
                     dict(zip(described.classes, counts, strict=True)))

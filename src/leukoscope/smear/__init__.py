@@ -7,6 +7,7 @@
     scale.py      the scale, from the red cells
     grid.py       the working grid and its tiles
     draw.py       outlines at the field's own pixels
+    point.py      a cell where a person points; two of one, one of several
     measure.py    sizes and shapes of a cell
     remarks.py    what a reader must know of a field
     crops.py      cells cut out as a model needs them

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -46,6 +46,15 @@ class TypeCount:
     per_hundred: Estimate | None
     unsure: int | None
     unknown: int | None
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Whole cells of one class: all, those that are unsure, and those that are unlike the cells of training."""
+
+    cells: int
+    unsure: int
+    unknown: int
 
 
 @dataclass(frozen=True)
@@ -109,22 +118,40 @@ def differential(cells: pl.DataFrame, classes: Sequence[str]) -> Differential:
     smear make one count. Without classes there are no types, and the total is of all whole cells.
     """
     whole = cells.filter(~pl.col("cut") & ~pl.col("damaged"))
-    if not classes:
-        return Differential(whole.height, 0, None, None, None, *_left_out(cells), None, None, ())
-    kinds = {name: kind_of(name) for name in classes}
-    counted = whole.filter(pl.col("predicted").is_in([name for name, kind in kinds.items() if kind == LEUKOCYTE]))
-    types, aside = [], dict.fromkeys((NUCLEATED, PLATELET), 0)
-    for name, kind in kinds.items():
+    tallies = {}
+    for name in classes:
         own = whole.filter(pl.col("predicted") == name)
-        share = wilson(own.height, counted.height) if kind == LEUKOCYTE else None
-        ratio = per_hundred(own.height, counted.height) if kind == NUCLEATED else None
-        types.append(TypeCount(name, kind, own.height, share, ratio, *_doubts(own, whole)))
-        if kind in aside:
-            aside[kind] += own.height
+        tallies[name] = Tally(own.height, int(own["unsure"].sum() or 0), own.filter(~pl.col("known")).height)
+    left_out = (cells.height, int(cells["cut"].sum() or 0), cells.filter(~pl.col("cut") & pl.col("damaged")).height)
+    says = (whole["unsure"].null_count() < whole.height, whole["known"].null_count() < whole.height) if classes \
+        else (False, False)
+    return differential_of(tallies, whole.height, left_out, says)
+
+
+def differential_of(tallies: Mapping[str, Tally], whole: int, left_out: tuple[int, int, int],
+                    says: tuple[bool, bool]) -> Differential:
+    """The differential of whole cells that are counted already. tallies: of each class, in the model's order; left_out:
+    outlines, cut ones, and damaged ones that are not cut; says: whether the bundle says of any whole cell that it is
+    unsure, or unlike those of training."""
+    if not tallies:
+        return Differential(whole, 0, None, None, None, *left_out, None, None, ())
+    kinds = {name: kind_of(name) for name in tallies}
+    total = sum(own.cells for name, own in tallies.items() if kinds[name] == LEUKOCYTE)
+    types: list[TypeCount] = []
+    aside: dict[str, int] = dict.fromkeys((NUCLEATED, PLATELET), 0)
+    for name, own in tallies.items():
+        share = wilson(own.cells, total) if kinds[name] == LEUKOCYTE else None
+        ratio = per_hundred(own.cells, total) if kinds[name] == NUCLEATED else None
+        types.append(TypeCount(name, kinds[name], own.cells, share, ratio, own.unsure if says[0] else None,
+                               own.unknown if says[1] else None))
+        if kinds[name] in aside:
+            aside[kinds[name]] += own.cells
     nucleated, platelets = (aside[kind] if kind in kinds.values() else None for kind in aside)
-    ratio = None if nucleated is None else per_hundred(nucleated, counted.height)
-    return Differential(counted.height, whole.height - counted.height, nucleated, ratio, platelets, *_left_out(cells),
-                        *_doubts(counted, whole), tuple(types))
+    ratio = None if nucleated is None else per_hundred(nucleated, total)
+    leukocytes = [own for name, own in tallies.items() if kinds[name] == LEUKOCYTE]
+    return Differential(total, whole - total, nucleated, ratio, platelets, *left_out,
+                        sum(own.unsure for own in leukocytes) if says[0] else None,
+                        sum(own.unknown for own in leukocytes) if says[1] else None, tuple(types))
 
 
 def without_large_platelets(answers: pl.DataFrame, found: FoundField, classes: Sequence[str]) -> pl.DataFrame:
@@ -167,15 +194,3 @@ def meaning(count: Differential, mm2: float | None, fields: int) -> str:
         few = f"{count.total} leukocyte{'s are' if count.total != 1 else ' is'} few"
         return f"{few}: a differential is usually of 100 or 200, and the intervals show what this one leaves open."
     return ""
-
-
-def _left_out(cells: pl.DataFrame) -> tuple[int, int, int]:
-    return (cells.height, int(cells["cut"].sum() or 0), cells.filter(~pl.col("cut") & pl.col("damaged")).height)
-
-
-def _doubts(cells: pl.DataFrame, counted: pl.DataFrame) -> tuple[int | None, int | None]:
-    """Of `cells`, how many are (unsure, unlike those of training); None where the bundle says neither of any counted
-    cell."""
-    unsure = None if counted["unsure"].null_count() == counted.height else int(cells["unsure"].sum() or 0)
-    unknown = None if counted["known"].null_count() == counted.height else cells.filter(~pl.col("known")).height
-    return unsure, unknown

@@ -18,14 +18,29 @@ _STRIP = 2_000_000  # px of the field that are read at once
 
 
 @dataclass(frozen=True, eq=False)
-class EvenField:
-    """A field behind which another one lies. hidden: where nothing was recorded, on a grid over the field; light: None
-    where it is even; white: RGB of a place without cells."""
+class Unevenness:
+    """hidden: where nothing was recorded, on a grid over the field; light: None where it is even; white: RGB of a place
+    without cells."""
 
-    source: FieldSource
     hidden: Bool[np.ndarray, "rows columns"]
     light: Light | None
     white: Float64[np.ndarray, " 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class EvenField:
+    """A field behind which another one lies, and what is uneven in that."""
+
+    source: FieldSource
+    without: Unevenness
+
+    @property
+    def hidden(self) -> Bool[np.ndarray, "rows columns"]:
+        return self.without.hidden
+
+    @property
+    def light(self) -> Light | None:
+        return self.without.light
 
     @property
     def width(self) -> int:
@@ -47,7 +62,7 @@ class EvenField:
             x, y = _places(left, width, self.width), _places(top, height, self.height)
             pixels = _divided(pixels, self.light.at(x, y))
         if self.hidden.any():
-            pixels = np.where(self.hidden_in(left, top, width, height)[..., None], np.rint(self.white), pixels)
+            pixels = np.where(self.hidden_in(left, top, width, height)[..., None], np.rint(self.without.white), pixels)
         return pixels.astype(np.uint8)
 
     def hidden_in(self, left: int, top: int, width: int, height: int) -> Bool[np.ndarray, "height width"]:
@@ -60,6 +75,12 @@ class EvenField:
 
 def even_field(source: FieldSource) -> EvenField | None:
     """The field under even light; None where it was lit evenly and recorded as a whole."""
+    uneven = unevenness(source)
+    return EvenField(source, uneven) if uneven is not None else None
+
+
+def unevenness(source: FieldSource) -> Unevenness | None:
+    """What is uneven in a field; None where it was lit evenly and recorded as a whole."""
     small = _overview(source)
     hidden = unrecorded(small)
     light = uneven_light(small, hidden)
@@ -74,7 +95,7 @@ def even_field(source: FieldSource) -> EvenField | None:
     if light is not None:
         height, width = small.shape[:2]
         seen = _divided(seen, light.at(_places(0, width, width), _places(0, height, height))[~hidden][None])
-    return EvenField(source, hidden, light, white_point(seen))
+    return Unevenness(hidden, light, white_point(seen))
 
 
 def _places(first: int, count: int, length: int) -> Float64[np.ndarray, " count"]:

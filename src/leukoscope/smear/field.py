@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool
@@ -107,3 +107,12 @@ class FoundField:
             mask = cell.nucleus if part == "nucleus" else cell.cell
             image[cell.y:cell.y + cell.height, cell.x:cell.x + cell.width][mask] = number
         return image
+
+
+def moved(found: FoundField, x: int, y: int) -> FoundField:
+    """The same cells, in px of a slide on which the corner of the field lies at (x, y)."""
+    if x == y == 0:
+        return found
+    cells = tuple(replace(cell, x=cell.x + x, y=cell.y + y, centre=(cell.centre[0] + x, cell.centre[1] + y))
+                  for cell in found.cells)
+    return replace(found, cells=cells)

@@ -92,7 +92,8 @@ def doubts_of(count: Differential) -> list[str]:
         doubts.append("Types are not reliable for this laboratory: "
                       f"{percent((count.unknown or 0) / count.total, 0)} of the leukocytes are unlike those of training"
                       f" and {percent((count.unsure or 0) / count.total, 0)} are unsure. Do not use the differential "
-                      "before a person has looked at the cells.")
+                      "before a person has confirmed the cells (leukoscope review). With about 20 confirmed cells of "
+                      "each type, leukoscope adapt fits the model to this laboratory.")
     doubts += [f"{percent(kind.share.value, 0)} {kind.name}s is more than blood usually has: look at these cells "
                "before the count is believed." for kind in _implausible(count)]
     return doubts

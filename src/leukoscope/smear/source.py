@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
@@ -19,13 +22,14 @@ from ..images.colour import to_srgb
 from ..images.read import opened_image, stored_window, turned
 from ..images.stacks import is_tiff
 from ..images.tiff_pages import contents_of
-from ..images.tiff_pixels import PageReader
-from ..images.tiff_tags import PROFILE, open_tiff
+from ..images.tiff_pixels import PageReader, page_profile
+from ..images.tiff_tags import open_tiff
 
 LARGEST = 20_000
 """px: the longest side of a field."""
 SMALLEST = 32
 """px: the shortest."""
+_STRIP = 16_000_000  # px of a field that are read at once while it is shrunk
 
 
 @runtime_checkable
@@ -72,7 +76,7 @@ class TiffField:
             if not 0 <= (page or 0) < len(pages):
                 raise ValueError(f"it has no page {page}")
             self._reader = PageReader(tiff, pages[page or 0])
-            self._profile = tiff.content(pages[page or 0], PROFILE)
+            self._profile = page_profile(tiff, pages[page or 0])
 
     @property
     def width(self) -> int:
@@ -117,3 +121,19 @@ def _checked(pixels: NDArray) -> ArrayField:
         raise LeukoscopeError(f"the field is an array of {pixels.dtype} {pixels.shape}, expected uint8 (height, width, "
                               "3)", "read the image with leukoscope.images.read_image")
     return ArrayField(pixels)
+
+
+def reduced(field: FieldSource, longest: int) -> UInt8[np.ndarray, "height width 3"]:
+    """The field's pixels, shrunk until its longer side has at most `longest` px; read in strips."""
+    by = max(field.width, field.height) / longest
+    if by <= 1:
+        return field.read(0, 0, field.width, field.height)
+    width, height = max(round(field.width / by), 1), max(round(field.height / by), 1)
+    picture = np.empty((height, width, 3), np.uint8)
+    rows = min(max(int(_STRIP / (field.width * by)), 1), 256)
+    edges = np.linspace(0, height, ceil(height / rows) + 1).round().astype(int)
+    for top, bottom in pairwise(edges.tolist()):
+        first, last = round(top * field.height / height), round(bottom * field.height / height)
+        strip = field.read(0, first, field.width, last - first)
+        cv2.resize(strip, (width, bottom - top), dst=picture[top:bottom], interpolation=cv2.INTER_AREA)
+    return picture

@@ -73,11 +73,46 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
+class ZoneCount:
+    """A part of a slide, such as "upper left": squares that were looked at, their area, the leukocytes that are counted
+    there, and how many of each type."""
+
+    name: str
+    squares: int
+    mm2: float
+    leukocytes: int
+    types: Mapping[str, int]
+
+    @property
+    def per_mm2(self) -> float:
+        return self.leukocytes / self.mm2 if self.mm2 else 0.0
+
+
+@dataclass(frozen=True)
+class SlideSummary:
+    """What was looked at on a slide. reader, vendor, objective: of the file. target: leukocytes after which the count
+    ended, None for all of the monolayer. squares: kind -> how many; looked: those of the monolayer that were looked at;
+    side: um. monolayer_mm2: all of it. zones: parts of what was looked at. uneven: what differs between them, in words,
+    or ""."""
+
+    reader: str
+    vendor: str
+    objective: float | None
+    target: int | None
+    squares: Mapping[str, int]
+    looked: int
+    side: float
+    monolayer_mm2: float
+    zones: tuple[ZoneCount, ...]
+    uneven: str
+
+
+@dataclass(frozen=True)
 class SmearSummary:
     """One smear: its count and its fields. finding: what a person must look at first, in words, or "". area_mm2: of all
     fields, None where a scale is missing. meaning: of the count, in words. flags: kind -> cells, the most frequent
     first. unreadable: fields; left_out: what else lay in the input and is in no count. files: that were written beside
-    the summary.
+    the summary. slide: what was looked at, where the smear is a slide; it is the only field then.
     """
 
     leukoscope: str
@@ -95,6 +130,7 @@ class SmearSummary:
     remarks: tuple[str, ...]
     files: tuple[str, ...]
     plan: Plan
+    slide: SlideSummary | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As summary.json holds it."""

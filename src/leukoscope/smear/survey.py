@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -34,7 +34,7 @@ class Survey:
 
     working: um that a pixel is taken for; None where leukocytes cannot be searched for. refused: why, or "" where
     nothing gives even a rough scale. grey: whether the photograph has no colour. unusual: whether its stain is such
-    that red cells are not told from leukocytes by colour.
+    that red cells cannot be distinguished from leukocytes by colour.
     """
 
     white: Float64[np.ndarray, " 3"]
@@ -44,6 +44,12 @@ class Survey:
     refused: str
     grey: bool
     unusual: bool
+
+    def with_scale(self, pixel: float, origin: str) -> Survey:
+        """The same look at a field whose scale is known. pixel: um; origin: where it comes from."""
+        working, refused = _checked(pixel)
+        return replace(self, scale=replace(self.scale, micrometres_per_pixel=pixel, source=origin, reason=""),
+                       working=working, refused=refused)
 
     @property
     def unlike(self) -> str:
@@ -67,8 +73,8 @@ class Survey:
         return len(self.red_cells.diameters) >= _MANY and self.red_cells.of_one_size >= _ALIKE
 
 
-def survey(source: FieldSource, pixel: float | None, *, origin: str = "given") -> Survey:
-    """Look at a field. pixel: um per pixel where it is known; origin: where from."""
+def survey(source: FieldSource) -> Survey:
+    """Look at a field, whose scale its red cells give."""
     windows = list(_windows(source))
     white = white_point(np.concatenate([window[::2, ::2].reshape(1, -1, 3) for window in windows], axis=1))
     grey = all(np.abs(window[..., 0].astype(np.int16) - window[..., 2]).mean() < _GREY for window in windows)
@@ -82,19 +88,20 @@ def survey(source: FieldSource, pixel: float | None, *, origin: str = "given") -
         spotted = spot(windows, white)
         red_cells = measure_red_cells(windows, white, spotted.masks)
     count = len(red_cells.diameters)
-    diameter = float(np.median(red_cells.diameters)) if count >= FEWEST else None
-    if pixel is not None:
-        scale = Scale(pixel, origin, "", count, diameter)
-    elif diameter is not None:
-        scale = Scale(red_cells.scale, "red cells", "", count, diameter)
+    if count >= FEWEST:
+        scale = Scale(red_cells.scale, "red cells", "", count, float(np.median(red_cells.diameters)))
     else:
         scale = Scale(None, "none", f"{count} red cells could be measured, at least {FEWEST} are needed", count, None)
-    working = scale.micrometres_per_pixel or (spotted or spot(windows, white)).scale
+    working = scale.micrometres_per_pixel or (spotted.scale if spotted is not None else None)
+    return Survey(white, red_cells, scale, *_checked(working), grey, unusual)
+
+
+def _checked(working: float | None) -> tuple[float | None, str]:
+    """A scale to work with, or None and why it is too coarse."""
     if working is None or working <= COARSEST:
-        return Survey(white, red_cells, scale, working, "", grey, unusual)
-    refused = (f"red cells have {RED_CELL / working:.0f} px across, too few to outline leukocytes; at least 10 are "
-               "needed")
-    return Survey(white, red_cells, scale, None, refused, grey, unusual)
+        return working, ""
+    return None, (f"red cells have {RED_CELL / working:.0f} px across, too few to outline leukocytes; at least 10 are "
+                  "needed")
 
 
 def _windows(source: FieldSource) -> Iterator[UInt8[np.ndarray, "height width 3"]]:

@@ -196,7 +196,7 @@ def boxed_samples(fields: pl.DataFrame) -> list[Sample]:
         boxes = rows.drop_nulls("x").select("x", "y", "width", "height").to_numpy().astype(float)
         source = field_source(read_image(rows["image"][0]))
         source = even_field(source) or source
-        scale = survey(source, None).scale.micrometres_per_pixel
+        scale = survey(source).scale.micrometres_per_pixel
         if scale is None:
             continue
         by = min(1.0, scale / _GRID)
