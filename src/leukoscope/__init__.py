@@ -5,6 +5,7 @@
     leukoscope.index("folder", "my_cells/")   labelled images to a manifest
     leukoscope.audit(manifest)                what to know of it before training
     leukoscope.evaluate(table, classes)       predictions to metrics with intervals
+    leukoscope.adapt("packaged", cells, out)  a model fitted to confirmed cells of one's own laboratory
 
 docs/python.md shows each at work. Names are imported when they are first used, so that `import leukoscope` is quick.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .auditing.audit import audit
+    from .commands.adapt import adapt
     from .commands.count import SmearCount, count_smear
     from .datasets import index
     from .errors import LeukoscopeError
@@ -27,13 +29,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "LeukoscopeError", "Model", "SmearCount", "__version__", "audit", "count_smear", "evaluate", "find_leukocytes",
-    "index", "load", "read_image", "read_manifest", "write_manifest",
+    "LeukoscopeError", "Model", "SmearCount", "__version__", "adapt", "audit", "count_smear", "evaluate",
+    "find_leukocytes", "index", "load", "read_image", "read_manifest", "write_manifest",
 ]
 _HOME = {
-    "LeukoscopeError": "errors", "Model": "predict.model", "SmearCount": "commands.count", "audit": "auditing.audit",
-    "count_smear": "commands.count", "evaluate": "evaluation.evaluate", "find_leukocytes": "smear", "index": "datasets",
-    "load": "predict.model", "read_image": "images.read", "read_manifest": "manifest", "write_manifest": "manifest",
+    "LeukoscopeError": "errors", "Model": "predict.model", "SmearCount": "commands.count", "adapt": "commands.adapt",
+    "audit": "auditing.audit", "count_smear": "commands.count", "evaluate": "evaluation.evaluate",
+    "find_leukocytes": "smear", "index": "datasets", "load": "predict.model", "read_image": "images.read",
+    "read_manifest": "manifest", "write_manifest": "manifest",
 }
 """Public name -> the module that defines it."""
 

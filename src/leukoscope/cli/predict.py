@@ -1,4 +1,4 @@
-"""`leukoscope export` and `leukoscope predict`. Parses, calls, prints."""
+"""`leukoscope predict`, `leukoscope export` and `leukoscope adapt`. Parses, calls, prints."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
-from ..commands.inputs import check_bundle, check_images, check_run
+from ..commands.inputs import check_bundle, check_images, check_manifest, check_run
+from ..errors import LeukoscopeError
 from . import console
-from .options import Fold, Json, Overwrite, Resume
+from .options import Fold, Json, Overwrite, Resume, SkipDamaged
+from .review import Db, engine_of
 
 
 def predict(
@@ -66,6 +68,7 @@ def export(
         metavar="RUN", help="A finished run of the same recipe whose split is by laboratory: its left-out laboratories "
         "give temperature and coverage, and the model card states them.")] = None,
     note: Annotated[list[str] | None, typer.Option(help="A sentence for the model card. Can be repeated.")] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Make a bundle: a portable model from a run.
@@ -86,7 +89,7 @@ def export(
     with console.progress("reading cells", quiet=as_json) as on_progress:
         described = export_run(Run(run), out, fold=fold, coverage=coverage, micrometres=micrometres, licence=licence,
                                half=half, int8=int8, graph_only=graph_only, laboratories=elsewhere, notes=note or (),
-                               on_progress=on_progress)
+                               overwrite=overwrite, on_progress=on_progress)
     if as_json:
         console.emit(described)
         return
@@ -94,3 +97,38 @@ def export(
     console.say(f"accuracy {interval(metrics['overall']['accuracy'])} on {metrics['cells']:,} cells that were not "
                 f"trained on; temperature {described['temperature']:.3g}")
     console.say(f"bundle: {out}")
+
+
+def adapt(
+    bundle: Annotated[Path, typer.Argument(
+        metavar="BUNDLE", help="A bundle of leukoscope export, or the word packaged for the built-in model.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The bundle to write: a folder, or a file ending in .zip.")],
+    data: Annotated[Path | None, typer.Option("--data", help=(
+        "The table of confirmed cells: cells.parquet or cells.csv."))] = None,
+    reviews: Annotated[list[Path] | None, typer.Option("--review", metavar="DIR", help=(
+        "A counted smear whose cells were confirmed in leukoscope review. Can be repeated."))] = None,
+    db: Db = None,
+    name: Annotated[str, typer.Option(help="Name of the laboratory, for the page and the model card.")] = "",
+    skip_damaged: SkipDamaged = False,
+    leave_out_trained: Annotated[bool, typer.Option("--leave-out-trained", help=(
+        "Leave out cells that the model was trained on, and others of the same people."))] = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a model to your own laboratory with a few confirmed cells.
+
+    About 20 cells of each type, from several slides. Writes a new bundle, and a page that says what it brings.
+    """
+    check_bundle(bundle)
+    if (data is None) == (not reviews):
+        raise LeukoscopeError("name the confirmed cells", "either --data cells.parquet, or --review smear/")
+    if data is not None:
+        check_manifest(data)
+    from ..commands.adapt import AdaptOptions, confirmed_in
+    from ..commands.adapt import adapt as fit
+    from ..manifest import read_manifest
+
+    cells = read_manifest(data) if data is not None else confirmed_in(reviews or [], engine_of(db))
+    with console.progress("reading cells", quiet=as_json) as on_progress:
+        outcome = fit(bundle, cells, out, AdaptOptions(name, skip_damaged, leave_out_trained),
+                               on_progress=on_progress)
+    console.emit(outcome.to_dict()) if as_json else console.show_lines(outcome.lines)

@@ -1,0 +1,263 @@
+"""Fit a bundle to one's own laboratory: from confirmed cells to a bundle with a new head, and a page that says what it
+brings.
+
+Runs on the processor without PyTorch. The fit is `adaptation/`; this reads the cells, guards against leaks, and writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from .. import __version__
+from ..adaptation.fit import Confirmed, calibrated, choose, fit_head
+from ..adaptation.validate import Adapted, Size, honest_probabilities, learning_curve
+from ..bundle.bundle import SEEN, Bundle, open_bundle, write_bundle
+from ..bundle.calibration import REJECTED, conformal_radius
+from ..bundle.card import model_card
+from ..bundle.head import HEAD
+from ..errors import BundleError, ImageError, ManifestError
+from ..evaluation.evaluate import evaluate
+from ..evaluation.operating_point import choose_threshold
+from ..evaluation.table import read_cells
+from ..images.decode import Damaged, map_cells
+from ..leaks.duplicates import Fingerprint, duplicate_pairs, fingerprint, prints_table
+from ..leaks.training_overlap import without_overlap
+from ..leaks.training_table import training_table, training_table_bytes
+from ..predict.classifiers import BundleClassifier
+from ..predict.labelled import bundle_overlap, labelled_cells
+from ..predict.model import bundle_path
+from ..predict.table import predictions_table
+from ..progress import OnProgress
+from ..report.adapt import write_adapted
+from ..stats.paired import paired_difference
+from ..text import interval, join, plural, points, type_name
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+LEAST = 5
+"""Confirmed cells of a type that are enough to fit it."""
+_BATCH = 64
+_NAMED = 3  # contradictions that a message names
+_FIGURES = ("accuracy", "macro_sensitivity", "macro_f1", "macro_auc", "log_loss")
+
+
+@dataclass(frozen=True)
+class AdaptOptions:
+    """name: of the laboratory, for pages. skip_damaged: leave out damaged images. leave_out_trained: leave out cells
+    that the model was trained on. coverage: of the conformal sets; None for that of the model."""
+
+    name: str = ""
+    skip_damaged: bool = False
+    leave_out_trained: bool = False
+    coverage: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """Confirmed cells as the model sees them. cells: manifest rows; energies: (n,); left_out: sentences."""
+
+    cells: pl.DataFrame
+    confirmed: Confirmed
+    energies: np.ndarray
+    prints: pl.DataFrame
+    left_out: tuple[str, ...]
+
+
+def adapt(path: Path | str, manifest: pl.DataFrame, out: Path | str, options: AdaptOptions | None = None, *,
+          on_progress: OnProgress | None = None) -> Outcome:
+    """Fit the head of a bundle to labelled cells of one laboratory; write a bundle, and a page beside it.
+
+    path: of the bundle; "packaged" for the built-in model. Raises BundleError where the graph gives no features or
+    `out` exists, ManifestError where the cells are too few, contradict each other, or do not help, LeakError where the
+    model was trained on them.
+    """
+    options, path, out = options or AdaptOptions(), bundle_path(path), Path(out)
+    if out.exists():
+        raise BundleError(f"{out}: already exists", "name another bundle with -o, or remove this one")
+    bundle = open_bundle(path)
+    bundle.features(np.zeros((1, bundle.description.size, bundle.description.size, 3), np.uint8))  # an error at once
+    read = _read(bundle, manifest, options, on_progress)
+    rng = np.random.default_rng(options.seed)
+    freedom, temperature = choose(read.confirmed, rng)
+    honest = honest_probabilities(read.confirmed, rng)
+    adapted = _compared(bundle, read, honest, options, learning_curve(read.confirmed, freedom, rng))
+    before, after = (estimate.value or 0.0 for estimate in adapted.accuracies)
+    if after <= before:
+        raise ManifestError(
+            f"fitting to these cells does not help: {interval(adapted.accuracies[0])} are right before, "
+            f"{interval(adapted.accuracies[1])} after, in cells that the fit did not see",
+            "confirm more cells of each type from several slides, and look at the labels again")
+    head = calibrated(fit_head(read.confirmed, freedom), temperature)
+    description = _description(bundle, read, honest, adapted, options)
+    write_bundle(out, description, {
+        **{name: bundle.parts[name] for name in ("model.onnx", "recipe.toml", "golden.npz")},
+        HEAD: head.to_bytes(), "MODEL_CARD.md": model_card(description).encode(), SEEN: _seen(bundle, read)})
+    page = write_adapted(adapted, out)
+    content = {"before": adapted.before.to_dict(), "after": adapted.after.to_dict(), "adapted": description["adapted"],
+               "curve": [vars(one) for one in adapted.curve]}
+    return Outcome(out, page, (*_lines(adapted), f"bundle: {out}", f"report: {page}"), content)
+
+
+def confirmed_in(folders: Sequence[Path], engine: Engine | None = None) -> pl.DataFrame:
+    """The manifest of the cells that people confirmed in the reviews of counted smears. engine: where decisions are
+    kept; None is a file beside each result. Raises LeukoscopeError where there are none."""
+    from ..review.export import confirmed_cells
+    from ..review.smear import Review, results_with_records
+
+    tables = []
+    for folder in results_with_records(folders, engine):
+        review = Review.open(folder, engine)
+        try:
+            tables.append(confirmed_cells(review, review.state()))
+        finally:
+            review.close()
+    return pl.concat(tables, how="diagonal_relaxed")
+
+
+def _read(bundle: Bundle, manifest: pl.DataFrame, options: AdaptOptions, on_progress: OnProgress | None) -> Read:
+    """The confirmed cells that can be used. Raises as `adapt`."""
+    cells, left = labelled_cells(bundle, manifest)
+    _enough(cells)
+    seen, damaged = _seen_by(bundle, cells, on_progress)
+    if damaged and not options.skip_damaged:
+        first = damaged[0]
+        raise ImageError(first.image, f"{first.reason} (cell '{first.cell_id}'; {len(damaged)} of {cells.height} cells "
+                         "are damaged)", "repair the files, or leave them out with --skip-damaged")
+    rows = np.array(sorted(seen), np.int64)
+    cells = cells[rows]
+    prints = prints_table(cells["cell_id"].to_list(), [seen[row][1] for row in rows])
+    kept, _ = without_overlap(bundle_overlap(bundle, cells, prints), cells["cell_id"], options.leave_out_trained)
+    remarks = [f"{plural(left['unlabelled'], 'cell')} without a label"] * bool(left["unlabelled"])
+    remarks += [f"{plural(len(damaged), 'damaged image')}"] * bool(damaged)
+    remarks += [f"{plural(int((~kept).sum()), 'cell')} that the model was trained on"] * bool((~kept).sum())
+    rows, cells, prints = rows[kept], cells.filter(kept), prints.filter(kept)
+    _check_contradictions(cells, prints)
+    few = {name: count for name, count in cells.group_by("label").len().iter_rows() if count < LEAST}
+    remarks += [f"{plural(count, 'cell')} of the type {type_name(name)}: fewer than {LEAST}, so it stays as it was"
+                for name, count in sorted(few.items())]
+    used = ~cells["label"].is_in(list(few)).to_numpy()
+    rows, cells, prints = rows[used], cells.filter(used), prints.filter(used)
+    _enough(cells)
+    labels = np.array([bundle.classes.index(name) for name in cells["label"]])
+    table = predictions_table(cells, np.eye(len(bundle.classes))[labels], bundle.classes, fold=0)
+    values = [seen[row][0] for row in rows]
+    # `read_cells` sorts by id; its clusters are brought back into the order of the rows.
+    order, read = np.argsort(cells["cell_id"].to_numpy(), kind="stable"), read_cells(table, bundle.classes)
+    groups = np.empty(len(labels), np.int64)
+    groups[order] = read.clusters
+    probabilities, energies, features = (np.array([one[part] for one in values], np.float64) for part in range(3))
+    return Read(cells, Confirmed(probabilities, features, labels, groups), energies, prints, tuple(remarks))
+
+
+def _seen_by(bundle: Bundle, cells: pl.DataFrame, on_progress: OnProgress | None) -> tuple[
+        dict[int, tuple[tuple[np.ndarray, float, np.ndarray], Fingerprint]], list[Damaged]]:
+    """Row -> (probabilities, energy, features) and fingerprint; and the cells that cannot be read."""
+    classifier, done, damaged = BundleClassifier(bundle), {}, []
+    waiting: list[tuple[int, np.ndarray]] = []
+
+    def answer() -> None:
+        rows, pictures = [row for row, _ in waiting], np.stack([cell for _, cell in waiting])
+        for row, cell, *values in zip(rows, pictures, *bundle.features(pictures), strict=True):
+            done[row] = ((values[0], float(values[1]), values[2]), fingerprint(cell))
+        waiting.clear()
+
+    for row, result in map_cells(cells, classifier.prepare, on_progress=on_progress):
+        if isinstance(result, Damaged):
+            damaged.append(result)
+            continue
+        waiting.append((row, result))
+        if len(waiting) == _BATCH:
+            answer()
+    if waiting:
+        answer()
+    return done, damaged
+
+
+def _enough(cells: pl.DataFrame) -> None:
+    """Raise ManifestError unless two types have enough cells."""
+    counts = dict(cells.group_by("label").len().sort("label").iter_rows())
+    if sum(count >= LEAST for count in counts.values()) < 2:
+        have = join(f"{count} {type_name(name)}" for name, count in counts.items())
+        raise ManifestError(f"too few confirmed cells: {have}",
+                            f"confirm at least {LEAST} cells of at least two types; about 20 of each type are good")
+
+
+def _check_contradictions(cells: pl.DataFrame, prints: pl.DataFrame) -> None:
+    """Raise ManifestError where one cell, or copies of it, have several labels."""
+    labels = dict(cells.select("cell_id", "label").iter_rows())
+    pairs = [(first, second) for first, second in duplicate_pairs(prints).select("first", "second").iter_rows()
+             if labels[first] != labels[second]]
+    if pairs:
+        named = "; ".join(f"'{first}' is {type_name(labels[first])} and '{second}' {type_name(labels[second])}"
+                          for first, second in pairs[:_NAMED])
+        raise ManifestError(f"the labels contradict each other: {plural(len(pairs), 'pair')} of copies of one cell "
+                            f"have two types ({named}{'; ...' * (len(pairs) > _NAMED)})", "correct the labels")
+
+
+def _compared(bundle: Bundle, read: Read, honest: np.ndarray, options: AdaptOptions,
+              curve: Sequence[Size]) -> Adapted:
+    """The model as it was and as it is now, on the confirmed cells."""
+    classes, cells = bundle.classes, read.cells
+    before, after = (predictions_table(cells, p, classes, fold=0) for p in (read.confirmed.probabilities, honest))
+    first, second = (evaluate(table, classes, seed=options.seed) for table in (before, after))
+    one, two = read_cells(before, classes), read_cells(after, classes)
+    difference = paired_difference(two.correct, one.correct, None if one.independent else one.clusters)
+    counts = dict(cells.group_by("label").len().sort("label").iter_rows())
+    groups = len(np.unique(read.confirmed.groups))
+    return Adapted(options.name or "this laboratory", first, second, difference, tuple(curve), counts, one.unit, groups,
+                   groups > 1, read.left_out)
+
+
+def _description(bundle: Bundle, read: Read, honest: np.ndarray, adapted: Adapted,
+                 options: AdaptOptions) -> dict[str, Any]:
+    """What bundle.json of the new bundle says."""
+    old, labels = bundle.description, read.confirmed.labels
+    coverage = options.coverage or old.coverage or 0.95
+    figures = adapted.after.to_dict()
+    threshold = old.threshold
+    if old.positive and adapted.counts.get(old.positive):
+        positive = bundle.classes.index(old.positive)
+        threshold = choose_threshold(labels == positive, honest[:, positive])
+    fitted = (f"Fitted to {plural(len(labels), 'confirmed cell')} of {adapted.name}: "
+              f"{join(f'{count} {type_name(name)}' for name, count in adapted.counts.items())}.")
+    return old.content() | {
+        "leukoscope": __version__, "title": f"{old.title or old.name}, fitted to {adapted.name}",
+        "coverage": coverage, "radius": conformal_radius(honest, labels, coverage), "threshold": threshold,
+        "least_energy": float(np.quantile(read.energies, REJECTED)), "rejected": REJECTED,
+        "notes": (*old.notes, fitted),
+        "trained": old.trained | {"validation_cells": len(labels)},
+        "metrics": {
+            "cells": figures["cells"], "protocol": "clean", "confusion": figures["confusion"],
+            "overall": {key: figures["overall"][key] for key in _FIGURES if key in figures["overall"]},
+            "sensitivity": {name: one["sensitivity"] for name, one in figures["per_class"].items()},
+            "calibration_error": (figures["calibration"] or {}).get("expected_calibration_error")},
+        "adapted": {"name": adapted.name, "digest": old.digest, "counts": adapted.counts, "groups": adapted.groups,
+                    "before": adapted.accuracies[0].to_dict(), "after": adapted.accuracies[1].to_dict(),
+                    "difference": adapted.difference.difference.to_dict()}}
+
+
+def _seen(bundle: Bundle, read: Read) -> bytes:
+    """The cells of the training and the confirmed ones, for the leak guard."""
+    own = training_table(read.cells, read.prints)
+    old = [bundle.seen] if bundle.seen is not None else []
+    return training_table_bytes(pl.concat([*old, own]).unique().sort(
+        "hash", "pixels", "source", "subject", "group", nulls_last=True))
+
+
+def _lines(adapted: Adapted) -> list[str]:
+    by = f" of {plural(adapted.groups, adapted.unit)}" if adapted.apart and adapted.unit != "cell" else ""
+    lines = [f"{plural(adapted.after.cells, 'confirmed cell')}{by}: "
+             f"{join(f'{count} {type_name(name)}' for name, count in adapted.counts.items())}",
+             f"before: accuracy {interval(adapted.accuracies[0])}",
+             f"after: accuracy {interval(adapted.accuracies[1])}, in cells that the fit did not see",
+             f"difference: {interval(adapted.difference.difference, points, ' points')}"]
+    return lines + [f"left out: {remark}" for remark in adapted.left_out]
