@@ -14,13 +14,13 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from leukoscope.errors import LeukoscopeError
 from leukoscope.stats import (
-    agreement,
     area_difference,
     area_influence,
     delong_covariance,
     delong_test,
     mean_area,
     rank_over_blocks,
+    same_answers,
     with_trainings,
 )
 
@@ -147,7 +147,7 @@ def test_kappa_is_sklearns_and_shared_errors_are_counted(first, seed):
     rng = np.random.default_rng(seed)
     one = np.array(first)
     two, labels = rng.integers(3, size=one.size), rng.integers(3, size=one.size)
-    result = agreement(one, two, labels)
+    result = same_answers(one, two, labels)
     assert result["same"] == (one == two).mean()
     if math.isfinite(result["kappa"]):
         assert result["kappa"] == pytest.approx(cohen_kappa_score(one, two), abs=1e-12)

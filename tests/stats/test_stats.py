@@ -22,7 +22,6 @@ from leukoscope.stats import (
     holm,
     mcnemar,
     mcnemar_p,
-    no_estimate,
     paired_difference,
     wilson,
 )
@@ -75,13 +74,6 @@ def test_no_cells_give_no_figure_and_say_so() -> None:
                                       "count": 0, "total": 0}
     assert wilson(0, 0) == exact(0, 0)
     assert cluster_rate(np.array([0, 0]), np.array([0, 0])).value is None
-    assert no_estimate("x").complement().value is None
-
-
-def test_the_complement_of_a_rate_turns_its_interval_round() -> None:
-    given_, turned = wilson(3, 10), wilson(3, 10).complement()
-    assert (turned.count, turned.total) == (7, 10)
-    assert (turned.value, turned.low, turned.high) == pytest.approx((0.7, 1 - given_.high, 1 - given_.low))  # type: ignore[operator]  # a rate of 10 cells has bounds
 
 
 @pytest.mark.parametrize(("count", "total"), [(-1, 5), (6, 5), (1, -1)])

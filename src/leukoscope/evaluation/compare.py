@@ -16,7 +16,7 @@ from ..stats.bootstrap import cluster_bootstrap, percentile_interval
 from ..stats.estimate import ROUNDING, Comparison, Estimate, no_estimate, student_beyond, student_quantile
 from ..stats.paired import holm, paired_difference
 from ..stats.repeats import add_variances, between_kinds, repeated_difference, repeated_rate
-from ..stats.several import agreement, area_difference, rank_over_blocks, with_trainings
+from ..stats.several import area_difference, rank_over_blocks, same_answers, with_trainings
 from ..text import join
 from . import confusion
 from .results import BlockRanks, Compared, ComparedKind, Metrics, Pair, PairTest, Rank
@@ -228,7 +228,8 @@ def _bootstrapped(first: np.ndarray, second: np.ndarray, replicates: np.ndarray,
 
 
 def _agreement(first: Kind, second: Kind) -> dict[str, float | None]:
-    every = [agreement(own.predicted, other.predicted, own.labels) for own in first.cells for other in second.cells]
+    every = [same_answers(own.predicted, other.predicted, own.labels)
+             for own in first.cells for other in second.cells]
     means = {key: float(np.mean([pair[key] for pair in every])) for key in every[0]}
     return {key: mean if np.isfinite(mean) else None for key, mean in means.items()}
 

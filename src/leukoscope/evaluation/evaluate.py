@@ -16,6 +16,7 @@ from ..stats.estimate import check_confidence, number_clusters
 from .calibration import calibration
 from .estimates import resample
 from .operating_point import operating_point, point_at
+from .pooled import pooled_estimates
 from .ranking import curves
 from .results import FoldMetrics, Metrics, SubjectLevel
 from .table import Cells, IntervalOptions, read_cells
@@ -56,8 +57,8 @@ def evaluate(predictions: pl.DataFrame, classes: Sequence[str], *, positive: str
     drawn = {name: curves(cells.labels == k, cells.probabilities[:, k]) for k, name in enumerate(cells.classes)}
     return Metrics(
         cells.classes, positive, confidence, len(cells.labels), len({*cells.subjects} - {None}) or None,
-        tuple(np.unique(cells.folds).tolist()), _rows(resampled.matrix), resampled.overall_estimates(),
-        resampled.class_estimates(),
+        tuple(np.unique(cells.folds).tolist()), _rows(resampled.matrix),
+        resampled.overall_estimates() | pooled_estimates(cells, options), resampled.class_estimates(),
         {name: curve for name, curve in drawn.items() if curve is not None},
         calibration(cells, resampled.rounds, confidence), point,
         _per_fold(predictions if by_fold is None else by_fold, cells.classes, options), level,

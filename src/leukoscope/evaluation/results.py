@@ -218,7 +218,7 @@ class PairTest(Comparison):
 
 @dataclass(frozen=True)
 class Pair:
-    """First minus second, metric by metric. agreement: how alike they answer (see `stats.agreement`), the mean over all
+    """First minus second, metric by metric. agreement: how alike they answer (`stats.same_answers`), the mean over all
     pairs of trainings, None where not defined."""
 
     first: str

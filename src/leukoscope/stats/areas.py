@@ -9,8 +9,8 @@ import math
 from typing import cast
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Shaped
-from scipy.special import expit, logit, ndtri
 
 from ..errors import LeukoscopeError
 from .estimate import (
@@ -22,6 +22,7 @@ from .estimate import (
     check_same_length,
     compare_by_t,
     no_estimate,
+    normal_quantile,
     number_clusters,
 )
 
@@ -65,8 +66,9 @@ def delong(labels: Bool[np.ndarray, " n"], scores: Float[np.ndarray, " n"], conf
     variance = sum(float(shares.var(ddof=1)) / shares.size if shares.size > 1 else 0.0
                    for shares in (beaten / (2 * negative.size), above / (2 * positive.size)))
     missed = [2 * negative.size - beaten, 2 * positive.size - above] if area >= 0.5 else [beaten, above]
-    centre, reach = logit(area), -float(ndtri(half)) * math.sqrt(variance) / (area * (1 - area))
-    low, high = min(float(expit(centre - reach)), area), max(float(expit(centre + reach)), area)
+    centre, reach = scipy.special.logit(area), -normal_quantile(half) * math.sqrt(variance) / (area * (1 - area))
+    low, high = (float(scipy.special.expit(end)) for end in (centre - reach, centre + reach))
+    low, high = min(low, area), max(high, area)
     if variance > 0 and min(effective_count(m) for m in missed) >= ENOUGH_MISRANKED:
         return Estimate(area, low, high, DELONG)
     wide_low, wide_high = newcombe_auc(area, positive.size, negative.size, confidence)
@@ -79,7 +81,7 @@ def newcombe_auc(area: float, positive: int, negative: int, confidence: float = 
     Solves |area - x| = z sqrt(V(x)), V being Hanley and McNeil's variance (1982) with both class sizes minus one
     replaced by their mean.
     """
-    z = -float(ndtri(check_confidence(confidence)))
+    z = -normal_quantile(check_confidence(confidence))
     others = (positive + negative) / 2 - 1
 
     def excess(x: float) -> float:

@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy.special import ndtr
 
 from ..errors import LeukoscopeError
 from .estimate import Estimate, check_confidence, no_estimate, student_quantile
@@ -69,7 +69,7 @@ def percentile_interval(replicates: Float[np.ndarray, " r"], value: float, clust
     """
     half = check_confidence(confidence)
     freedom = max(clusters - 1, 1.0)
-    share = float(ndtr(student_quantile(half, freedom) * math.sqrt((freedom + 1) / freedom)))
+    share = float(scipy.special.ndtr(student_quantile(half, freedom) * math.sqrt((freedom + 1) / freedom)))
     known = replicates[np.isfinite(replicates)]
     if known.size == 0:
         return value, value

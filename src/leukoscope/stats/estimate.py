@@ -1,13 +1,14 @@
-"""The types that every interval and every test returns, the checks that they share, and Student's t."""
+"""The types that every interval and every test returns, the checks that they share, and quantiles."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+import scipy
 
 from ..errors import LeukoscopeError
 
@@ -38,14 +39,6 @@ class Estimate:
         """What `to_dict` gave, as metrics.json holds it."""
         return cls(stored["value"], stored["low"], stored["high"], stored["method"], stored.get("count"),
                    stored.get("total"))
-
-    def complement(self) -> Estimate:
-        """The same for one minus the figure, such as the false-positive rate from the specificity."""
-        if self.value is None:
-            return self
-        count = None if self.count is None or self.total is None else self.total - self.count
-        low, high = (None if bound is None else 1 - bound for bound in (self.high, self.low))
-        return Estimate(1 - self.value, low, high, self.method, count, self.total)
 
 
 @dataclass(frozen=True)
@@ -115,16 +108,21 @@ def cluster_sums(values: np.ndarray, clusters: np.ndarray | None) -> tuple[np.nd
     return np.bincount(numbers, values, count), count
 
 
-# scipy.stats has all of these, but its import takes most of a second: too long for a count of a few cells.
+# A count of a few cells does not wait for SciPy: its parts are imported when they are first used.
+
+def normal_quantile(share: float) -> float:
+    """The value below which `share` (0 to 1) of the standard normal distribution lies."""
+    return NormalDist().inv_cdf(share)
+
 
 def student_quantile(share: float, freedom: int | float | np.number) -> float:
     """Student's t below which `share` (0 to 1) lies."""
-    return float(stdtrit(freedom, share))
+    return float(scipy.special.stdtrit(freedom, share))
 
 
 def student_beyond(value: int | float | np.number, freedom: int | float | np.number) -> float:
     """The chance (0 to 1) that Student's t is above `value`."""
-    return float(stdtr(freedom, -value))
+    return float(scipy.special.stdtr(freedom, -value))
 
 
 def compare_by_t(value: float, error: float, freedom: int | float, confidence: float, test: str) -> Comparison:

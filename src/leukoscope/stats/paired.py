@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-from scipy.special import ndtri
 
 from ..errors import LeukoscopeError
 from .estimate import (
@@ -20,6 +19,7 @@ from .estimate import (
     cluster_sums,
     compare_by_t,
     no_estimate,
+    normal_quantile,
 )
 from .rates import wilson_bounds
 
@@ -99,7 +99,7 @@ def _newcombe_paired(first: np.ndarray, second: np.ndarray, confidence: float) -
     n = first.size
     both, neither = int((first & second).sum()), int((~first & ~second).sum())
     only, other = int((first & ~second).sum()), int((second & ~first).sum())
-    z = -float(ndtri(check_confidence(confidence)))
+    z = -normal_quantile(check_confidence(confidence))
     a, b = (both + only) / n, (both + other) / n
     (a_low, a_high), (b_low, b_high) = wilson_bounds(a, float(n), z), wilson_bounds(b, float(n), z)
     margins = float(both + only) * (both + other) * (only + neither) * (other + neither)

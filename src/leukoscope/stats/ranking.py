@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy import sparse
 
 from ..errors import LeukoscopeError
 from .areas import delong_covariance, effective_count, placements
@@ -23,9 +23,9 @@ class Ranking:
     below every positive one.
     """
 
-    positive: sparse.csr_array
-    above: sparse.csr_array
-    tied: sparse.csr_array
+    positive: scipy.sparse.csr_array
+    above: scipy.sparse.csr_array
+    tied: scipy.sparse.csr_array
     rest: np.ndarray
 
 
@@ -130,5 +130,5 @@ def _share(part: np.ndarray, whole: np.ndarray, empty: float = 0.0) -> np.ndarra
     return np.divide(part, whole, out=np.full(whole.shape, empty), where=whole > 0)
 
 
-def _count(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    return sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=shape).tocsr()
+def _count(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> scipy.sparse.csr_array:
+    return scipy.sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=shape).tocsr()

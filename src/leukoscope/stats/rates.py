@@ -6,10 +6,17 @@ import math
 
 import numpy as np
 from jaxtyping import Int
-from scipy.special import ndtri
 
 from ..errors import LeukoscopeError
-from .estimate import Estimate, check_confidence, check_count, check_same_length, no_estimate, student_quantile
+from .estimate import (
+    Estimate,
+    check_confidence,
+    check_count,
+    check_same_length,
+    no_estimate,
+    normal_quantile,
+    student_quantile,
+)
 
 
 def wilson(count: int, total: int, confidence: float = 0.95) -> Estimate:
@@ -21,7 +28,7 @@ def wilson(count: int, total: int, confidence: float = 0.95) -> Estimate:
     check_count(count, total)
     if total == 0:
         return no_estimate("undefined: no cells", total=0)
-    low, high = wilson_bounds(count / total, float(total), -float(ndtri(half)))
+    low, high = wilson_bounds(count / total, float(total), -normal_quantile(half))
     return Estimate(count / total, low, high, "wilson", count, total)
 
 

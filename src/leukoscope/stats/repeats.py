@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-from scipy.special import ndtri
 
 from ..errors import LeukoscopeError
 from .estimate import (
@@ -23,6 +22,7 @@ from .estimate import (
     cluster_sums,
     compare_by_t,
     no_estimate,
+    normal_quantile,
     student_quantile,
 )
 from .rates import wilson_bounds
@@ -46,7 +46,7 @@ def repeated_rate(right: Bool[np.ndarray, "repeats n"], clusters: Shaped[np.ndar
     between = _clean(0.0 if repeats == 1 else float(right.mean(1).var(ddof=1)) / repeats), max(repeats - 1.0, 1.0)
     # Not one t at Satterthwaite's freedom: the variance of two or three repeats is often estimated far too small.
     reach2 = sum(variance * student_quantile(half, own) ** 2 for variance, own in (over_cells, between))
-    z = -float(ndtri(half))
+    z = -normal_quantile(half)
     error2 = reach2 / z**2
     if error2 == 0 or value in (0.0, 1.0):  # the error says nothing: count clusters, at most all cells
         independent = min(freedom + 1, float(right.shape[1]))

@@ -127,8 +127,8 @@ def rank_over_blocks(scores: Float[np.ndarray, "blocks k"], confidence: float = 
     return Ranks(mean_ranks, blocks, p, critical, "friedman (iman and davenport), nemenyi")
 
 
-def agreement(first: Int[np.ndarray, " n"], second: Int[np.ndarray, " n"],
-              labels: Int[np.ndarray, " n"]) -> dict[str, float]:
+def same_answers(first: Int[np.ndarray, " n"], second: Int[np.ndarray, " n"],
+                 labels: Int[np.ndarray, " n"]) -> dict[str, float]:
     """How far two classifiers answer alike: `same` (share of cells), `kappa` (Cohen 1960, NaN where both always answer
     one class), and of the cells that either gets wrong, the share that both get wrong (`shared_errors`, NaN for
     none)."""
