@@ -1,4 +1,4 @@
-"""`leukoscope smear`: the model of the package, stopped calls, several subjects, memory, full disks."""
+"""`leukoscope smear`: the built-in model, stopped calls, several subjects, memory, full disks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from PIL import Image
 
 import leukoscope as package
 from bundle_folder import change
@@ -24,7 +25,9 @@ from leukoscope.commands.smear_inputs import subjects_of, unique_names
 from leukoscope.commands.smear_subjects import smear_subjects
 from leukoscope.errors import LeukoscopeError
 from leukoscope.figures.svg import image_uri
+from leukoscope.phantom import render_field
 from leukoscope.predict import model
+from leukoscope.smear import find
 from leukoscope.smear.summary import SmearSummary
 from page_reader import Page
 from smear_fields import SCALE, phantom, save
@@ -89,7 +92,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, count: int) -> list[str]:
     return called
 
 
-# The model of the package
+# The built-in model
 
 def test_cells_are_typed_by_the_model_of_the_package(packaged, fields, tmp_path):
     answer = leukoscope("smear", fields / "1.png", "-o", tmp_path / "own", "--micrometres", SCALE)
@@ -363,3 +366,13 @@ def test_what_an_earlier_call_has_written_is_no_field_and_no_subject(subjects, t
 def test_names_are_cut_where_a_file_system_would_not_take_them():
     names = unique_names(["ä" * 120 + "1", "ä" * 120 + "2", "short"], set())
     assert names == ["ä" * 90, "ä" * 90 + "_2", "short"]
+
+
+def test_each_field_is_looked_at_once(tmp_path, monkeypatch):
+    looked = []
+    survey = find.survey
+    monkeypatch.setattr(find, "survey", lambda source: looked.append(source) or survey(source))
+    for seed in (1, 2):
+        Image.fromarray(render_field(240, 180, seed=seed).pixels).save(tmp_path / f"{seed}.png")
+    smear_fields([tmp_path], tmp_path / "out", types=False)
+    assert len(looked) == 2

@@ -20,6 +20,7 @@ from damaged import bomb_png
 from leukoscope.commands import smear_field
 from leukoscope.commands.smear_field import ScaleChoice, choose_scale
 from leukoscope.commands.smear_resume import FieldScale
+from leukoscope.predict import found
 from leukoscope.smear import ArrayField
 from page_reader import Page
 from smear_fields import SCALE, phantom, save
@@ -140,13 +141,13 @@ def test_one_input_that_fails_is_one_line_whatever_it_raises(tmp_path, monkeypat
 def test_a_cell_without_a_stained_nucleus_stops_nothing(tmp_path, monkeypatch):
     """The built-in model answers for no such cell."""
     save(phantom(0).pixels, tmp_path / "field.png")
-    frame_of, done = smear_field.cell_frame, []
+    frame_of, done = found.cell_frame, []
 
     def unstained(*given):
         done.append(given)
         return replace(frame_of(*given), found=len(done) > 1)
 
-    monkeypatch.setattr(smear_field, "cell_frame", unstained)
+    monkeypatch.setattr(found, "cell_frame", unstained)
     assert leukoscope("smear", tmp_path / "field.png", "-o", tmp_path / "out", "--micrometres", SCALE).code == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["differential"]["damaged"] >= 1

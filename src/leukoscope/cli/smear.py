@@ -1,20 +1,26 @@
-"""`leukoscope smear`: photographs of a smear to a count. Parses, calls, prints."""
+"""`leukoscope smear`: photographs of a smear, or slides, to a count. Parses, calls, prints."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..commands.inputs import check_bundle, check_images
+from ..errors import LeukoscopeError
 from . import console
 from .options import Json, Overwrite, Resume
+
+if TYPE_CHECKING:
+    from ..commands.smear_slides import SlideOptions
+    from ..smear.summary import SmearSummary, SubjectsSummary
 
 
 def smear(
     inputs: Annotated[list[str], typer.Argument(
-        metavar="FIELD|DIR...", help="Photographs of one smear, folders, or patterns.")],
+        metavar="FIELD|SLIDE|DIR...", help="Photographs of one smear, or slides: files, folders, patterns; for slides "
+                                           "a list (.txt) or a table (.csv) too.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the page, tables and pictures.")],
     bundle: Annotated[str | None, typer.Option(
         help="The bundle of leukoscope export that types the cells. Default: the built-in model.")] = None,
@@ -25,6 +31,10 @@ def smear(
     by_folder: Annotated[bool, typer.Option(
         "--by-folder", help="Each folder, or each of its sub-folders if it has any, is one subject with its own page.",
     )] = False,
+    target: Annotated[int | None, typer.Option(
+        help="Slides: count along a battlement until there are so many leukocytes. Default: 200.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Slides: count every leukocyte of the monolayer.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Slides: processes. Default: one for each core.")] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -36,12 +46,52 @@ def smear(
     check_images(inputs)
     if bundle is not None:
         check_bundle(bundle)
-    from ..commands.smear import smear_fields  # late: a mistyped path is refused before the libraries load
+    from ..commands.slide_inputs import are_slides  # late: a mistyped path is refused before the libraries load
+
+    if are_slides(inputs):
+        from ..commands.smear_slides import TARGET, SlideOptions
+
+        if by_folder:
+            raise LeukoscopeError("--by-folder: each slide is a smear already", "name subjects in a table with the "
+                                  "columns slide and subject")
+        if every and target is not None:
+            raise LeukoscopeError("--all and --target: the one counts all, the other stops", "use one of the two")
+        wanted = None if every else TARGET if target is None else target
+        options = SlideOptions(bundle, not no_types, micrometres, wanted, workers)
+        _slides(inputs, out, options, subject, resume=resume, overwrite=overwrite, as_json=as_json)
+        return
+    if target is not None or every or workers is not None:
+        raise LeukoscopeError("--target, --all and --workers are for slides", "leave them out for photographs")
+    from ..commands.smear import smear_fields
     from ..commands.smear_subjects import smear_subjects
-    from ..report.smear import summary_lines
 
     command = smear_subjects if by_folder else smear_fields
     with console.progress("fields", quiet=as_json) as on_progress:
         summary = command(inputs, out, bundle=bundle, types=not no_types, micrometres=micrometres, subject=subject,
                           overwrite=overwrite, resume=resume, on_progress=on_progress)
+    _show(summary, out, as_json)
+
+
+def _slides(inputs: list[str], out: Path, options: SlideOptions, subject: str, *, resume: bool, overwrite: bool,
+            as_json: bool) -> None:
+    """Count one slide, or an archive of them."""
+    from ..commands.slide_inputs import is_archive, one_slide, slides_of
+    from ..commands.smear_slides import smear_archive, smear_slide
+
+    if is_archive(inputs) and subject:
+        raise LeukoscopeError("--subject and several slides: each is one smear", "name subjects in a table with the "
+                              "columns slide and subject")
+    with console.progress("parts of slides", quiet=as_json) as on_progress:
+        if is_archive(inputs):
+            summary = smear_archive(slides_of(inputs, out), out, options, overwrite=overwrite, resume=resume,
+                                    on_progress=on_progress)
+        else:
+            summary = smear_slide(one_slide(inputs[0], subject), out, options, overwrite=overwrite, resume=resume,
+                                  on_progress=on_progress)
+    _show(summary, out, as_json)
+
+
+def _show(summary: SmearSummary | SubjectsSummary, out: Path, as_json: bool) -> None:
+    from ..report.smear import summary_lines
+
     console.emit(summary.to_dict()) if as_json else console.show_lines(summary_lines(summary, out))

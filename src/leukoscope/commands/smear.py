@@ -10,12 +10,13 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import LeukoscopeError, input_error
-from ..figures.smear import colours_of
+from ..figures.palette import colours_of
 from ..predict.batches import reason_of
 from ..predict.model import Model, bundle_path, load, packaged_model
 from ..predict.sources import Listed, Source, digest_of
 from ..progress import OnProgress
 from ..smear.count import is_leukocyte
+from ..smear.find import FirstLook
 from ..smear.summary import Plan, SmearSummary, Unreadable
 from ..text import escaped, plural
 from .smear_field import choose_scale, first_look, process_field
@@ -25,6 +26,8 @@ from .smear_write import FIELD_FILES, Aside, files_of, write_smear
 
 MOST_NAMED = 1000
 """Files that are left out and that the summary names one by one."""
+MOST_LOOKS = 100
+"""Fields whose first look is kept until they are worked on, up to 1 MB each; of others it is taken again."""
 
 
 class UnreadableFields(LeukoscopeError):
@@ -57,8 +60,7 @@ def smear_listed(fields: Listed, out: Path, model: Model | None, *, micrometres:
     with open_resumable(out, plan, files_of(names), resume=resume, overwrite=overwrite) as parts:
         if parts.finished:
             return SmearSummary.read(out)
-        scales = [parts.scale(number, lambda source=source: first_look(source, micrometres))
-                  for number, source in enumerate(sources)]
+        scales, looks = _first_looks(parts, sources, micrometres)
         readable = [scale for scale in scales if not scale.reason]
         if not readable:
             parts.drop()
@@ -70,7 +72,7 @@ def smear_listed(fields: Listed, out: Path, model: Model | None, *, micrometres:
                 scales[number] = _work_on(parts, number, scale, [out / f"{names[number]}{end}" for end in FIELD_FILES],
                                           partial(process_field, source, names[number], model, scale,
                                                   choose_scale(scale, readable, micrometres), subject=subject,
-                                                  colours=colours, out=out))
+                                                  colours=colours, out=out, look=looks.pop(number, None)))
             if on_progress is not None:
                 on_progress(number + 1, len(sources))
         unreadable = [Unreadable(escaped(source.name), scale.reason or scale.failed)
@@ -81,6 +83,20 @@ def smear_listed(fields: Listed, out: Path, model: Model | None, *, micrometres:
             raise UnreadableFields(f"no field could be worked on; {unreadable[0].image}: {unreadable[0].reason}",
                                    "give photographs of a smear")
         return write_smear(parts, done, Aside(tuple(unreadable), left_out(fields)), model, plan, colours, out)
+
+
+def _first_looks(parts: Parts, sources: Sequence[Source], micrometres: float | None,
+                 ) -> tuple[list[FieldScale], dict[int, FirstLook]]:
+    """What the first look at each field gave, or gives now; and the whole look of some that are looked at now."""
+    looks: dict[int, FirstLook] = {}
+
+    def look(number: int, source: Source) -> FieldScale:
+        scale, looked = first_look(source, micrometres)
+        if looked is not None and len(looks) < MOST_LOOKS:
+            looks[number] = looked
+        return scale
+
+    return [parts.scale(number, partial(look, number, source)) for number, source in enumerate(sources)], looks
 
 
 def _work_on(parts: Parts, number: int, looked: FieldScale, files: Sequence[Path],

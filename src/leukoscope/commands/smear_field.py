@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ..errors import input_error
-from ..figures.smear import annotated, reduced
+from ..figures.smear import annotated
 from ..figures.svg import image_uri
 from ..files import atomic_path, write_json
 from ..images.colour import profile_remark
@@ -18,17 +18,16 @@ from ..images.pixel_size import stated_pixel_size
 from ..images.read import colour_profile, image_size
 from ..images.stacks import is_tiff
 from ..predict.batches import reason_of
+from ..predict.found import squares_of, type_found
 from ..predict.model import Model
 from ..predict.sources import Source
-from ..smear.count import without_large_platelets
-from ..smear.crops import THUMB_SIDE, Square, cell_frame, cut_square, frames_cells, scale_remarks, square_for
-from ..smear.even import even_field
-from ..smear.field import FoundField
-from ..smear.find import find_leukocytes
+from ..smear.crops import THUMB_SIDE, cut_square, frames_cells, scale_remarks
+from ..smear.field import moved
+from ..smear.find import FirstLook, find_leukocytes, look_at
 from ..smear.formats import NamedField, all_classes, cells_table, coco_annotations, geojson
-from ..smear.source import FieldSource, field_source, open_field
+from ..smear.source import FieldSource, field_source, open_field, reduced
 from ..smear.summary import FieldSummary
-from ..smear.survey import COARSEST, survey
+from ..smear.survey import COARSEST
 from ..text import escaped, plural
 from .smear_resume import FieldResult, FieldScale
 
@@ -53,20 +52,19 @@ class ScaleChoice:
     remark: str = ""
 
 
-def first_look(source: Source, given: float | None) -> FieldScale:
-    """Whether a field can be read and, where no scale is given and it looks like a smear, what its red cells say."""
+def first_look(source: Source, given: float | None) -> tuple[FieldScale, FirstLook | None]:
+    """Whether a field can be read and, where no scale is given and it looks like a smear, what its red cells say; and
+    the whole look, for `process_field`."""
     try:
-        field = read_field(source)
-        look = survey(even_field(field) or field, None)
+        looked = look_at(read_field(source))
         stated = stated_pixel_size(source.image, page=source.pages)
         profile = colour_profile(source.image, page=source.pages)
     except Exception as error:  # a stranger's file may raise anything, and is one line of the result
-        return FieldScale(reason_of(input_error(error)), None, 0)
-    remarks = tuple(filter(None, (source.note, profile_remark(profile), stated.remark)))
-    if given is not None or look.unlike:
-        return FieldScale("", None, 0, stated.micrometres, stated.origin, remarks)
-    return FieldScale("", look.red_cells.scale, len(look.red_cells.diameters), stated.micrometres, stated.origin,
-                      remarks)
+        return FieldScale(reason_of(input_error(error)), None, 0), None
+    remarks, look = tuple(filter(None, (source.note, profile_remark(profile), stated.remark))), looked.survey
+    known = given is not None or look.unlike
+    return FieldScale("", None if known else look.red_cells.scale, 0 if known else len(look.red_cells.diameters),
+                      stated.micrometres, stated.origin, remarks), looked
 
 
 def read_field(source: Source) -> FieldSource:
@@ -109,39 +107,46 @@ def choose_scale(own: FieldScale, scales: Sequence[FieldScale], given: float | N
                                     f"{common:.3g}: taken for another magnification")
 
 
-def _answers(model: Model, found: FoundField, field: FieldSource, squares: Sequence[Square],
-             beyond: tuple[float, float, float] | None) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """What a model says of the cells, and why some have no answer. One that frames each cell is given the outlines that
-    were found."""
-    pictures = (cut_square(field, square, beyond) for square in squares)
-    frames = [cell_frame(field, cell, square, found.white)
-              for cell, square in zip(found.cells, squares, strict=True)] if frames_cells(model.description) else None
-    answers, untyped = model.predict_some(pictures, frames=frames)
-    return without_large_platelets(answers, found, model.classes), untyped
+@dataclass(frozen=True, eq=False)
+class CountedField:
+    """The cells of a field: outlined, typed and measured. named: what was found. table: of `cells_table`. thumbs: their
+    pictures. remarks: what a reader must know."""
+
+    named: NamedField
+    table: pl.DataFrame
+    thumbs: list[str]
+    remarks: list[str]
 
 
-def process_field(source: Source, name: str, model: Model | None, looked: FieldScale, choice: ScaleChoice, *,
-                  subject: str, colours: Mapping[str, str], out: Path) -> FieldResult:
-    """Find and type the cells of a field; write its picture and outlines into `out`, under `name`. looked: what the
-    first look gave."""
-    field = read_field(source)
-    found = find_leukocytes(field, pixel=choice.micrometres, origin=choice.origin)
+def count_field(field: FieldSource, name: str, image: str, model: Model | None, choice: ScaleChoice, *, subject: str,
+                at: tuple[int, int] | None = None, look: FirstLook | None = None) -> CountedField:
+    """Find, type and measure the cells of a field. name: of its files; image: the photograph or slide. at: (x, y) of
+    its corner, where it is a part of a slide: places are those on the slide. look: what the first look gave, if it is
+    known."""
+    found = find_leukocytes(field, pixel=choice.micrometres, origin=choice.origin, looked=look, skim=at is not None)
     description, scale = model.description if model else None, found.scale.micrometres_per_pixel
-    worked = found.even or field
-    squares = [square_for(description, cell, scale) for cell in found.cells]
-    # A nucleus mirrored at the border would look like a lobe to a model that searches for the cell.
+    squares = squares_of(model, found)
     beyond = found.white if frames_cells(description) else None
-    remarks = [*looked.remarks, *found.remarks, *([choice.remark] if choice.remark and found.is_smear else []),
+    remarks = [*found.remarks, *([choice.remark] if choice.remark and found.is_smear else []),
                *(scale_remarks(description, scale) if found.cells else [])]
-    thumbs = (cut_square(field, replace(square, size=THUMB_SIDE), beyond) for square in squares)
+    thumbs = [image_uri(cut_square(field, replace(square, size=THUMB_SIDE), beyond)) for square in squares]
     answers: pl.DataFrame | None = None
     if model is not None:
-        answers, untyped = _answers(model, found, worked, squares, beyond)
+        answers, untyped = type_found(model, found, found.even or field, squares)
         for reason in untyped[:1]:
             remarks.append(f"{plural(len(untyped), 'cell')} could not be typed and "
                            f"{'are' if len(untyped) > 1 else 'is'} called damaged: {reason}")
-    named = NamedField(name, escaped(source.name), found)
-    table = cells_table([named], answers, subject)
+    named = NamedField(name, image, moved(found, *(at or (0, 0))))
+    return CountedField(named, cells_table([named], answers, subject), thumbs, remarks)
+
+
+def process_field(source: Source, name: str, model: Model | None, looked: FieldScale, choice: ScaleChoice, *,
+                  subject: str, colours: Mapping[str, str], out: Path, look: FirstLook | None = None) -> FieldResult:
+    """Find and type the cells of a field; write its picture and outlines into `out`, under `name`. looked, look: what
+    the first look gave; a call that goes on after a stop has only the former."""
+    field = read_field(source)
+    counted = count_field(field, name, escaped(source.name), model, choice, subject=subject, look=look)
+    named, table, found = counted.named, counted.table, counted.named.found
     rows = table.rows(named=True)
     annotations = coco_annotations(named, rows, all_classes(model.classes if model else (), table))
     write_json(out / f"{name}.geojson", geojson(named, rows, colours))
@@ -150,7 +155,12 @@ def process_field(source: Source, name: str, model: Model | None, looked: FieldS
         annotated(field, named, rows, colours).save(beside, format="PNG", compress_level=4)
     picture = reduced(field, PICTURE_SIDE)
     summary = FieldSummary(
-        name, named.image, found.width, found.height, scale, found.scale.source, found.scale.red_cells, found.is_smear,
-        table.height, table.filter(~pl.col("cut") & ~pl.col("damaged")).height, table["flag"].drop_nulls().len(),
-        tuple(remarks))
-    return FieldResult(summary, table, annotations, list(map(image_uri, thumbs)), image_uri(picture))
+        name, named.image, found.width, found.height, found.scale.micrometres_per_pixel, found.scale.source,
+        found.scale.red_cells, found.is_smear, table.height, whole_cells(table).height,
+        table["flag"].drop_nulls().len(), (*looked.remarks, *counted.remarks))
+    return FieldResult(summary, table, annotations, counted.thumbs, image_uri(picture))
+
+
+def whole_cells(table: pl.DataFrame) -> pl.DataFrame:
+    """The cells of a `cells_table` that are neither cut nor damaged."""
+    return table.filter(~pl.col("cut") & ~pl.col("damaged"))

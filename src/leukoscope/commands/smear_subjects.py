@@ -60,10 +60,10 @@ def smear_subjects(inputs: Sequence[str | Path], out: Path, *, bundle: str | Pat
             name, reason = next(iter(unreadable.items()))
             raise UnreadableFields(f"no subject could be read; {name}: {reason}", "give photographs of smears")
         beside = Listed([], beside_subjects(inputs, subjects, out))
-        return _write(SubjectsSummary(__version__, smears, unreadable, left_out(beside), FILES, plan), out)
+        return write_subjects(SubjectsSummary(__version__, smears, unreadable, left_out(beside), FILES, plan), out)
 
 
-def _write(summary: SubjectsSummary, out: Path) -> SubjectsSummary:
+def write_subjects(summary: SubjectsSummary, out: Path) -> SubjectsSummary:
     """Joined tables, the page that leads to the subjects, and the summary last."""
     cells = flagged_first(pl.concat([read_parquet(out / folder / "cells.parquet") for folder in summary.smears]))
     for name, table in (("cells", cells.select("subject", pl.exclude("subject"))),

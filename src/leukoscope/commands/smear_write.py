@@ -24,7 +24,7 @@ from ..smear.formats import all_classes, coco_categories
 from ..smear.summary import SUMMARY, BundleSummary, FieldSummary, Plan, SmearSummary, Unreadable
 from .smear_resume import FieldResult, Parts
 
-PICTURES = 12_000_000  # characters: pictures of fields in the page
+PICTURES = 700_000  # characters: pictures of fields in the page, which stays below 1.5 MB
 FIELD_FILES = (".png", ".geojson")
 OWN_FILES = ("smear.html", "cells.parquet", "cells.csv", "cells.coco.json")
 

@@ -2,6 +2,8 @@
 
     render.py     fields and cells, pixels and truth
     files.py      the same as files with a manifest
+    slide.py      a whole slide, composed of rendered blocks
+    slide_files.py  the same as TIFF, SVS, OME-TIFF or DICOM
     subjects.py   stain, optics, camera, red cells and disease of a subject
     cells.py      what each cell type looks like, from parts.py and shapes.py
     layout.py     where cells lie

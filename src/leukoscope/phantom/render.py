@@ -67,12 +67,12 @@ class Field:
 
 def render_field(width: int, height: int, *, seed: int | Sequence[int], subject: Subject | None = None,
                  micrometres_per_pixel: float = 0.1, types: Mapping[str, int] | None = None,
-                 white_cells: float = 0.25) -> Field:
+                 white_cells: float = 0.25, margin: float = 0.0) -> Field:
     """A field of `width` x `height` px with the truth about every nucleated cell and platelet.
 
     types: how many of each type; if platelets are not named, the subject's own density decides. None draws
         `white_cells` per 1,000 um2 by the subject's differential (real blood has fewer; a field would be empty).
-    subject: None draws one from the seed.
+    subject: None draws one from the seed. margin: um between the border and the middle of a cell, red cells apart.
     Raises LeukoscopeError for an unknown type, a size or scale out of range, or more cells than the field can hold.
     """
     _check_size(width, height)
@@ -83,7 +83,8 @@ def render_field(width: int, height: int, *, seed: int | Sequence[int], subject:
     counts = _counts(types, subject, width * height * micrometres_per_pixel**2 / 1000, white_cells, rng)
     drawn = [(kind, draw_subtype(kind, rng)) for kind, count in counts.items() for _ in range(count)]
     sizes = [draw_diameter(kind, subtype, rng) for kind, subtype in drawn]
-    places = lay_out(sizes, width * micrometres_per_pixel, height * micrometres_per_pixel, rng)
+    across, down = (max(side * micrometres_per_pixel - 2 * margin, 0.0) for side in (width, height))
+    places = [Place(x + margin, y + margin, size) for x, y, size in lay_out(sizes, across, down, rng)]
     cells = [(kind, subtype, place) for (kind, subtype), place in zip(drawn, places, strict=True)]
     return _render(width, height, micrometres_per_pixel, cells=cells, subject=subject, rng=rng)
 

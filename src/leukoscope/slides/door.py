@@ -1,0 +1,111 @@
+"""The one door for slides: which files are slides, and what opens each of them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import ImageError, require
+from ..images.headers import PNG_MAGIC, jpeg_header
+from ..images.read import MAX_PIXELS
+from ..images.tiff_tags import HEIGHT, TIFF_MAGIC, WIDTH, open_tiff
+from ..smear.source import LARGEST
+from .slide import Slide
+
+SCANNERS = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm")
+"""Endings that only slides have."""
+UNREAD = (".vsi", ".czi", ".lif", ".nd2", ".isyntax")
+"""Endings of slides that nothing here reads."""
+_ONLY_OPENSLIDE = (".ndpi", ".mrxs", ".vms", ".vmu", ".svslide", ".bif", ".scn")
+_TIFF = (".svs", ".ndpi", ".scn", ".bif")
+_JPEG = b"\xff\xd8\xff"
+
+
+def is_slide(path: Path | str) -> bool:
+    """Whether a file or folder is a slide and not a photograph: by its ending and first bytes, because it holds DICOM
+    files, or because a TIFF, PNG or JPEG is too large for a field. False for a file that cannot be read."""
+    path = Path(path)
+    if path.is_dir():
+        return _holds_dicom(path)
+    try:
+        if path.suffix.lower() in SCANNERS and path.is_file():
+            start = _start(path)
+            if path.suffix.lower() == ".dcm":
+                return start[128:] == b"DICM"
+            return path.suffix.lower() not in _TIFF or start.startswith(TIFF_MAGIC)
+        width, height = _size(path)
+    except Exception:  # of many classes; reading says what is wrong
+        return False
+    return max(width, height) > LARGEST or width * height > MAX_PIXELS
+
+
+def open_slide(path: Path | str) -> Slide:
+    """Open a slide of any kind that is read; a smaller TIFF, PNG or JPEG too. Raises ImageError for another file or a
+    damaged one, and ModuleNotFoundError where the extra `slides` is needed and missing."""
+    path = Path(path)
+    if not path.exists():
+        raise ImageError(path, "no such file", "correct the path")
+    if path.suffix.lower() in UNREAD:
+        raise ImageError(path, f"slides of the kind {path.suffix.lower()} are not read",
+                         "export it as OME-TIFF or SVS")
+    if path.is_dir() or path.suffix.lower() == ".dcm" or _start(path)[128:132] == b"DICM":
+        if path.is_dir() and not _holds_dicom(path):
+            raise ImageError(path, "is a folder without DICOM files", "name a slide")
+        require("wsidicom")
+        from .dicom import DicomSlide  # late: an extra
+
+        return DicomSlide(path)
+    if find_spec("openslide") is not None:
+        from .scanner import ScannerSlide, format_of
+
+        if format_of(path):
+            return ScannerSlide(path)
+    return _by_content(path)
+
+
+def _by_content(path: Path) -> Slide:
+    start = _start(path)
+    if path.suffix.lower() in _ONLY_OPENSLIDE:
+        require("openslide")
+        raise ImageError(path, "is no slide that OpenSlide can read", "export or copy it again, with all its files")
+    if start.startswith(TIFF_MAGIC):
+        from .tiff import TiffSlide  # late: photographs of fields need none of it
+
+        return TiffSlide(path)
+    if start.startswith((PNG_MAGIC, _JPEG)):
+        require("pyvips")
+        from .streamed import StreamedSlide  # late: an extra
+
+        return StreamedSlide(path)
+    raise ImageError(path, f"is not a slide (it starts with {start[:8]!r})", "expected TIFF, DICOM, PNG, JPEG or a "
+                     f"scanner's file ({', '.join(SCANNERS)})")
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)
+    except OSError as error:
+        raise ImageError(path, f"cannot be opened ({error.strerror})", "grant read permission") from error
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Whether a folder holds DICOM files and nothing else but hidden files."""
+    files = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return bool(files) and all(path.is_file() and _start(path)[128:132] == b"DICM" for path in files)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """(width, height) of the largest image of a TIFF, PNG or JPEG; (0, 0) for other files."""
+    with open(path, "rb") as file:
+        start = file.read(24)
+        if start.startswith(TIFF_MAGIC):
+            tiff = open_tiff(file)
+            sizes = [(tiff.number(page, WIDTH, 0), tiff.number(page, HEIGHT, 0)) for page in tiff.directories]
+            return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
+        if start.startswith(PNG_MAGIC):
+            return int.from_bytes(start[16:20]), int.from_bytes(start[20:24])
+        if start.startswith(_JPEG):
+            header = jpeg_header(file)
+            return header.width, header.height
+    return 0, 0
