@@ -38,6 +38,7 @@ class Plan:
     images: Sequence[Path] = ()
     leaks: Sequence[dict[str, Any]] = ()
     left_out: dict[str, Any] = field(default_factory=dict)
+    optics: dict[str, Any] = field(default_factory=dict)
 
 
 def build_run(folder: Path, plan: Plan) -> Path:
@@ -79,7 +80,9 @@ def _recipe(plan: Plan) -> dict[str, Any]:
             "data": {"classes": list(plan.classes), "positive": plan.positive},
             "network": {"name": "wbcsnet2", "options": {"residual_unit": "1"}},
             "training": {"epochs": plan.epochs, "optimizer": "sgd", "patience": 5},
-            "augment": {"rotation": 180, "zoom": 0.1, "flip_horizontal": True}, "split": split}
+            "augment": {"rotation": 180, "zoom": 0.1, "flip_horizontal": True}, "split": split,
+            **({"optics": {"simulate": True, **plan.optics}, "preprocess": {"normalise": "none"}}
+               if plan.optics else {})}
 
 
 def _manifest(plan: Plan, rng: np.random.Generator) -> pl.DataFrame:

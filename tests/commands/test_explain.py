@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
+from scipy import stats as scipy_stats
 
 from command import leukoscope, refusal
 from leukoscope.commands import explain as explain_command
@@ -19,8 +20,9 @@ from leukoscope.commands.train import run_experiment
 from leukoscope.figures.common import BLUE, VERMILLION
 from leukoscope.figures.explain import HEAD, LABELS, ROW, ExplainedCell, explanation_sheet, overlay
 from leukoscope.images.read import read_image
-from leukoscope.predict.explain import Explanation, explain
+from leukoscope.predict.explain import LITTLE_AGREEMENT, Explanation, explain
 from leukoscope.runs.run import Run
+from page_reader import Page
 from run_folder import Plan, build_run
 from tiny import tiny_recipe
 
@@ -57,6 +59,15 @@ def test_the_command_writes_a_sheet_maps_and_what_the_run_has_predicted(run, tmp
             np.testing.assert_array_equal(maps["grad_cam"], direct.grad_cam)
             np.testing.assert_array_equal(maps["occlusion"], direct.occlusion)
     assert rows_of(tmp_path / "explanations.png") == pytest.approx(3, abs=0.02)
+    page = Page(tmp_path / "explanations.html")
+    for row in found["cells"]:
+        with np.load(tmp_path / row["maps"]) as maps:
+            both = scipy_stats.spearmanr(maps["grad_cam"].ravel(), maps["occlusion"].ravel())
+        agreement = float(np.asarray(both)[0])
+        assert row["agreement"] == pytest.approx(agreement, abs=1e-6)
+        told = any("point at different places" in remark for remark in row["remarks"])
+        assert told == (agreement < LITTLE_AGREEMENT)
+        assert row["cell"] in page.text
     for cell in chosen:
         assert f"{cell}: {tested[cell]['predicted']} " in answer.out
     assert "which was tested on this cell" in answer.out
@@ -190,3 +201,17 @@ def test_a_trained_run_has_them_on_its_page(cells, tmp_path):
     page = outcome.page.read_text(encoding="utf-8")
     assert page.count('alt="explained cells: ') == (right > 0) + (wrong > 0)
     assert "where the network looks, not why" in page
+
+
+def test_a_cell_is_shown_with_its_own_pixels(run, tmp_path):
+    """Not with those that the network sees, 16 px here."""
+    cell = run.predictions["cell_id"][0]
+    seen = np.zeros((16, 16, 3), np.uint8)
+    own = np.full((40, 40, 3), 200, np.uint8)
+    explanation = Explanation(seen, "a", {"a": 1.0}, np.ones((16, 16), np.float32), np.ones((16, 16), np.float32))
+    assert ExplainedCell(cell, "a", "", explanation).shown is seen
+    shown = ExplainedCell(cell, "a", "", explanation, own)
+    assert shown.shown is own
+    pictures = [np.shape(np.asarray(image.get_array())) for image in explanation_sheet([shown]).axes[0].images]
+    assert pictures[0] == (40, 40, 3)
+    assert (40, 40, 3) in pictures[1:]

@@ -31,6 +31,7 @@ from leukoscope.figures.metrics import (
     reliability_figure,
     roc_figure,
 )
+from leukoscope.figures.palette import colours_of
 from leukoscope.figures.svg import image_uri, svg, svg_text
 from leukoscope.figures.training import feature_map_sheet, mosaic, training_figure
 from leukoscope.runs.results import Metrics, json_view
@@ -152,10 +153,11 @@ def test_confusion_matrix_shows_the_counts_and_row_percentages_of_the_paper():
 def test_roc_draws_the_curves_of_the_metrics_and_prints_each_area(metrics):
     five, _ = metrics["five"]
     figure = roc_figure(five)
-    drawn = {line.get_color(): line.get_xydata() for line in figure.axes[0].lines if line.get_color() in PALETTE}
-    for k, name in enumerate(FIVE):
+    colours = colours_of(FIVE)
+    drawn = {str(line.get_color()): line.get_xydata() for line in figure.axes[0].lines}
+    for name in FIVE:
         curve = five.curves[name].roc
-        np.testing.assert_array_equal(drawn[PALETTE[k]], np.column_stack([curve.fpr, curve.tpr]))
+        np.testing.assert_array_equal(drawn[colours[name]], np.column_stack([curve.fpr, curve.tpr]))
         area = five.per_class[name]["auc"]
         assert f"{number(area.value)} ({number(area.low)}–{number(area.high)})" in texts_of(figure)
 

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from ..errors import LeukoscopeError, RunError
-from ..evaluation.compare import ROUNDS, Compared, compare
-from ..evaluation.compare_runs import Matched, read_kinds
+from ..evaluation.compare import ROUNDS, Compared, Kind, compare
+from ..evaluation.compare_runs import read_kinds
 from ..evaluation.costs import costs
 from ..evaluation.ranking import mean_curve
 from ..evaluation.results import to_json
@@ -32,19 +32,35 @@ def compare_runs(folders: Sequence[Path], out: Path, *, rounds: int = ROUNDS, ti
     what the page shows besides: "title", "description", "tables" as in study.json. Raises RunError where the runs do
     not match, LeukoscopeError where `out` is one of them.
     """
+    check_comparison(out, rounds)
+    matched = read_kinds(folders)
+    out.mkdir(parents=True, exist_ok=True)  # before the work, in case the folder cannot be made
+    compared = compare(matched.kinds, positive=matched.positive, rounds=rounds, seed=seed)
+    facts = [{"cost": cost.to_dict(), "runs": [str(opened.folder) for opened in own]}
+             for own, cost in zip(matched.runs, costs(matched.runs, timed=timed), strict=True)]
+    return finish_comparison(compared, matched.kinds, out, {
+        "remarks": list(matched.remarks), "published": dict(published or {})}, facts, more)
+
+
+def check_comparison(out: Path, rounds: int) -> None:
+    """RunError unless a comparison may be written into `out`, LeukoscopeError for too few rounds."""
     holds = {"recipe.toml": "a run", "evaluation.json": "an evaluation", "study.json": "a study"}
     what = next((f"holds {what}" for name, what in holds.items() if (out / name).is_file()), "")
     if what or out.is_file():
         raise LeukoscopeError(f"{out}: {what or 'is a file'}", "name another folder")
     if rounds < 100:
         raise LeukoscopeError(f"rounds is {rounds}, expected 100 or more", f"{ROUNDS} is usual")
-    matched = read_kinds(folders)
-    out.mkdir(parents=True, exist_ok=True)  # before the work, in case the folder cannot be made
-    compared = compare(matched.kinds, positive=matched.positive, rounds=rounds, seed=seed)
+
+
+def finish_comparison(compared: Compared, kinds: Sequence[Kind], out: Path, facts: Mapping[str, Any],
+                      of_kinds: Sequence[Mapping[str, Any]] = (),
+                      more: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None) \
+        -> tuple[list[str], dict[str, Any]]:
+    """Write a comparison's files and page. facts: what compare.json holds besides; of_kinds: of each kind."""
     content = compared.to_dict()
-    for kind, own, cost in zip(content["kinds"], matched.runs, costs(matched.runs, timed=timed), strict=True):
-        kind |= {"cost": cost.to_dict(), "runs": [str(opened.folder) for opened in own]}
-    content |= {"remarks": list(matched.remarks), "curves": _curves(matched), "published": dict(published or {})}
+    for kind, own in zip(content["kinds"], of_kinds, strict=bool(of_kinds)):
+        kind.update(own)
+    content |= {"curves": _curves(kinds, compared.positive), "published": {}, **facts}
     content |= {"title": "", "description": "", "tables": []} | dict(more(content) if more else {})
     write_json(out / RESULT, content)
     write_table(pairs_table(compared), out / "pairs.csv")
@@ -71,10 +87,10 @@ def pairs_table(compared: Compared) -> pl.DataFrame:
         for pair in compared.pairs for name, test in pair.tests.items()], infer_schema_length=None)
 
 
-def _curves(matched: Matched) -> dict[str, list[Any]]:
-    """Kind -> the ROC curve of each training: of the positive class, else the mean over classes."""
-    drawn, name = {}, matched.positive
-    for kind in matched.kinds:
+def _curves(kinds: Sequence[Kind], name: str) -> dict[str, list[Any]]:
+    """Kind -> the ROC curve of each training: of the positive class `name`, else the mean over classes."""
+    drawn = {}
+    for kind in kinds:
         known = [metrics.curves for metrics in kind.metrics]
         drawn[kind.name] = ([to_json(curves[name].roc) for curves in known if name in curves] if name else
                             [mean_curve(tuple(curves.values())) for curves in known if curves])

@@ -13,7 +13,10 @@ import polars as pl
 from ..figures.common import save_png
 from ..figures.explain import ExplainedCell, explanation_sheet
 from ..files import atomic_path, write_json
-from ..predict.explain import explain
+from ..finder.frame import shown_square
+from ..predict.explain import agreement_of, contradiction, explain
+from ..report.explanations import write_explanations
+from ..runs.elsewhere import Elsewhere
 from ..runs.run import Run
 from ..text import percent
 from .example_cells import cell_pixels, tested_cells
@@ -27,15 +30,17 @@ _PARTS = {"test": "tested", "train": "trained", "validation": "validated"}
 
 
 def explain_cells(folder: Path, cells: Sequence[str], out: Path, *, fold: int | None = None, target: str | None = None,
+                  elsewhere: Elsewhere | None = None,
                   on_progress: Callable[[int, int], None] | None = None) -> list[str]:
     """Explain cells (cell_ids of the run, or files) and write below `out` explanations.png (further sheets for more
     than 24 cells), a file <cell>.npz of maps for each, and explanations.json. Returns lines to print.
 
     fold: of the network; None: the fold that tested the cell, or the first fold for a file. target: the class to
-    explain, None for each cell's answer. Raises LeukoscopeError for an unknown cell or class before anything is
-    written, and RunError for a fold that is missing or not finished.
+    explain, None for each cell's answer. elsewhere: where the images are now, if they were moved. Raises
+    LeukoscopeError for an unknown cell or class before anything is written, and RunError for a fold that is missing or
+    not finished.
     """
-    run = Run(folder)
+    run = Run(folder, elsewhere)
     names = list(dict.fromkeys(cells))
     pixels = {name: cell_pixels(run, name) for name in names}
     done: list[ExplainedCell] = []
@@ -46,12 +51,15 @@ def explain_cells(folder: Path, cells: Sequence[str], out: Path, *, fold: int | 
         explanation = explain(run, chosen, pixels[name], target=target)
         label, part = _label_and_part(run, name, chosen)
         done.append(ExplainedCell(name if label else Path(name).name, label,
-                                  f"fold {chosen}" + (f", {part}" if part else ""), explanation))
+                                  f"fold {chosen}" + (f", {part}" if part else ""), explanation,
+                                  shown_square(pixels[name], run.recipe.preprocess)))
+        doubt = contradiction(explanation)
         facts.append({"cell": name, "label": label or None, "fold": chosen, "part": part or None,
                       "predicted": explanation.predicted, "explained": explanation.target,
                       "probabilities": explanation.probabilities,
                       "unit": explanation.unit or None,
-                      "maps": f"{files[name]}.npz", "remarks": list(explanation.remarks)})
+                      "maps": f"{files[name]}.npz", "agreement": agreement_of(explanation),
+                      "remarks": [*explanation.remarks, *([doubt] if doubt else [])]})
         if on_progress is not None:
             on_progress(len(done), len(names))
     for name, cell in zip(names, done, strict=True):
@@ -64,9 +72,11 @@ def explain_cells(folder: Path, cells: Sequence[str], out: Path, *, fold: int | 
         number = start // ROWS + 1
         sheets.append(out / (f"explanations_{number}.png" if start else "explanations.png"))
         save_png(explanation_sheet(done[start:start + ROWS]), sheets[-1], dpi=_DPI)
-    write_json(out / "explanations.json", {"run": str(run.folder.resolve()), "recipe": run.recipe.name, "cells": facts})
+    content = {"run": str(run.folder.resolve()), "recipe": run.recipe.name, "cells": facts}
+    write_json(out / "explanations.json", content)
+    page = write_explanations(content, sheets, out)
     return [*(_line(row) for row in facts), *(f"{row['cell']}: {remark}" for row in facts for remark in row["remarks"]),
-            f"explained: {', '.join(str(sheet) for sheet in sheets)}, {out / 'explanations.json'}"]
+            f"explained: {', '.join(str(sheet) for sheet in sheets)}, {out / 'explanations.json'}", f"page: {page}"]
 
 
 def draw_explanations(run: Run) -> None:
@@ -74,7 +84,8 @@ def draw_explanations(run: Run) -> None:
     explains them: of each class a correct one, and the wrong one with the highest probability."""
     for name, rows in _examples(run).items():
         shown = [ExplainedCell(row["cell_id"], row["label"], f"fold {row['fold']}, test",
-                               explain(run, row["fold"], cell_pixels(run, row["cell_id"]))) for row in rows]
+                               explain(run, row["fold"], pixels), shown_square(pixels, run.recipe.preprocess))
+                 for row in rows for pixels in [cell_pixels(run, row["cell_id"])]]
         if shown:
             save_png(explanation_sheet(shown), run.folder / "figures" / "explanations" / f"{name}.png", dpi=_DPI)
 

@@ -15,6 +15,7 @@ from ..figures.pipeline import pipeline_strip
 from ..figures.training import feature_map_sheet
 from ..finder.frame import shaped
 from ..predict.inside import feature_maps, input_steps
+from ..runs.elsewhere import Elsewhere
 from ..runs.network import load_network
 from ..runs.run import Run
 from .example_cells import cell_pixels, first_of_each_class
@@ -24,13 +25,15 @@ REBUILT_FROM = (10, 50, 200)
 """Numbers of components from which a few cells are rebuilt, besides all of them."""
 
 
-def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0, overwrite: bool = True) -> Path:
+def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0, overwrite: bool = True,
+                  elsewhere: Elsewhere | None = None) -> Path:
     """Draw the feature maps of a cell in each unit of a run's network, as one PNG in `out`. cell: a cell_id or a file.
+    elsewhere: where the images are now, if they were moved.
 
     LeukoscopeError where that PNG exists and `overwrite` is false.
     """
     check_free(out, (f"{_file_name(cell)}.png",), overwrite=overwrite)
-    run = Run(folder)
+    run = Run(folder, elsewhere)
     pixels = cell_pixels(run, cell)
     path = out / f"{_file_name(cell)}.png"
     preprocess = run.recipe.preprocess

@@ -1,5 +1,5 @@
 """The paths that a user gives to a command, checked before anything slow is imported: a mistyped path is refused at
-once, and a path of another kind with the command that takes it. Reads no image and no table.
+once, and a path of another kind with the command that takes it. Reads no image, and of a table only its ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from ..errors import BundleError, LeukoscopeError, ManifestError, RunError
 TABLES = (".parquet", ".csv")
 PACKAGED = "packaged"
 KINDS = {"bundle.json": "a bundle", "evaluation.json": "an evaluation", "recipe.toml": "a run", "study.json": "a study",
-         "compare.json": "a comparison", "summary.json": "a counted smear"}
+         "compare.json": "a comparison", "agreement.json": "a comparison of counts",
+         "summary.json": "a counted smear"}
 """A file of a folder -> what the folder holds; the first that exists decides."""
 
 
@@ -49,6 +50,23 @@ def check_manifest(path: Path) -> None:
     if path.suffix not in TABLES:
         raise ManifestError(f"{path}: not a table of cells", "tables of cells end in .parquet or .csv; make one with: "
                             "leukoscope data index")
+    _check_ends(path)
+
+
+def _check_ends(table: Path) -> None:
+    """Raise ManifestError for a table that is cut off, or none at all, which its first and last bytes show."""
+    mark = b"PAR1"
+    with open(table, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        start = file.read(4)
+        file.seek(max(size - 4, 0))
+        end = file.read(4)
+    if not size:
+        raise ManifestError(f"{table}: not a readable table (the file is empty)", "write or export it again")
+    if table.suffix == ".parquet" and not (start == mark and end in (mark, b"PARE")):
+        cut = "it is cut off at its end" if start == mark else "it is no Parquet file"
+        raise ManifestError(f"{table}: not a readable table ({cut})", "write or export it again")
 
 
 def check_run(path: Path, command: str, *, evaluations: bool = False) -> None:
@@ -94,12 +112,20 @@ def check_bundle(path: Path | str) -> None:
 
 
 def check_images(inputs: Sequence[str | Path]) -> None:
-    """Raise LeukoscopeError for an input that does not exist."""
+    """Raise LeukoscopeError for an input that does not exist, and for a damaged table."""
     for given in map(str, inputs):
         if not has_magic(given) or Path(given).exists():
             check_exists(Path(given), "name images, folders, or patterns such as 'fields/*.jpg'")
+            if Path(given).suffix in TABLES and Path(given).is_file():
+                _check_ends(Path(given))
         elif not any(iglob(given, recursive=True)):
             raise LeukoscopeError(f"{given}: no file matches this pattern", "check the folder and the ending")
+
+
+def check_counted(folders: Sequence[Path]) -> None:
+    """Raise LeukoscopeError for a folder that does not exist."""
+    for folder in folders:
+        check_exists(folder, "name a folder that leukoscope smear wrote", what="no such folder")
 
 
 def check_free(out: Path, names: Sequence[str] = (), *, overwrite: bool, kind: str = "") -> None:

@@ -11,11 +11,11 @@ from matplotlib.ticker import MaxNLocator
 
 from ..auditing.shortcut import Shortcut
 from ..text import count, percent, plain, short_names, type_name
-from .common import BLUE, NAME_LIMIT, PALETTE, VERMILLION, axes_at, styled, text_width
+from .common import BLUE, NAME_LIMIT, VERMILLION, axes_at, styled, text_width
+from .palette import colours_of
 from .svg import SOFT
 
 MOST_BARS, MOST_POINTS, MOST_COLOURS = 40, 6000, 14
-MARKERS = "os^Dv<>P"
 
 
 @styled
@@ -51,12 +51,12 @@ def subjects_figure(subjects: pl.DataFrame) -> Figure:
     names = order["subject"].head(MOST_BARS).to_list()
     figure = Figure(figsize=(max(3.6, 1.4 + 0.2 * len(names)), 3.3), layout="constrained")
     axes = figure.add_subplot()
-    bottom = np.zeros(len(names))
-    for index, label in enumerate(shown):
+    bottom, colours = np.zeros(len(names)), colours_of(shown)
+    for label in shown:
         counts = dict(labelled.filter(pl.col("label") == label).select("subject", "len").iter_rows())
         heights = np.array([counts.get(name, 0) for name in names], float)
-        axes.bar(np.arange(len(names)), heights, 0.7, bottom, color=PALETTE[index % len(PALETTE)],
-                 alpha=1 if index < len(PALETTE) else 0.55, label=plain(type_name(label), NAME_LIMIT))
+        axes.bar(np.arange(len(names)), heights, 0.7, bottom, color=colours[label],
+                 label=plain(type_name(label), NAME_LIMIT))
         bottom += heights
     axes.set_xticks(np.arange(len(names)), short_names(names, 14), rotation=90)
     axes.set(ylabel="cells", xlim=(-0.7, len(names) - 0.3))
@@ -68,24 +68,29 @@ def subjects_figure(subjects: pl.DataFrame) -> Figure:
 
 @styled
 def scatter_figure(table: pl.DataFrame, x: str, y: str, by: str, title: str, words: tuple[str, str]) -> Figure:
-    """A point for each cell (at most 6,000, evenly chosen), coloured and shaped by class or source."""
+    """A panel for each class or source, in which its cells are coloured and all others grey; at most 6,000 cells,
+    evenly chosen."""
     known = table.with_columns(pl.col(by).fill_null("(unknown)")).filter(
         pl.col(x).is_finite() & pl.col(y).is_finite())
     names = known.group_by(by).len().sort("len", by, descending=[True, False])[by].head(MOST_COLOURS).to_list()
-    step = max(1, -(-known.height // MOST_POINTS))
-    figure = Figure(figsize=(5.4, 4.5 + 0.16 * (len(names) // 3)), layout="constrained")
-    axes = figure.add_subplot()
-    size = float(np.clip(9000 / max(known.height, 1), 5, 22))
-    for index, name in enumerate(names):
-        points = known.filter(pl.col(by) == name).gather_every(step)
+    known = known.gather_every(max(1, -(-known.height // MOST_POINTS)))
+    colours = colours_of(names)
+    columns = min(4, max(len(names), 1))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(0.7 + 2.05 * columns, 0.7 + 1.95 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    size = float(np.clip(9000 / max(known.height, 1), 3, 14))
+    for axes, name in zip(panels, names, strict=False):
+        own = known[by] == name
         # Thousands of circles would be megabytes as vectors.
-        axes.scatter(points[x], points[y], size, color=PALETTE[index % len(PALETTE)], linewidths=0, alpha=0.6,
-                     marker=MARKERS[index % len(MARKERS)], label=plain(type_name(name), NAME_LIMIT),
-                     rasterized=known.height > 400)
-    axes.set(xlabel=words[0], ylabel=words[1])
-    axes.set_title(title)
-    if names:
-        figure.legend(loc="outside lower left", ncols=3, markerscale=float(np.sqrt(22 / size)), handletextpad=0.3)
+        for cells, colour in ((known.filter(~own), "#dcdfe6"), (known.filter(own), colours[name])):
+            axes.scatter(cells[x], cells[y], size, color=colour, linewidths=0, alpha=0.7, rasterized=known.height > 60)
+        axes.set_title(plain(type_name(name), 22), fontsize=8.5, fontweight="normal")
+    for axes in panels[len(names):]:
+        axes.axis("off")
+    figure.supxlabel(words[0], fontsize=9)
+    figure.supylabel(words[1], fontsize=9)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     return figure
 
 

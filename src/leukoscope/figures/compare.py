@@ -36,6 +36,8 @@ from .common import (
     text_width,
 )
 
+MARKERS = "os^Dv<>P"
+"""One a network, since networks of equal cost lie on each other."""
 MOST_PAIRS = 21
 """Of more pairs, only those with the best network are drawn; the table has all."""
 PANEL, GAP = 2.35, 0.3
@@ -221,6 +223,7 @@ def costs_figure(networks: Sequence[Network], costs: Sequence[Cost]) -> Figure:
     labels = short_names([network.name for network in networks], NAME_LIMIT)
     accuracy = [network.figures["accuracy"] for network in networks]
     colours = [line_style(i)["color"] for i in range(len(labels))]
+    markers = [MARKERS[i % len(MARKERS)] for i in range(len(labels))]
     below = ROW * len(labels) + 0.15
     side, width, room = 2.1, 2.35, 1.25
     figure = Figure(figsize=(0.65 + len(shown) * (width + 0.25), side + 0.9 + below))
@@ -232,13 +235,13 @@ def costs_figure(networks: Sequence[Network], costs: Sequence[Cost]) -> Figure:
         on = sorted((x, y) for x, y, best in zip(spent, values, front, strict=True) if best)
         axes.plot([x for x, _ in on], [y for _, y in on], color="#b5bac4", drawstyle="steps-post", linewidth=1.2,
                   zorder=1)
-        for x, own, value, best, colour in zip(spent, accuracy, values, front, colours, strict=True):
+        for x, own, value, best, colour, marker in zip(spent, accuracy, values, front, colours, markers, strict=True):
             if own.low is not None and own.high is not None:
                 axes.plot([x, x], [own.low, own.high], color=colour, alpha=0.35, linewidth=2, zorder=2)
-            axes.plot(x, value, "o", color=colour, markerfacecolor=colour if best else "white", markersize=6.5,
+            axes.plot(x, value, marker, color=colour, markerfacecolor=colour if best else "none", markersize=6.5,
                       zorder=3)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if max(spent) > 30 * min(spent) else (1, 2, 5), numticks=6))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlim=(min(spent) / room, max(spent) * room), ylim=limits, xlabel=label)
@@ -250,7 +253,7 @@ def costs_figure(networks: Sequence[Network], costs: Sequence[Cost]) -> Figure:
             axes.set_ylabel("accuracy")
             axes.set_title("Accuracy and its cost; full: on the Pareto front", loc="left")
     axes = blank_axes(figure, 0.65, 0.02, 5.0, below)
-    for row, (name, colour) in enumerate(zip(labels, colours, strict=True)):
-        axes.plot(0.08, (row + 0.5) * ROW, "o", color=colour, markersize=5.5)
+    for row, (name, colour, marker) in enumerate(zip(labels, colours, markers, strict=True)):
+        axes.plot(0.08, (row + 0.5) * ROW, marker, color=colour, markersize=5.5)
         axes.text(0.22, (row + 0.5) * ROW, name, va="center", fontsize=8.5)
     return figure

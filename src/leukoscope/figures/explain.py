@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from ..finder.frame import resize
 from ..text import percent, plain, type_name
 from .common import BLUE, VERMILLION, styled, text_width
 from .svg import INK, SOFT
@@ -33,12 +35,23 @@ _PICTURES = (LABELS, LABELS + SIDE + GAP, LABELS + 2 * (SIDE + GAP) + BAR + TICK
 
 @dataclass(frozen=True, eq=False)
 class ExplainedCell:
-    """One row. label: the true class, "" where it is unknown; remark: which network, and in which part the cell was."""
+    """One row. label: the true class, "" where it is unknown; remark: which network, and in which part the cell was.
+    own: the same square of the image with its own pixels, None where only what the network sees is known."""
 
     name: str
     label: str
     remark: str
     explanation: Explanation
+    own: UInt8[np.ndarray, "h w 3"] | None = None
+
+    @property
+    def shown(self) -> UInt8[np.ndarray, "side side 3"]:
+        """The cell with its own pixels, as a square; what the network sees where that has more."""
+        seen = self.explanation.cell
+        if self.own is None or max(self.own.shape[:2]) <= len(seen):
+            return seen
+        side = max(self.own.shape[:2])
+        return self.own if self.own.shape[:2] == (side, side) else resize(self.own, side)
 
 
 @styled
@@ -54,13 +67,13 @@ def explanation_sheet(cells: Sequence[ExplainedCell]) -> Figure:
     for i, cell in enumerate(cells):
         top, explanation = len(cells) * ROW - i * ROW - GAP / 2, cell.explanation
         _text(axes, top, cell)
-        _picture(axes, _PICTURES[0], top, explanation.cell)
+        _picture(axes, _PICTURES[0], top, cell.shown)
         most = 0.0 if explanation.grad_cam is None else float(explanation.grad_cam.max())
-        _map(axes, _PICTURES[1], top, explanation, "Grad-CAM", explanation.grad_cam, limit=most or 1.0,
+        _map(axes, _PICTURES[1], top, cell, "Grad-CAM", explanation.grad_cam, limit=most or 1.0,
              ticks=[(0, "none"), (1, "most")], note="" if most else "no map supports it")
         most = 0.0 if explanation.occlusion is None else float(np.abs(explanation.occlusion).max())
         end = percent(max(most, LEAST), 0)
-        _map(axes, _PICTURES[2], top, explanation, "occlusion", explanation.occlusion, limit=max(most, LEAST),
+        _map(axes, _PICTURES[2], top, cell, "occlusion", explanation.occlusion, limit=max(most, LEAST),
              ticks=[(-1, f"−{end}"), (0, "0"), (1, end)], note="" if most >= LEAST else "less than 1 % everywhere")
     _heads(axes, height, cells)
     axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
@@ -88,7 +101,9 @@ def _heads(axes: Axes, height: float, cells: Sequence[ExplainedCell]) -> None:
     first = cells[0].explanation
     rows, columns = first.unit_size
     where = f"{plain(first.unit, 16)}, {columns} × {rows} px" if first.unit else ""
-    heads = (("The cell", f"{first.cell.shape[1]} × {first.cell.shape[0]} px"), ("Grad-CAM", where),
+    seen, own = first.cell.shape[1], cells[0].shown.shape[1]
+    heads = (("The cell", f"{own} px, the network sees {seen}" if own > seen else f"{seen} × {seen} px"),
+             ("Grad-CAM", where),
              ("Occlusion", "probability lost where covered"))
     for left, (title, remark) in zip(_PICTURES, heads, strict=True):
         axes.text(left, height - 0.26, title, fontsize=10.5, fontweight="bold", va="center")
@@ -128,14 +143,17 @@ def _picture(axes: Axes, left: float, top: float, picture: np.ndarray) -> None:
     axes.imshow(picture, extent=(left, left + SIDE, top - SIDE, top), interpolation="nearest")
 
 
-def _map(axes: Axes, left: float, top: float, explanation: Explanation, name: str, values: np.ndarray | None, *,
+def _map(axes: Axes, left: float, top: float, cell: ExplainedCell, name: str, values: np.ndarray | None, *,
          limit: float, ticks: Sequence[tuple[float, str]], note: str) -> None:
     """A map over the cell, with its colours and their numbers at the right and a note below; or why there is none."""
     if values is None:
-        why = next((remark for remark in explanation.remarks if name in remark), "not asked for")
+        why = next((remark for remark in cell.explanation.remarks if name in remark), "not asked for")
         axes.text(left + SIDE / 2, top - SIDE / 2, fill(why, 24), ha="center", va="center", fontsize=8, color=SOFT)
         return
-    _picture(axes, left, top, overlay(explanation.cell, values, limit))
+    shown = cell.shown
+    if len(shown) != len(values):
+        values = cv2.resize(values, shown.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    _picture(axes, left, top, overlay(shown, values, limit))
     x, bottom, height, low = left + SIDE + 0.06, top - SIDE + 0.06, SIDE - 0.12, ticks[0][0]
     ramp = np.linspace(1, low, 128)[:, None]
     axes.imshow(_coloured(np.full_like(ramp, 0.75), ramp), extent=(x, x + BAR, bottom, bottom + height))

@@ -16,19 +16,21 @@ from ..stats.estimate import Estimate
 from ..text import count, interval, number, percent, share, short_names, type_name
 from .common import (
     BLUE,
+    DASHES,
     NAME_LIMIT,
+    PALETTE,
     ROW,
     VERMILLION,
     axes_at,
     draw_estimate,
     legend_rows,
-    line_style,
     percent_axis,
     rows_figure,
     span_of,
     styled,
     text_width,
 )
+from .palette import colours_of
 from .svg import INK, LINE, SOFT
 
 CLASS_FIGURES = (("sensitivity", "Sensitivity", "cells of the class with this answer"),
@@ -164,7 +166,9 @@ def _curves_figure(metrics: Metrics, key: str, head: str) -> tuple[Figure, Axes,
     """
     positive = metrics.positive if len(metrics.classes) == 2 else ""
     classes = [positive] if positive else list(metrics.classes)
-    styles = {name: line_style(i) for i, name in enumerate(classes)}
+    colours = colours_of(classes)
+    styles = {name: {"color": colours[name], "linestyle": DASHES[i // len(PALETTE) % len(DASHES)]}
+              for i, name in enumerate(classes)}
     names = short_names([type_name(name) for name in classes], NAME_LIMIT)
     rows = [(name, interval(metrics.per_class[label][key], number, "", confidence=None, page=True), styles[label])
             for name, label in zip(names, classes, strict=True)]

@@ -7,25 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import distribution
-from itertools import pairwise
 from math import floor, log10
 from typing import Any
 
-import cv2
-import numpy as np
-from jaxtyping import UInt8
 from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
 
 from ..smear.count import TypeCount
 from ..smear.formats import UNTYPED, NamedField
-from ..smear.source import FieldSource
+from ..smear.source import FieldSource, reduced
 from ..text import percent, plural, short_names, type_name
 from .svg import FONTS, INK, LINE, SOFT
 
-CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#f0b400", "#56b4e9", "#7a2e00", "#6a3d9a", "#7f7f00",
-                 "#e6004c", "#00606b", "#5d6472")
-"""Of outlines, type by type; after the twelfth they start again. None is pink, as stained smears are."""
 LARGEST = 6000
 """px: the longest side of an annotated picture."""
 NAME_LIMIT = 26
@@ -35,29 +28,9 @@ _WIDTH, _STEP = 187.2, 19.44  # points: of the axis, and of a row
 _TICK = "#9aa0ac"
 
 
-def colours_of(classes: Sequence[str]) -> dict[str, str]:
-    """Class -> "#rrggbb"; cells without a type are green."""
-    return {UNTYPED: "#009e73"} | {name: CLASS_COLOURS[i % len(CLASS_COLOURS)] for i, name in enumerate(classes)}
-
-
 def marked(row: Mapping[str, Any]) -> str:
     """A cell's number, with an exclamation mark if it is flagged. row: of `cells_table`."""
     return f"{row['number']}{'!' if row['flag'] else ''}"
-
-
-def reduced(field: FieldSource, longest: int) -> UInt8[np.ndarray, "height width 3"]:
-    """The field's pixels, shrunk until its longer side has at most `longest` px; read in strips."""
-    by = max(field.width, field.height) / longest
-    if by <= 1:
-        return field.read(0, 0, field.width, field.height)
-    width, height = max(round(field.width / by), 1), max(round(field.height / by), 1)
-    picture = np.empty((height, width, 3), np.uint8)
-    edges = np.linspace(0, height, max(1, -(-height // 256)) + 1).round().astype(int)
-    for top, bottom in pairwise(edges.tolist()):
-        first, last = round(top * field.height / height), round(bottom * field.height / height)
-        strip = field.read(0, first, field.width, last - first)
-        cv2.resize(strip, (width, bottom - top), dst=picture[top:bottom], interpolation=cv2.INTER_AREA)
-    return picture
 
 
 def annotated(field: FieldSource, named: NamedField, rows: Sequence[Mapping[str, Any]],

@@ -34,7 +34,8 @@ class DataTable:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A cell with a wrong answer: classes, probabilities, and its picture as a data URI, or why there is none."""
+    """A cell with a wrong answer: classes, probabilities, and its picture as a data URI, or why there is none (both "":
+    there are no images at all)."""
 
     cell_id: str
     fold: int
@@ -87,7 +88,7 @@ def worst_mistakes(results: Results) -> list[Mistake]:
         cells = {row["cell_id"]: row for row in own.iter_rows(named=True)}
     mistakes = []
     for row in chosen.iter_rows(named=True):
-        picture, problem = "", "not in the manifest of this run"
+        picture, problem = "", "not in the manifest of this run" if results.manifest is not None else ""
         if row["cell_id"] in cells:
             try:
                 picture, problem = image_uri(read_cell(cells[row["cell_id"]]), side=SIDE), ""

@@ -16,8 +16,8 @@ from ..runs.results import Metrics
 from ..stats.estimate import Estimate
 from ..text import NO_ESTIMATE, count, number, percent, plain, points, span, type_name
 
-PLAIN_NUMBERS = {"auc", "label_auc", "macro_auc", "weighted_auc", "average_precision", "kappa", "mcc", "log_loss",
-                 "brier"}
+PLAIN_NUMBERS = {"auc", "label_auc", "macro_auc", "weighted_auc", "micro_auc", "average_precision",
+                 "micro_average_precision", "kappa", "mcc", "log_loss", "brier"}
 """Estimates that are shown as numbers; all others are shares, in percent."""
 PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1", "fpr", "fnr", "auc", "average_precision")
 

@@ -68,9 +68,9 @@ def _cards(robustness: Robustness) -> list[Card]:
 def _banners(robustness: Robustness) -> list[str]:
     sources, lines = robustness.facts.sources, []
     if sources.other:
-        lines.append(f"Another laboratory: it was trained on cells of {join(sources.trained)}, these cells are of "
-                     f"{join(sources.here)}. The clean accuracy already contains the loss from that change; every "
-                     "corruption is added to it.")
+        lines.append(f"It was trained on cells of {join(sources.trained)}, these cells are of {join(sources.here)}. "
+                     "Where that is another laboratory, the clean accuracy already contains the loss from the change; "
+                     "every corruption is added to it.")
     if robustness.micrometres is None:
         lines.append("The scale of these cells is not known: the square that the network gets was assumed to be "
                      f"{ASSUMED_SPAN:g} µm wide. Sizes in µm are only as right as that; set it with --micrometres.")

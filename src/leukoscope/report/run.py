@@ -25,8 +25,8 @@ from .data import data_table, worst_mistakes
 from .html import write_page
 from .sentences import describe
 
-PICTURE_BUDGET = 2_500_000
-"""Bytes of pictures of one kind in the page; the others are named, and stay in the folder."""
+PICTURE_BUDGET = 700_000
+"""Bytes of pictures in the page, so that it stays below 1.5 MB; the others are named, and stay in the folder."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,9 @@ def write_report(run_folder: Path) -> Path:
     training = [svg(training_figure(fold.history, best_epoch=fold.best_epoch,
                                     title="Training" if len(results.folds) == 1 else f"Fold {fold.fold}"))
                 for fold in results.folds if fold.history is not None]
-    shown = {name: pictures(folder / "figures" / name)
-             for name in ("optics", "copies", "input", "feature_maps", "explanations")}
+    shown, left = {}, PICTURE_BUDGET
+    for name in ("optics", "explanations", "input", "copies", "feature_maps"):
+        shown[name], left = pictures(folder / "figures" / name, left)
     laboratories = read_laboratories(folder) if (folder / LABORATORIES).is_file() else None
     worst = next((row for row in laboratories.rows if row.name == laboratories.worst), None) if laboratories else None
     return write_page(
@@ -64,9 +65,9 @@ def write_report(run_folder: Path) -> Path:
         recipe_text=dump_recipe(recipe) if recipe else "", version=results.environment.leukoscope or __version__)
 
 
-def pictures(folder: Path) -> Pictures:
-    """The PNG files of a folder, up to a budget of bytes."""
-    shown, omitted, left = [], [], PICTURE_BUDGET
+def pictures(folder: Path, left: int) -> tuple[Pictures, int]:
+    """The PNG files of a folder, as far as `left` bytes go, and the bytes left after them."""
+    shown, omitted = [], []
     for file in sorted(folder.glob("*.png")):
         size = file.stat().st_size
         if size > left:
@@ -75,4 +76,4 @@ def pictures(folder: Path) -> Pictures:
         left -= size
         encoded = base64.b64encode(file.read_bytes()).decode("ascii")
         shown.append((file.stem.lstrip("0123456789_").replace("_", " "), Markup(f"data:image/png;base64,{encoded}")))
-    return Pictures(tuple(shown), tuple(omitted))
+    return Pictures(tuple(shown), tuple(omitted)), left

@@ -60,7 +60,8 @@ def what_was_done(results: Results) -> tuple[str, ...]:
     types = (f"{len(classes)} classes: {join(classes)}" if len(classes) > 2 else join(classes) if len(classes) == 2 else
              f"one class, {classes[0]}")
     if recipe is None:
-        return (f"{cells} were classified as {types}.",)
+        table = f", as the table “{plain(Path(evaluated.table).name)}” says" if evaluated and evaluated.table else ""
+        return (f"{cells} were classified as {types}{table}.",)
     network = NETWORKS.get(recipe.network.name, recipe.network.name)
     if evaluated is not None:
         whose = (f"of the bundle “{plain(Path(evaluated.bundle).name)}”" if evaluated.bundle else
@@ -84,10 +85,11 @@ def _which_cells(guard: Guard, evaluated: Evaluated) -> list[str]:
         return [known]
     trained, here = join(map(plain, sources.trained)), join(map(plain, sources.here))
     if sources.other:
-        return [known, f"They come from another laboratory ({here}) than the training cells ({trained})."]
+        return [known, f"Their source has another name ({here}) than that of the training cells ({trained}): where it "
+                "is another laboratory, they are stained and photographed differently."]
     new = [plain(name) for name in sources.here if name not in sources.trained]
     return [known, f"They come from the source of the training cells ({trained})"
-            + (f", and from another laboratory: {join(new)}." if new else ".")]
+            + (f", and from a source of another name: {join(new)}." if new else ".")]
 
 
 def _which_answers(metrics: Metrics, evaluated: Evaluated) -> list[str]:
@@ -175,7 +177,8 @@ def verdict(results: Results) -> Verdict:
     checked, paper = tuple(map(plain, guard.checked)), guard.protocol == "paper"
     missing = (f"Not checked: {'; '.join(map(plain, guard.not_checked))}.",) if guard.not_checked else ()
     if not guard.leaks:
-        head = ("No leak found" if checked else "Not checked for leaks") + (", paper's protocol" if paper else "")
+        head = ("Not checked for leaks" if not checked else "Leaks between people were not checked" if unknown else
+                "No leak found") + (", paper's protocol" if paper else "")
         return Verdict("warn" if unknown or not checked else "good", head, (*missing, *unknown), checked)
     why = ("It follows the protocol of the paper, so that its published figures can be compared. For the performance "
            "on new cells, run it under the clean protocol.",) * paper

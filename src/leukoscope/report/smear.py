@@ -13,17 +13,20 @@ import numpy as np
 import polars as pl
 from markupsafe import Markup, escape
 
-from ..figures.smear import colours_of, differential_figure, marked
+from ..figures.palette import colours_of
+from ..figures.slide import key
+from ..figures.smear import differential_figure, marked
+from ..slides.monolayer import MONOLAYER
 from ..smear.count import LEUKOCYTE, TypeCount
 from ..smear.flag import MICROMETRES, ORDER, RATIO, counted
 from ..smear.formats import UNTYPED, Row
-from ..smear.summary import FieldSummary, SmearSummary, SubjectsSummary, Unreadable
+from ..smear.summary import FieldSummary, SlideSummary, SmearSummary, SubjectsSummary, Unreadable
 from ..text import NO_ESTIMATE, aligned, grouped, interval, join, percent, plain, plural, span, type_name
 from .html import render
 
 GALLERY, FIRST = 24, 60
 """Cells of a type that the page shows, the most doubtful first; and flagged cells, which come before all."""
-THUMBS = 4_000_000  # characters: pictures of cells in the page
+THUMBS = 450_000  # characters: pictures of cells in the page, which stays below 1.5 MB
 MOST = 10
 """Remarks that a terminal shows."""
 MEASURES = (("cell_diameter", "cell, diameter", 1), ("nucleus_diameter", "nucleus, diameter", 1),
@@ -43,11 +46,14 @@ page_span = partial(span, page=True)
 
 @dataclass(frozen=True)
 class CellCard:
-    """A cell in the page: its picture (a data URI), the flag and its reason, the probability of its type (None if there
-    is none), and what makes it doubtful."""
+    """A cell in the page: its picture (a data URI), its field and where that is in the page ("" if it is not), the mark
+    of its type (see `TypeGroup`), the flag and its reason, the probability of its type (None if there is none), and
+    what makes it doubtful."""
 
     picture: str
     field: str
+    place: str
+    mark: str
     number: int
     flag: str | None
     reason: str
@@ -57,7 +63,7 @@ class CellCard:
 
 @dataclass(frozen=True)
 class TypeGroup:
-    """The cells of a type in the page, and how many there are. mark: the class of their outlines in the SVG."""
+    """The cells of a type in the page, and how many there are. mark: the class of their outlines and pictures."""
 
     name: str
     mark: str
@@ -75,9 +81,9 @@ class Sizes:
 
 
 def smear_page(summary: SmearSummary, table: pl.DataFrame, shown: Mapping[str, tuple[str, Sequence[Any]]],
-               thumb: Thumb, colours: Mapping[str, str]) -> str:
+               thumb: Thumb, colours: Mapping[str, str], slide_map: Markup | None = None) -> str:
     """The page's text. shown: fields for whose picture (a data URI) the page has room, with their features as `geojson`
-    makes them."""
+    makes them. slide_map: of a slide, instead of fields."""
     table = table.with_row_index("place").with_columns(pl.col("predicted").fill_null(UNTYPED).alias("type"))
     count = summary.differential
     drawn = [kind for kind in count.types if kind.share and kind.share.value is not None]
@@ -89,16 +95,21 @@ def smear_page(summary: SmearSummary, table: pl.DataFrame, shown: Mapping[str, t
     for field in summary.fields:
         for remark in field.remarks:
             remarks.setdefault(remark, []).append(field.name)
+    places = {name: f"field-{place}" for place, name in enumerate(shown, start=1)}
+    card = partial(_card, thumb=thumb, places=places, marks={name: f"t{place}" for place, name in enumerate(names)})
     return render(
-        "smear.html", summary=summary, count=count, typed=bool(count.types), colours=colours, type_name=type_name,
+        "smear.html", summary=summary, slide=summary.slide, slide_map=slide_map,
+        kinds_of_squares=key(summary.slide.squares) if summary.slide else [], count=count,
+        typed=bool(count.types), colours=colours, type_name=type_name,
         span=page_span, tenths=tenths, figure=differential_figure(drawn, colours) if drawn else "",
         fields=[(field, _field_svg(field, *shown[field.name], table, colours, names) if field.name in shown else "")
                 for field in summary.fields],
-        first=[_card(row, thumb) for row in flagged.head(FIRST).iter_rows(named=True)], flagged=flagged.height,
+        places=places, shares=_in_words(drawn),
+        first=[card(row) for row in flagged.head(FIRST).iter_rows(named=True)], flagged=flagged.height,
         kinds=join(plural(summary.flags[kind], *FLAGS[kind]) for kind in ORDER if kind in summary.flags),
         torn=flagged.filter(pl.col("cut") | pl.col("damaged")).height, rule=_rule(summary),
         unscaled=sum(1 for field in summary.fields if field.cells and field.micrometres_per_pixel is None),
-        groups=_groups(table, thumb, names), measures=headings, sizes=sizes,
+        groups=_groups(table, card, names), measures=headings, sizes=sizes,
         left_out=grouped(((plain(one.image, 60), one.reason) for one in summary.left_out), most=20),
         remarks=[{"text": text, "fields": fields} for text, fields in remarks.items()])
 
@@ -136,9 +147,15 @@ def _in_one_line(row: Row) -> str:
     return ", ".join([f"{row['number']}: {answer}", size, *([_reason(row)] if row["flag"] else []), *_doubts(row)])
 
 
-def _card(row: Row, thumb: Thumb) -> CellCard:
-    return CellCard(thumb(row["field"], row["number"]), row["field"], row["number"], row["flag"], _reason(row),
-                    row.get(f"p_{row['type']}"), _doubts(row))
+def _in_words(types: Sequence[TypeCount]) -> str:
+    """The differential in a sentence, the largest share first: "neutrophil 61 %, lymphocyte 30 %"."""
+    known = sorted((kind for kind in types if kind.cells), key=lambda kind: -kind.cells)
+    return ", ".join(f"{plain(type_name(kind.name))} {percent(kind.share.value, 0)}" for kind in known if kind.share)
+
+
+def _card(row: Row, *, thumb: Thumb, places: Mapping[str, str], marks: Mapping[str, str]) -> CellCard:
+    return CellCard(thumb(row["field"], row["number"]), row["field"], places.get(row["field"], ""), marks[row["type"]],
+                    row["number"], row["flag"], _reason(row), row.get(f"p_{row['type']}"), _doubts(row))
 
 
 def _reason(row: Row) -> str:
@@ -164,7 +181,7 @@ def _rule(summary: SmearSummary) -> str:
     return f"The model has no class of blasts. {rule}"
 
 
-def _groups(table: pl.DataFrame, thumb: Thumb, names: Sequence[str]) -> list[TypeGroup]:
+def _groups(table: pl.DataFrame, card: Callable[[Row], CellCard], names: Sequence[str]) -> list[TypeGroup]:
     """Of each type the flagged cells, then the most doubtful ones, as many as the page has room for.
 
     Doubtful are cells unlike those of training, then those with much probability left for other types; without types,
@@ -178,9 +195,9 @@ def _groups(table: pl.DataFrame, thumb: Thumb, names: Sequence[str]) -> list[Typ
         own = table.filter(pl.col("type") == name).sort(pl.col("flag").is_null(), -doubt, "place")
         cards = []
         for row in own.head(GALLERY).iter_rows(named=True):
-            card = _card(row, thumb)
-            room -= len(card.picture)
-            cards += [card] if room > 0 else []
+            cell = card(row)
+            room -= len(cell.picture)
+            cards += [cell] if room > 0 else []
         groups.append(TypeGroup(name, f"t{place}", own.height, cards))
     return groups
 
@@ -217,7 +234,8 @@ def smear_lines(summary: SmearSummary) -> list[str]:
     """The count and what is to be said of it, for a terminal."""
     count, first = summary.differential, counted(summary.flags)
     lines = aligned([[plain(type_name(kind.name)), f"{kind.cells:>5,}", _share(kind)] for kind in count.types])
-    numbers = [f"{plural(count.found, 'cell')} in {plural(len(summary.fields), 'field')}",
+    where = _looked(summary.slide) if summary.slide else plural(len(summary.fields), "field")
+    numbers = [f"{plural(count.found, 'cell')} in {where}",
                f"{count.total:,} counted", f"{count.cut:,} cut by a border", f"{count.damaged:,} damaged"]
     numbers += [f"{number:,} {what}" for number, what in (
         (count.platelets, "taken for platelets and set aside"), (count.unsure, "unsure"),
@@ -229,6 +247,11 @@ def smear_lines(summary: SmearSummary) -> list[str]:
             *(f"{image.image}: left out, {image.reason}" for image in summary.unreadable),
             *left_out_lines(summary.left_out), *remarks[:MOST],
             *([f"and {len(remarks) - MOST} more remarks, in the page"] if len(remarks) > MOST else [])]
+
+
+def _looked(slide: SlideSummary) -> str:
+    """How much of a slide was looked at, in words."""
+    return f"{plural(slide.looked, 'square')} of the monolayer ({slide.squares[MONOLAYER]:,})"
 
 
 def _share(kind: TypeCount) -> str:

@@ -248,11 +248,13 @@ class Sources:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """evaluation.json: which run or bundle was evaluated on these cells. classes: all that it knows; within_labels:
-    whether only classes among the labels could be answers."""
+    """evaluation.json: which run, bundle or table of predictions was evaluated on these cells. title: of a table.
+    classes: all that it knows; within_labels: whether only classes among the labels could be answers."""
 
     run: str = ""
     bundle: str = ""
+    table: str = ""
+    title: str = ""
     classes: tuple[str, ...] = ()
     within_labels: bool = False
     sources: Sources = field(default_factory=Sources)
@@ -292,7 +294,7 @@ class Results:
     @property
     def name(self) -> str:
         if self.recipe is None:
-            return self.folder.resolve().name
+            return self.evaluated.title if self.evaluated and self.evaluated.table else self.folder.resolve().name
         return self.recipe.title or self.recipe.name
 
     @property
@@ -321,7 +323,7 @@ def read_results(folder: Path) -> Results:
                        "finish it with: leukoscope train ... --resume")
     try:
         metrics, evaluated = _view(folder / "metrics.json", Metrics), _view(folder / "evaluation.json", Evaluated)
-        recipe = (folder / BUNDLE_RECIPE if evaluated and evaluated.bundle else
+        recipe = (folder / BUNDLE_RECIPE if evaluated and (evaluated.bundle or evaluated.table) else
                   Path(evaluated.run if evaluated else folder) / "recipe.toml")
         splits, manifest = folder / "splits.parquet", folder / "manifest.parquet"
         return Results(

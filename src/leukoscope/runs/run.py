@@ -17,6 +17,7 @@ from ..files import read_json
 from ..manifest import read_manifest
 from ..recipes.recipe import Recipe, load_recipe
 from ..tables import read_parquet
+from .elsewhere import Elsewhere
 
 LABORATORIES = "laboratories.json"
 """What each laboratory got from a network of the others, where the split is by laboratory."""
@@ -25,9 +26,11 @@ RESUME = "finish it with: leukoscope train ... --resume"
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. RunError where it is not one; its files are checked when they are read."""
+    """A run folder. RunError where it is not one; its files are checked when they are read. elsewhere: where its images
+    are now, if they were moved."""
 
     folder: Path
+    elsewhere: Elsewhere | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
@@ -48,7 +51,8 @@ class Run:
     @cached_property
     def manifest(self) -> pl.DataFrame:
         """The cells used, with the labels of the experiment."""
-        return read_manifest(self._path("manifest.parquet"))
+        manifest = read_manifest(self._path("manifest.parquet"))
+        return manifest if self.elsewhere is None else self.elsewhere.apply(manifest)
 
     @cached_property
     def splits(self) -> pl.DataFrame:

@@ -207,9 +207,10 @@ def _differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> It
 
 
 def _check_same_cells(cells: pl.DataFrame, run: Run) -> None:
-    # The image files may have moved: their paths may differ, and their pixels are compared after packing.
+    # The image files may have moved: their paths may differ, and their pixels are compared after packing. So may the
+    # name of their source, which often is that of their folder, as long as the same cells share one.
     old = run.manifest.drop("image", "mask")
-    new = cells.drop("image", "mask")
+    new = _with_sources_of(old, cells.drop("image", "mask"))
     if old.equals(new):
         return
     hint = "resume with the same manifest, or train into another folder"
@@ -222,3 +223,12 @@ def _check_same_cells(cells: pl.DataFrame, run: Run) -> None:
     row = next(i for i, (a, b) in enumerate(zip(old[name], new[name], strict=True)) if a != b)
     raise RunError(f"{run.folder}: the run was started with {name} = {old[name][row]!r} in row {row + 1} "
                    f"('{old['cell_id'][row]}'), now it is {new[name][row]!r}", hint)
+
+
+def _with_sources_of(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+    """New cells with the old names of their sources, where each old name has become one other."""
+    if old["cell_id"].to_list() != new["cell_id"].to_list():
+        return new
+    names = pl.DataFrame({"old": old["source"], "new": new["source"]}).unique()
+    one_to_one = names["old"].n_unique() == names["new"].n_unique() == names.height
+    return new.with_columns(old["source"]) if one_to_one else new

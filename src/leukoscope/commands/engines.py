@@ -1,0 +1,175 @@
+"""Where work is done: in this process, or in several processes of this machine. Knows nothing of slides.
+
+An engine takes tasks and gives their results in the order in which they end. A worker that dies costs its task only,
+which another one does again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
+
+from ..errors import LeukoscopeError, input_error
+from ..finder.network import THREADS
+
+TRIES = 3
+"""Times that a task is tried, where workers die of it."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a task has no result: what and hint of an error that a user can correct; or number and file of an error of
+    the system, such as a full disk."""
+
+    what: str
+    hint: str = ""
+    number: int | None = None
+
+    def error(self) -> Exception:
+        """As an exception."""
+        if self.number is not None:
+            return OSError(self.number, os.strerror(self.number), self.what)
+        return LeukoscopeError(self.what, self.hint)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A function of a module, and what it is called with."""
+
+    key: Hashable
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+class Engine(Protocol):
+    """slots: tasks that it works on at once. `next` waits for a task that ends: its key and its result or Failed."""
+
+    @property
+    def slots(self) -> int: ...
+
+    def submit(self, task: Task) -> None: ...
+
+    def next(self) -> tuple[Hashable, Any]: ...
+
+    def close(self) -> None: ...
+
+
+def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """The result of a task, or Failed: exceptions of strangers' files need not survive the way between processes."""
+    try:
+        return function(*arguments)
+    except OSError as error:
+        if error.errno is None:
+            return Failed(str(input_error(error)))
+        return Failed(str(error.filename or "writing"), number=error.errno)
+    except Exception as error:
+        it = input_error(error)
+        return Failed(it.what, it.hint)
+
+
+class Here:
+    """The work is done in this process, a task at a time."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._tasks: deque[Task] = deque()
+
+    def submit(self, task: Task) -> None:
+        self._tasks.append(task)
+
+    def next(self) -> tuple[Hashable, Any]:
+        task = self._tasks.popleft()
+        return task.key, call(task.function, task.arguments)
+
+    def close(self) -> None:
+        self._tasks.clear()
+
+
+class Processes:
+    """Processes of this machine, each with one thread. A process that dies is replaced, and its task tried again."""
+
+    def __init__(self, workers: int) -> None:
+        self.slots = workers
+        self._context = mp.get_context("spawn")
+        self._waiting: deque[tuple[Task, int]] = deque()
+        self._idle: list[tuple[BaseProcess, Connection]] = []
+        self._busy: dict[Connection, tuple[BaseProcess, Task, int]] = {}
+        self._ended: deque[tuple[Hashable, Any]] = deque()
+
+    def submit(self, task: Task) -> None:
+        self._waiting.append((task, 1))
+        self._hand_out()
+
+    def next(self) -> tuple[Hashable, Any]:
+        while not self._ended:
+            for ready in wait(list(self._busy)):
+                assert isinstance(ready, Connection)
+                self._collect(ready)
+            self._hand_out()
+        return self._ended.popleft()
+
+    def close(self) -> None:
+        for process, connection in [*self._idle, *((it[0], one) for one, it in self._busy.items())]:
+            process.terminate()
+            process.join()
+            connection.close()
+        self._idle.clear()
+        self._busy.clear()
+
+    def _hand_out(self) -> None:
+        while self._waiting and len(self._busy) < self.slots:
+            process, connection = self._idle.pop() if self._idle else self._start()
+            task, tried = self._waiting.popleft()
+            try:
+                connection.send((task.function, task.arguments))
+            except OSError:  # it died while it was idle
+                process.join()
+                self._waiting.appendleft((task, tried))
+                continue
+            self._busy[connection] = process, task, tried
+
+    def _start(self) -> tuple[BaseProcess, Connection]:
+        here, there = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(there,), daemon=True)
+        process.start()
+        there.close()
+        return process, here
+
+    def _collect(self, connection: Connection) -> None:
+        """Take the result of a worker, or note that it died."""
+        process, task, tried = self._busy.pop(connection)
+        try:
+            self._ended.append((task.key, connection.recv()))
+            self._idle.append((process, connection))
+        except (EOFError, OSError):
+            process.join()
+            connection.close()
+            if tried < TRIES:
+                self._waiting.appendleft((task, tried + 1))
+            else:
+                self._ended.append((task.key, Failed(f"{tried} workers died of it (exit code {process.exitcode})",
+                                                     "it may need more memory than there is")))
+
+
+def _work(connection: Connection) -> None:
+    """The loop of a worker: until the driver has gone."""
+    import cv2
+
+    os.environ[THREADS] = "1"
+    cv2.setNumThreads(1)
+    while True:
+        try:
+            function, arguments = connection.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            connection.send(call(function, arguments))
+        except (BrokenPipeError, KeyboardInterrupt):
+            return

@@ -1,0 +1,90 @@
+"""Every kind of page in a real browser: nothing cut off, nothing scrolled sideways but wide tables and, on a phone,
+wide figures in boxes that take the focus; on paper every figure on one sheet; each page below 1.5 MB."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from command import leukoscope
+from leukoscope.commands.smear_subjects import smear_subjects
+from leukoscope.phantom import write_cells, write_smears
+from leukoscope.report.checklists import write_checklists
+from leukoscope.report.run import write_report
+from leukoscope.report.study import write_study
+from page_looks import chromium, look_at
+from run_folder import Plan, build_run
+
+EIGHT = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte", "immature granulocyte", "erythroblast",
+         "platelet or thrombocyte")
+LARGEST = 1_500_000
+TYPES = ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil", "blast", "immature granulocyte")
+
+
+def predictions(folder: Path) -> list[Path]:
+    """Two tables of predictions of eight classes."""
+    tables = []
+    for k in (0, 1):
+        run = build_run(folder / f"of{k}", Plan(classes=EIGHT, folds=1, cells=160, seed=0, skill=2.0 + k))
+        tables.append(folder / f"a network with a rather long name {k}.parquet")
+        (run / "predictions.parquet").rename(tables[-1])
+    return tables
+
+
+def counts(folder: Path) -> list[Path]:
+    rows = [f"{k:03d}," + ",".join(str((7 * k + 5 * i) % 31 + 1) for i in range(len(TYPES))) for k in range(12)]
+    for name in ("machine", "reference"):
+        (folder / f"{name}.csv").write_text("\n".join([",".join(["smear", *TYPES]), *rows]))
+        rows = [row + "0" for row in rows]
+    return [folder / "machine.csv", folder / "reference.csv"]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    cells = write_cells(folder / "cells", 3, size=48, labels=("neutrophil", "lymphocyte"), subjects=2)
+    images = [Path(image) for image in cells["image"]]
+    for name, pool in (("one", 2), ("two", 4)):
+        build_run(folder / "study" / name, Plan(classes=EIGHT, images=images, cells=240, optics={"pool": pool}))
+    (folder / "study" / "study.json").write_text(json.dumps({"title": "A study", "runs": ["one", "two"], "paper": {
+        "one": {"accuracy": 0.968, "macro_f1": 0.95}}}))
+    tables = predictions(folder)
+    assert leukoscope("compare", *tables, "-o", folder / "compare", "--rounds", "100").code == 0
+    assert leukoscope("agreement", *counts(folder), "-o", folder / "agreement").code == 0
+    truth = write_smears(folder / "smears", subjects=2, fields_per_subject=1, size=(420, 320),
+                         types={"neutrophil": 2, "lymphocyte": 1})
+    for image in map(Path, truth["image"].unique()):
+        (folder / "fields" / image.stem).mkdir(parents=True)
+        image.rename(folder / "fields" / image.stem / image.name)
+    smear_subjects([folder / "fields"], folder / "smear")
+    checklists, *_ = write_checklists(folder / "study" / "one", folder / "checklists")
+    return {"checklists": checklists, "report": write_report(folder / "study" / "one"),
+            "study": write_study(folder / "study"),
+            "comparison": folder / "compare" / "compare.html", "agreement": folder / "agreement" / "agreement.html",
+            "subjects": folder / "smear" / "index.html",
+            "smear": next((folder / "smear").glob("*/smear.html"))}
+
+
+def test_pages_stay_small(pages):
+    assert {name: path.stat().st_size for name, path in pages.items() if path.stat().st_size > LARGEST} == {}
+
+
+@pytest.mark.skipif(not chromium(), reason="no chromium here: apt-get install chromium")
+def test_nothing_is_cut_off(pages):
+    assert look_at(pages) == {}
+
+
+@pytest.mark.skipif(not chromium(), reason="no chromium here: apt-get install chromium")
+def test_the_browser_sees_what_is_wrong(tmp_path):
+    page = tmp_path / "wrong.html"
+    page.write_text('<!doctype html><meta name="viewport" content="width=device-width"><style>figure { break-inside: '
+                    'auto; } .scroll { overflow-x: auto; }</style><section id="a"><div style="width:2000px">wide</div>'
+                    '<div class="scroll"><table><tr><td style="min-width:1700px">x</td></tr></table></div>'
+                    '<figure><svg width="50" height="50"><text x="45" y="20">too long</text></svg></figure></section>')
+    found = look_at({"wrong": page})
+    said = " ".join(found["wrong, phone"] + found["wrong, paper"])
+    for fault in ("scrolls sideways", "cut at the right", "takes no focus", "text outside its figure",
+                  "may break inside"):
+        assert fault in said, (fault, found)
