@@ -19,7 +19,8 @@ from leukoscope.commands.smear import smear_fields
 from leukoscope.phantom import write_smears
 from leukoscope.review.desk import Desk
 from leukoscope.review.door import CSRF, Keys
-from leukoscope.review.serve import application
+from leukoscope.review.serve import application, open_desk
+from review_databases import Database, database
 
 ADDRESS = "http://127.0.0.1:8765"
 
@@ -32,6 +33,7 @@ class Bench:
     client: TestClient
     desk: Desk
     keys: Keys
+    db: Database
 
     @property
     def path(self) -> str:
@@ -82,21 +84,28 @@ def folder(counted: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(counted, tmp_path / "count"))
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def db(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """An empty database, once of each kind."""
+    with database(request.param) as empty:
+        yield empty
+
+
 @pytest.fixture
-def bench(folder: Path) -> Iterator[Bench]:
-    desk, keys = Desk([folder]), Keys(8765, "Ann")
-    yield Bench(folder, sit_down(desk, keys), desk, keys)
+def bench(folder: Path, db: Database) -> Iterator[Bench]:
+    desk, keys = Desk([folder], db.shared()), Keys(8765, "Ann")
+    yield Bench(folder, sit_down(desk, keys), desk, keys, db)
     desk.close()
 
 
 @pytest.fixture
-def sit() -> Callable[[list[Path]], AbstractContextManager[Bench]]:
-    """A workbench on other folders."""
+def sit(db: Database) -> Callable[..., AbstractContextManager[Bench]]:
+    """A workbench on other folders, with the settings of a laboratory."""
     @contextmanager
-    def opened(folders: list[Path]) -> Iterator[Bench]:
-        desk, keys = Desk(folders), Keys(8765, "Ann")
+    def opened(folders: list[Path], laboratory: Path | None = None) -> Iterator[Bench]:
+        desk, keys = open_desk(folders, db.shared(), laboratory), Keys(8765, "Ann")
         try:
-            yield Bench(folders[0], sit_down(desk, keys), desk, keys)
+            yield Bench(folders[0], sit_down(desk, keys), desk, keys, db)
         finally:
             desk.close()
 

@@ -9,9 +9,9 @@ import uuid
 from io import BytesIO
 from pathlib import Path
 
+import polars as pl
 import pytest
 from PIL import Image
-from sqlalchemy.event import listen
 from starlette.testclient import TestClient
 
 from leukoscope.commands.smear import smear_fields
@@ -156,16 +156,16 @@ def test_shares_are_wilson_intervals_of_the_cells_that_count(bench):
             assert kind["share"]["high"] == pytest.approx(high, abs=1e-9)
 
 
-def test_a_damaged_cell_counts_once_a_person_has_confirmed_it_and_a_cut_one_never(bench):
-    review = next(iter(bench.desk.seats.values())).review
-    review.result.cells.replace_column(review.result.cells.columns.index("damaged"), (
-        review.result.cells["cut"].not_() & (review.result.cells["predicted"] == "lymphocyte")).alias("damaged"))
-    review._standing = None  # the worklist has counted already
-    damaged = [place for place, so in enumerate(review.result.cells["damaged"]) if so]
-    before = bench.smear["standing"]["total"]
-    assert bench.send("decisions", cells=damaged[:2], did="confirm")["standing"]["total"] == before + 2
-    cut = [place for place, so in enumerate(review.result.cells["cut"]) if so]
-    assert bench.send("decisions", cells=cut, did="confirm")["standing"]["total"] == before + 2
+def test_a_damaged_cell_counts_once_a_person_has_confirmed_it_and_a_cut_one_never(folder, sit):
+    cells = pl.read_parquet(folder / "cells.parquet").with_columns(
+        damaged=~pl.col("cut") & (pl.col("predicted") == "lymphocyte"))
+    cells.write_parquet(folder / "cells.parquet")
+    with sit([folder]) as bench:
+        damaged = cells["damaged"].arg_true().to_list()
+        before = bench.smear["standing"]["total"]
+        assert bench.send("decisions", cells=damaged[:2], did="confirm")["standing"]["total"] == before + 2
+        cut = cells["cut"].arg_true().to_list()
+        assert bench.send("decisions", cells=cut, did="confirm")["standing"]["total"] == before + 2
 
 
 def test_the_news_are_what_happened_since(bench):
@@ -312,9 +312,7 @@ def test_a_second_browser_is_seen(bench, sit_at):
 
 def test_a_full_disk_is_told_to_the_person(bench):
     bench.send("decisions", cells=[0], did="reject")
-    engine = next(iter(bench.desk.seats.values())).review._engine
-    listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count=1"))
-    engine.dispose()
+    bench.db.fill_disk(bench.folder, next(iter(bench.desk.seats.values())).review._engine)
     answers = [bench.client.post(f"{bench.path}/comments", json=message(text="x" * 4000)) for _ in range(30)]
     assert answers[-1].status_code == 507
     assert "free disk space" in answers[-1].json()["error"]
@@ -352,5 +350,5 @@ def test_many_subjects_have_one_worklist(counted, tmp_path, sit):
         assert page.count("<tr data-state=") == 2
         assert bench.client.get("/api/v1/export/smears.csv").text.count("\n") == 3
         bench.send("decisions", cells=[0], did="reject")
-    assert (tmp_path / "out" / "P1" / "review.sqlite").is_file()
+    assert (tmp_path / "out" / "P1" / "review.sqlite").is_file() is (bench.db.url is None)
     assert not (tmp_path / "out" / "P2" / "review.sqlite").exists()

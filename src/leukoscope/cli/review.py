@@ -1,61 +1,89 @@
-"""`leukoscope review`: the workbench. Parses, calls, prints."""
+"""`leukoscope review` and its kin: the workbench. Parses, calls, prints."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..commands.inputs import check_counted
 from ..errors import LeukoscopeError
 from . import console
-from .options import Json
+from .options import Json, Overwrite
 
-VERIFY = "verify"
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that leukoscope smear wrote.")]
+Db = Annotated[str | None, typer.Option(
+    "--db", metavar="ADDRESS", envvar="LEUKOSCOPE_DB", show_envvar=True, show_default=False,
+    help="A PostgreSQL for the decisions of all: postgresql+psycopg://NAME@HOST/DATABASE. Default: a file beside each "
+         "result.")]
+
+
+def engine_of(db: str | None) -> sa.Engine | None:
+    """The PostgreSQL of --db; None without."""
+    from ..review.database import open_engine  # late: help needs none of it
+
+    return None if db is None else open_engine(db)
 
 
 def review(
-    folders: Annotated[list[str], typer.Argument(
-        metavar="[verify] DIR...", help="Folders that leukoscope smear wrote. With the word verify before them, their "
-                                        "records of decisions are proved instead.")],
+    folders: Folders,
     port: Annotated[int | None, typer.Option(
         min=1, max=65535, help="Port of the page. Default: 8765, or the next that is free.")] = None,
-    host: Annotated[str, typer.Option(help="Address of the page; for now only that of this computer.")] = "127.0.0.1",
-    name: Annotated[str, typer.Option(help="Who reviews. Default: your login name; can be changed in the page.")] = "",
+    host: Annotated[str, typer.Option(
+        help="Address of the page. Any but that of this computer itself demands accounts.")] = "127.0.0.1",
+    name: Annotated[str, typer.Option(help="Who reviews where there are no accounts. Default: your login name.")] = "",
+    laboratory: Annotated[Path | None, typer.Option(
+        help="TOML file of the laboratory: reference ranges, types, keys, target (docs/review.md).")] = None,
+    db: Db = None,
+    log_in: Annotated[bool, typer.Option("--log-in", help="Demand accounts on this computer too.")] = False,
+    cert: Annotated[Path | None, typer.Option(help="Certificate for https, a PEM file.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its key, where it is in another file.")] = None,
+    proxy: Annotated[str, typer.Option(
+        metavar="ADDRESS", help="Address of a proxy that encrypts, to believe its X-Forwarded headers.")] = "127.0.0.1",
+    watch: Annotated[Path | None, typer.Option(
+        metavar="FIELDS", help="Count new photographs in this folder as they come; each of its sub-folders is a "
+                               "subject. Counts are kept in the first DIR.")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
     as_json: Json = False,
 ) -> None:
     """Review a counted smear: look, correct, sign, export.
 
-    Opens a page in the browser, which only this computer can reach.
+    Opens a page in the browser, which only this computer can reach. See also: leukoscope review verify, backup,
+    restore, user.
     """
-    if folders[0] == VERIFY:
-        _verify([Path(folder) for folder in folders[1:]], as_json)
-        return
-    from ..review.serve import serve  # late: help needs none of it
+    if watch is None:
+        check_counted(folders)
+    from ..review.serve import Options, Started, serve  # late: help and a mistyped path need none of it
 
-    def on_start(address: str) -> None:
+    def on_start(started: Started) -> None:
+        if started.warning:
+            console.note(f"warning: {started.warning}")
         if as_json:
-            console.emit({"address": address})
+            console.emit({"address": started.address})
         else:
-            console.say(f"review: {address}")
+            console.say(f"review: {started.address}")
             console.say("stop with Ctrl+C; every decision is stored as it is made")
         sys.stdout.flush()  # a program that waits for the address reads it now
 
-    serve([Path(folder) for folder in folders], host=host, port=port, name=name, browser=not no_browser,
-          on_start=on_start)
+    options = Options(host, port, name, engine_of(db), log_in, cert, key, proxy, not no_browser, laboratory, watch)
+    serve(folders, options, on_start)
 
 
-def _verify(folders: list[Path], as_json: bool) -> None:
-    """Prove the records of some results; raise LeukoscopeError at the end where one is damaged."""
-    from ..review.result import results_of
-    from ..review.smear import verify
+def verify(folders: Folders, db: Db = None, as_json: Json = False) -> None:
+    """Prove the records of decisions on counted smears."""
+    check_counted(folders)
+    from ..review.smear import results_with_records, verify
     from ..text import plural
 
-    if not folders:
-        raise LeukoscopeError("review verify: no folder is named", "name folders that leukoscope smear wrote")
-    found = [verify(folder) for folder in results_of(folders)]
+    engine = engine_of(db)
+    found = [verify(folder, engine) for folder in results_with_records(folders, engine)]
     if as_json:
         console.emit([one.to_dict() for one in found])
     for one in found if not as_json else ():
@@ -67,4 +95,55 @@ def _verify(folders: list[Path], as_json: bool) -> None:
     damaged = next((one for one in found if one.broken), None)
     if damaged is not None:
         raise LeukoscopeError(f"{damaged.folder}: the record of decisions is damaged: {damaged.broken}",
-                              "restore review.sqlite from a copy")
+                              "restore review.sqlite from a copy" if db is None else "restore the database from a copy")
+
+
+Backup = Annotated[Path, typer.Argument(metavar="FILE", help="The backup, a ZIP file.")]
+SomeFolders = Annotated[list[Path] | None, typer.Argument(
+    metavar="[DIR...]", help="Folders that leukoscope smear wrote. Needed without --db.")]
+
+
+def backup(file: Backup, folders: SomeFolders = None, db: Db = None, overwrite: Overwrite = False,
+           as_json: Json = False) -> None:
+    """Write all decisions to one file, while servers run."""
+    from ..review.backup import write_backup
+    from ..text import plural
+
+    with _database(db, folders) as (named, engine):
+        held = write_backup(file, named, engine, overwrite=overwrite)
+    for one in held:
+        if one.damaged:
+            console.note(f"warning: {one.record.name}: the record is damaged: {one.damaged}")
+    events = sum(len(one.events) for one in held)
+    if as_json:
+        console.emit({"smears": len(held), "events": events})
+    else:
+        console.say(f"{file}: {plural(events, 'event')} of {plural(len(held), 'smear')}")
+
+
+def restore(file: Backup, folders: SomeFolders = None, db: Db = None, as_json: Json = False) -> None:
+    """Add the decisions of a backup to those that are there."""
+    from ..review.backup import restore_backup
+    from ..text import plural
+
+    with _database(db, folders) as (named, engine):
+        restored = restore_backup(file, named, engine)
+    if as_json:
+        console.emit([one.__dict__ for one in restored])
+        return
+    for one in restored:
+        console.say(f"{one.name}: left out, no named folder holds its result" if one.folder is None else
+                    f"{one.name}: {plural(one.added, 'event')} added, of {one.held} in the backup")
+
+
+@contextmanager
+def _database(db: str | None, folders: list[Path] | None) -> Iterator[tuple[list[Path], sa.Engine | None]]:
+    """The folders that are named, and the PostgreSQL if there is one."""
+    if db is None and not folders:
+        raise LeukoscopeError("no folder is named", "name folders that leukoscope smear wrote, or a database with --db")
+    engine = engine_of(db)
+    try:
+        yield folders or [], engine
+    finally:
+        if engine is not None:
+            engine.dispose()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import LeukoscopeError
 from ..text import plain, plural
-from .state import CONFIRMED, MACHINE, REJECTED, Cell, State
+from .state import ABSENT, CONFIRMED, MACHINE, REJECTED, Cell, State
 
 Did = Literal["type", "confirm", "reject", "restore"]
 MOST_TYPES = 15
@@ -35,6 +36,45 @@ class Draft:
     body: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Sketch:
+    """A cell that is drawn and not stored yet, without its number. field: its name; row, feature, how: as in
+    `state.Drawn`."""
+
+    field: str
+    row: Mapping[str, Any]
+    feature: Mapping[str, Any]
+    how: str
+
+
+Sketching = Callable[[], Sequence[Sketch]]
+
+
+def check_drawable(state: State, parents: Sequence[str]) -> None:
+    """Raise Refused where nothing can be drawn, before any work is done for it."""
+    _check_open(state)
+    _check_present(state, parents)
+
+
+def draw(state: State, did: Literal["add", "split", "join"], parents: Sequence[str], sketches: Sequence[Sketch], *,
+         base: int, who: str) -> Draft:
+    """Add a cell, or put others in the place of cells that are split or joined; these are absent afterwards. base,
+    who: as for `decide`."""
+    check_drawable(state, parents)
+    _check_unchanged(state, parents, base, who)
+    new, changes = [], [[cell, list(state.cells[cell]), [state.cells[cell][0], ABSENT]] for cell in parents]
+    number = max((int(name.rpartition("/")[2]) for name in state.cells if name.rpartition("/")[0] == sketches[0].field),
+                 default=0)
+    for sketch in sketches:
+        number += 1
+        name = f"{sketch.field}/{number}"
+        feature = {**sketch.feature, "id": str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
+                   "properties": {**sketch.feature["properties"], "name": str(number)}}
+        new.append({"name": name, "row": {**sketch.row, "number": number}, "feature": feature, "how": sketch.how})
+        changes.append([name, [sketch.row["predicted"], ABSENT], [sketch.row["predicted"], MACHINE]])
+    return Draft("drawn", {"did": did, "cells": changes, "new": new})
+
+
 def decide(state: State, cells: Sequence[str], did: Did, name: str = "", *, base: int, who: str,
            types: Iterable[str]) -> Draft:
     """Give cells a type, confirm that which they have, reject them as no cells, or restore rejected ones.
@@ -45,6 +85,7 @@ def decide(state: State, cells: Sequence[str], did: Did, name: str = "", *, base
     _check_open(state)
     if did == "type" and name not in set(types):
         raise Refused(f"'{plain(name, 40)}' is not a type of this smear", "add it first")
+    _check_present(state, cells)
     _check_unchanged(state, cells, base, who)
     changes = [(cell, state.cells[cell], _after(state.cells[cell], did, name)) for cell in dict.fromkeys(cells)]
     changes = [(cell, was, now) for cell, was, now in changes if was != now]
@@ -86,7 +127,25 @@ def _turned(state: State, who: str, stacks: Mapping[str, list[int]], kind: str, 
     if other:
         raise Stale(f"cell {other} was changed by {plain(state.changed[other][1], 40)} since",
                     f"what you want to {word} no longer fits; decide on the cell anew")
-    return Draft(kind, {"of": of.seq, "did": of.body["did"], "cells": [list(change) for change in changes]})
+    values = [[name, now, was] if back else [name, was, now] for name, was, now in of.body.get("values", ())]
+    odd = next((name for name, before, _ in values if state.values.get(name) != before), "")
+    if odd:
+        raise Stale(f"{odd} was changed by {plain(state.entered[odd][1], 40)} since",
+                    f"what you want to {word} no longer fits; enter it anew")
+    body = {"of": of.seq, "did": of.body["did"], "cells": [list(change) for change in changes]}
+    return Draft(kind, {**body, "values": values} if values else body)
+
+
+def enter(state: State, name: str, value: float | None, *, base: int, who: str) -> Draft:
+    """Enter a value beside the cells, None to take it back. base, who: as for `decide`."""
+    _check_open(state)
+    seq, by = state.entered.get(name, (0, ""))
+    if seq > base and by != who:
+        raise Stale(f"{name} was changed by {plain(by, 40)} meanwhile", "look at it again")
+    was = state.values.get(name)
+    if was == value:
+        raise Refused("nothing to change: this is entered already")
+    return Draft("entered", {"did": "enter", "cells": [], "values": [[name, was, value]]})
 
 
 def comment(state: State, text: str, cell: str | None) -> Draft:
@@ -95,17 +154,31 @@ def comment(state: State, text: str, cell: str | None) -> Draft:
     return Draft("commented", {"cell": cell, "text": _checked_text(text, "a comment")})
 
 
-def add_type(state: State, name: str, types: Sequence[str]) -> Draft:
-    """Add a type that the machine does not know."""
+def add_type(state: State, name: str, types: Sequence[str], most: int = MOST_TYPES) -> Draft:
+    """Add a type that the machine does not know. types: that exist; most: that may be added."""
     _check_open(state)
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_TYPE or not name.isprintable():
         raise Refused(f"the name of a type has 1 to {LONGEST_TYPE} printable characters", "choose another name")
     if name.casefold() in {one.casefold() for one in types}:
         raise Refused(f"'{name}' exists already", "choose it from the list")
-    if len(state.types) >= MOST_TYPES:
-        raise Refused(f"{MOST_TYPES} types were added already, which is the most", "use one of these")
+    if len(state.types) >= most:
+        raise Refused(f"{MOST_TYPES} types beside the machine's are there already, which is the most",
+                      "use one of these")
     return Draft("type_added", {"name": name})
+
+
+def give(state: State, name: str, who: str) -> Draft:
+    """Give the smear to a second person, who reads it blind. Raises Refused for one who has decided on it already."""
+    name = " ".join(name.split())
+    if not 1 <= len(name) <= 100 or not name.isprintable():
+        raise Refused("the name of a person has 1 to 100 printable characters", "write it again")
+    known = {event.who for event in state.mine if event.kind not in ("imported", "given")} | {who}
+    if name in known:
+        raise Refused(f"{plain(name, 60)} has seen this smear already", "give it to somebody who has not")
+    if name in {one.to for one in state.readings}:
+        raise Refused(f"{plain(name, 60)} has been given this smear already", "give it to somebody else")
+    return Draft("given", {"cells": [], "to": name, "gives": len(state.readings) + 1})
 
 
 def sign(state: State, text: str, unsure: Sequence[str], flagged: Sequence[str], counts: Mapping[str, int]) -> Draft:
@@ -132,6 +205,13 @@ def _check_open(state: State) -> None:
     if state.locked:
         last = state.signatures[-1]
         raise Refused(f"this smear was signed by {plain(last.who, 60)} and is locked", "amend it, with a reason")
+
+
+def _check_present(state: State, cells: Sequence[str]) -> None:
+    gone = next((cell for cell in cells if state.cells[cell][1] == ABSENT), "")
+    if gone:
+        raise Stale(f"cell {gone} is not there any more: it was split or joined, or its drawing was undone",
+                    "choose another cell")
 
 
 def _check_unchanged(state: State, cells: Sequence[str], base: int, who: str) -> None:

@@ -3,27 +3,30 @@ same change. What is answered with success is on the disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.concurrency import run_in_threadpool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from ..errors import LeukoscopeError
 from ..text import plain
-from . import actions, export, words
+from . import actions, export, fhir, hl7, words
 from .database import NotSaved
-from .desk import Desk, Seat
+from .desk import Blind, Desk, Seat
 from .door import Keys, Session
+from .items import report_of
 from .pictures import outlines
 
-LARGEST = 2_000_000
-"""Bytes of a message."""
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{8,64}$")]
+_WHOLE = BeforeValidator(lambda given: int(given) if isinstance(given, float) and given.is_integer() else given)
+"""In JSON 2.0 is a whole number too."""
+Row = Annotated[int, _WHOLE]
+Place = Annotated[int, Field(ge=0), _WHOLE]
 FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
+JSON = "application/json"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
@@ -35,13 +38,13 @@ class Change(_Message):
     """What every change brings. since: the last event that the page has seen."""
 
     key: Key
-    since: Annotated[int, Field(ge=0)]
+    since: Place
 
 
 class Decision(Change):
     """cells: their rows."""
 
-    cells: Annotated[list[int], Field(min_length=1, max_length=100_000)]
+    cells: Annotated[list[Row], Field(min_length=1, max_length=100_000)]
     did: Literal["type", "confirm", "reject", "restore"]
     type: str = ""
 
@@ -50,7 +53,7 @@ class Words(Change):
     """text: a comment, a reason or a name; cell: the row that it is about, or None."""
 
     text: str
-    cell: int | None = None
+    cell: Row | None = None
 
 
 class Name(_Message):
@@ -67,68 +70,16 @@ class BadMessage(LeukoscopeError):
     """A message that is not as it should be."""
 
 
+class Forbidden(LeukoscopeError):
+    """This account may not do that."""
+
+
 def status_of(error: LeukoscopeError) -> int:
     """The HTTP status of an error."""
-    kinds = ((NotFound, 404), (BadMessage, 400), (actions.Refused, 409))
+    kinds = ((NotFound, 404), (BadMessage, 400), (Forbidden, 403), (Blind, 403), (actions.Refused, 409))
     if isinstance(error, NotSaved):
-        return 507 if "full" in error.what else 503
+        return 507 if error.full else 503
     return next((status for kind, status in kinds if isinstance(error, kind)), 422)
-
-
-def routes(desk: Desk, keys: Keys) -> list[Route]:
-    """Everything below /api/v1."""
-    api = Api(desk, keys)
-    smear = "/api/v1/smears/{smear}"
-    return [
-        Route("/api/v1/smears", _get(api.smears)), Route("/api/v1/me", _post(api.me, Name), methods=["POST"]),
-        Route(smear, _get(api.smear)), Route(f"{smear}/news", _get(api.news)),
-        Route(f"{smear}/history", _get(api.history)),
-        Route(f"{smear}/cells/{{cell:int}}", _get(api.cell)),
-        Route(f"{smear}/cells/{{cell:int}}.jpg", _get(api.tile)),
-        Route(f"{smear}/cells/{{cell:int}}/around.jpg", _get(api.around)),
-        Route(f"{smear}/fields/{{field:int}}.jpg", _get(api.field)),
-        Route(f"{smear}/fields/{{field:int}}/outlines", _get(api.outlines)),
-        *(Route(f"{smear}/{name}", _post(act, kind), methods=["POST"]) for name, act, kind in (
-            ("decisions", api.decide, Decision), ("undo", api.undo, Change), ("redo", api.redo, Change),
-            ("comments", api.comment, Words), ("types", api.add_type, Words), ("signature", api.sign, Words),
-            ("amendments", api.amend, Words))),
-        Route(f"{smear}/export/{{name}}", _get(api.export)), Route("/api/v1/export/{name}", _get(api.export_all)),
-    ]
-
-
-def _get(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
-    async def endpoint(request: Request) -> Response:
-        return await run_in_threadpool(_in_json, answer, request)
-
-    return endpoint
-
-
-def _post(act: Callable[[Request, Any], Response], kind: type[BaseModel]) -> Callable[[Request], Any]:
-    async def endpoint(request: Request) -> Response:
-        body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > LARGEST:
-                return error_json(BadMessage(f"a message has at most {LARGEST:,} bytes"))
-        return await run_in_threadpool(_in_json, lambda one: act(one, _parsed(kind, body)), request)
-
-    return endpoint
-
-
-def _parsed(kind: type[BaseModel], body: bytes) -> BaseModel:
-    try:
-        return kind.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "message"
-        raise BadMessage(f"{where}: {first['msg']}", "load the page again") from error
-
-
-def _in_json(answer: Callable[[Request], Response], request: Request) -> Response:
-    try:
-        return answer(request)
-    except LeukoscopeError as error:
-        return error_json(error)
 
 
 def error_json(error: LeukoscopeError) -> JSONResponse:
@@ -141,6 +92,15 @@ def session_of(request: Request) -> Session:
     return request.scope["session"]
 
 
+def seat_of(desk: Desk, request: Request) -> Seat:
+    """The smear of an address, for who may see it. Raises NotFound, Blind."""
+    seat = desk.seat(request.path_params["smear"])
+    if seat is None:
+        raise NotFound("no such smear", "go back to the worklist")
+    desk.check_blind(seat, session_of(request).name)
+    return seat
+
+
 class Api:
     """The answers; each takes a request, and a checked message where something is changed."""
 
@@ -148,13 +108,11 @@ class Api:
         self._desk, self._keys = desk, keys
 
     def seat(self, request: Request) -> Seat:
-        """The smear of an address. Raises NotFound."""
-        seat = self._desk.seats.get(request.path_params["smear"])
-        if seat is None:
-            raise NotFound("no such smear", "go back to the worklist")
-        return seat
+        """The smear of an address. Raises NotFound, Blind."""
+        return seat_of(self._desk, request)
 
-    def _place(self, request: Request, seat: Seat) -> int:
+    def place(self, request: Request, seat: Seat) -> int:
+        """The cell of an address. Raises NotFound."""
         place = request.path_params["cell"]
         if place >= len(seat.review.names):
             raise NotFound(f"no cell {place}", "load the page again")
@@ -170,9 +128,11 @@ class Api:
         return JSONResponse([row.__dict__ for row in self._desk.worklist()])
 
     def me(self, request: Request, message: Name) -> Response:
+        if self._keys.accounts is not None:
+            raise Forbidden("your name is that of your account", "log out, and log in with another account")
         name = plain(message.name, 100)
         response = JSONResponse({"me": name})
-        self._keys.start(response, session_of(request), name)
+        self._keys.start(request, response, session_of(request), name)
         return response
 
     def smear(self, request: Request) -> Response:
@@ -186,19 +146,26 @@ class Api:
 
     def history(self, request: Request) -> Response:
         state = self.seat(request).review.state()
-        return JSONResponse([event.__dict__ for event in state.events])
+        return JSONResponse([event.__dict__ if state.owns(event) else {**event.__dict__, "body": {"hidden": True}}
+                             for event in state.events])
 
     def cell(self, request: Request) -> Response:
         seat = self.seat(request)
-        return JSONResponse(words.cell_json(seat.review, self._place(request, seat)))
+        return JSONResponse(words.cell_json(seat.review, self.place(request, seat)))
+
+    def _picture(self, request: Request, seat: Seat, draw: Callable[[Mapping[str, Any]], bytes]) -> Response:
+        place, cells = self.place(request, seat), seat.review.cells
+        # A drawn cell is another one where the record was begun anew.
+        return Response(draw(cells.row(place)), media_type="image/jpeg", headers=FOREVER if place < cells.machine
+                        else {"cache-control": "private, no-cache"})
 
     def tile(self, request: Request) -> Response:
         seat = self.seat(request)
-        return Response(seat.pictures.tile(self._place(request, seat)), media_type="image/jpeg", headers=FOREVER)
+        return self._picture(request, seat, seat.pictures.tile)
 
     def around(self, request: Request) -> Response:
         seat = self.seat(request)
-        return Response(seat.pictures.around(self._place(request, seat)), media_type="image/jpeg", headers=FOREVER)
+        return self._picture(request, seat, seat.pictures.around)
 
     def field(self, request: Request) -> Response:
         seat = self.seat(request)
@@ -234,14 +201,22 @@ class Api:
     def add_type(self, request: Request, message: Words) -> Response:
         review = self.seat(request).review
         return self._drafted(request, message, lambda state, _: actions.add_type(
-            state, message.text, review.types(state)))
+            state, message.text, review.types(state), actions.MOST_TYPES - len(review.laboratory.types)))
+
+    def _signer(self, request: Request) -> None:
+        if not session_of(request).may_sign:
+            raise Forbidden(f"accounts of the role {session_of(request).role} may not sign or amend",
+                            "ask a haematologist")
 
     def sign(self, request: Request, message: Words) -> Response:
         seat = self.seat(request)
+        if not seat.review.reading:  # a second person signs what they have read, whatever their role
+            self._signer(request)
         seat.review.sign(message.key, session_of(request).name, message.text)
         return self._acted(request, message, seat)
 
     def amend(self, request: Request, message: Words) -> Response:
+        self._signer(request)
         return self._drafted(request, message, lambda state, _: actions.amend(state, message.text))
 
     def _drafted(self, request: Request, message: Change, draft: Callable[[Any, str], actions.Draft]) -> Response:
@@ -259,21 +234,29 @@ class Api:
             "smear.xlsx": (XLSX, lambda: export.to_xlsx({
                 "smear": [export.smear_row(review, state)], "cells": export.cell_rows(review, state)})),
             "outlines.zip": ("application/zip", lambda: export.outlines_zip(review, state)),
+            "cells.coco.json": (JSON, lambda: _json(export.coco(review, state))),
+            "report.fhir.json": ("application/fhir+json", lambda: _json(fhir.bundle(report_of(review, state)))),
+            "report.hl7": ("x-application/hl7-v2+er7", lambda: hl7.message(report_of(review, state)).encode()),
             "confirmed.parquet": ("application/vnd.apache.parquet", lambda: export.parquet(
                 export.confirmed_cells(review, state)))}
-        return _file(made, name, f"{stem}-{name}")
+        return file_answer(made, name, f"{stem}-{name}")
 
     def export_all(self, request: Request) -> Response:
         """All smears in one table, one row each."""
         def rows() -> list[dict[str, Any]]:
-            return [export.smear_row(seat.review, seat.review.state()) for seat in self._desk.seats.values()]
+            return [export.smear_row(seat.review, seat.review.state()) for seat in list(self._desk.seats.values())
+                    if not seat.review.reading]
 
-        return _file({"smears.csv": ("text/csv", lambda: export.to_csv(rows())),
+        return file_answer({"smears.csv": ("text/csv", lambda: export.to_csv(rows())),
                       "smears.xlsx": (XLSX, lambda: export.to_xlsx({"smears": rows()}))},
                      request.path_params["name"], request.path_params["name"])
 
 
-def _file(made: dict[str, tuple[str, Callable[[], bytes]]], name: str, called: str) -> Response:
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1).encode()
+
+
+def file_answer(made: dict[str, tuple[str, Callable[[], bytes]]], name: str, called: str) -> Response:
     if name not in made:
         raise NotFound("no such export", f"choose one of {', '.join(made)}")
     media, make = made[name]

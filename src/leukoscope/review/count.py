@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import polars as pl
+import numpy as np
+from numpy.typing import NDArray
 
-from ..smear.count import Differential, differential
-from .result import SmearResult
-from .state import CONFIRMED, MACHINE, REJECTED, State
+from ..smear.count import Differential, Tally, differential_of
+from .cells import Cells
+from .state import CONFIRMED, HOW, MACHINE, REJECTED, State
+
+_NUMBERS = {how: number for number, how in enumerate(HOW)}
 
 
 @dataclass(frozen=True)
@@ -31,23 +34,30 @@ class Standing:
         return asdict(self) | {"unsure": len(self.unsure), "flagged": len(self.flagged)}
 
 
-def standing(result: SmearResult, state: State, types: Sequence[str]) -> Standing:
+def standing(cells: Cells, state: State, types: Sequence[str]) -> Standing:
     """Count the cells of a smear. Cells that are cut, or damaged and not confirmed by a person, do not count; nor do
-    rejected ones. A cell that a person has answered is no longer unsure."""
-    names = result.names
-    cells = [state.cells[name] for name in names]
-    table = result.cells.select("predicted", "unsure", "known", "cut", "damaged", "flag").with_columns(
-        pl.Series("name", names, dtype=pl.String), pl.Series("now", [cell[0] for cell in cells], dtype=pl.String),
-        pl.Series("how", [cell[1] for cell in cells], dtype=pl.String))
-    counted = table.filter(pl.col("how") != REJECTED).with_columns(
-        pl.col("now").alias("predicted"), damaged=pl.col("damaged") & (pl.col("how") != CONFIRMED),
-        unsure=pl.col("unsure") & (pl.col("how") == MACHINE), known=pl.col("known") | (pl.col("how") != MACHINE))
-    waiting = table.filter(pl.col("how") == MACHINE)
-    flagged = waiting.filter(pl.col("flag").is_not_null())
-    doubtful = pl.col("unsure").fill_null(False) | ~pl.col("known").fill_null(True)
-    unsure = waiting.filter(pl.col("flag").is_null() & doubtful & ~pl.col("cut") & ~pl.col("damaged"))
-    return Standing(
-        differential(counted, types), table.filter(pl.col("how") == REJECTED).height,
-        table.height - waiting.height,
-        table.filter((pl.col("how") == CONFIRMED) & pl.col("now").ne_missing(pl.col("predicted"))).height,
-        tuple(unsure["name"]), tuple(flagged["name"]))
+    rejected and absent ones. A cell that a person has answered is no longer unsure."""
+    has, numbers = cells.columns, {name: place for place, name in enumerate(types)}
+    stand = [state.cells[name] for name in cells.names]
+    now = np.array([numbers.get(kind, -1) for kind, _ in stand], np.int64)  # type: ignore[arg-type]
+    how = np.array([_NUMBERS[how] for _, how in stand], np.int8)
+    machine, confirmed = how == _NUMBERS[MACHINE], how == _NUMBERS[CONFIRMED]
+    there = machine | confirmed
+    cut, damaged = there & has.cut, there & ~has.cut & has.damaged & ~confirmed
+    whole = there & ~cut & ~damaged
+    unsure, unknown = machine & (has.unsure == 1), machine & (has.known == 0)
+    tallies = [np.bincount(now[mask & (now >= 0)], minlength=len(types))
+               for mask in (whole, whole & unsure, whole & unknown)]
+    # What a person has answered is neither unsure nor unlike, also where the bundle cannot say.
+    says = (bool((whole & (~machine | (has.unsure >= 0))).any()), bool((whole & (~machine | (has.known >= 0))).any()))
+    count = differential_of({name: Tally(*map(int, own)) for name, *own in zip(types, *tallies, strict=True)},
+                            int(whole.sum()), (int(there.sum()), int(cut.sum()), int(damaged.sum())), says)
+    waiting = machine & ~has.flagged & (unsure | unknown) & ~has.cut & ~has.damaged
+    changed = sum(1 for (kind, how), was in zip(stand, has.predicted, strict=True) if how == CONFIRMED and kind != was)
+    rejected = int((how == _NUMBERS[REJECTED]).sum())
+    return Standing(count, rejected, rejected + int(confirmed.sum()), changed, _named(cells, waiting),
+                    _named(cells, machine & has.flagged))
+
+
+def _named(cells: Cells, mask: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(cells.names[place] for place in np.flatnonzero(mask))

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 import polars as pl
 
+from .. import __version__
 from ..errors import LeukoscopeError
 from ..manifest import make_manifest
-from ..smear.formats import UNTYPED
+from ..smear.formats import UNTYPED, coco_categories
+from .outcome import outcome_of
 from .result import SmearResult
 from .smear import Review
-from .state import CONFIRMED, REJECTED, State
+from .state import ABSENT, CONFIRMED, REJECTED, State
 
 FRAME = 2.2
 """Side of the square of an exported cell over the longer side of its box: as much around it as `smear` gives the
@@ -24,6 +26,14 @@ built-in model."""
 _MEASURES = ("x", "y", "width", "height", "micrometres_per_pixel", "cell_diameter_um", "nucleus_diameter_um",
              "cell_area_um", "nucleus_area_um", "nucleus_to_cytoplasm", "lobes")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def present(review: Review, state: State) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, row) of the cells that are there: without those that were split or joined."""
+    cells = review.cells
+    for name, row in zip(cells.names, cells.table.iter_rows(named=True), strict=True):
+        if state.cells[name][1] != ABSENT:
+            yield name, row
 
 
 def cell_rows(review: Review, state: State) -> list[dict[str, Any]]:
@@ -34,7 +44,7 @@ def cell_rows(review: Review, state: State) -> list[dict[str, Any]]:
             notes.setdefault(one.cell, []).append(f"{one.who}: {one.text}")
     times = {event.seq: event.at for event in state.events}
     rows = []
-    for name, row in zip(review.names, review.result.cells.iter_rows(named=True), strict=True):
+    for name, row in present(review, state):
         kind, how = state.cells[name]
         seq, who = state.changed.get(name, (0, None))
         counted = how != REJECTED and not row["cut"] and (how == CONFIRMED or not row["damaged"])
@@ -51,23 +61,30 @@ def cell_rows(review: Review, state: State) -> list[dict[str, Any]]:
 def smear_row(review: Review, state: State) -> dict[str, Any]:
     """One row for a smear: state, signature, and of each type its cells, share (0 to 1), interval and the machine's
     cells."""
-    now, signed = review.standing(), state.signatures[-1] if state.locked else None
-    machine = {kind.name: kind.cells for kind in review.result.summary.differential.types}
+    found, signed = outcome_of(review, state), state.signatures[-1] if state.locked else None
+    now, platelets = found.standing, found.platelets
     row: dict[str, Any] = {
         "subject": review.result.name, "folder": str(review.result.folder), "state": state.word,
         "signed_by": signed and signed.who, "signed_at": signed and signed.at,
         "signature_comment": (signed and signed.text) or None, "signature_hash": signed and signed.hash,
-        "fields": len(review.result.summary.fields), "found": len(review.names), "leukocytes": now.count.total,
-        "rejected": now.rejected, "answered": now.answered, "changed": now.changed, "unsure_open": len(now.unsure),
+        "fields": len(review.result.summary.fields), "found": now.count.found + now.rejected,
+        "leukocytes": now.count.total, "rejected": now.rejected, "answered": now.answered, "changed": now.changed,
+        "unsure_open": len(now.unsure),
         "flagged_open": len(now.flagged), "nucleated_red_cells": now.count.nucleated,
         "nucleated_per_100_leukocytes": now.count.per_hundred.value if now.count.per_hundred else None,
         "comments": "\n".join(f"{one.who}: {one.text}" for one in state.comments if one.cell is None) or None}
-    for kind in now.count.types:
+    row |= {"target": found.target, "white_cells_10_9_per_litre": found.white_cells,
+            "platelets_counted": platelets and platelets.cells,
+            "platelets_estimated_10_9_per_litre": platelets and platelets.per_litre.value,
+            **{f"finding_{name}": grade for name, grade in found.findings}}
+    for kind in found.rows:
         row[f"cells_{kind.name}"] = kind.cells
         if kind.share is not None:
             row |= {f"share_{kind.name}": kind.share.value, f"share_{kind.name}_low": kind.share.low,
                     f"share_{kind.name}_high": kind.share.high}
-        row[f"machine_{kind.name}"] = machine.get(kind.name, 0)
+        if kind.per_litre is not None:
+            row[f"per_litre_{kind.name}"] = kind.per_litre.value
+        row |= {f"flag_{kind.name}": kind.flag or kind.litre_flag or None, f"machine_{kind.name}": kind.machine}
     return row
 
 
@@ -117,23 +134,57 @@ def _write(sheet: Any, row: int, column: int, value: Any) -> None:
         sheet.write_string(row, column, str(value)[:32_000])
 
 
+def features_of(review: Review, state: State) -> Iterator[tuple[str, dict[str, Any], list[tuple[str, Any]]]]:
+    """(field, its GeoJSON, (name, feature) of the cells that are there and not rejected). Raises LeukoscopeError for a
+    file that has gone."""
+    drawn: dict[str, list[Any]] = {}
+    for one in state.drawn:
+        drawn.setdefault(one.row["field"], []).append(one.feature)
+    for field in review.result.summary.fields:
+        path = review.result.folder / f"{field.name}.geojson"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            named = [(f"{field.name}/{one['properties']['name']}", one)
+                     for one in (*found["features"], *drawn.get(field.name, ()))]
+            yield field.name, found, [(name, one) for name, one in named
+                                      if state.cells[name][1] not in (REJECTED, ABSENT)]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LeukoscopeError(f"{path}: cannot be read ({error})", "count the smear again") from error
+
+
 def outlines_zip(review: Review, state: State) -> bytes:
     """The GeoJSON of each field as `smear` writes it, with the types as they are now, and without rejected cells.
     Raises LeukoscopeError for a file that has gone."""
     colours = type_colours(review, state)
     stream = BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
-        for field in review.result.summary.fields:
-            path = review.result.folder / f"{field.name}.geojson"
-            try:
-                found = json.loads(path.read_text(encoding="utf-8"))
-                found["features"] = [_corrected(one, state.cells[f"{field.name}/{one['properties']['name']}"], colours)
-                                     for one in found["features"]
-                                     if state.cells[f"{field.name}/{one['properties']['name']}"][1] != REJECTED]
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise LeukoscopeError(f"{path}: cannot be read ({error})", "count the smear again") from error
-            file.writestr(f"{field.name}.geojson", json.dumps(found, ensure_ascii=False))
+        for field, found, features in features_of(review, state):
+            corrected = [_corrected(one, state.cells[name], colours) for name, one in features]
+            file.writestr(f"{field}.geojson", json.dumps(found | {"features": corrected}, ensure_ascii=False))
     return stream.getvalue()
+
+
+def coco(review: Review, state: State) -> dict[str, Any]:
+    """All fields as one COCO data set, with the types as they are now, and without rejected cells. Polygons are the
+    outer rings, areas those of the pixels. Raises LeukoscopeError for a file that has gone."""
+    cells, fields = review.cells, review.result.summary.fields
+    categories = coco_categories([*review.types(state), UNTYPED])
+    kinds = {one["name"]: one["id"] for one in categories}
+    numbers, annotations = {field.name: number for number, field in enumerate(fields, start=1)}, []
+    for field, _, features in features_of(review, state):
+        for name, feature in features:
+            row, shape = cells.row(cells.places[name]), feature["geometry"]
+            polygons = [shape["coordinates"]] if shape["type"] == "Polygon" else shape["coordinates"]
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": numbers[field],
+                "category_id": kinds[state.cells[name][0] or UNTYPED],
+                "bbox": [row[key] for key in ("x", "y", "width", "height")], "area": row["cell_area_px"], "iscrowd": 0,
+                "segmentation": [[value for point in rings[0][:-1] for value in point] for rings in polygons],
+                "attributes": {"cell": name, "decided": state.cells[name][1], "cut": row["cut"]}})
+    images = [{"id": numbers[field.name], "file_name": field.image, "width": field.width, "height": field.height}
+              for field in fields]
+    return {"info": {"description": f"Leukoscope review of {review.result.name}", "version": __version__},
+            "images": images, "annotations": annotations, "categories": categories}
 
 
 def _corrected(feature: dict[str, Any], cell: tuple[str | None, str], colours: Mapping[str, str]) -> dict[str, Any]:
@@ -145,7 +196,7 @@ def _corrected(feature: dict[str, Any], cell: tuple[str | None, str], colours: M
 
 def type_colours(review: Review, state: State) -> dict[str, str]:
     """Type -> "#rrggbb", those that a person added too."""
-    from ..figures.smear import colours_of
+    from ..figures.palette import colours_of
 
     return colours_of(review.types(state))
 
@@ -157,7 +208,7 @@ def confirmed_cells(review: Review, state: State) -> pl.DataFrame:
     result, rows = review.result, []
     images = {field.name: found for field in result.summary.fields if (found := result.photograph(field)) is not None}
     sizes = {field.name: (field.width, field.height) for field in result.summary.fields}
-    for name, row in zip(review.names, result.cells.iter_rows(named=True), strict=True):
+    for name, row in present(review, state):
         kind, how = state.cells[name]
         image, page = images.get(row["field"], (None, None))
         if how == CONFIRMED and kind is not None and not row["cut"] and image is not None and page is None:

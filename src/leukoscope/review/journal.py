@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 START = "0" * 64
 """What stands for the hash before the first event."""
-EVENTS = sa.table("events", *(sa.column(name) for name in ("seq", "key", "at", "who", "kind", "body", "previous",
-                                                            "hash")))
+EVENTS = sa.table("events", *(sa.column(name) for name in ("smear", "seq", "key", "at", "who", "kind", "body",
+                                                            "previous", "hash")))
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,19 @@ def next_event(before: Event | None, key: str, who: str, kind: str, body: Mappin
     return Event(seq, key, at, who, kind, body, previous, _hash(seq, key, at, who, kind, _text(body), previous))
 
 
-def add(connection: sa.Connection, event: Event) -> None:
-    """Store an event."""
+def add(connection: sa.Connection, smear: str, event: Event) -> None:
+    """Store an event of a smear, which is named by the digest of its result."""
     connection.execute(sa.insert(EVENTS).values(
-        seq=event.seq, key=event.key, at=event.at, who=event.who, kind=event.kind, body=_text(event.body),
+        smear=smear, seq=event.seq, key=event.key, at=event.at, who=event.who, kind=event.kind, body=_text(event.body),
         previous=event.previous, hash=event.hash))
 
 
-def read_events(connection: sa.Connection, after: int = 0) -> list[Event]:
-    """All events with a higher number, in their order; none where there is no table yet."""
+def read_events(connection: sa.Connection, smear: str, after: int = 0) -> list[Event]:
+    """All events of a smear with a higher number, in their order; none where there is no table yet."""
     if not after and not sa.inspect(connection).has_table("events"):
         return []
-    rows = connection.execute(sa.select(EVENTS).where(EVENTS.c.seq > after).order_by(EVENTS.c.seq))
+    rows = connection.execute(sa.select(EVENTS).where(EVENTS.c.smear == smear, EVENTS.c.seq > after)
+                              .order_by(EVENTS.c.seq))
     return [Event(row.seq, row.key, row.at, row.who, row.kind, json.loads(row.body), row.previous, row.hash)
             for row in rows]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from typing import Any
+from urllib.parse import urlencode
 
 import jinja2
 from starlette.concurrency import run_in_threadpool
@@ -16,13 +17,18 @@ from starlette.routing import Route
 
 from .. import __version__
 from ..errors import LeukoscopeError
-from ..text import count, percent, plain, plural, share, span, type_name
+from ..stats.estimate import Estimate
+from ..text import count, interval, percent, plain, plural, share, span, type_name
 from . import words
-from .api import NotFound, error_json, session_of, status_of
+from .api import error_json, seat_of, session_of, status_of
+from .api_readings import compared
 from .desk import Desk, Seat
 from .door import Keys
+from .entries import GRADES
 from .journal import broken
-from .state import STATES
+from .outcome import outcome_of
+from .state import ABSENT, STATES
+from .watch import version_of
 
 FLAGGED_SHOWN = 12
 """Flagged cells whose pictures the report shows."""
@@ -32,20 +38,28 @@ def routes(desk: Desk, keys: Keys) -> list[Route]:
     """Everything that a person opens."""
     def page(path: str, make: Callable[[Seat], dict[str, Any]], template: str) -> Route:
         def answer(request: Request) -> Response:
-            seat = desk.seats.get(request.path_params.get("smear", ""))
-            if seat is None:
-                raise NotFound("no such smear", "go back to the worklist")
+            seat = seat_of(desk, request)
             seat.look(session_of(request).id, session_of(request).name)
             return shown(template, request, keys, **make(seat))
 
         return Route(path, _answered(answer))
 
     def worklist(request: Request) -> Response:
-        return shown("worklist.html", request, keys, rows=desk.worklist(), states=STATES)
+        return shown("worklist.html", request, keys, rows=desk.worklist(), states=STATES,
+                     watch=desk.watch, watch_version=version_of(desk.watch))
+
+    def agreement(request: Request) -> Response:
+        from .readings import agreements  # late: it needs the statistics
+
+        smears = compared(desk, request)
+        query = f"?{urlencode([('smear', seat.key) for seat, _ in smears])}" if request.query_params else ""
+        return shown("agreement.html", request, keys, pairs=agreements(smears), query=query,
+                     names=[seat.review.result.name for seat, _ in smears])
 
     smear = "/smears/{smear}"
-    return [Route("/", _answered(worklist)), page(smear, smear_page, "smear.html"),
-            page(f"{smear}/history", history_page, "history.html"), page(f"{smear}/report", report_page, "report.html")]
+    return [Route("/", _answered(worklist)), Route("/agreement", _answered(agreement)),
+            page(smear, smear_page, "smear.html"), page(f"{smear}/history", history_page, "history.html"),
+            page(f"{smear}/report", report_page, "report.html")]
 
 
 def _answered(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
@@ -65,7 +79,12 @@ def shown(template: str, request: Request, keys: Keys, **context: Any) -> HTMLRe
     """A page for a session."""
     session = session_of(request)
     return HTMLResponse(_environment().get_template(template).render(
-        me=session.name, csrf=keys.csrf(session), version=__version__, **context))
+        me=session.name, role=session.role, csrf=keys.csrf(session), version=__version__, **context))
+
+
+def login_page(request: Request, status: int, **context: Any) -> Response:
+    """Where somebody logs in who has no session yet."""
+    return HTMLResponse(_environment().get_template("login.html").render(version=__version__, **context), status)
 
 
 def refused(request: Request, status: int, message: str) -> Response:
@@ -81,7 +100,10 @@ def refused(request: Request, status: int, message: str) -> Response:
 def smear_page(seat: Seat) -> dict[str, Any]:
     """What the frame of a review needs; the rest comes as JSON."""
     result = seat.review.result
-    return {"key": result.key, "name": result.name, "missing": result.missing(), "remarks": result.summary.remarks}
+    state = seat.review.state()
+    reading = state.readings[state.reading - 1] if state.reading else None
+    return {"key": seat.key, "name": result.name, "missing": result.missing(), "remarks": result.summary.remarks,
+            "reading": reading}
 
 
 def history_page(seat: Seat) -> dict[str, Any]:
@@ -90,10 +112,10 @@ def history_page(seat: Seat) -> dict[str, Any]:
     state = review.state()
     rows = []
     for place, event in enumerate(state.events):
-        what, cells = words.event_words(event)
+        what, cells = words.event_words(event) if state.owns(event) else ("An event of another, blind reading", [])
         back = place > 0 and event.at < state.events[place - 1].at
         rows.append({"event": event, "what": what, "cells": cells, "back": back})
-    return {"key": review.result.key, "name": review.result.name, "rows": rows[::-1], "fault": broken(state.events),
+    return {"key": seat.key, "name": review.result.name, "rows": rows[::-1], "fault": broken(state.events),
             "state": state.word, "last": state.last}
 
 
@@ -101,13 +123,16 @@ def report_page(seat: Seat) -> dict[str, Any]:
     """The result on one A4 page."""
     review = seat.review
     state, now = review.state(), review.standing()
-    machine = {kind.name: kind.cells for kind in review.result.summary.differential.types}
-    flagged = [(place, name) for place, name in enumerate(review.names)
-               if review.result.cells["flag"][place] is not None]
-    flags = [{"place": place, "name": name, "flag": review.result.cells["flag"][place], "type": state.cells[name][0],
-              "how": state.cells[name][1]} for place, name in flagged]
-    return {"key": review.result.key, "name": review.result.name, "summary": review.result.summary, "now": now,
-            "state": state, "signed": state.signatures[-1] if state.locked else None, "machine": machine,
+    cells, found = review.cells, outcome_of(review, state)
+    kinds = cells.table["flag"].to_list()
+    flags = [{"place": place, "name": name, "flag": kinds[place], "type": state.cells[name][0],
+              "how": state.cells[name][1]} for place, name in enumerate(cells.names)
+             if kinds[place] is not None and state.cells[name][1] != ABSENT]
+    return {"key": seat.key, "name": review.result.name, "summary": review.result.summary, "now": now,
+            "state": state, "found": found,
+            "ranges": any(row.percent_range or row.litre_range for row in found.rows),
+            "laboratory": review.laboratory.name, "grades": GRADES,
+            "signed": state.signatures[-1] if state.locked else None,
             "flags": flags[:FLAGGED_SHOWN], "more": max(len(flags) - FLAGGED_SHOWN, 0), "last": state.last,
             "counted": datetime.fromtimestamp(review.result.written).strftime("%Y-%m-%d"),
             "comments": [one for one in state.comments if one.cell is None], "digest": review.result.digest[:8]}
@@ -120,9 +145,18 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         count=count, percent=percent, share=share, plural=plural, plain=plain, when=_when,
-        type_name=lambda name: plain(type_name(name)), tenths="{:.1f}".format)
+        type_name=lambda name: plain(type_name(name)), tenths="{:.1f}".format, short="{:g}".format,
+        estimate=_estimate, share_of=lambda found: "none" if found.value is None else interval(found, page=True))
     environment.globals.update(span=lambda low, high: span(low, high, page=True))
     return environment
+
+
+def _estimate(found: Estimate) -> str:
+    """A figure with its interval, or why there is none."""
+    if found.value is None:
+        return found.method.removeprefix("undefined: ")
+    ends = "" if found.low is None or found.high is None else f" ({found.low:.2f} to {found.high:.2f})"
+    return f"{found.value:.2f}{ends}"
 
 
 def _when(at: str) -> str:

@@ -7,8 +7,7 @@ import json
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from math import ceil
@@ -21,13 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import LeukoscopeError
-from ..figures.smear import reduced
 from ..files import atomic_path
 from ..images.read import read_image
 from ..smear.crops import Square, cut_square
-from ..smear.source import ArrayField
+from ..smear.source import ArrayField, FieldSource, reduced
 from ..smear.summary import FieldSummary
 from .result import SmearResult
+from .slides import SlidePictures
 
 TILE, TILE_UM = 160, 24.0
 """px and um: side of the picture of a cell in the gallery. All cells have the same scale, where it is known."""
@@ -54,10 +53,31 @@ class Place:
     side: int
 
 
-class Pictures:
-    """Of one smear, for several threads."""
+class Asked:
+    """How many requests somebody waits for; work in the background rests meanwhile."""
 
-    def __init__(self, result: SmearResult) -> None:
+    def __init__(self) -> None:
+        self._lock, self._waiting = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._waiting += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._waiting -= 1
+
+    def rest(self, stopped: threading.Event) -> None:
+        """Return once nobody waits, or when `stopped` is set."""
+        while self._waiting and not stopped.is_set():
+            stopped.wait(0.02)
+
+
+class Pictures:
+    """Of one smear, for several threads. asked: the requests, which come before what is cut ahead."""
+
+    def __init__(self, result: SmearResult, asked: Asked | None = None) -> None:
+        self._asked = asked or Asked()
         self._result = result
         self._fields = {field.name: field for field in result.summary.fields}
         self._places = {name: place for place, name in enumerate(self._fields)}
@@ -65,54 +85,41 @@ class Pictures:
         self._tiles: OrderedDict[str, dict[int, bytes]] = OrderedDict()
         self._lock = threading.Lock()
         self._decoding = {name: threading.Lock() for name in self._fields}
-        self._asked = 0
-        self._columns = result.cells.select("field", "number", "x", "y", "width", "height", "centre_x", "centre_y",
-                                            "micrometres_per_pixel")
+        self.slide = SlidePictures.of(result)
 
-    def tile(self, cell: int) -> bytes:
-        """A cell of the gallery. cell: its row. Raises LeukoscopeError where there is no picture."""
-        row = self._columns.row(cell, named=True)
+    def tile(self, row: Mapping[str, Any]) -> bytes:
+        """A cell of the gallery. row: of the table of cells. Raises LeukoscopeError where there is no picture."""
         tiles = self._kept(row["field"])
         if row["number"] in tiles:
             return tiles[row["number"]]
         return self._shown(row, TILE, around=False)
 
-    def around(self, cell: int) -> bytes:
+    def around(self, row: Mapping[str, Any]) -> bytes:
         """A cell with its field around it."""
-        return self._shown(self._columns.row(cell, named=True), AROUND, around=True)
+        return self._shown(row, AROUND, around=True)
 
     def field(self, name: str) -> bytes:
         """A whole field."""
-        with self._asking():
-            return _jpeg(reduced(self._field(name), LARGEST))
+        return _jpeg(self.slide.overview if self.slide is not None else reduced(self._field(name), LARGEST))
+
+    def source(self, name: str) -> FieldSource:
+        """The pixels of a field."""
+        return self._field(name)
 
     def cut_ahead(self, name: str, stopped: threading.Event) -> None:
         """Cut all cells of a field and keep them, while nobody asks for another picture."""
         if self._path(name).is_file():
             return
         tiles = {}
-        for row in self._columns.filter(pl.col("field") == name).iter_rows(named=True):
-            while self._asked and not stopped.is_set():
-                stopped.wait(0.02)
+        for row in self._result.cells.filter(pl.col("field") == name).iter_rows(named=True):
+            self._asked.rest(stopped)
             if stopped.is_set():
                 return
             tiles[row["number"]] = _jpeg(self._cut(self._field(name), name, place_of(row), TILE))
         _write_tiles(self._path(name), tiles)
 
-    def _shown(self, row: dict[str, Any], size: int, *, around: bool) -> bytes:
-        with self._asking():
-            return _jpeg(self._cut(self._field(row["field"]), row["field"], place_of(row, around=around), size))
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """While somebody waits for a picture."""
-        with self._lock:
-            self._asked += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._asked -= 1
+    def _shown(self, row: Mapping[str, Any], size: int, *, around: bool) -> bytes:
+        return _jpeg(self._cut(self._field(row["field"]), row["field"], place_of(row, around=around), size))
 
     def _path(self, name: str) -> Path:
         return self._result.folder / CACHE / f"{self._result.digest[:8]}-{self._places[name]}.zip"
@@ -131,14 +138,16 @@ class Pictures:
                 self._tiles.popitem(last=False)
         return tiles
 
-    def _cut(self, field: ArrayField, name: str, place: Place, size: int) -> NDArray[np.uint8]:
+    def _cut(self, field: FieldSource, name: str, place: Place, size: int) -> NDArray[np.uint8]:
         # The picture with outlines is smaller than a very large field.
         zoom = field.width / self._fields[name].width
         left, top, side = (round(value * zoom) for value in (place.left, place.top, place.side))
         return cut_square(field, Square(left, top, max(side, 1), size), _OUTSIDE)
 
-    def _field(self, name: str) -> ArrayField:
-        """The photograph, decoded, or what stands in for it."""
+    def _field(self, name: str) -> FieldSource:
+        """The photograph, decoded, or what stands in for it; a slide is read by windows."""
+        if self.slide is not None:
+            return self.slide.field
         with self._decoding[name]:
             with self._lock:
                 if name in self._decoded:
@@ -165,7 +174,7 @@ def _photograph(result: SmearResult, field: FieldSummary) -> NDArray[np.uint8] |
     return pixels if pixels.shape[:2] == (field.height, field.width) else None
 
 
-def place_of(row: dict[str, Any], *, around: bool = False) -> Place:
+def place_of(row: Mapping[str, Any], *, around: bool = False) -> Place:
     """The square of a cell. row: of the table of cells."""
     micrometres, scale = AROUND_UM if around else TILE_UM, row["micrometres_per_pixel"]
     box = max(row["width"], row["height"])
@@ -180,12 +189,13 @@ def outlines(folder: Path, name: str) -> dict[int, str]:
     path = folder / f"{name}.geojson"
     try:
         features = json.loads(path.read_text(encoding="utf-8"))["features"]
-        return {int(feature["properties"]["name"]): _path(feature["geometry"]) for feature in features}
+        return {int(feature["properties"]["name"]): path_of(feature["geometry"]) for feature in features}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LeukoscopeError(f"{path}: cannot be read ({error})", "count the smear again") from error
 
 
-def _path(geometry: dict[str, Any]) -> str:
+def path_of(geometry: Mapping[str, Any]) -> str:
+    """A GeoJSON geometry as the path of an SVG."""
     polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
     return "".join(f"M{' '.join(f'{float(x):.1f},{float(y):.1f}' for x, y in ring[:-1])}Z"
                    for rings in polygons for ring in rings)

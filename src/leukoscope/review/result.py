@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,10 @@ import polars as pl
 from .. import __version__
 from ..errors import LeukoscopeError, first_line
 from ..files import read_json
-from ..smear.flag import ORDER
 from ..smear.summary import SUMMARY, FieldSummary, SmearSummary
 from ..tables import read_parquet
 from ..text import plain
+from .cells import Cells
 
 CELLS = "cells.parquet"
 DATABASE = "review.sqlite"
@@ -53,37 +53,15 @@ class SmearResult:
         return self.summary.bundle.classes if self.summary.bundle else ()
 
     @cached_property
-    def names(self) -> list[str]:
-        """Of each cell, its lasting name: field and number."""
-        return [f"{field}/{number}" for field, number in self.cells.select("field", "number").iter_rows()]
-
-    @cached_property
-    def sure(self) -> list[float | None]:
-        """Of each cell, the machine's probability of its type, in percent; None without one."""
-        columns = {name: self.cells[f"p_{name}"] for name in self.classes if f"p_{name}" in self.cells.columns}
-        return [round(100 * columns[name][row], 1) if name in columns and columns[name][row] is not None else None
-                for row, name in enumerate(self.cells["predicted"])]
-
-    @cached_property
-    def doubtful(self) -> list[bool]:
-        """Of each cell, whether the machine is unsure of it, or it is unlike those of training."""
-        doubt = pl.col("unsure").fill_null(False) | ~pl.col("known").fill_null(True)
-        return self.cells.select(doubt).to_series().to_list()
-
-    @cached_property
-    def order(self) -> list[int]:
-        """The rows in the order in which to look at them: flagged ones, doubtful ones, then the least probable first.
-        """
-        flags = {flag: place for place, flag in enumerate(ORDER)}
-        keys = [(flags.get(flag, len(ORDER)), not doubt, 101.0 if sure is None else sure)
-                for flag, doubt, sure in zip(self.cells["flag"], self.doubtful, self.sure, strict=True)]
-        return sorted(range(len(keys)), key=keys.__getitem__)
+    def found(self) -> Cells:
+        """The cells that the machine found."""
+        return Cells(self.cells, self.cells.height, self.classes)
 
     def fields_by_need(self) -> list[str]:
         """Names of the fields, in the order in which a gallery shows their cells first."""
         types, fields = self.cells["predicted"].to_list(), self.cells["field"].to_list()
         places = {name: place for place, name in enumerate(self.classes)}
-        shown = sorted(self.order, key=lambda row: places.get(types[row] or "", 0))
+        shown = sorted(self.found.order, key=lambda row: places.get(types[row] or "", 0))
         return list(dict.fromkeys([*(fields[row] for row in shown), *(one.name for one in self.summary.fields)]))
 
     def photograph(self, field: FieldSummary) -> tuple[Path, int | None] | None:
@@ -92,7 +70,7 @@ class SmearResult:
         for name, page in _parted(field.image):
             around = [self.folder, *self.folder.resolve().parents[:3]]
             for path in (Path(name), *(folder / name for folder in around if not Path(name).is_absolute())):
-                if path.is_file():
+                if path.is_file() or (self.summary.slide is not None and path.is_dir()):
                     return path, page
         return None
 
@@ -107,9 +85,10 @@ def _parted(image: str) -> list[tuple[str, int | None]]:
     return [(image, None), *([(name, int(page))] if mark and page.isdecimal() else [])]
 
 
-def results_of(folders: Sequence[Path]) -> list[Path]:
-    """The folders of single smears: a folder of several subjects stands for all of theirs. Raises LeukoscopeError for
-    a folder that `smear` did not write or did not finish, and for one that is named twice."""
+def results_of(folders: Sequence[Path], reviewed: Callable[[Path], bool]) -> list[Path]:
+    """The folders of single smears: a folder of several subjects stands for all of theirs. reviewed: whether decisions
+    on a folder are stored. Raises LeukoscopeError for a folder that `smear` did not write or did not finish, for one
+    that another version wrote and nobody has reviewed, and for one that is named twice."""
     found: list[Path] = []
     for folder in folders:
         summary = _summary_of(folder)
@@ -121,7 +100,10 @@ def results_of(folders: Sequence[Path]) -> list[Path]:
             raise LeukoscopeError(f"{folder / SUMMARY}: 'folders' are not names of folders", _AGAIN)
         found += [folder / one for one in below]
     for folder in found:
-        _summary_of(folder)
+        version = _summary_of(folder)["leukoscope"]
+        if version != __version__ and not reviewed(folder):
+            raise LeukoscopeError(f"{folder}: was written by leukoscope {plain(version, 40)}, this is {__version__}",
+                                  _AGAIN)
     real = [folder.resolve() for folder in found]
     twice = next((folder for folder, one in zip(found, real, strict=True) if real.count(one) > 1), None)
     if twice is not None:
@@ -143,9 +125,6 @@ def _summary_of(folder: Path) -> dict[str, object]:
     if not isinstance(summary, dict) or not {"leukoscope", "plan", "files"} <= summary.keys():
         raise LeukoscopeError(f"{folder / SUMMARY}: was not written by leukoscope smear",
                               "name the folder that was given to leukoscope smear with -o")
-    if summary["leukoscope"] != __version__ and not (folder / DATABASE).is_file():
-        raise LeukoscopeError(f"{folder}: was written by leukoscope {plain(summary['leukoscope'], 40)}, this is "
-                              f"{__version__}", _AGAIN)
     return summary
 
 
@@ -156,6 +135,9 @@ def read_result(folder: Path) -> SmearResult:
         summary = SmearSummary.read(folder)
     except LeukoscopeError as error:
         raise LeukoscopeError(error.what, _AGAIN) from error
+    outside = next((field.name for field in summary.fields if Path(field.name).name != field.name), None)
+    if outside is not None:
+        raise LeukoscopeError(f"{folder / SUMMARY}: '{plain(outside, 60)}' is not the name of a field", _AGAIN)
     path = folder / CELLS
     try:
         content, written = path.read_bytes(), (folder / SUMMARY).stat().st_mtime
@@ -167,5 +149,12 @@ def read_result(folder: Path) -> SmearResult:
         raise LeukoscopeError(f"{path}: lacks the column '{lacking[0]}'", _AGAIN)
     if cells.select("field", "number").is_duplicated().any():
         raise LeukoscopeError(f"{path}: two cells have the same field and number", _AGAIN)
-    digest = hashlib.sha256(content + (folder / SUMMARY).read_bytes()).hexdigest()
-    return SmearResult(folder, summary, cells, digest, written)
+    return SmearResult(folder, summary, cells, digest_of(folder), written)
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 of a result: its table of cells, then its summary. Raises LeukoscopeError where one cannot be read."""
+    try:
+        return hashlib.sha256((folder / CELLS).read_bytes() + (folder / SUMMARY).read_bytes()).hexdigest()
+    except OSError as error:
+        raise LeukoscopeError(f"{error.filename}: cannot be read ({error.strerror})", _AGAIN) from error

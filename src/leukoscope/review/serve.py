@@ -1,4 +1,4 @@
-"""The server: the application, and how it is started on this computer alone."""
+"""The server: the application, and how it is started: for this computer alone, or for others who have accounts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import getpass
 import socket
 import webbrowser
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
@@ -19,13 +21,19 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from ..errors import LeukoscopeError
+from ..errors import LeukoscopeError, first_line
 from ..text import plain
-from . import api, pages
+from . import api_routes, login, pages, tiles
+from .accounts import Accounts, open_accounts
 from .desk import Desk
 from .door import HOSTS, Door, Keys
+from .laboratory import Laboratory, read_laboratory
+from .openapi import with_document
+from .watch import Watch, watched_folders
 
 PORT = 8765
+NO_TLS = ("this server does not encrypt: a proxy with TLS must stand before it (--proxy ADDRESS), or give --cert and "
+          "--key; until then nobody can log in from another computer")
 _TRIED = 20
 """Ports after PORT that are tried where none is asked for."""
 
@@ -34,39 +42,76 @@ def application(desk: Desk, keys: Keys) -> ASGIApp:
     """The application, behind its door."""
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return pages.refused(request, error.status_code, f"{plain(request.url.path, 80)}: {error.detail.lower()}")
+        response = pages.refused(request, error.status_code, f"{plain(request.url.path, 80)}: {error.detail.lower()}")
+        response.headers.update(error.headers or {})
+        return response
 
     async def on_fault(request: Request, error: Exception) -> Response:
         return pages.refused(request, 500, f"a fault of this program ({type(error).__name__}); nothing was changed")
 
     handlers: dict[Any, Any] = {HTTPException: on_http, Exception: on_fault}
     app = Starlette(routes=[
-        *api.routes(desk, keys), *pages.routes(desk, keys),
+        *with_document(api_routes.routes(desk, keys)), *tiles.routes(desk), *pages.routes(desk, keys),
+        *login.routes(keys, pages.login_page),
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))], exception_handlers=handlers)
     app.add_middleware(GZipMiddleware, minimum_size=2000)
     return Door(app, keys, pages.refused)
 
 
-def serve(folders: Sequence[Path], *, host: str = "127.0.0.1", port: int | None = None, name: str = "",
-          browser: bool = True, on_start: Callable[[str], None]) -> None:
-    """Serve the smears in folders until it is interrupted. name: who reviews, until a person says otherwise; None as
-    port takes PORT or one of the next that are free. on_start: is told the address. Raises LeukoscopeError for folders
-    without a result, for a port that is taken, and for a host that is not this computer."""
-    check_host(host)
-    desk = Desk(folders)
-    opened = _listen(host, port)
-    chosen = opened.getsockname()[1]
-    keys = Keys(chosen, plain(name or _login(), 100))
-    shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{chosen}/?token={keys.token}"
+@dataclass(frozen=True)
+class Options:
+    """How a server is reached. port: None takes PORT or one of the next that are free; name: who reviews where there
+    are no accounts, until a person says otherwise; engine: where decisions are kept (see Desk); log_in: demand accounts
+    on this computer too; cert, key: of TLS, PEM files; proxy: addresses of proxies whose word on the browser's address
+    and encryption is taken; laboratory: a file of its settings; watch: a folder whose new photographs are counted (see
+    Watch)."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    name: str = ""
+    engine: sa.Engine | None = None
+    log_in: bool = False
+    cert: Path | None = None
+    key: Path | None = None
+    proxy: str = "127.0.0.1"
+    browser: bool = True
+    laboratory: Path | None = None
+    watch: Path | None = None
+
+
+@dataclass(frozen=True)
+class Started:
+    """A server that listens. warning: what whoever started it must know, or ""."""
+
+    address: str
+    warning: str
+
+
+def serve(folders: Sequence[Path], options: Options, on_start: Callable[[Started], None]) -> None:
+    """Serve the smears in folders until it is interrupted. on_start: is told the address. Raises LeukoscopeError for
+    folders without a result, for a port that is taken, where others could come in and there is no account, and for a
+    certificate that cannot be used."""
+    accounts = _accounts(options)
+    check_certificate(options.cert, options.key)
+    out, counted = watched_folders(folders, options.watch) if options.watch else (None, folders)
+    desk = open_desk(counted, options.engine, options.laboratory)
+    opened = _listen(options.host, options.port)
+    port = opened.getsockname()[1]
+    keys = Keys(port, plain(options.name or _login(), 100), accounts)
+    started = _started(options, port, keys)
     import uvicorn  # late: a refusal needs none of it
 
-    server = uvicorn.Server(uvicorn.Config(application(desk, keys), log_level="error", access_log=False,
-                                           server_header=False, lifespan="off", timeout_graceful_shutdown=3))
-    on_start(address)
-    desk.cut_ahead()
-    if browser:
-        webbrowser.open(address)
+    server = uvicorn.Server(uvicorn.Config(
+        application(desk, keys), log_level="error", access_log=False, server_header=False, lifespan="off",
+        timeout_graceful_shutdown=3, forwarded_allow_ips=options.proxy,
+        ssl_certfile=options.cert, ssl_keyfile=options.key))
+    on_start(started)
+    desk.cut_ahead(list(desk.seats.values()))
+    if options.watch and out:
+        desk.watch = Watch(options.watch, out, desk.add)
+        desk.watch.start()
+    if options.browser:
+        webbrowser.open(started.address)
     try:
         server.run(sockets=[opened])
     finally:
@@ -74,11 +119,61 @@ def serve(folders: Sequence[Path], *, host: str = "127.0.0.1", port: int | None 
         opened.close()
 
 
-def check_host(host: str) -> None:
-    """Raise LeukoscopeError for a host that is not this computer."""
-    if host not in HOSTS:
-        raise LeukoscopeError(f"--host {plain(host, 60)}: others could change and sign results without an account",
-                              "leave --host out; reach this computer through SSH: ssh -L 8765:127.0.0.1:8765 HOST")
+def open_desk(folders: Sequence[Path], engine: sa.Engine | None = None, laboratory: Path | None = None) -> Desk:
+    """The smears in folders, with the settings of a laboratory. Raises LeukoscopeError."""
+    settings = read_laboratory(laboratory) if laboratory is not None else Laboratory()
+    desk = Desk(folders, engine, settings)
+    known = {name for seat in desk.seats.values() for name in seat.review.types(seat.review.state())}
+    try:
+        settings.check_types(known, str(laboratory))
+    except LeukoscopeError:
+        desk.close()
+        raise
+    return desk
+
+
+def _started(options: Options, port: int, keys: Keys) -> Started:
+    everywhere = options.host in ("0.0.0.0", "::", "")
+    host = socket.gethostname() if everywhere else f"[{options.host}]" if ":" in options.host else options.host
+    address = f"http{'s' if options.cert else ''}://{host}:{port}/"
+    if keys.accounts is None:
+        return Started(f"{address}?token={keys.token}", "")
+    return Started(address, "" if options.cert or options.host in HOSTS else NO_TLS)
+
+
+def _accounts(options: Options) -> Accounts | None:
+    """Who may come in; None where only this computer reaches the server, and the token lets in. Raises LeukoscopeError
+    where accounts are needed and there is none."""
+    if options.host in HOSTS and not options.log_in:
+        return None
+    accounts = open_accounts(options.engine)
+    if not any(one.removed is None for one in accounts.every()):
+        what = "--log-in" if options.host in HOSTS else f"--host {plain(options.host, 60)}: others can reach the server"
+        raise LeukoscopeError(f"{what}, and there is no account yet",
+                              "add one: leukoscope review user add NAME --role haematologist")
+    return accounts
+
+
+def check_certificate(cert: Path | None, key: Path | None) -> None:
+    """Raise LeukoscopeError for a certificate or key that cannot be used."""
+    if cert is None:
+        if key is not None:
+            raise LeukoscopeError("--key: there is no --cert to it", "give both")
+        return
+    for path in (cert, *([key] if key else [])):
+        if not path.is_file():
+            raise LeukoscopeError(f"{path}: no such file", "name a PEM file")
+    import ssl
+
+    def no_password() -> str:
+        raise LeukoscopeError(f"{key or cert}: the key has a password",
+                              "write it without one: openssl pkey -in KEY -out NEW")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, no_password)
+    except (ssl.SSLError, OSError) as error:
+        raise LeukoscopeError(f"{cert}: not a certificate with its key ({first_line(error)})",
+                              "give --cert and --key as PEM files that belong together") from error
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
@@ -92,6 +187,9 @@ def _listen(host: str, port: int | None) -> socket.socket:
             opened.listen(128)
         except OSError as error:
             opened.close()
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise LeukoscopeError(f"--host {plain(host, 60)}: not an address of this computer",
+                                      "name one of its addresses, or 0.0.0.0 for all") from error
             if error.errno != errno.EADDRINUSE:
                 raise LeukoscopeError(f"--port {one}: {error.strerror}", "choose another port") from error
         else:

@@ -15,44 +15,70 @@ import sqlalchemy as sa
 
 from ..datasets.leukocytes import CLASSES
 from ..errors import LeukoscopeError
-from ..figures.smear import colours_of
+from ..figures.palette import colours_of
 from ..smear.summary import SUMMARY
 from . import actions
+from .cells import Cells
 from .count import Standing, standing
-from .database import open_engine, reading, writing
+from .database import exists, is_file, name_of, open_engine, reading, writing
 from .journal import Event, add, broken, next_event, read_events
-from .result import DATABASE, SmearResult, read_result
+from .laboratory import Laboratory
+from .records import Record, begin_record, read_records, was_replaced
+from .result import DATABASE, SmearResult, digest_of, read_result, results_of
 from .state import MACHINE, State, contradiction
 
 _ANEW = "keep the record: move review.sqlite out of the folder, then start leukoscope review again"
+_ANEW_SHARED = "keep the record: give the new result a folder of its own, then start leukoscope review again"
 
 
 class Review:
-    """A smear, safe to use from several threads."""
+    """A smear, safe to use from several threads. engine: where its decisions are kept; None is a file of SQLite beside
+    the result."""
 
-    def __init__(self, result: SmearResult) -> None:
-        self.result = result
-        self.names = result.names
-        self.places = {name: place for place, name in enumerate(self.names)}
-        self._path = result.folder / DATABASE
-        self._engine = open_engine(self._path)
+    def __init__(self, result: SmearResult, engine: sa.Engine | None = None,
+                 laboratory: Laboratory | None = None, *, reading: int = 0) -> None:
+        self.result, self.reading = result, reading
+        self.laboratory = laboratory or Laboratory()
+        self._record = record_of(result)
+        self._engine = engine_of(result, engine)
         self._lock = threading.RLock()
-        self._state = State(self._untouched())
+        self._state = State(untouched(result), reading=reading)
+        self._cells = result.found
         self._standing: tuple[int, Standing] | None = None
+        self.answers: dict[str, tuple[int, Any]] = {}  # what others have computed of a state, with its last event
 
     @classmethod
-    def open(cls, folder: Path) -> Review:
+    def open(cls, folder: Path, engine: sa.Engine | None = None, laboratory: Laboratory | None = None) -> Review:
         """The review of a folder that `smear` wrote. Raises LeukoscopeError."""
-        review = cls(read_result(folder))
-        review.state()
+        review = cls(read_result(folder), engine, laboratory)
+        try:
+            review.state()
+        except LeukoscopeError:
+            review.close()
+            raise
         return review
+
+    def of_reading(self, number: int) -> Review:
+        """The same smear as a second person reads it, from the machine's result on, in the same record."""
+        return Review(self.result, self._engine, self.laboratory, reading=number)
 
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
 
-    def _untouched(self) -> dict[str, tuple[str | None, str]]:
-        return {name: (kind, MACHINE) for name, kind in zip(self.names, self.result.cells["predicted"], strict=True)}
+    @property
+    def cells(self) -> Cells:
+        """All cells by now; those that persons drew come last."""
+        with self._lock:
+            drawn = self._state.drawn
+            if len(self._cells) != self.result.cells.height + len(drawn):
+                self._cells = self.result.found.with_drawn(one.row for one in drawn)
+            return self._cells
+
+    @property
+    def names(self) -> list[str]:
+        """Of each cell, its lasting name."""
+        return self.cells.names
 
     @cached_property
     def colours(self) -> dict[str, str]:
@@ -60,22 +86,28 @@ class Review:
         return colours_of(self.result.classes or CLASSES)
 
     def types(self, state: State) -> list[str]:
-        """What a cell can be called: the machine's types, or where it has none the usual ones; then the added ones."""
-        return [*(self.result.classes or CLASSES), *state.types]
+        """What a cell can be called: the machine's types, or where it has none the usual ones; those of the laboratory;
+        then, in their order, those that persons added or gave. The place of a type never changes."""
+        return list(dict.fromkeys((*(self.result.classes or CLASSES), *self.laboratory.types, *state.used)))
 
     def state(self) -> State:
         """With everything that is stored by now."""
         with self._lock:
-            if self._path.is_file():
+            if exists(self._engine):
                 with reading(self._engine) as connection:
                     self._catch_up(connection)
             return self._state
 
+    @property
+    def last_state(self) -> State:
+        """The state as it was last read, without a look at the file."""
+        return self._state
+
     def _catch_up(self, connection: sa.Connection) -> None:
-        for event in read_events(connection, self._state.seq):
-            if event.seq == 1 and event.body.get("digest") != self.result.digest:
-                raise LeukoscopeError(f"{self._path}: is the record of another result, which has been replaced since",
-                                      _ANEW)
+        if not self._state.seq and was_replaced(connection, self._record):
+            raise LeukoscopeError(f"{name_of(self._engine)}: is the record of another result of {self.result.folder}, "
+                                  "which has been replaced since", _ANEW if is_file(self._engine) else _ANEW_SHARED)
+        for event in read_events(connection, self.result.digest, self._state.seq):
             self._state.apply(event)
 
     def standing(self) -> Standing:
@@ -83,7 +115,7 @@ class Review:
         with self._lock:
             state = self.state()
             if self._standing is None or self._standing[0] != state.seq:
-                self._standing = state.seq, standing(self.result, state, self.types(state))
+                self._standing = state.seq, standing(self.cells, state, self.types(state))
             return self._standing[1]
 
     def act(self, key: str, who: str, draft: Callable[[State], actions.Draft]) -> Event:
@@ -91,20 +123,22 @@ class Review:
         on the disk. Raises Refused, NotSaved, and LeukoscopeError where the result was replaced meanwhile."""
         with self._lock:
             self._check_unreplaced()
-            with writing(self._engine) as connection:
+            with writing(self._engine, self.result.digest) as connection:
                 self._catch_up(connection)
                 known = self._state.keys.get(key)
                 if known is not None:
                     return known
                 last, fresh = self._state.last, []
                 if last is None:
+                    begin_record(connection, self._record)
                     fresh.append(next_event(None, "import", who, "imported", {
                         "digest": self.result.digest, "leukoscope": self.result.summary.leukoscope,
-                        "cells": [], "found": len(self.names)}))
+                        "cells": [], "found": self.result.cells.height}))
                 made = draft(self._state)
-                fresh.append(next_event(fresh[-1] if fresh else last, key, who, made.kind, made.body))
+                body = {**made.body, "reading": self.reading} if self.reading else made.body
+                fresh.append(next_event(fresh[-1] if fresh else last, key, who, made.kind, body))
                 for event in fresh:
-                    add(connection, event)
+                    add(connection, self.result.digest, event)
             for event in fresh:
                 self._state.apply(event)
             return fresh[-1]
@@ -115,23 +149,34 @@ class Review:
             raise LeukoscopeError(f"{self.result.folder}: the result was replaced or removed since it was opened",
                                   "start leukoscope review again")
 
-    def decide(self, key: str, who: str, places: Sequence[int], did: actions.Did, name: str, base: int) -> Event:
-        """`actions.decide` for cells by their rows. Raises Refused for a row that is not there."""
-        wrong = next((place for place in places if not 0 <= place < len(self.names)), None)
+    def named(self, places: Sequence[int]) -> list[str]:
+        """The names of cells by their places. Raises Refused for a place that is none, or for no place at all."""
+        names = self.names
+        wrong = next((place for place in places if not 0 <= place < len(names)), None)
         if wrong is not None or not places:
             raise actions.Refused(f"no cell {'is named' if wrong is None else wrong}", "load the page again")
-        cells = [self.names[place] for place in places]
+        return [names[place] for place in places]
+
+    def decide(self, key: str, who: str, places: Sequence[int], did: actions.Did, name: str, base: int) -> Event:
+        """`actions.decide` for cells by their rows. Raises Refused for a row that is not there."""
+        cells = self.named(places)
         return self.act(key, who, lambda state: actions.decide(
             state, cells, did, name, base=base, who=who, types=self.types(state)))
 
     def sign(self, key: str, who: str, text: str) -> Event:
         """`actions.sign` for the count as it stands within the same transaction."""
         def draft(state: State) -> actions.Draft:
-            now = standing(self.result, state, self.types(state))
+            cells = self.result.found.with_drawn(one.row for one in state.drawn) if state.drawn else self.result.found
+            now = standing(cells, state, self.types(state))
             counts = {kind.name: kind.cells for kind in now.count.types if kind.cells}
             return actions.sign(state, text, now.unsure, now.flagged, {**counts, "leukocytes": now.count.total})
 
         return self.act(key, who, draft)
+
+
+def untouched(result: SmearResult) -> dict[str, tuple[str | None, str]]:
+    """The cells of a smear as the machine left them."""
+    return {name: (kind, MACHINE) for name, kind in zip(result.found.names, result.cells["predicted"], strict=True)}
 
 
 @dataclass(frozen=True)
@@ -152,23 +197,45 @@ class Verified:
         return self.__dict__
 
 
-def verify(folder: Path) -> Verified:
+def results_with_records(folders: Sequence[Path], shared: sa.Engine | None = None) -> list[Path]:
+    """`results_of`; a result of another version is taken where decisions on it are stored."""
+    def reviewed(folder: Path) -> bool:
+        if shared is None:
+            return (folder / DATABASE).is_file()
+        with reading(shared) as connection:
+            return any(record.smear == digest_of(folder) for record in read_records(connection))
+
+    return results_of(folders, reviewed)
+
+
+def engine_of(result: SmearResult, shared: sa.Engine | None) -> sa.Engine:
+    """Where the decisions on a result are kept."""
+    return open_engine(result.folder / DATABASE) if shared is None else shared
+
+
+def record_of(result: SmearResult) -> Record:
+    """How a database names the smear of a result."""
+    folder = str(result.folder.resolve()).encode("utf-8", "backslashreplace").decode()
+    return Record(result.digest, result.name, folder)
+
+
+def verify(folder: Path, shared: sa.Engine | None = None) -> Verified:
     """Prove the record of a smear: every event follows from the one before, says of each cell what was so, and begins
     with this result. Raises LeukoscopeError where it cannot be read."""
     result = read_result(folder)
-    untouched = dict(zip(result.names, ((kind, MACHINE) for kind in result.cells["predicted"]), strict=True))
-    path, events, state = folder / DATABASE, [], State(dict(untouched))
-    if path.is_file():
-        engine = open_engine(path)
-        try:
+    start = untouched(result)
+    engine, events, state, fault = engine_of(result, shared), [], State(dict(start)), ""
+    try:
+        if exists(engine):
             with reading(engine) as connection:
-                events = read_events(connection)
-        finally:
-            engine.dispose()
-    fault = broken(events)
+                events = read_events(connection, result.digest)
+                if was_replaced(connection, record_of(result)):
+                    fault = "it is the record of another result, which has been replaced since"
+    finally:
+        engine.dispose()
+    fault = fault or broken(events) or contradiction(start, events)
     if events and not fault and events[0].body.get("digest") != result.digest:
-        fault = "it is the record of another result, which has been replaced since"
-    fault = fault or contradiction(untouched, events)
+        fault = "event 1 does not begin with this result"
     if not fault:
         for event in events:
             state.apply(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -10,25 +11,25 @@ from ..smear.count import kind_of
 from ..text import plain, type_name
 from .desk import Seat
 from .door import Session
+from .entries import FINDING, FINDINGS, GRADES, PLATELETS, TARGET, WHITE_CELLS
 from .export import type_colours
 from .journal import Event
-from .pictures import AROUND, place_of
+from .laboratory import TARGETS
+from .outcome import outcome_of
+from .pictures import AROUND, path_of, place_of
 from .smear import Review
-from .state import CONFIRMED, MACHINE, REJECTED, State
+from .state import ABSENT, CONFIRMED, HOW, REJECTED, State
 
-HOW = (MACHINE, CONFIRMED, REJECTED)
-"""How a cell stands, by its number in the JSON."""
-KEYS = "1234567890qwertyuiopasdhjkl"
-"""Keys of the types, in their order. Those of commands are others."""
 _MEASURES = (("cell_diameter", "Cell", 1, "µm", "px"), ("nucleus_diameter", "Nucleus", 1, "µm", "px"))
 _RATIOS = (("nucleus_to_cytoplasm", "N:C ratio", 1), ("nucleus_roundness", "Roundness of nucleus", 2))
 
 
 def types_of(review: Review, state: State) -> list[dict[str, Any]]:
     """The types with their names for people, colours and keys."""
-    colours = type_colours(review, state)
+    colours, types = type_colours(review, state), review.types(state)
+    keys = review.laboratory.keys_of(types)
     return [{"name": name, "label": plain(type_name(name)), "colour": colours[name], "kind": kind_of(name),
-             "key": KEYS[place] if place < len(KEYS) else ""} for place, name in enumerate(review.types(state))]
+             "key": keys[name]} for name in types]
 
 
 def smear_json(seat: Seat, session: Session) -> dict[str, Any]:
@@ -37,75 +38,108 @@ def smear_json(seat: Seat, session: Session) -> dict[str, Any]:
     state, result = review.state(), review.result
     missing = set(result.missing())
     fields = [{"name": one.name, "image": plain(one.image), "width": one.width, "height": one.height,
+               "slide": result.summary.slide is not None,
                "scale": one.micrometres_per_pixel, "missing": one.name in missing,
                "remarks": [plain(text) for text in one.remarks]} for one in result.summary.fields]
-    return {"key": result.key, "name": result.name, "version": result.digest[:8], "fields": fields,
+    return {"key": seat.key, "name": result.name, "version": result.digest[:8], "fields": fields,
             "cells": cells_json(review, state), "remarks": [plain(text) for text in result.summary.remarks],
-            "typed": bool(result.classes), **news(seat, session, 0)}
+            "typed": bool(result.classes), "reading": reading_json(state),
+            "grades": GRADES, "known_findings": FINDINGS, "targets": TARGETS, "laboratory": review.laboratory.name,
+            **news(seat, session, 0)}
 
 
-def cells_json(review: Review, state: State) -> dict[str, list[Any]]:
-    """Of all cells what a gallery needs, as columns. rank: place in the gallery, the flagged and doubtful first; p: the
-    machine's probability of its type, in percent."""
-    table = review.result.cells
+def cells_json(review: Review, state: State, since: int = 0) -> dict[str, list[Any]]:
+    """Of all cells from a place on what a gallery needs, as columns. rank: place in the gallery, the flagged and
+    doubtful first; p: the machine's probability of its type, in percent."""
+    found = review.cells
+    table = found.table[since:]
     fields = {field.name: place for place, field in enumerate(review.result.summary.fields)}
     types = {name: place for place, name in enumerate(review.types(state))}
-    places = [0] * table.height
-    for place, cell in enumerate(review.result.order):
-        places[cell] = place
+    rank = [0] * len(found)
+    for place, cell in enumerate(found.order):
+        rank[cell] = place
+    stand = [state.cells[name] for name in found.names[since:]]
     return {"field": [fields[name] for name in table["field"]], "number": table["number"].to_list(),
-            "flag": table["flag"].to_list(), "doubt": review.result.doubtful, "cut": table["cut"].to_list(),
-            "damaged": table["damaged"].to_list(), "p": review.result.sure, "rank": places,
+            "flag": table["flag"].to_list(), "doubt": found.doubtful[since:], "cut": table["cut"].to_list(),
+            "damaged": table["damaged"].to_list(), "p": found.sure[since:], "rank": rank[since:],
             "x": table["centre_x"].round(1).to_list(), "y": table["centre_y"].round(1).to_list(),
             "machine": [types.get(name) for name in table["predicted"]],
-            "now": [types.get(state.cells[name][0] or "") for name in review.names],
-            "how": [HOW.index(state.cells[name][1]) for name in review.names]}
+            "now": [types.get(kind or "") for kind, _ in stand], "how": [HOW.index(how) for _, how in stand]}
 
 
 def news(seat: Seat, session: Session, since: int) -> dict[str, Any]:
     """What has changed since an event, and how the smear stands now."""
     review = seat.review
     state = review.state()
-    types = {name: place for place, name in enumerate(review.types(state))}
-    fresh = [event for event in state.events if event.seq > since]
-    changes = [[review.places[name], types.get(state.cells[name][0] or ""), HOW.index(state.cells[name][1])]
+    types, places = {name: place for place, name in enumerate(review.types(state))}, review.cells.places
+    fresh = state.events[since:]
+    changes = [[places[name], types.get(state.cells[name][0] or ""), HOW.index(state.cells[name][1])]
                for name in state.changes(fresh)]
     last = state.signatures[-1] if state.locked else None
     return {"seq": state.seq, "state": state.word, "locked": state.locked, "me": session.name,
+            "may_sign": session.may_sign or (review.reading > 0 and not state.locked),
             "undo": bool(state.done.get(session.name)), "redo": bool(state.undone.get(session.name)),
-            "types": types_of(review, state), "changes": changes, "standing": standing_json(review),
+            "types": types_of(review, state), "changes": changes, "standing": standing_json(review, state),
             "signed": last and {"who": last.who, "at": last.at, "text": last.text},
-            "comments": [{"who": one.who, "at": one.at, "text": one.text, "cell": review.places.get(one.cell or "")}
+            "comments": [{"who": one.who, "at": one.at, "text": one.text, "cell": places.get(one.cell or "")}
                          for one in state.comments],
+            "added": drawn_json(review, state, since),
             "here": seat.look(session.id, session.name)}
 
 
-def standing_json(review: Review) -> dict[str, Any]:
-    """The count as it stands, each type beside the machine's number."""
-    now = review.standing()
-    machine = {kind.name: kind.cells for kind in review.result.summary.differential.types}
-    types = [asdict(kind) | {"machine": machine.get(kind.name, 0)} for kind in now.count.types]
-    return {"total": now.count.total, "machine_total": review.result.summary.differential.total, "types": types,
-            "found": now.count.found + now.rejected, "cut": now.count.cut, "damaged": now.count.damaged,
+def reading_json(state: State) -> dict[str, Any] | None:
+    """Whose blind reading this is, or None for the review itself."""
+    return asdict(state.readings[state.reading - 1]) if state.reading else None
+
+
+def drawn_json(review: Review, state: State, since: int) -> dict[str, Any] | None:
+    """The cells that were drawn after an event, or None: place of the first, its columns and outlines. Their ranks are
+    those of all cells, so that others keep their order."""
+    place = next((place for place, one in enumerate(state.drawn) if one.seq > since), None)
+    if place is None:
+        return None
+    first = review.cells.machine + place
+    return {"first": first, "cells": cells_json(review, state, first),
+            "paths": [path_of(one.feature["geometry"]) for one in state.drawn[place:]],
+            "how": [one.how for one in state.drawn[place:]]}
+
+
+def standing_json(review: Review, state: State) -> dict[str, Any]:
+    """The count as it stands, each type beside the machine's number, and what was entered beside the cells."""
+    found, places = outcome_of(review, state), review.cells.places
+    now = found.standing
+    return {"total": now.count.total, "machine_total": review.result.summary.differential.total,
+            "types": [asdict(row) for row in found.rows], "found": now.count.found + now.rejected,
+            "cut": now.count.cut, "damaged": now.count.damaged,
             "rejected": now.rejected, "answered": now.answered, "changed": now.changed,
-            "unsure": [review.places[name] for name in now.unsure],
-            "flagged": [review.places[name] for name in now.flagged]}
+            "unsure": [places[name] for name in now.unsure], "flagged": [places[name] for name in now.flagged],
+            "target": found.target, "white_cells": found.white_cells, "white_flag": found.white_flag,
+            "platelets": found.platelets and asdict(found.platelets), "platelet_flag": found.platelet_flag,
+            "findings": found.findings, "values": state.values}
 
 
 def cell_json(review: Review, place: int) -> dict[str, Any]:
     """One cell: what the machine says, its sizes, and what persons did."""
     state, name = review.state(), review.names[place]
-    row = review.result.cells.row(place, named=True)
+    row = review.cells.row(place)
     kind, how = state.cells[name]
     shown = place_of(row, around=True)
     chances = sorted(((key[2:], value) for key, value in row.items() if key.startswith("p_") and value is not None),
                      key=lambda pair: -pair[1])
     return {"place": place, "name": name, "field": row["field"], "number": row["number"], "type": kind, "how": how,
             "machine": row["predicted"], "flag": row["flag"], "reason": plain(row["flag_reason"] or ""),
-            "doubts": doubts_of(row), "probabilities": chances[:5], "measures": measures_of(row),
+            "doubts": doubts_of(row), "set": _set_of(row),
+            "explained": review.result.summary.bundle is not None and row["predicted"] is not None,
+            "drawn": state.drawn[place - review.cells.machine].how if place >= review.cells.machine else None,
+            "probabilities": chances[:5], "measures": measures_of(row),
             "around": {"left": shown.left, "top": shown.top, "side": shown.side, "size": AROUND},
             "history": [{"at": event.at, "who": event.who, "what": change_words(event, was, now)}
-                        for event in state.events for cell, was, now in event.body.get("cells", ()) if cell == name]}
+                        for event in state.mine for cell, was, now in event.body.get("cells", ()) if cell == name]}
+
+
+def _set_of(row: Mapping[str, Any]) -> list[str]:
+    """The types among which the true one is, by the bundle's conformal set; empty where it makes none."""
+    return json.loads(row["set"] or "[]")
 
 
 def doubts_of(row: Mapping[str, Any]) -> list[str]:
@@ -130,6 +164,8 @@ def change_words(event: Event, was: list[Any], now: list[Any]) -> str:
     """A change of a cell in words: "lymphocyte → monocyte"."""
     before, after = (plain(type_name(one[0])) if one[0] else "no type" for one in (was, now))
     turned = {"undone": "undone: ", "redone": "done again: "}.get(event.kind, "")
+    if ABSENT in (was[1], now[1]):
+        return f"{turned}{f'drawn, {after}' if was[1] == ABSENT else 'taken out'}"
     if now[1] == REJECTED:
         return f"{turned}{before} → rejected"
     if was[1] == REJECTED:
@@ -143,11 +179,15 @@ def event_words(event: Event) -> tuple[str, list[str]]:
     """What an event was, and each cell that it changed; a single cell stands in the words."""
     body = event.body
     cells = [f"{name}: {change_words(event, was, now)}" for name, was, now in body.get("cells", ())]
-    many = "" if len(cells) == 1 else f" {len(cells)} cells"
+    many = f" {len(cells)} cells" if len(cells) > 1 else ""
+    values = ", ".join(value_words(*change) for change in body.get("values", ()))
     words = {
+        "given": lambda: f"Gave this smear to {plain(body['to'])} for a second, blind reading",
         "imported": lambda: f"Review begun, of {body.get('found')} cells that were found",
-        "decided": lambda: f"{_did(event)}{many}", "undone": lambda: f"Undid event {body['of']}:{many}",
-        "redone": lambda: f"Did event {body['of']} again:{many}",
+        "decided": lambda: f"{_did(event)}{many}", "drawn": lambda: _drew(event),
+        "entered": lambda: f"Entered {values}",
+        "undone": lambda: f"Undid event {body['of']}:{many} {values}",
+        "redone": lambda: f"Did event {body['of']} again:{many} {values}",
         "commented": lambda: f"Wrote{' on cell ' + body['cell'] if body['cell'] else ''}: {body['text']}",
         "type_added": lambda: f"Added the type {body['name']}",
         "signed": lambda: f"Signed {body['counts'].get('leukocytes', 0)} leukocytes"
@@ -155,6 +195,24 @@ def event_words(event: Event) -> tuple[str, list[str]]:
         "amended": lambda: f"Opened for amendment: {body['reason']}"}
     text = words.get(event.kind, lambda: event.kind)()
     return (f"{text} {cells[0]}", []) if len(cells) == 1 else (text, cells)
+
+
+def value_words(name: str, was: float | None, now: float | None) -> str:
+    """An entered value in words: "schistocytes: few (1+), was none"."""
+    def said(value: float | None) -> str:
+        if value is None:
+            return "not entered"
+        return GRADES[int(value)] if name.startswith(FINDING) else f"{value:g}"
+
+    title = {WHITE_CELLS: "leukocytes, 10⁹/l", TARGET: "cells to count"}.get(
+        name, name.removeprefix(FINDING).replace(PLATELETS, "platelets in field "))
+    return f"{title}: {said(now)}, was {said(was)}"
+
+
+def _drew(event: Event) -> str:
+    new = event.body["new"]
+    return {"add": f"Added a missed cell, {new[0]['how']}:", "split": "Split a cell in two:",
+            "join": "Joined cells to one:"}[event.body["did"]]
 
 
 def _did(event: Event) -> str:

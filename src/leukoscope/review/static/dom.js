@@ -64,8 +64,20 @@ export function closers() {
   });
 }
 
-/** Let a person say who they are. */
+/** Let a person say who they are, or log out where there are accounts. */
 export function naming(button, renamed) {
+  const account = $("#account-dialog");
+  if (account) {
+    $("form", account).addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const answer = await fetch("/logout", {method: "POST", headers: {"x-leukoscope": csrf()}}).catch(() => null);
+      if (answer && (answer.ok || answer.status === 401)) location.assign("/login");
+      $(".error", account).textContent = "The server does not answer. You are still logged in.";
+      $(".error", account).hidden = false;
+    });
+    button.addEventListener("click", () => account.showModal());
+    return;
+  }
   button.addEventListener("click", () => ask($("#name-dialog"), async (text) => {
     const answer = await fetch("/api/v1/me", {
       method: "POST", headers: {"x-leukoscope": csrf(), "content-type": "application/json"},

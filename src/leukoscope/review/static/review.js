@@ -5,22 +5,24 @@ import {Saver} from "./saver.js";
 import {Viewer} from "./viewer.js";
 
 const smear = $("#top").dataset.smear, path = `/api/v1/smears/${smear}`;
-const MACHINE = 0, CONFIRMED = 1, REJECTED = 2;
+const MACHINE = 0, CONFIRMED = 1, REJECTED = 2, ABSENT = 3;
 const COMMANDS = [["Arrow keys", "go from cell to cell; with Shift, select"], ["Space", "select one more, or one less"],
   ["Enter", "confirm the selected cells"], ["M", "change their type by the menu"], ["X", "reject them, or restore them"],
   ["N", "the next cell that needs an answer"], ["F", "show the cell in its field, and back"], ["C", "comment on the cell"],
+  ["B", "in a field: add a cell that was missed; then click it"], ["V", "split the cell in two; in a field, click the middle of each, or V again"], ["G", "join the selected cells to one"],
   ["Ctrl+A", "select all cells of the group"], ["Esc", "select none"], ["Ctrl+Z, Ctrl+Y", "undo, redo"],
   ["Page Up, Page Down", "in a field: the field before, after"], ["+, -, 0", "in a field: larger, smaller, whole"],
   ["?", "this list"], ["Mouse", "click; Ctrl+click and Shift+click for several; drag from an empty place, or with Shift, for a box; drag cells to a group or to a type of the differential; right click for the menu"],
   ["Touch", "tap; hold to select several"]];
-let data, gallery, viewer, saver, filter = "all", view = "gallery", open = new Set(), detail = 0;
+let data, gallery, viewer, saver, filter = "all", view = "gallery", open = new Set(), detail = 0, compare = false;
 
 // ---------------------------------------------------------------------------------------------- how a cell stands
 
 const cells = () => data.cells;
 const isOpen = (cell) => open.has(cell);
 const isChanged = (cell) => cells().how[cell] === CONFIRMED && cells().now[cell] !== cells().machine[cell];
-const counts = (cell) => cells().how[cell] !== REJECTED && !cells().cut[cell]
+const isThere = (cell) => cells().how[cell] !== ABSENT;
+const counts = (cell) => isThere(cell) && cells().how[cell] !== REJECTED && !cells().cut[cell]
   && (cells().how[cell] === CONFIRMED || !cells().damaged[cell]);
 const typeOf = (cell) => data.types[cells().now[cell]];
 const many = (number) => number.toLocaleString("en");
@@ -31,7 +33,7 @@ const shown = {all: () => true, open: isOpen, flag: (cell) => cells().flag[cell]
 function groups() {
   const byType = data.types.map(() => []), untyped = [], aside = [], rejected = [];
   for (const cell of data.order) {
-    if (!shown[filter](cell)) continue;
+    if (!isThere(cell) || !shown[filter](cell)) continue;
     if (cells().how[cell] === REJECTED) rejected.push(cell);
     else if (!counts(cell)) aside.push(cell);
     else (byType[cells().now[cell]] ?? untyped).push(cell);
@@ -77,6 +79,7 @@ const short = (text) => ({"nucleated red cell": "NRBC", "erythroblast": "erythro
 
 /** Take over an answer of the server: the changed cells and how all stands now. */
 function news(said) {
+  if (said.added) takeDrawn(said.added);
   for (const [cell, type, how] of said.changes) {
     cells().now[cell] = type;
     cells().how[cell] = how;
@@ -84,6 +87,21 @@ function news(said) {
   for (const key of ["seq", "state", "locked", "me", "undo", "redo", "types", "standing", "signed", "comments", "here"]) data[key] = said[key];
   open = new Set([...data.standing.unsure, ...data.standing.flagged]);
   refresh();
+}
+
+/** Take over cells that were drawn; those that are known already stay. */
+function takeDrawn({first, cells: more, paths}) {
+  const known = cells().number.length;
+  for (const column of Object.keys(more)) cells()[column].push(...more[column].slice(known - first));
+  for (let cell = known; cell < cells().number.length; cell++) viewer?.add(cells().field[cell], cells().number[cell], paths[cell - first]);
+  if (cells().number.length === known) return;
+  sortCells();
+  if (viewer && viewer.place !== null) viewer.show(viewer.place);
+}
+
+function sortCells() {
+  const {rank} = cells();
+  data.order = rank.map((_, cell) => cell).sort((a, b) => rank[a] - rank[b]);
 }
 
 function refresh() {
@@ -96,16 +114,19 @@ function refresh() {
   $("#undo").disabled = !data.undo || data.locked;
   $("#redo").disabled = !data.redo || data.locked;
   $("#sign").textContent = data.locked ? "Amend" : "Sign";
+  $("#sign").disabled = !data.may_sign;
+  $("#sign").title = data.may_sign ? "" : "Haematologists sign";
   $("#sign").classList.toggle("ready", !data.locked && open.size === 0);
   $("#me").textContent = `You are ${data.me}`;
   $("#here").textContent = data.here.length ? `also open: ${data.here.join(", ")}` : "";
-  const numbers = {all: data.order.length, open: open.size, flag: cells().flag.filter((one) => one !== null).length,
-    changed: data.order.filter(shown.changed).length};
+  const there = data.order.filter(isThere);
+  const numbers = {all: there.length, open: open.size, flag: there.filter(shown.flag).length, changed: there.filter(shown.changed).length};
   for (const button of $$("[data-filter]")) {
     const word = {all: "All", open: "To answer", flag: "Flagged", changed: "Changed"}[button.dataset.filter];
     button.textContent = `${word} ${many(numbers[button.dataset.filter])}`;
   }
   drawCount();
+  drawEntered();
   drawSelection();
   if (gallery?.active !== null && gallery?.active !== undefined) drawCell(gallery.active);
 }
@@ -113,17 +134,29 @@ function refresh() {
 function drawCount() {
   const {standing} = data, percent = (value) => (100 * value).toFixed(1);
   $("#total").textContent = `${many(standing.total)} leukocytes`;
+  $("#target").value = standing.target;
+  $("#target").disabled = data.locked;
+  const shownBeside = $("#column").value, litre = (value) => value.toFixed(value < 1 ? 2 : 1), arrow = {L: "↓", H: "↑", "": ""};
+  const beside = (kind) => {
+    const range = kind.percent_range ?? kind.litre_range;
+    if (shownBeside === "rumke") return kind.rumke ? `${percent(kind.rumke[0])}–${percent(kind.rumke[1])}` : "";
+    if (shownBeside === "range") return range ? `${range[0]}–${range[1]}${kind.percent_range ? "" : " ×10⁹"}` : "";
+    if (shownBeside === "litre") return kind.per_litre ? `${litre(kind.per_litre.value)}${arrow[kind.litre_flag]}` : "";
+    return null;
+  };
   const rows = standing.types.map((kind) => {
     const place = data.types.findIndex((type) => type.name === kind.name), type = data.types[place];
     const by = kind.cells - kind.machine, share = kind.share, ratio = kind.per_hundred;
     const value = share ? (share.value === null ? "—" : percent(share.value)) : ratio && ratio.value !== null ? `${ratio.value.toFixed(1)}*` : "—";
     const ends = share && share.low !== null ? `${percent(share.low)}–${percent(share.high)}` : ratio && ratio.value !== null ? `${ratio.low.toFixed(1)}–${ratio.high.toFixed(1)}` : "";
-    const dot = make("span", {className: "dot"});
+    const dot = make("span", {className: "dot"}), flag = kind.flag || kind.litre_flag;
+    const why = flag ? `${flag === "H" ? "above" : "below"} the reference range ${kind.flag ? `${kind.percent_range.join("–")} %` : `${kind.litre_range.join("–")} × 10⁹/l`}` : "";
     dot.style.background = type.colour;
     return make("tr", {"data-group": String(place), className: kind.cells ? "" : "empty"},
       make("th", {scope: "row"}, make("button", {type: "button", className: "type", title: `Go to the group; key ${type.key.toUpperCase()} gives this type`,
         onclick: () => { setView("gallery"); gallery.jump(String(place)); }}, make("kbd", {textContent: type.key.toUpperCase()}), dot, make("span", {textContent: type.label}))),
-      make("td", {textContent: many(kind.cells)}), make("td", {textContent: value}), make("td", {className: "soft", textContent: ends}),
+      make("td", {textContent: many(kind.cells)}), make("td", {className: flag ? "flag" : "", title: why}, value, flag ? make("span", {className: "arrow", role: "img", "aria-label": why, textContent: arrow[flag]}) : ""),
+      make("td", {className: "soft", textContent: beside(kind) ?? ends}),
       make("td", {className: by ? "by" : "soft", textContent: by ? `${by > 0 ? "+" : "−"}${many(Math.abs(by))}` : "·"}));
   });
   $("#differential tbody").replaceChildren(...rows);
@@ -132,6 +165,37 @@ function drawCount() {
   const {flagged, unsure} = standing, words = [flagged.length && `${many(flagged.length)} flagged`, unsure.length && `${many(unsure.length)} unsure`].filter(Boolean);
   $("#progress").textContent = data.locked ? `Signed by ${data.signed.who}, ${when(data.signed.at)}` : words.length ? `To answer: ${words.join(", ")}` : "All flagged and unsure cells are answered.";
   $("#progress").classList.toggle("done", !words.length);
+}
+
+/** What was entered beside the cells, in a line. */
+function drawEntered() {
+  const {standing} = data, arrow = {L: " ↓", H: " ↑", "": ""};
+  const {white_cells: white, platelets} = standing, estimate = platelets?.per_litre.value;
+  const words = [white !== null && `leukocytes ${white} × 10⁹/l${arrow[standing.white_flag]}`,
+    platelets && (estimate !== null ? `platelets about ${Math.round(estimate)} × 10⁹/l${arrow[standing.platelet_flag]} (${Math.round(platelets.per_litre.low)}–${Math.round(platelets.per_litre.high)})` : `${platelets.cells} platelets; no estimate without a scale`),
+    ...standing.findings.map(([name, grade]) => `${name} ${grade}`)].filter(Boolean);
+  $("#entered").textContent = words.join(" · ");
+}
+
+function openFindings() {
+  const {values} = data.standing, enter = (name, value) => saver.send("values", {name, value}).catch(() => {});
+  const number = (name, label, unit, whole) => {
+    const input = make("input", {type: "number", min: 0, max: whole ? 100000 : 1000, step: whole ? 1 : "any", value: values[name] ?? "", disabled: data.locked});
+    input.addEventListener("change", () => { if (input.validity.valid) enter(name, input.value === "" ? null : Number(input.value)); else input.reportValidity(); });
+    return make("label", {className: "entry"}, make("span", {textContent: label}), input, make("span", {className: "soft", textContent: unit}));
+  };
+  const grade = (name) => {
+    const list = make("select", {disabled: data.locked}, make("option", {value: "", textContent: "—"}), ...data.grades.map((word, i) => make("option", {value: i, textContent: `${i} ${word}`})));
+    list.value = values[`finding:${name}`] ?? "";
+    list.addEventListener("change", () => enter(`finding:${name}`, list.value === "" ? null : Number(list.value)));
+    return make("label", {className: "entry"}, make("span", {textContent: name}), list);
+  };
+  const place = viewer.place ?? 0;
+  $("#entries").replaceChildren(make("h3", {textContent: "Counts"}), number("white_cells", "Leukocytes, of the analyser", "× 10⁹/l", false),
+    ...data.fields.map((field, i) => [field, i]).filter(([field, i]) => i === place || values[`platelets:${field.name}`] !== undefined).map(([field]) => number(`platelets:${field.name}`, `Platelets in field ${field.name}`, field.scale ? "" : "scale not known", true)),
+    make("p", {className: "soft small", textContent: "Another field: open it in Fields first. The estimate of the platelets is rough, and needs the scale."}),
+    ...Object.entries(data.known_findings).flatMap(([group, names]) => [make("h3", {textContent: group}), ...names.map(grade)]));
+  $("#findings-dialog").showModal();
 }
 
 const when = (at) => new Date(at).toLocaleString([], {dateStyle: "medium", timeStyle: "short"});
@@ -181,12 +245,15 @@ async function drawCell(cell) {
     return make("tr", {}, make("th", {scope: "row", textContent: known?.label ?? name}), make("td", {}, make("span", {className: "track"}, bar)),
       make("td", {className: "number", textContent: value > 0.9995 ? ">99.9" : (100 * value).toFixed(1)}));
   });
-  const notes = [one.flag && `${one.flag}: ${one.reason}`, ...one.doubts].filter(Boolean);
+  const notes = [one.drawn, one.flag && `${one.flag}: ${one.reason}`, ...one.doubts].filter(Boolean);
   $("#cell").replaceChildren(
     make("div", {className: "row"}, make("h2", {id: "cell-title"}, dot, ` ${title}`), make("span", {className: "soft", textContent: one.name})),
     make("div", {className: "around"}, picture),
     notes.length ? make("ul", {className: "notes"}, ...notes.map((text) => make("li", {textContent: text}))) : "",
+    referencesOf(cell),
+    one.set.length > 1 ? make("p", {className: "soft small", textContent: `The type is, as far as the model knows, one of: ${one.set.map((name) => data.types.find((kind) => kind.name === name)?.label ?? name).join(", ")}.`}) : "",
     bars.length ? make("table", {className: "chances"}, make("caption", {textContent: "Machine, %"}), make("tbody", {}, ...bars)) : "",
+    one.explained ? explanationOf(cell, one.machine) : "",
     make("dl", {className: "sizes"}, ...one.measures.map(([name, value]) => make("div", {}, make("dt", {textContent: name}), make("dd", {textContent: value})))),
     ...data.comments.filter((said) => said.cell === cell).map((said) => make("p", {className: "said"}, make("span", {textContent: said.text}), make("span", {className: "soft", textContent: ` ${said.who}, ${when(said.at)}`}))),
     one.history.length ? make("ul", {className: "past"}, ...one.history.map((past) => make("li", {}, make("span", {textContent: past.what}), make("span", {className: "soft", textContent: ` ${past.who}, ${when(past.at)}`})))) : "",
@@ -194,12 +261,54 @@ async function drawCell(cell) {
   try {
     const outlines = await viewer.outlines(cells().field[cell]);
     for (let other = 0; other < cells().number.length; other++) {
-      if (cells().field[other] !== cells().field[cell] || !outlines[cells().number[other]]) continue;
+      if (!isThere(other) || cells().field[other] !== cells().field[cell] || !outlines[cells().number[other]]) continue;
       const line = svg("path", {d: outlines[cells().number[other]], class: other === cell ? "mine" : "other", stroke: typeOf(other)?.colour ?? "#777"});
       picture.append(line);
     }
     picture.style.setProperty("--px", side / 340);
   } catch { /* the viewer says what is wrong */ }
+}
+
+/** Cells of known type beside the cell: open where it is doubtful, else on demand. */
+function referencesOf(cell) {
+  const box = make("details", {className: "references"}, make("summary", {textContent: "Reference cells"}));
+  const load = async () => {
+    if (box.dataset.loaded) return;
+    box.dataset.loaded = "yes";
+    try {
+      const rows = await saver.get(`/cells/${cell}/references`);
+      box.append(...rows.map(referenceRow));
+    } catch (problem) { toast(problem.message); }
+  };
+  box.addEventListener("toggle", () => { compare = box.open || (compare && isOpen(cell)); if (box.open) load(); });
+  if (isOpen(cell) || compare) { box.open = true; load(); }
+  return box;
+}
+
+/** Where the model looks, on demand: it takes a second. */
+function explanationOf(cell, machine) {
+  const label = data.types.find((kind) => kind.name === machine)?.label ?? machine;
+  const box = make("details", {className: "references"}, make("summary", {textContent: "Where the model looks"}));
+  box.addEventListener("toggle", () => {
+    if (!box.open || box.dataset.loaded) return;
+    box.dataset.loaded = "yes";
+    const words = make("p", {className: "soft small", textContent: "Computing …"});
+    const picture = make("img", {src: `${path}/cells/${cell}/explanation.jpg?v=${data.version}`, alt: `Parts of the cell that decide for ${label}`, className: "explanation"});
+    picture.onload = () => { words.textContent = `Red: covering this part lowers the probability of ${label} most. It shows where the model looks, not why.`; };
+    picture.onerror = () => { picture.remove(); words.textContent = "Not possible: the bundle that typed this smear, or the photograph, is not there."; };
+    box.append(picture, words);
+  });
+  return box;
+}
+
+function referenceRow({type, own, cells: sources}) {
+  const place = data.types.findIndex((kind) => kind.name === type), kind = data.types[place];
+  const dot = make("span", {className: "dot"});
+  dot.style.background = kind.colour;
+  const give = make("button", {type: "button", className: "quiet", title: `Give this type; key ${kind.key.toUpperCase()}`, onclick: () => decide("type", place)}, make("kbd", {textContent: kind.key.toUpperCase()}), dot, kind.label);
+  const pictures = sources.map((src) => make("img", {src, alt: `${kind.label}, ${own ? "confirmed by you" : "drawn by the phantom"}`, width: 66, height: 66, loading: "lazy"}));
+  return make("div", {className: "reference"}, make("div", {className: "row"}, give, make("span", {className: "soft small", textContent: sources.length ? own ? "your confirmed cells" : "phantom, not blood" : "no reference"})),
+    make("div", {className: "pictures"}, ...pictures));
 }
 
 // ---------------------------------------------------------------------------------------------- decisions
@@ -259,6 +368,68 @@ async function reload(problem) {
   }
 }
 
+// ---------------------------------------------------------------------------------------------- cells that one draws
+
+let middles = [];
+const HINTS = {add: "Click the middle of the cell that was missed. Esc ends.", split: "Click the middle of each of the two cells; V again splits by the shape of the nucleus. Esc ends."};
+
+/** Begin or end to point at places of the field: "add", "split" or null. */
+function aim(what) {
+  middles = [];
+  viewer.aim(what);
+  for (const button of $$("[data-aim]")) button.setAttribute("aria-pressed", button.dataset.aim === what);
+  $("#hint").textContent = what ? HINTS[what] : "";
+  $("#hint").hidden = !what;
+}
+
+function addMissed() {
+  if (data.locked) return cannot([]);
+  if (view !== "field") setView("field");
+  aim(viewer.aiming === "add" ? null : "add");
+  focus();
+}
+
+function split() {
+  if (cannot([...chosen()])) return;
+  if (chosen().size !== 1) return toast("Select one cell to split it.");
+  if (view === "field" && viewer.aiming !== "split") return aim("split");
+  aim(null);
+  draw("split", {cell: gallery.active}, "Split in two");
+}
+
+function join() {
+  const list = [...chosen()];
+  if (cannot(list)) return;
+  if (list.length < 2 || list.length > 4 || new Set(list.map((cell) => cells().field[cell])).size > 1) return toast("Select two to four cells of one field that touch.");
+  draw("join", {cells: list}, "Joined");
+}
+
+function pointed(field, x, y) {
+  const point = [Math.max(x - 0.5, 0), Math.max(y - 0.5, 0)];
+  if (viewer.aiming === "add") return draw("cells", {field, point}, "Added");
+  viewer.mark(x, y);
+  middles.push(point);
+  if (middles.length < 2) return;
+  const both = middles;
+  aim(null);
+  draw("split", {cell: gallery.active, middles: both}, "Split in two");
+}
+
+/** Have the server draw cells, and choose them. */
+async function draw(what, body, word) {
+  heard("Outlining …");
+  let said;
+  try {
+    said = await saver.send(what, body);
+  } catch {
+    return; // the refusal is shown
+  }
+  heard(`${word}: ${said.drawn_how.join("; ")}`);
+  if (said.drawn_how.some((how) => how.includes("circle") || how.includes("bundle"))) toast(said.drawn_how.join("; "));
+  gallery.choose(said.drawn, said.drawn[0]);
+  if (view === "gallery") { if (!gallery.placed.has(said.drawn[0])) setFilter("all"); gallery.reveal(said.drawn[0]); }
+}
+
 function comment(cell = null) {
   const list = data.comments.filter((one) => one.cell === cell);
   ask($("#comment-dialog"), (text) => saver.send("comments", {text, cell}), () => {
@@ -293,7 +464,7 @@ function menu(x, y) {
   };
   const close = () => { popup.hidden = true; focus(); };
   popup.replaceChildren(...data.types.map((type, i) => item(type.key.toUpperCase(), type.label, type.colour, () => decide("type", i))), make("hr"),
-    item("", "Add a type …", "", addType), item("Enter", "Confirm", "", () => decide("confirm")), item("X", "Reject or restore", "", rejectOrRestore));
+    item("", "Add a type …", "", addType), item("V", "Split in two", "", split), ...(chosen().size > 1 ? [item("G", "Join to one", "", join)] : []), item("Enter", "Confirm", "", () => decide("confirm")), item("X", "Reject or restore", "", rejectOrRestore));
   popup.hidden = false;
   popup.style.left = `${Math.max(8, Math.min(x, innerWidth - popup.offsetWidth - 8))}px`;
   popup.style.top = `${Math.max(8, Math.min(y, innerHeight - popup.offsetHeight - 8))}px`;
@@ -309,6 +480,7 @@ function addType() {
 }
 
 function setView(wanted) {
+  if (wanted !== "field") aim(null);
   view = wanted;
   document.body.dataset.view = view;
   for (const button of $$("[data-view]", $(".tools"))) button.setAttribute("aria-pressed", button.dataset.view === view);
@@ -345,6 +517,7 @@ function setFilter(wanted) {
   for (const button of $$("[data-filter]")) button.setAttribute("aria-pressed", button.dataset.filter === filter);
   gallery.box.scrollTop = 0;
   gallery.layout();
+  if (filter === "open" && gallery.flow.length && !gallery.placed.has(gallery.active)) gallery.choose([gallery.flow[0]], gallery.flow[0]);
 }
 
 function next() {
@@ -489,7 +662,7 @@ function keyed(event) {
   const onButton = /^(BUTTON|SUMMARY|A)$/.test(event.target.tagName);
   if ((key === "Enter" || key === " ") && onButton) return undefined;
   const type = key.length === 1 ? data.types.findIndex((one) => one.key === key.toLowerCase()) : -1;
-  const acts = {Enter: () => decide("confirm"), x: rejectOrRestore, n: next, f: inField, "?": help, Escape: () => gallery.choose([], gallery.active),
+  const acts = {Enter: () => decide("confirm"), x: rejectOrRestore, n: next, f: inField, "?": help, b: addMissed, v: split, g: join, Escape: () => (viewer.aiming ? aim(null) : gallery.choose([], gallery.active)),
     c: () => gallery.active !== null && !data.locked && comment(gallery.active), m: () => openMenu(),
     " ": () => gallery.active !== null && gallery.toggle(gallery.active)};
   const act = acts[key.length === 1 ? key.toLowerCase() : key];
@@ -518,7 +691,7 @@ function fieldKey(key) {
     const place = viewer.place + (key === "PageDown" ? 1 : -1);
     if (data.fields[place]) showField(place);
   } else if (/^Arrow/.test(key)) {
-    const inside = data.order.filter((cell) => cells().field[cell] === viewer.place).sort((a, b) => cells().number[a] - cells().number[b]);
+    const inside = data.order.filter((cell) => isThere(cell) && cells().field[cell] === viewer.place).sort((a, b) => cells().number[a] - cells().number[b]);
     const at = inside.indexOf(gallery.active), by = key === "ArrowRight" || key === "ArrowDown" ? 1 : -1;
     const cell = inside[at < 0 ? 0 : (at + by + inside.length) % inside.length];
     if (cell !== undefined) gallery.choose([cell], cell);
@@ -553,9 +726,15 @@ function help() {
 function take(said) {
   const {cells: table} = said;
   data = said;
-  data.order = table.rank.map((_, cell) => cell).sort((a, b) => table.rank[a] - table.rank[b]);
+  sortCells();
   open = new Set([...said.standing.unsure, ...said.standing.flagged]);
   if (viewer) viewer.cells = table;
+  if (viewer) takeOutlines();
+}
+
+/** The outlines of the cells that were drawn before the page was opened. */
+function takeOutlines() {
+  data.added?.paths.forEach((path, i) => viewer.add(cells().field[data.added.first + i], cells().number[data.added.first + i], path));
 }
 
 function wire() {
@@ -569,8 +748,14 @@ function wire() {
   $("#sign").addEventListener("click", signOrAmend);
   $("#comment-smear").addEventListener("click", () => comment());
   $("#help").addEventListener("click", help);
+  $("#give")?.addEventListener("click", () => ask($("#give-dialog"), async (text) => { await saver.send("readings", {text}); toast(`Given to ${text}. It stands in the worklist.`); }));
+  $("#findings").addEventListener("click", openFindings);
+  $("#findings-menu").addEventListener("click", openFindings);
+  $("#target").replaceChildren(...data.targets.map((one) => make("option", {value: one, textContent: one})));
+  $("#target").addEventListener("change", () => { saver.send("values", {name: "target", value: Number($("#target").value)}).catch(() => {}); focus(); });
+  $("#column").addEventListener("change", () => { drawCount(); focus(); });
   for (const button of $$(".tools [data-view]")) button.addEventListener("click", () => setView(button.dataset.view));
-  for (const button of $$("[data-filter]")) button.addEventListener("click", () => setFilter(button.dataset.filter));
+  for (const button of $$("[data-filter]")) button.addEventListener("click", () => { setFilter(button.dataset.filter); focus(); });
   for (const button of $$("[data-size]")) {
     button.addEventListener("click", () => {
       gallery.size = Number(button.dataset.size);
@@ -579,6 +764,7 @@ function wire() {
       if (gallery.active !== null) gallery.reveal(gallery.active);
     });
   }
+  for (const button of $$("[data-aim]")) button.addEventListener("click", {add: addMissed, split, join}[button.dataset.aim]);
   const acts = {confirm: () => decide("confirm"), menu: openMenu, reject: rejectOrRestore, field: inField, next};
   for (const button of $$("[data-do]")) button.addEventListener("click", () => acts[button.dataset.do]());
   const list = $("#field-list");
@@ -619,7 +805,8 @@ async function begin() {
   take(await saver.get());
   viewer = new Viewer($("#viewer"), {path, version: data.version, fields: data.fields, cells: data.cells, fail: toast,
     chosen: (cell, event) => { if (event.ctrlKey || event.metaKey) gallery.toggle(cell); else gallery.choose([cell], cell); },
-    look: (cell) => ({colour: typeOf(cell)?.colour ?? "#777", dashed: !counts(cell), gone: cells().how[cell] === REJECTED})});
+    pointed, look: (cell) => ({absent: !isThere(cell), colour: typeOf(cell)?.colour ?? "#777", dashed: !counts(cell), gone: cells().how[cell] === REJECTED})});
+  takeOutlines();
   gallery = new Gallery($("#gallery"), $("#canvas"), {groups, draw: drawTile, title: titleOf, on: {chosen: onChosen}});
   document.body.dataset.view = view;
   wire();

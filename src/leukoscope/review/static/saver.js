@@ -3,7 +3,7 @@
 import {csrf} from "./dom.js";
 
 const AGAIN = 2500; // ms
-const unsure = (status) => status === 0 || status === 502 || status === 503 || status === 507;
+const unsure = (status) => status === 0 || status === 401 || status === 502 || status === 503 || status === 507;
 
 export class Saver {
   /** news: is told what the server answers; refused: a change that was refused, and why; show: (kind, text). */

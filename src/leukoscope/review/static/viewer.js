@@ -1,15 +1,20 @@
 // A field with the outlines of its cells: zoom by wheel, keys or two fingers, move by dragging, choose by a click.
 import {svg} from "./dom.js";
+import {Tiles} from "./slide.js";
 
 const MOST = 16;
 
 export class Viewer {
-  /** path: of the smear's API; chosen: (cell, event); look: (cell) => {colour, dashed, gone}. */
-  constructor(box, {path, version, fields, cells, chosen, look, fail}) {
-    Object.assign(this, {box, path, version, fields, cells, chosen, look, fail, place: null, known: new Map(), fingers: new Map()});
+  /** path: of the smear's API; chosen: (cell, event); look: (cell) => {colour, dashed, gone, absent}; pointed: (place,
+   * x, y) is told where one clicks while `aim` is set. */
+  constructor(box, {path, version, fields, cells, chosen, look, fail, pointed}) {
+    Object.assign(this, {box, path, version, fields, cells, chosen, look, fail, pointed, place: null, known: new Map(), drawn: new Map(), fingers: new Map()});
     this.lines = svg("g");
+    this.marks = svg("g", {class: "marks"});
     this.image = svg("image");
-    this.svg = svg("svg", {role: "img", preserveAspectRatio: "xMidYMid meet"}, this.image, this.lines);
+    const layer = svg("g");
+    this.tiles = new Tiles(layer, path, version);
+    this.svg = svg("svg", {role: "img", preserveAspectRatio: "xMidYMid meet"}, this.image, layer, this.lines, this.marks);
     box.append(this.svg);
     box.addEventListener("wheel", (event) => this.wheel(event), {passive: false});
     for (const kind of ["pointerdown", "pointermove", "pointerup", "pointercancel"]) {
@@ -27,7 +32,23 @@ export class Viewer {
         return said;
       }));
     }
-    return this.known.get(place);
+    return this.known.get(place).then((said) => ({...said, ...this.drawn.get(place)}));
+  }
+
+  /** Take over the outline of a cell that was drawn. */
+  add(place, number, path) {
+    this.drawn.set(place, {...this.drawn.get(place), [number]: path});
+  }
+
+  /** Wait for a click on a place instead of a cell; null for cells again. */
+  aim(what) {
+    this.aiming = what;
+    this.box.classList.toggle("aiming", what !== null);
+    this.marks.replaceChildren();
+  }
+
+  mark(x, y) {
+    this.marks.append(svg("circle", {cx: x, cy: y, r: 5 * this.unit()}));
   }
 
   async show(place) {
@@ -66,7 +87,8 @@ export class Viewer {
   refresh(marked) {
     this.marked = marked;
     for (const [cell, shape] of this.shapes ?? []) {
-      const {colour, dashed, gone} = this.look(cell);
+      const {colour, dashed, gone, absent} = this.look(cell);
+      shape.classList.toggle("absent", absent);
       shape.lastChild.setAttribute("stroke", colour);
       shape.classList.toggle("dashed", dashed);
       shape.classList.toggle("gone", gone);
@@ -90,7 +112,8 @@ export class Viewer {
 
   zoom(by, x = 0.5, y = 0.5) {
     const {width, height} = this.fields[this.place], old = this.view;
-    const wide = Math.min(Math.max(old.width / by, width / MOST), width);
+    const most = this.fields[this.place].slide ? Math.max(width / 200, MOST) : MOST;
+    const wide = Math.min(Math.max(old.width / by, width / most), width);
     const high = wide * height / width;
     this.view = {x: old.x + (old.width - wide) * x, y: old.y + (old.height - high) * y, width: wide, height: high};
     this.apply();
@@ -101,6 +124,7 @@ export class Viewer {
     view.x = Math.min(Math.max(view.x, 0), width - view.width);
     view.y = Math.min(Math.max(view.y, 0), height - view.height);
     this.svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`);
+    this.tiles.show(this.fields[this.place], view, this.unit());
     this.thick();
   }
 
@@ -110,7 +134,7 @@ export class Viewer {
   }
 
   thick() {
-    if (this.view) this.lines.style.setProperty("--px", this.unit());
+    if (this.view) this.svg.style.setProperty("--px", this.unit());
   }
 
   wheel(event) {
@@ -146,7 +170,11 @@ export class Viewer {
   pointerup(event) {
     this.fingers.delete(event.pointerId);
     const shape = this.start?.target.closest?.(".shape");
-    if (!this.moved && shape) this.chosen(shape.cell, event);
+    if (!this.moved && this.aiming && event.button === 0) {
+      const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(this.svg.getScreenCTM().inverse());
+      const {width, height} = this.fields[this.place];
+      if (at.x >= 0 && at.y >= 0 && at.x < width && at.y < height) this.pointed(this.place, at.x, at.y);
+    } else if (!this.moved && shape) this.chosen(shape.cell, event);
     if (!this.fingers.size) this.moved = false;
   }
 

@@ -38,3 +38,19 @@ document.addEventListener("keydown", (event) => {
     search.focus();
   }
 });
+
+// While a folder is watched, the list is loaded again when something has changed and nobody is typing.
+const watch = $("#watch");
+if (watch) {
+  setInterval(async () => {
+    const page = await fetch("/").then((answer) => answer.text()).catch(() => "");
+    const next = new DOMParser().parseFromString(page, "text/html");
+    const fresh = $("#watch", next);
+    if (!fresh || fresh.dataset.version === watch.dataset.version && $("#work tbody", next).rows.length === body.rows.length) return;
+    watch.dataset.version = fresh.dataset.version;
+    watch.replaceChildren(...fresh.childNodes);
+    body.replaceChildren(...$("#work tbody", next).rows);
+    $(".head p").textContent = $(".head p", next).textContent;
+    filter();
+  }, 5000);
+}

@@ -1,0 +1,225 @@
+"""Accounts of those who work at one server: names, roles and hashed passwords. In a PostgreSQL they lie beside the
+decisions, else in a file of this computer. Knows no requests."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import sqlalchemy as sa
+
+from ..errors import LeukoscopeError
+from ..text import plain
+from .database import exists, open_engine, reading, writing
+
+Role = Literal["technician", "haematologist", "administrator"]
+SIGNS: Role = "haematologist"
+"""The role that signs and amends; all correct."""
+LONGEST_NAME, LONGEST_PASSWORD, SHORTEST_PASSWORD = 100, 500, 10
+"""Characters."""
+FRESH = 1.0
+"""Seconds for which an account is believed without asking the database again."""
+_TABLE = sa.table("accounts", *(sa.column(name) for name in ("folded", "name", "role", "password", "stamp", "added",
+                                                             "removed")))
+_HASHING = threading.BoundedSemaphore(2)  # each takes 64 MiB
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody who may come in. stamp: changes with password and role, so that older sessions end; removed: when the
+    account was removed, or None."""
+
+    name: str
+    role: Role
+    stamp: str
+    added: str
+    removed: str | None
+
+
+@dataclass(frozen=True)
+class StoredAccount:
+    """An account as it is stored, for a backup. password: its hash."""
+
+    folded: str
+    name: str
+    role: str
+    password: str
+    stamp: str
+    added: str
+    removed: str | None
+
+
+class Accounts:
+    """The accounts of a database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._known: dict[str, tuple[float, Account | None]] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def every(self) -> list[Account]:
+        """All accounts by name, removed ones too."""
+        return sorted((_account(row) for row in self._rows()), key=lambda one: one.name.casefold())
+
+    def get(self, name: str) -> Account | None:
+        """An account that is not removed, as it was at most FRESH seconds ago."""
+        at, known = self._known.get(name, (0.0, None))
+        if time.monotonic() - at > FRESH:
+            row = self._row(name)
+            known = _account(row) if row is not None and row.removed is None and row.name == name else None
+            if len(self._known) > 1000:
+                self._known.clear()
+            self._known[name] = time.monotonic(), known
+        return known
+
+    def check(self, name: str, password: str) -> Account | None:
+        """The account of a name, whichever its capitals, if that is its password. Takes as long for an unknown name."""
+        row = self._row(name) if name.strip() else None
+        right = _matches(row.password if row is not None else _nobody(), password[:LONGEST_PASSWORD + 1])
+        return _account(row) if right and row is not None and row.removed is None else None
+
+    def add(self, name: str, role: Role, password: str) -> Account:
+        """A new account. Raises LeukoscopeError for a name or password that will not do, and for a name that was given
+        before, even to an account that was removed: decisions are stored under names."""
+        name = _checked_name(name)
+        hashed = _hash(name, password)
+        with writing(self._engine, "accounts") as connection:
+            row = connection.execute(sa.select(_TABLE).where(_TABLE.c.folded == _folded(name))).first()
+            if row is not None:
+                was = "belongs to an account" if row.removed is None else f"belonged to an account until {row.removed}"
+                raise LeukoscopeError(f"{name}: the name {was}", "choose another: decisions are stored under names")
+            connection.execute(sa.insert(_TABLE).values(
+                folded=_folded(name), name=name, role=role, password=hashed, stamp=secrets.token_hex(16), added=_now()))
+        self._known.clear()
+        return self._needed(name)
+
+    def remove(self, name: str) -> Account:
+        """Remove an account; its sessions end. Its name stays taken. Raises LeukoscopeError."""
+        return self._change(name, {"removed": _now()})
+
+    def set_password(self, name: str, password: str) -> Account:
+        """A new password; older sessions end. Raises LeukoscopeError."""
+        return self._change(name, {"password": _hash(name, password)})
+
+    def _change(self, name: str, values: dict[str, Any]) -> Account:
+        with writing(self._engine, "accounts") as connection:
+            row = connection.execute(sa.select(_TABLE).where(_TABLE.c.folded == _folded(name))).first()
+            if row is None or row.removed is not None:
+                raise LeukoscopeError(f"{plain(name, 60)}: no such account", "see leukoscope review user list")
+            connection.execute(sa.update(_TABLE).where(_TABLE.c.folded == row.folded).values(
+                **values, stamp=secrets.token_hex(16)))
+        self._known.clear()
+        return self._needed(name)
+
+    def _needed(self, name: str) -> Account:
+        row = self._row(name)
+        assert row is not None
+        return _account(row)
+
+    def _row(self, name: str) -> Any:
+        return next(iter(self._rows(_TABLE.c.folded == _folded(name))), None)
+
+    def _rows(self, *where: Any) -> Sequence[Any]:
+        if not exists(self._engine):
+            return []
+        with reading(self._engine) as connection:
+            if not sa.inspect(connection).has_table("accounts"):
+                return []
+            return connection.execute(sa.select(_TABLE).where(*where)).all()
+
+
+def open_accounts(shared: sa.Engine | None) -> Accounts:
+    """The accounts in a PostgreSQL, or without one in the file that LEUKOSCOPE_ACCOUNTS names, else in the user's own
+    folder for data."""
+    if shared is not None:
+        return Accounts(shared)
+    given = os.environ.get("LEUKOSCOPE_ACCOUNTS")
+    path = Path(given) if given else platformdirs.user_data_path("leukoscope") / "review-accounts.sqlite"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch(mode=0o600)
+    except OSError as error:
+        raise LeukoscopeError(f"{path}: {error.strerror}", "name another file in LEUKOSCOPE_ACCOUNTS") from error
+    return Accounts(open_engine(path))
+
+
+def stored_accounts(connection: sa.Connection) -> list[StoredAccount]:
+    """All accounts of a database; none where there is no table yet."""
+    if not sa.inspect(connection).has_table("accounts"):
+        return []
+    return [StoredAccount(**row._mapping) for row in connection.execute(sa.select(_TABLE).order_by(_TABLE.c.folded))]
+
+
+def add_missing_accounts(connection: sa.Connection, accounts: Sequence[StoredAccount]) -> None:
+    """Store accounts whose names are not there."""
+    there = set(connection.execute(sa.select(_TABLE.c.folded)).scalars())
+    for one in accounts:
+        if one.folded not in there:
+            connection.execute(sa.insert(_TABLE).values(**one.__dict__))
+
+
+def _checked_name(name: str) -> str:
+    name = " ".join(unicodedata.normalize("NFKC", name).split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise LeukoscopeError(f"a name has 1 to {LONGEST_NAME} printable characters", "choose another name")
+    return name
+
+
+def _folded(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
+
+
+def _hash(name: str, password: str) -> str:
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise LeukoscopeError(f"the password has {len(password)} characters",
+                              f"choose one of {SHORTEST_PASSWORD} to {LONGEST_PASSWORD}")
+    if _folded(password) == _folded(name):
+        raise LeukoscopeError("the password is the name", "choose another one")
+    with _HASHING:
+        return _hasher().hash(password)
+
+
+def _matches(hashed: str, password: str) -> bool:
+    from argon2.exceptions import InvalidHashError, VerificationError
+
+    try:
+        with _HASHING:
+            return _hasher().verify(hashed, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+@cache
+def _hasher() -> Any:
+    """argon2id with the parameters of RFC 9106 for little memory."""
+    from argon2 import PasswordHasher  # late: a server without accounts needs none of it
+
+    return PasswordHasher()
+
+
+@cache
+def _nobody() -> str:
+    """What the password of an unknown name is compared with."""
+    return str(_hasher().hash(secrets.token_hex(16)))
+
+
+def _account(row: Any) -> Account:
+    return Account(row.name, row.role, row.stamp, row.added, row.removed)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

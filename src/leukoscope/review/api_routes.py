@@ -1,0 +1,96 @@
+"""Which address of /api/v1 is answered by what, and how a message becomes an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ..errors import LeukoscopeError
+from .api import Api, BadMessage, Change, Decision, Name, Words, error_json
+from .api_draw import ApiDraw, Join, Missed, Split
+from .api_look import ApiLook
+from .api_readings import ApiReadings
+from .api_values import ApiValues, Value
+from .desk import Desk
+from .door import Keys
+from .pictures import Asked
+
+LARGEST = 2_000_000
+"""Bytes of a message."""
+
+
+def routes(desk: Desk, keys: Keys) -> list[Route]:
+    """Everything below /api/v1."""
+    api, get, post = Api(desk, keys), partial(_get, desk.asked), partial(_post, desk.asked)
+    draw, look, values = ApiDraw(api), ApiLook(api, desk), ApiValues(api)
+    agree = ApiReadings(api, desk, keys.accounts)
+    smear = "/api/v1/smears/{smear}"
+    return [
+        Route("/api/v1/smears", get(api.smears)), Route("/api/v1/me", post(api.me, Name), methods=["POST"]),
+        Route(smear, get(api.smear)), Route(f"{smear}/news", get(api.news)),
+        Route(f"{smear}/history", get(api.history)),
+        Route(f"{smear}/cells/{{cell:int}}", get(api.cell)),
+        Route(f"{smear}/cells/{{cell:int}}.jpg", get(api.tile)),
+        Route(f"{smear}/cells/{{cell:int}}/around.jpg", get(api.around)),
+        Route(f"{smear}/cells/{{cell:int}}/references", get(look.references)),
+        Route(f"{smear}/cells/{{cell:int}}/explanation.jpg", get(look.explanation)),
+        Route("/api/v1/phantom/{kind}/{number:int}.jpg", get(look.phantom)),
+        Route(f"{smear}/fields/{{field:int}}.jpg", get(api.field)),
+        Route(f"{smear}/fields/{{field:int}}/outlines", get(api.outlines)),
+        *(Route(f"{smear}/{name}", post(act, kind), methods=["POST"]) for name, act, kind in (
+            ("decisions", api.decide, Decision), ("undo", api.undo, Change), ("redo", api.redo, Change),
+            ("comments", api.comment, Words), ("types", api.add_type, Words), ("signature", api.sign, Words),
+            ("amendments", api.amend, Words), ("cells", draw.add, Missed), ("split", draw.split, Split),
+            ("join", draw.join, Join), ("readings", agree.give, Words), ("values", values.enter, Value))),
+        Route("/api/v1/agreement", get(agree.agreement)), Route("/api/v1/export/agreement.csv", get(agree.export)),
+        Route(f"{smear}/export/{{name}}", get(api.export)), Route("/api/v1/export/{name}", get(api.export_all)),
+    ]
+
+
+def _get(asked: Asked, answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        return await run_in_threadpool(_in_json, asked, answer, request)
+
+    return _described(endpoint, answer)
+
+
+def _post(asked: Asked, act: Callable[[Request, Any], Response], kind: type[BaseModel]) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > LARGEST:
+                return error_json(BadMessage(f"a message has at most {LARGEST:,} bytes"))
+        return await run_in_threadpool(_in_json, asked, lambda one: act(one, _parsed(kind, body)), request)
+
+    return _described(endpoint, act, kind)
+
+
+def _described(endpoint: Any, answers: Callable[..., Response], message: type[BaseModel] | None = None) -> Any:
+    """An endpoint that the OpenAPI document knows: what answers, and which message it takes."""
+    endpoint.answers, endpoint.message = answers, message
+    return endpoint
+
+
+def _parsed(kind: type[BaseModel], body: bytes) -> BaseModel:
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "message"
+        raise BadMessage(f"{where}: {first['msg']}", "load the page again") from error
+
+
+def _in_json(asked: Asked, answer: Callable[[Request], Response], request: Request) -> Response:
+    with asked:
+        try:
+            return answer(request)
+        except LeukoscopeError as error:
+            return error_json(error)

@@ -1,0 +1,202 @@
+"""Cells that a person draws: one that was missed, two of one, one of several. Outlined, measured and typed as `smear`
+does it, with the smear's own bundle. Stores nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import LeukoscopeError
+from ..predict.found import squares_of, type_found
+from ..predict.model import Model, load
+from ..smear.field import FoundCell, Scale
+from ..smear.formats import NamedField, cells_table, geojson
+from ..smear.point import Looked, cell_at, cell_of, join_cells, look_at, split_cell
+from ..smear.summary import FieldSummary
+from .actions import Refused, Sketch
+from .cells import Cells
+from .explaining import explanation
+from .export import type_colours
+from .pictures import Pictures
+from .smear import Review
+from .state import ABSENT, REJECTED, State
+
+LOOKED = 3
+"""Fields whose first look stays in memory."""
+SAME = 0.5
+"""Share of the smaller of two cells from which on they are one."""
+_models = threading.Lock()
+
+
+class Drawing:
+    """Draws cells of one smear, for several threads, one at a time."""
+
+    def __init__(self, review: Review, pictures: Pictures) -> None:
+        self._review, self._pictures = review, pictures
+        self._fields = {field.name: field for field in review.result.summary.fields}
+        self._looked: OrderedDict[str, Looked] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, name: str, x: float, y: float) -> list[Sketch]:
+        """The cell at a point of a field, px. Raises Refused where one is there already, LeukoscopeError."""
+        state, cells = self._review.state(), self._review.cells
+        with self._lock, _refusing():
+            looked = self._look(name)
+            cell, how = cell_at(looked, x, y)
+            for other in self._in(name, cells, state):
+                if _overlap(cell, self.mask(cells, state, other)) > SAME:
+                    word = "is rejected: restore it" if state.cells[cells.names[other]][1] == REJECTED else \
+                        "is there already: split it if it is two"
+                    raise Refused(f"cell {cells.names[other]} {word}")
+            return self._sketched(name, [cell], how, looked, state)
+
+    def split(self, place: int, middles: Sequence[tuple[float, float]]) -> list[Sketch]:
+        """Two cells of one. middles: of both, px of the field, or none."""
+        state, cells = self._review.state(), self._review.cells
+        name = cells.row(place)["field"]
+        with self._lock, _refusing():
+            looked = self._look(name)
+            parts = split_cell(looked, *self.mask(cells, state, place), middles)
+            return self._sketched(name, parts, f"split of cell {cells.names[place]}", looked, state)
+
+    def join(self, places: Sequence[int]) -> list[Sketch]:
+        """One cell of several of one field."""
+        state, cells = self._review.state(), self._review.cells
+        fields = {cells.row(place)["field"] for place in places}
+        if len(fields) != 1 or len(set(places)) < 2:
+            raise Refused("several cells of one field are joined", "select two cells that touch")
+        name = fields.pop()
+        with self._lock, _refusing():
+            looked = self._look(name)
+            cell = join_cells(looked, [self.mask(cells, state, place) for place in places])
+            how = f"joined of {', '.join(cells.names[place] for place in places)}"
+            return self._sketched(name, [cell], how, looked, state)
+
+    def explain(self, place: int) -> bytes:
+        """Where the model looks at a cell, for the type that it gave: a JPEG. Raises Refused without the bundle that
+        typed the smear."""
+        state, cells = self._review.state(), self._review.cells
+        row, model = cells.row(place), _model_of(self._review)
+        if model is None or row["predicted"] is None:
+            raise Refused("the bundle that typed this smear is not there", "put it back where it was")
+        with self._lock, _refusing():
+            looked = self._look(row["field"])
+            cell = cell_of(looked, *self.mask(cells, state, place))
+            return explanation(model, looked.found([cell], _scale_of(self._fields[row["field"]])), looked.source,
+                               row["predicted"])
+
+    def mask(self, cells: Cells, state: State, place: int) -> tuple[NDArray[np.bool_], int, int]:
+        """The pixels of a cell within its box: mask, left, top."""
+        row = cells.row(place)
+        geometry = (state.drawn[place - cells.machine].feature["geometry"] if place >= cells.machine
+                    else _geometries(self._review.result.folder / f"{row['field']}.geojson")[row["number"]])
+        return filled(geometry, row["x"], row["y"], row["width"], row["height"]), row["x"], row["y"]
+
+    def _in(self, name: str, cells: Cells, state: State) -> list[int]:
+        """The cells of a field that are there."""
+        return [place for place, field in enumerate(cells.table["field"].to_list())
+                if field == name and state.cells[cells.names[place]][1] != ABSENT]
+
+    def _look(self, name: str) -> Looked:
+        if name in self._looked:
+            self._looked.move_to_end(name)
+            return self._looked[name]
+        if self._review.result.photograph(self._fields[name]) is None:
+            raise Refused(f"the photograph of field {name} is missing: nothing can be drawn in it",
+                          "put it back where it was when the smear was counted")
+        looked = look_at(self._pictures.source(name), self._fields[name].micrometres_per_pixel)
+        self._looked[name] = looked
+        while len(self._looked) > LOOKED:
+            self._looked.popitem(last=False)
+        return looked
+
+    def _sketched(self, name: str, drawn: Sequence[FoundCell], how: str, looked: Looked, state: State) -> list[Sketch]:
+        field, summary = self._fields[name], self._review.result.summary
+        found = looked.found(drawn, _scale_of(field))
+        model = _model_of(self._review)
+        answers = type_found(model, found, looked.source, squares_of(model, found))[0] if model is not None else None
+        named = NamedField(name, field.image, found)
+        rows = cells_table([named], answers, summary.subject or "").rows(named=True)
+        features = geojson(named, rows, type_colours(self._review, state))["features"]
+        if model is None and summary.bundle is not None:
+            how += "; the bundle that typed this smear is not there: give the type yourself"
+        return [Sketch(name, row, feature, how) for row, feature in zip(rows, features, strict=True)]
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What cannot be drawn is refused, as things stand."""
+    try:
+        yield
+    except Refused:
+        raise
+    except LeukoscopeError as error:
+        raise Refused(error.what, error.hint) from error
+
+
+def _scale_of(field: FieldSummary) -> Scale:
+    return Scale(field.micrometres_per_pixel, field.scale_from, "", field.red_cells, None)
+
+
+def _model_of(review: Review) -> Model | None:
+    """The bundle that typed a smear; None without one, and where another one lies in its place now."""
+    bundle = review.result.summary.bundle
+    if bundle is None:
+        return None
+    try:
+        with _models:
+            model = _loaded(None if bundle.packaged else bundle.path)
+    except LeukoscopeError:
+        return None
+    return model if model.description.digest == review.result.summary.plan.bundle else None
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: str | None) -> Model:
+    return load(path)
+
+
+@lru_cache(maxsize=32)
+def _geometries(path: Path) -> Mapping[int, Mapping[str, Any]]:
+    """The outlines of a field by the numbers of its cells."""
+    try:
+        features = json.loads(path.read_text(encoding="utf-8"))["features"]
+        return {int(one["properties"]["name"]): one["geometry"] for one in features}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LeukoscopeError(f"{path}: cannot be read ({error})", "count the smear again") from error
+
+
+def filled(geometry: Mapping[str, Any], left: int, top: int, width: int, height: int) -> NDArray[np.bool_]:
+    """The pixels, bool (height, width), whose middles lie within a GeoJSON geometry in px of the field, by the even-odd
+    rule. left, top: the first pixel."""
+    x, y = left + np.arange(width) + 0.5, top + np.arange(height) + 0.5
+    inside = np.zeros((height, width), bool)
+    polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+    for ring in (ring for polygon in polygons for ring in polygon):
+        for (from_x, from_y), (to_x, to_y) in pairwise(ring):
+            rows = np.flatnonzero((from_y <= y) != (to_y <= y))
+            crossing = from_x + (y[rows] - from_y) * (to_x - from_x) / (to_y - from_y or 1.0)
+            inside[rows] ^= x[None, :] < crossing[:, None]
+    return inside
+
+
+def _overlap(cell: FoundCell, other: tuple[NDArray[np.bool_], int, int]) -> float:
+    """The common area of two cells over that of the smaller one."""
+    mask, left, top = other
+    first_x, first_y = max(cell.x, left), max(cell.y, top)
+    end_x, end_y = min(cell.x + cell.width, left + mask.shape[1]), min(cell.y + cell.height, top + mask.shape[0])
+    if end_x <= first_x or end_y <= first_y:
+        return 0.0
+    common = (cell.cell[first_y - cell.y:end_y - cell.y, first_x - cell.x:end_x - cell.x]
+              & mask[first_y - top:end_y - top, first_x - left:end_x - left])
+    return float(common.sum() / max(min(cell.cell.sum(), mask.sum()), 1))

@@ -1,0 +1,224 @@
+"""Whole reviews in a real browser: by mouse, by keyboard alone, by two people, and how many actions they take."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openpyxl
+import polars as pl
+import pytest
+
+from browser import Hand, Served, browser, field_to_window, served
+from leukoscope.files import read_json, write_json
+from leukoscope.review.smear import verify
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+WRONG, CELLS, MOST_ACTIONS = 10, 200, 12
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as opened:
+        yield opened
+
+
+def sit(chromium: Any, server: Served, faults: list[str]) -> Hand:
+    """A person who has opened the smear from the worklist, in a browser of their own."""
+    page = chromium.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True).new_page()
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(server.address)
+    hand = Hand(page)
+    hand.click("#work tbody a")
+    hand.saved()
+    return hand
+
+
+def stands(server: Served):
+    """The review of the server's only smear."""
+    return server.desk.seats[server.smear].review
+
+
+def test_a_whole_review_by_mouse(folder: Path, chromium: Any, tmp_path: Path):
+    cells = pl.read_parquet(folder / "cells.parquet")
+    lost = cells.filter(~pl.col("cut")).row(4, named=True)  # a cell that the machine has missed
+    own = (pl.col("field") == lost["field"]) & (pl.col("number") == lost["number"])
+    cells.filter(~own).write_parquet(folder / "cells.parquet")
+    faults: list[str] = []
+    with served([folder]) as server:
+        hand = sit(chromium, server, faults)
+        page, review = hand.page, stands(server)
+        hand.drag("#canvas .tile", '#differential tr[data-group="0"]')  # the first cell is called a basophil
+        hand.saved()
+        changed = review.state().events[-1].body["cells"][0]
+        assert changed[2] == [review.types(review.state())[0], "confirmed"]
+        hand.click("#undo")
+        hand.saved()
+        assert review.state().cells[changed[0]] == tuple(changed[1])
+
+        hand.click('[data-view="field"]')
+        page.locator(".shape").first.wait_for()
+        page.select_option("#field-list", str([one.name for one in review.result.summary.fields].index(lost["field"])))
+        page.locator(".shape").first.wait_for()
+        hand.click('[data-aim="add"]')
+        page.wait_for_timeout(300)
+        hand.at(*field_to_window(page, lost["centre_x"], lost["centre_y"]))
+        hand.heard("Added: outlined by the finder")
+        assert review.cells.row(len(review.cells) - 1)["cell_area_px"] == lost["cell_area_px"]
+        hand.click('.tools [data-view="gallery"]')
+
+        hand.click('[data-filter="open"]')
+        while page.locator("#progress.done").count() == 0:
+            hand.click('[data-do="confirm"]')
+            hand.saved()
+        hand.click("#sign")
+        hand.click("#sign-dialog .primary")
+        page.locator("#state", has_text="signed").wait_for()
+        hand.click("summary.button")
+        with page.expect_download() as download:
+            hand.click('a[href$="smear.xlsx"]')
+        download.value.save_as(tmp_path / "smear.xlsx")
+        sheet = openpyxl.load_workbook(tmp_path / "smear.xlsx")["smear"]
+        row = dict(zip((cell.value for cell in sheet[1]), (cell.value for cell in sheet[2]), strict=True))
+        assert (row["state"], row["signed_by"], row["unsure_open"]) == ("signed", "Ann", 0)
+
+        hand.click("#sign")  # now: amend
+        page.fill("#amend-dialog textarea", "one cell was overlooked")
+        hand.click("#amend-dialog .primary")
+        page.locator("#state", has_text="being amended").wait_for()
+        page.goto(page.url + "/history")
+        assert "one cell was overlooked" in page.content()
+        page.context.close()
+    assert not faults
+    assert verify(folder).broken == ""
+
+
+def test_a_whole_review_by_keyboard_alone(folder: Path, chromium: Any):
+    faults: list[str] = []
+    with served([folder]) as server:
+        page = chromium.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(server.address)
+        hand, review = Hand(page), stands(server)
+
+        def tab_to(selector: str) -> None:
+            for _ in range(80):
+                if page.evaluate(f"document.activeElement.matches({selector!r})"):
+                    return
+                hand.key("Tab")
+            raise AssertionError(f"no way by Tab to {selector}")
+
+        tab_to("#work tbody a")
+        hand.key("Enter")
+        hand.saved()
+        hand.key("ArrowRight")
+        hand.key("Shift+ArrowRight")
+        hand.key("1")
+        hand.saved()
+        assert len(review.state().events[-1].body["cells"]) == 2
+        hand.key("Control+z")
+        hand.saved()
+        assert review.state().events[-1].kind == "undone"
+        hand.key("x")
+        hand.saved()
+        assert review.standing().rejected == 2
+        hand.key("x")
+        hand.saved()
+        assert review.standing().rejected == 0
+        hand.key("f")
+        page.locator(".shape.chosen").first.wait_for()
+        hand.key("v")
+        hand.key("v")  # needs one cell: nothing is split while two are chosen
+        hand.key("f")
+        while page.locator("#progress.done").count() == 0:
+            hand.key("n")
+            hand.key("Enter")
+            hand.saved()
+        tab_to("#sign")
+        hand.key("Enter")
+        tab_to("#sign-dialog .primary")
+        hand.key("Enter")
+        page.locator("#state", has_text="signed").wait_for()
+        page.context.close()
+        assert review.state().locked
+    assert not faults
+
+
+def test_two_people_at_once(folder: Path, chromium: Any):
+    faults: list[str] = []
+    with served([folder]) as server:
+        ann, bob = (sit(chromium, server, faults) for _ in range(2))
+        bob.click("summary.button")
+        bob.click("#me")
+        bob.page.fill("#name-dialog input", "Bob")
+        bob.click("#name-dialog .primary")
+        bob.page.locator("#me", has_text="You are Bob").wait_for(state="attached")
+        for hand, key in ((ann, "1"), (bob, "2")):
+            hand.click("#canvas .tile")
+            hand.key(key)
+        ann.saved()
+        bob.page.locator("#toast", has_text="was changed by Ann meanwhile").wait_for()
+        bob.saved()
+        cell = stands(server).state().events[-1].body["cells"][0][0]
+        assert stands(server).state().changed[cell][1] == "Ann"
+        bob.page.locator("#here", has_text="Ann").wait_for(state="attached")
+        for hand in (ann, bob):
+            hand.page.context.close()
+    assert not faults
+
+
+def two_hundred(counted: Path, out: Path, seed: int) -> dict[str, str]:
+    """A smear of CELLS cells, of which WRONG have another type than the true one, and are unsure: name -> true type."""
+    rng = np.random.default_rng(seed)
+    table, summary = pl.read_parquet(counted / "cells.parquet"), read_json(counted / "summary.json")
+    table = table.filter(~pl.col("cut") & ~pl.col("damaged") & pl.col("predicted").is_not_null()).with_columns(
+        unsure=pl.lit(False), known=pl.lit(True), flag=pl.lit(None, pl.String), flag_reason=pl.lit(None, pl.String))
+    out.mkdir()
+    fields, tables = [], []
+    for number in range(-(-CELLS // table.height)):
+        for field in summary["fields"]:
+            name = f"{field['name']}_{number}"
+            for end in (".png", ".geojson"):
+                os.link(counted / f"{field['name']}{end}", out / f"{name}{end}")
+            fields.append(field | {"name": name})
+        tables.append(table.with_columns(field=pl.col("field") + f"_{number}"))
+    cells = pl.concat(tables).head(CELLS)
+    wrong = sorted(int(place) for place in rng.choice(CELLS, WRONG, replace=False))
+    kinds, classes = cells["predicted"].to_list(), summary["bundle"]["classes"]
+    true = {f"{cells['field'][place]}/{cells['number'][place]}": kinds[place] for place in wrong}
+    for place in wrong:
+        kinds[place] = str(rng.choice([name for name in classes if name != kinds[place]]))
+    cells.with_columns(pl.Series("predicted", kinds), pl.Series("unsure", [n in wrong for n in range(CELLS)])
+                       ).write_parquet(out / "cells.parquet")
+    files = [f"{field['name']}{end}" for field in fields for end in (".png", ".geojson")]
+    write_json(out / "summary.json", summary | {"fields": fields, "files": [*files, "cells.parquet"]})
+    return true
+
+
+def test_ten_wrong_cells_of_two_hundred_take_at_most_twelve_actions(counted: Path, chromium: Any, tmp_path: Path):
+    counts = []
+    for seed in range(3):
+        true = two_hundred(counted, tmp_path / f"count{seed}", seed)
+        faults: list[str] = []
+        with served([tmp_path / f"count{seed}"]) as server:
+            hand, review = sit(chromium, server, faults), stands(server)
+            keys = review.laboratory.keys_of(review.types(review.state()))
+            hand.actions = 0
+            hand.click('[data-filter="open"]')
+            for _ in range(WRONG):  # the person sees the cell that is chosen, and presses the key of its type
+                place = int(hand.page.get_attribute(".tile.active", "id").removeprefix("cell-"))
+                hand.key(keys[true[review.cells.names[place]]])
+            hand.saved()
+            counts.append(hand.actions)
+            state = review.state()
+            assert {name: state.cells[name] for name in true} == {
+                name: (kind, "confirmed") for name, kind in true.items()}
+            assert sum(event.kind == "decided" for event in state.events) == WRONG
+            hand.page.context.close()
+        assert not faults
+        shutil.rmtree(tmp_path / f"count{seed}")
+    assert float(np.median(counts)) <= MOST_ACTIONS, counts

@@ -1,0 +1,412 @@
+"""Accounts: who may come in, under which name, and who may sign."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import ssl
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from argon2 import PasswordHasher
+from starlette.testclient import TestClient
+
+from command import leukoscope, refusal
+from leukoscope.errors import LeukoscopeError
+from leukoscope.review import accounts as accounts_module
+from leukoscope.review import attempts as attempts_module
+from leukoscope.review.accounts import Accounts, open_accounts
+from leukoscope.review.attempts import Attempts
+from leukoscope.review.database import open_engine
+from leukoscope.review.desk import Desk
+from leukoscope.review.door import CSRF, Keys
+from leukoscope.review.serve import application, check_certificate
+from review_databases import Database
+from soak.review import server
+
+ADDRESS = "https://lab.example:8765"
+PASSWORD = "a pass phrase"
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(request: pytest.FixtureRequest, monkeypatch) -> None:
+    """The same hash with less work, but where the work is what is tested."""
+    if "argon2id" not in request.node.name:
+        monkeypatch.setattr(accounts_module, "_hasher", lambda: PasswordHasher(1, 64, 1))
+
+
+@pytest.fixture
+def accounts(db: Database, tmp_path: Path) -> Iterator[Accounts]:
+    """Ann signs, Tom corrects."""
+    engine = db.shared() or open_engine(tmp_path / "accounts.sqlite")
+    made = Accounts(engine)
+    made.add("Ann Weber", "haematologist", PASSWORD)
+    made.add("Tom", "technician", PASSWORD)
+    yield made
+    engine.dispose()
+
+
+@pytest.fixture
+def lab(folder: Path, db: Database, accounts: Accounts) -> Iterator[Callable[..., TestClient]]:
+    """Browsers at a server with accounts; the address can be another one."""
+    desk, keys = Desk([folder], db.shared()), Keys(8765, "", accounts)
+
+    def browser(address: str = ADDRESS, client: str = "192.0.2.7") -> TestClient:
+        return TestClient(application(desk, keys), base_url=address, client=(client, 5000))
+
+    yield browser
+    desk.close()
+
+
+def hidden(page: str) -> dict[str, str]:
+    """What a form sends beside what a person writes."""
+    fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page)
+    return {name: html.unescape(value) for name, value in fields}
+
+
+def log_in(browser: TestClient, name: str, password: str = PASSWORD, path: str = "/login"):
+    """Send the log-in page; the answer, and what the pages send with changes is set."""
+    page = browser.get(path).text
+    answer = browser.post("/login", data={"name": name, "password": password} | hidden(page))
+    found = re.search(r'<meta name="csrf" content="([^"]+)"', answer.text)
+    if found:
+        browser.headers[CSRF] = found[1]
+    return answer
+
+
+def change(browser: TestClient, what: str, **body):
+    key = browser.get("/api/v1/smears").json()[0]["key"]
+    return browser.post(f"/api/v1/smears/{key}/{what}", json={"key": str(uuid.uuid4()), "since": 0, **body})
+
+
+# ---------------------------------------------------------------------------------------------------- coming in
+
+def test_nobody_sees_anything_without_logging_in(lab):
+    browser = lab()
+    for path in ("/", "/smears/x", "/smears/x/report", "/?token=x"):
+        answer = browser.get(path, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/login")
+    for path in ("/api/v1/smears", "/api/v1/export/smears.csv", "/api/v1/smears/x/cells/0.jpg"):
+        assert browser.get(path).status_code == 401
+    assert browser.post("/api/v1/me", json={"name": "Ann Weber"}).status_code == 401
+    assert browser.get("/static/app.css").status_code == 200
+
+
+def test_a_person_logs_in_and_comes_where_they_wanted_to(lab):
+    browser = lab()
+    answer = log_in(browser, " ann  WEBER ", path="/smears/x/history?a=1&b=%26")
+    assert str(answer.url) == f"{ADDRESS}/smears/x/history?a=1&b=%26"
+    cookie = next(one for one in browser.cookies.jar if one.name == "leukoscope_8765")
+    assert cookie.secure
+    assert cookie.has_nonstandard_attr("HttpOnly")
+    assert "Ann Weber" in browser.get("/").text
+    assert str(browser.get("/login").url) == f"{ADDRESS}/"
+
+
+@pytest.mark.parametrize("wanted", ["//evil.example/x", "https://evil.example", "/\\evil.example", "\\\\evil.example"])
+def test_logging_in_leads_to_no_other_server(lab, wanted):
+    browser = lab()
+    page = browser.get("/login", params={"next": wanted}).text
+    answer = browser.post("/login", data={"name": "Tom", "password": PASSWORD} | hidden(page), follow_redirects=False)
+    assert answer.status_code == 303
+    assert re.match(r"/[^/\\]", answer.headers["location"])
+
+
+@pytest.mark.parametrize(("name", "password"), [("Ann Weber", "wrong one"), ("Nobody", PASSWORD), ("", PASSWORD),
+                                                ("Ann Weber", ""), ("Ann Weber' OR '1'='1", PASSWORD)])
+def test_a_wrong_name_or_password_is_refused_in_the_same_words(lab, name, password):
+    browser = lab()
+    answer = log_in(browser, name, password)
+    assert answer.status_code == 403
+    assert "Name or password is wrong." in answer.text
+    assert browser.get("/api/v1/smears").status_code == 401
+
+
+def test_a_log_in_from_another_page_is_refused(lab):
+    browser = lab()
+    form = {"name": "Ann Weber", "password": PASSWORD, "csrf": "guessed"}
+    assert browser.post("/login", data=form).status_code == 403
+    page = browser.get("/login").text
+    form["csrf"] = re.findall(r'name="csrf" value="([^"]*)"', page)[0]
+    assert browser.post("/login", data=form, headers={"origin": "https://evil.example"}).status_code == 403
+    assert lab().post("/login", data=form).status_code == 403
+    assert browser.post("/login", data=form, follow_redirects=False).status_code == 303
+    assert browser.post("/login", content=b"x" * 20_000).status_code == 403
+    assert browser.post("/login", content=b"&".join(b"a=1" for _ in range(50))).status_code == 403
+
+
+def test_a_password_is_never_taken_over_an_open_connection(lab):
+    browser = lab("http://lab.example:8765")
+    page = browser.get("/login")
+    assert page.status_code == 403
+    assert "not encrypted" in page.text
+    assert 'type="password"' not in page.text
+    assert browser.post("/login", data={"name": "Ann Weber", "password": PASSWORD}).status_code == 403
+    assert browser.cookies.get("leukoscope_8765") is None
+    assert lab("http://127.0.0.1:8765", client="192.0.2.7").get("/login").status_code == 403
+    assert log_in(lab("http://127.0.0.1:8765", client="127.0.0.1"), "Tom").status_code == 200
+
+
+def test_guessing_becomes_slow(lab, monkeypatch):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(attempts_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    browser = lab()
+    assert [log_in(browser, "Ann Weber", "guess").status_code for _ in range(5)] == [403] * 5
+    answer = log_in(browser, "Ann Weber")
+    assert answer.status_code == 429
+    assert "Too many attempts. Try again in 1 s." in answer.text
+    assert answer.headers["retry-after"] == "1"
+    clock.now += 1
+    assert log_in(browser, "ANN WEBER", "guess").status_code == 403
+    assert log_in(browser, "Ann Weber").headers["retry-after"] == "2"
+    assert log_in(lab(client="192.0.2.8"), "Ann Weber").status_code == 200
+
+
+def test_attempts_wait_ever_longer_and_are_forgotten(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(attempts_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    attempts, waits = Attempts(), []
+    for _ in range(20):
+        while wait := attempts.begin("a", "ann"):
+            waits.append(wait)
+            clock.now += wait
+    assert waits[:6] == [1, 2, 4, 8, 16, 32]
+    assert max(waits) == 900
+    clock.now += 4000
+    assert [attempts.begin("a", "ann") for _ in range(5)] == [0] * 5
+    assert attempts.begin("a", "ann") == 1
+    others = [attempts.begin("b", f"name {number}") for number in range(25)]
+    assert others[:20] == [0] * 20
+    assert all(others[20:])
+    for address in range(60):
+        attempts.begin(f"address {address}", "eve")
+    assert attempts.begin("yet another", "eve") > 0
+    attempts.succeeded("a", "ann")
+    assert attempts.begin("a", "ann") == 0
+
+
+# ---------------------------------------------------------------------------------------------------- names, roles
+
+def test_decisions_are_stored_under_the_name_of_the_account(lab):
+    browser = lab()
+    log_in(browser, "tom")
+    assert browser.post("/api/v1/me", json={"name": "Ann Weber"}).status_code == 403
+    answer = change(browser, "decisions", cells=[0], did="reject")
+    assert answer.status_code == 200
+    key = browser.get("/api/v1/smears").json()[0]["key"]
+    assert {one["who"] for one in browser.get(f"/api/v1/smears/{key}/history").json()} == {"Tom"}
+    assert change(browser, "decisions", cells=[1], did="reject", who="Ann Weber").status_code == 400
+
+
+def test_haematologists_sign_and_others_do_not(lab):
+    tom, ann = lab(), lab()
+    log_in(tom, "Tom")
+    log_in(ann, "Ann Weber")
+    standing = ann.get(f"/api/v1/smears/{ann.get('/api/v1/smears').json()[0]['key']}").json()
+    assert standing["may_sign"] is True
+    cells = [*standing["standing"]["unsure"], *standing["standing"]["flagged"]]
+    said = change(tom, "decisions", cells=cells, did="confirm").json()
+    assert said["may_sign"] is False
+    refused = change(tom, "signature", text="")
+    assert refused.status_code == 403
+    assert "the role technician may not sign" in refused.json()["error"]
+    assert change(ann, "signature", text="seen").json()["signed"]["who"] == "Ann Weber"
+    assert change(tom, "amendments", text="again").status_code == 403
+    assert change(ann, "amendments", text="second look").status_code == 200
+
+
+def test_a_removed_account_a_new_password_and_a_log_out_end_sessions_at_once(lab, accounts, monkeypatch):
+    monkeypatch.setattr("leukoscope.review.accounts.FRESH", 0.0)
+    ann, tom, again = lab(), lab(), lab()
+    log_in(ann, "Ann Weber")
+    log_in(tom, "Tom")
+    log_in(again, "Tom")
+    stolen = dict(again.cookies)
+    assert again.post("/logout").status_code == 204
+    assert again.get("/api/v1/smears").status_code == 401
+    copied = lab()
+    copied.cookies.update(stolen)
+    assert copied.get("/api/v1/smears").status_code == 401
+    assert tom.get("/api/v1/smears").status_code == 200
+    accounts.set_password("Tom", "another pass phrase")
+    assert tom.get("/api/v1/smears").status_code == 401
+    assert log_in(tom, "Tom").status_code == 403
+    assert log_in(tom, "Tom", "another pass phrase").status_code == 200
+    accounts.remove("Ann Weber")
+    assert ann.get("/api/v1/smears").status_code == 401
+    assert log_in(ann, "Ann Weber").status_code == 403
+
+
+def test_a_page_goes_on_after_a_new_log_in_under_the_same_name_alone(lab):
+    browser = lab()
+    log_in(browser, "Tom")
+    page = dict(browser.headers)
+    browser.cookies.clear()
+    assert browser.post("/logout").status_code == 401
+    log_in(browser, "Tom")
+    browser.headers.update(page)
+    assert change(browser, "decisions", cells=[0], did="reject").status_code == 200
+    browser.post("/logout")
+    log_in(browser, "Ann Weber")
+    browser.headers.update(page)
+    answer = change(browser, "decisions", cells=[1], did="reject")
+    assert answer.status_code == 403
+    assert "opened under this name" in answer.json()["error"]
+
+
+def test_the_log_in_page_has_no_script_or_style_within_it(lab):
+    answer = lab().get("/login", params={"next": '"><script>alert(1)</script>'})
+    assert not re.search(r"<script|<style|\bstyle=|\bon\w+=", answer.text)
+    assert "unsafe" not in answer.headers["content-security-policy"]
+
+
+# ---------------------------------------------------------------------------------------------------- accounts
+
+def test_passwords_are_kept_as_argon2id(accounts, db, tmp_path):
+    engine = open_engine(db.url or tmp_path / "accounts.sqlite")
+    with engine.connect() as connection:
+        stored = list(connection.exec_driver_sql("SELECT password FROM accounts").scalars())
+    engine.dispose()
+    assert len(stored) == 2
+    assert all(one.startswith("$argon2id$v=19$m=65536,t=3,p=4$") for one in stored)
+    assert stored[0] != stored[1]
+
+
+@pytest.mark.parametrize(("name", "password", "says"), [
+    ("", PASSWORD, "1 to 100 printable"), ("x" * 101, PASSWORD, "1 to 100"), ("a\x07b", PASSWORD, "printable"),
+    ("Bo", "short", "has 5 characters"), ("Bo", "x" * 501, "has 501 characters"),
+    ("Bo Bo Bo Bo", "bo bo bo bo", "the password is the name"), ("ANN  weber", PASSWORD, "belongs to an account"),
+    ("Ｔom", PASSWORD, "belongs to an account")])
+def test_accounts_that_cannot_be_added(accounts, name, password, says):
+    with pytest.raises(LeukoscopeError, match=says):
+        accounts.add(name, "technician", password)
+
+
+def test_a_name_is_never_given_twice(accounts):
+    accounts.remove("Tom")
+    with pytest.raises(LeukoscopeError, match="belonged to an account until 2"):
+        accounts.add("tom", "haematologist", PASSWORD)
+    for act in (lambda: accounts.remove("Tom"), lambda: accounts.set_password("Eve", PASSWORD)):
+        with pytest.raises(LeukoscopeError, match="no such account"):
+            act()
+
+
+def test_accounts_by_the_command(db, tmp_path, monkeypatch):
+    monkeypatch.setenv("LEUKOSCOPE_ACCOUNTS", str(tmp_path / "own" / "accounts.sqlite"))
+    user = ("review", "user")
+    assert "no accounts yet" in leukoscope(*user, "list", *db.options).out
+    for name, role in (("Ann Weber", "haematologist"), ("Tom", "technician")):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(readline=lambda: f"{PASSWORD}\n"))
+        said = leukoscope(*user, "add", name, "--role", role, "--password-stdin", *db.options)
+        assert said.out == f"{name}: {role}, added\n"
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(readline=lambda: "another pass phrase\n", isatty=lambda: False))
+    assert "has a new password" in leukoscope(*user, "password", "tom", "--password-stdin", *db.options).out
+    assert "use --password-stdin" in refusal(*user, "password", "Tom", *db.options)
+    assert "Tom: removed" in leukoscope(*user, "remove", "Tom", *db.options).out
+    listed = json.loads(leukoscope(*user, "list", "--json", *db.options).out)
+    assert [(one["name"], one["role"], one["removed"] is None) for one in listed] == [
+        ("Ann Weber", "haematologist", True), ("Tom", "technician", False)]
+    if db.url is None:
+        assert (tmp_path / "own" / "accounts.sqlite").stat().st_mode & 0o077 == 0
+    accounts = open_accounts(db.shared())
+    assert accounts.check("Ann Weber", PASSWORD)
+    assert not accounts.check("Tom", "another pass phrase")
+    accounts.close()
+
+
+# ---------------------------------------------------------------------------------------------------- the server
+
+@pytest.fixture
+def _own_accounts(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LEUKOSCOPE_ACCOUNTS", str(tmp_path / "accounts.sqlite"))
+
+
+@pytest.mark.usefixtures("_own_accounts")
+def test_others_are_let_in_by_accounts_alone(folder: Path):
+    for options in (("--host", "0.0.0.0"), ("--host", "192.0.2.1"), ("--log-in",)):
+        line = refusal("review", folder, "--no-browser", *options)
+        assert "there is no account yet" in line
+        assert "leukoscope review user add NAME" in line
+
+
+@pytest.mark.usefixtures("_own_accounts")
+def test_what_cannot_be_listened_on_or_encrypted_with_is_named(folder: Path, tmp_path: Path):
+    accounts = open_accounts(None)
+    accounts.add("Ann", "haematologist", PASSWORD)
+    accounts.close()
+    assert "--host 192.0.2.1: not an address of this computer" in refusal("review", folder, "--host", "192.0.2.1")
+    assert "--host no.such.invalid: not an address" in refusal("review", folder, "--host", "no.such.invalid")
+    assert "no such file" in refusal("review", folder, "--cert", tmp_path / "none.pem")
+    assert "there is no --cert to it" in refusal("review", folder, "--key", tmp_path / "none.pem")
+    (tmp_path / "text.pem").write_text("no certificate")
+    assert "not a certificate with its key" in refusal("review", folder, "--cert", tmp_path / "text.pem")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of 127.0.0.1 that nobody else vouches for, and beside it its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "2", "-subj", "/CN=leukoscope", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout",
+                    tmp_path / "key.pem", "-out", tmp_path / "cert.pem"], check=True, capture_output=True)
+    return tmp_path / "cert.pem"
+
+
+@pytest.mark.usefixtures("_own_accounts")
+def test_the_command_serves_https_to_those_who_log_in(folder: Path, certificate: Path):
+    accounts = open_accounts(None)
+    accounts.add("Ann", "haematologist", PASSWORD)
+    accounts.close()
+    options = ["--log-in", "--cert", str(certificate), "--key", str(certificate.with_name("key.pem"))]
+    trust = ssl.create_default_context(cafile=certificate)
+    with server(folder, options) as (_, address), httpx.Client(base_url=address, verify=trust, timeout=120,
+                                                               follow_redirects=True) as client:
+        assert re.fullmatch(r"https://127\.0\.0\.1:\d+/", address)
+        assert client.get("/api/v1/smears").status_code == 401
+        answer = client.post("/login", data={"name": "Ann", "password": PASSWORD} | hidden(client.get("/").text))
+        assert "Worklist" in answer.text
+        assert [cookie.secure for cookie in client.cookies.jar] == [True]
+        assert client.get("/api/v1/smears").json()[0]["name"] == "S1"
+    with pytest.raises(LeukoscopeError, match="not a certificate with its key"):
+        check_certificate(certificate, certificate)
+
+
+@pytest.mark.usefixtures("_own_accounts")
+def test_without_tls_the_command_warns_and_believes_its_proxy_alone(folder: Path):
+    accounts = open_accounts(None)
+    accounts.add("Ann", "haematologist", PASSWORD)
+    accounts.close()
+    with server(folder, ["--host", "127.0.0.2"]) as (process, address):
+        with httpx.Client(base_url=address, timeout=120) as client:
+            assert 'type="password"' not in client.get("/login").text
+            through = {"x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.9", "host": "lab.example"}
+            assert 'type="password"' in client.get("/login", headers=through).text
+        process.kill()
+        _, said = process.communicate()
+    assert said.startswith("warning: this server does not encrypt: a proxy with TLS must stand before it")
+
+
+def test_a_technician_signs_a_blind_reading_and_nobody_without_an_account_gets_one(lab):
+    ann, tom = lab(), lab()
+    log_in(ann, "Ann Weber")
+    log_in(tom, "Tom")
+    assert "no account is called 'Eve'" in change(ann, "readings", text="Eve").json()["error"]
+    assert change(ann, "readings", text="Tom").status_code == 200
+    key = ann.get("/api/v1/smears").json()[1]["key"]
+    assert ann.get(f"/api/v1/smears/{key}").status_code == 403
+    said = tom.get(f"/api/v1/smears/{key}").json()
+    assert said["may_sign"]
+    cells = [*said["standing"]["unsure"], *said["standing"]["flagged"]]
+    for what, body in (("decisions", {"cells": cells, "did": "confirm"}), ("signature", {"text": ""})):
+        answer = tom.post(f"/api/v1/smears/{key}/{what}", json={"key": str(uuid.uuid4()), "since": 0, **body})
+        assert answer.status_code == 200, answer.text
+    assert ann.get(f"/api/v1/smears/{key}").status_code == 200
+    assert change(tom, "signature", text="").status_code == 403  # the review itself is signed by a haematologist
