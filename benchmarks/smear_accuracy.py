@@ -3,14 +3,15 @@
 The argument is the official list to evaluate: python benchmarks/smear_accuracy.py validation (the default)
 The other way is thresholds in stain space, distance transform and nearest core, with the same scale, grid and drawing
 of outlines; its two constants were chosen on the training and validation lists. --weights FILE takes other weights, as
-`python -m leukoscope.smear.train_network` writes them.
+`python -m leukoscope.smear.train_network` writes them. --circles prints only what is found behind a black circle, as
+around a photograph through an eyepiece.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -126,6 +127,38 @@ def flagged_cells(folder: Path, each: int = 120) -> None:
               flush=True)
 
 
+def circles(name: str, fields: list[Field], radius: int = 300) -> None:
+    """Print how many leukocytes that lie whole inside a black circle, and inside the photograph, are found as whole
+    cells, and what is found in the black or at its rim where no leukocyte is. Each field is shown through a circle of
+    `radius` px around its middle, at 0.087 um a pixel.
+    """
+    inside, missed, corners = 0, [], []
+    for pixels, truth in fields:
+        height, width = pixels.shape[:2]
+        y, x = np.indices((height, width))
+        black = np.hypot(x - (width - 1) / 2, y - (height - 1) / 2) > radius
+        cells = find_leukocytes(np.where(black[..., None], np.uint8(5), pixels), pixel=0.087).cells
+        for box in truth.boxes.tolist():
+            left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
+            if min(left, top) > 0 and right < width and bottom < height and not black[top:bottom, left:right].any():
+                inside += 1
+                if not any(_overlap(cell.box, box) >= 0.5 and not cell.cut for cell in cells):
+                    missed.append(f"{truth.name} {box}")
+        corners += [f"{truth.name} {cell.box}" for cell in cells
+                    if cell.cut and not any(_overlap(cell.box, box) > 0 for box in truth.boxes.tolist())]
+    print(f"-- {name} behind a circle of {radius} px, {len(fields)} fields: {inside - len(missed)} of {inside} whole "
+          f"leukocytes found; {len(corners)} cells at the rim that are none", flush=True)
+    print("".join(f"   {what}: {'; '.join(ones)}\n" for what, ones in (("missed", missed), ("at the rim", corners))
+                  if ones), end="", flush=True)
+
+
+def _overlap(first: Sequence[int], second: Sequence[int]) -> float:
+    """Intersection over union of two boxes."""
+    width, height = (min(first[i] + first[i + 2], second[i] + second[i + 2]) - max(first[i], second[i]) for i in (0, 1))
+    common = max(width, 0) * max(height, 0)
+    return common / (first[2] * first[3] + second[2] * second[3] - common)
+
+
 def evaluate(name: str, fields: list[Field], ways: dict[str, Callable | None]) -> None:
     """Print the table of each way, and the fields where a box has no partner."""
     for way, maps in ways.items():
@@ -150,6 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("split", nargs="?", choices=["train", "validation", "test"], default="validation")
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--circles", action="store_true")
     chosen = parser.parse_args()
     ways: dict[str, Callable | None] = {"network": None, "thresholds": thresholded}
     if chosen.weights:
@@ -158,6 +192,9 @@ def main() -> None:
     given = os.environ.get("LEUKOSCOPE_DATA")
     data = (Path(given) if given else Path(__file__).parents[2] / "shared" / "data") / "bccd"
     if data.is_dir():
+        circles(f"BCCD, {chosen.split}", bccd_fields(data, chosen.split)[:30])
+        if chosen.circles:
+            return
         evaluate(f"BCCD, {chosen.split}", bccd_fields(data, chosen.split), ways)
         single_cells(data.parent / "pbc" / "PBC_dataset_normal_DIB")
         flagged_cells(data.parent / "pbc" / "PBC_dataset_normal_DIB")

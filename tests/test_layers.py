@@ -14,8 +14,9 @@ PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
 
 ORDER = (
     "errors", "progress", "text", "tables", "files", "manifest", "recipes", "stats", "images", "finder", "spikes",
-    "networks", "pca", "optics", "phantom", "datasets", "leaks", "auditing", "cells", "smear", "runs", "bundle",
-    "predict", "evaluation", "train", "figures", "report", "review", "commands", "papers", "cli",
+    "networks", "pca", "optics", "phantom", "datasets", "leaks", "auditing", "cells", "smear", "slides", "runs",
+    "bundle", "predict", "evaluation", "adaptation", "train", "figures", "report", "review", "commands", "papers",
+    "cli",
 )
 """Folders and single modules from the ground up: each imports from those before it."""
 

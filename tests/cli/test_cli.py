@@ -17,7 +17,7 @@ from PIL import Image
 
 from command import leukoscope, refusal
 from damaged import write_damaged
-from leukoscope.cli.main import COMMANDS, GROUPS, app
+from leukoscope.cli.main import COMMANDS, GROUPS, app, command_words
 from leukoscope.manifest import read_manifest, write_manifest
 from leukoscope.phantom import write_cells
 
@@ -60,21 +60,23 @@ def test_help_answers_without_loading_torch():
 
 
 @pytest.mark.parametrize("command", ["", "demo", "recipes", "models", "train", "evaluate", "compare", "explain",
-                                     "features", "export", "predict", "smear", "review", "reproduce", "report",
-                                     "data", "data list", "data info", "data get", "data index", "data audit",
+                                     "features", "export", "predict", "smear", "review", "review verify", "review user",
+                                     "review user add", "reproduce",
+                                     "report", "data", "data list", "data info", "data get", "data index", "data audit",
                                      "optics", "optics export", "optics simulate"])
 def test_every_command_has_help_with_an_example(command):
     answer = leukoscope(*command.split(), "--help")
     assert answer.code == 0
-    if command not in ("data", "optics"):
+    if command not in ("data", "optics", "review user"):
         assert f"leukoscope {command}".strip() in answer.out.partition("Usage")[2].partition("\n")[2]
 
 
 @pytest.mark.parametrize(("function", "example"), COMMANDS)
 def test_every_command_takes_its_example_which_stands_on_one_line_of_its_help(function, example):
     words = shlex.split(example.partition(">")[0])
-    named = [words.pop(0) for _ in range(2 if words[0] in GROUPS else 1)]
-    answer = leukoscope(*named, "--help")
+    named = command_words(example)
+    words = words[len(" ".join(named).split()):]
+    answer = leukoscope(*" ".join(named).split(), "--help")
     assert f"  Example: leukoscope {example}\n" in answer.out
     assert "--json" in answer.out
     command: Any = typer.main.get_command(app)
@@ -86,7 +88,7 @@ def test_every_command_takes_its_example_which_stands_on_one_line_of_its_help(fu
 
 def test_the_list_of_commands_cuts_no_sentence():
     for group in ([], *([name] for name in GROUPS)):
-        assert "..." not in leukoscope(*group, "--help").out.partition("Commands:")[2]
+        assert "..." not in leukoscope(*" ".join(group).split(), "--help").out.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize(("arguments", "says"), [

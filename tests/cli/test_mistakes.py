@@ -235,6 +235,7 @@ MISTYPED = [
     ["optics", "export", "nowhere", "-o", "x"], ["optics", "simulate", "nowhere", "cell.png"],
     ["reproduce", "almotairi2020", "--data", "nowhere", "-o", "x"],
     ["data", "index", "folder", "nowhere", "-o", "x.csv"], ["data", "audit", "nowhere.csv", "-o", "x"],
+    ["review", "nowhere"], ["review", "verify", "nowhere"],
 ]
 
 
@@ -247,6 +248,19 @@ def test_a_mistyped_path_is_refused_before_anything_slow_is_imported(tmp_path):
         assert re.fullmatch(f"leukoscope: {re.escape(wrong)}: {what}", answer["err"]), words
         assert answer["slow"] == [], words
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    (b"", "the file is empty"), (b"PAR1" + bytes(90), "it is cut off at its end"),
+    (b"cell_id,image", "it is no Parquet file")])
+def test_a_damaged_table_is_refused_before_anything_slow_is_imported(tmp_path, content, says):
+    (tmp_path / "t.parquet").write_bytes(content)
+    commands = [["predict", "packaged", "t.parquet", "-o", "p.csv"], ["data", "audit", "t.parquet", "-o", "x"],
+                ["evaluate", "packaged", "--data", "t.parquet", "-o", "x"],
+                ["train", "almotairi2020", "--data", "t.parquet", "-o", "x"]]
+    for words, answer in zip(commands, in_a_process(commands, tmp_path), strict=True):
+        line = f"leukoscope: t.parquet: not a readable table ({says}); write or export it again\n"
+        assert answer == {"code": 2, "slow": [], "err": line}, words
 
 
 def test_a_mistyped_path_gets_the_name_of_a_similar_one(tmp_path):

@@ -38,6 +38,9 @@ def progress(description: str, *, quiet: bool = False) -> Iterator[OnProgress]:
 
     Nothing is drawn when `quiet`, nor where standard error is no terminal.
     """
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
     with _bar(quiet) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -8,7 +8,7 @@ import typer
 
 from ..commands.inputs import check_free, check_run
 from . import console
-from .options import Fold, Json, OutFolder, Overwrite, RunFolder
+from .options import Fold, ImagesRoot, Json, MovedData, OutFolder, Overwrite, RunFolder
 
 
 def explain(
@@ -20,6 +20,8 @@ def explain(
     )] = None,
     target: Annotated[str | None, typer.Option(
         "--class", metavar="CLASS", help="The class to explain. Without it, the predicted class of each cell.")] = None,
+    data: MovedData = None,
+    images_root: ImagesRoot = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -31,9 +33,11 @@ def explain(
     check_free(out, ("explanations.png", "explanations.json"), overwrite=overwrite)
     from ..commands.explain import explain_cells
     from ..files import read_json
+    from ..runs.elsewhere import Elsewhere
 
     with console.progress("explaining", quiet=as_json) as on_progress:
-        lines = explain_cells(run, cells, out, fold=fold, target=target, on_progress=on_progress)
+        lines = explain_cells(run, cells, out, fold=fold, target=target,
+                              elsewhere=Elsewhere(data, images_root), on_progress=on_progress)
     console.emit(read_json(out / "explanations.json")) if as_json else console.show_lines(lines)
 
 
@@ -42,12 +46,15 @@ def features(
     cell: Annotated[str, typer.Argument(metavar="CELL", help="A cell_id of the run, or an image file.")],
     out: OutFolder,
     fold: Fold = 0,
+    data: MovedData = None,
+    images_root: ImagesRoot = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Draw the feature maps of a network for one cell."""
     check_run(run, "features")
     from ..commands.features import draw_features
+    from ..runs.elsewhere import Elsewhere
 
-    picture = draw_features(run, cell, out, fold=fold, overwrite=overwrite)
+    picture = draw_features(run, cell, out, fold=fold, overwrite=overwrite, elsewhere=Elsewhere(data, images_root))
     console.emit({"picture": str(picture)}) if as_json else console.say(str(picture))

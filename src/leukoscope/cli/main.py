@@ -8,28 +8,55 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from .. import __version__
 from ..errors import LeukoscopeError, missing_extra
-from . import console, data, evaluate, explain, optics, predict, review, smear, train
+from . import (
+    agreement,
+    console,
+    data,
+    evaluate,
+    explain,
+    optics,
+    power,
+    predict,
+    review,
+    review_user,
+    slide,
+    smear,
+    train,
+)
 
 INTERRUPTED = 130
 COMMANDS = (
     (train.demo, "demo -o demo/"),
     (smear.smear, "smear fields/ -o smear/"),
     (review.review, "review smear/"),
+    (slide.info, "slide info slide.svs --thumbnail slide.png"),
+    (review.verify, "review verify smear/"),
+    (review.backup, "review backup decisions.zip smear/"),
+    (review.restore, "review restore decisions.zip smear/"),
+    (review_user.add, "review user add 'Ann Weber' --role haematologist"),
+    (review_user.list_users, "review user list"),
+    (review_user.remove, "review user remove 'Ann Weber'"),
+    (review_user.password, "review user password 'Ann Weber'"),
     (predict.predict, "predict packaged cells/ 'more/*.png' -o predictions.csv"),
     (train.train, "train almotairi2020 --data cells.parquet -o runs/wbc"),
     (evaluate.evaluate, "evaluate wbc-bundle --data other.parquet -o elsewhere/"),
     (evaluate.compare, "compare runs/resnet50 runs/vgg16 -o comparison/"),
+    (agreement.agreement, "agreement machine.csv reference.csv -o agreement/"),
+    (power.power, "power comparison/"),
     (explain.explain, "explain runs/wbc BA_100102.jpg -o explained/"),
     (explain.features, "features runs/wbc BA_100102.jpg -o features/"),
     (predict.export, "export runs/wbc -o wbc-bundle --micrometres 0.1"),
+    (predict.adapt, "adapt packaged --review smear/ -o our-model.zip"),
     (train.report, "report runs/wbc"),
+    (train.checklist, "checklist runs/wbc -o checklists/"),
     (train.recipes, "recipes almotairi2020 > mine.toml"),
     (train.models, "models resnet50 convnext_tiny --size 96"),
     (train.reproduce, "reproduce almotairi2020 --data pbc/ -o repro/"),
@@ -44,8 +71,18 @@ COMMANDS = (
 )
 """Every command with its example, which begins with its name; in the order of the help."""
 
+
+
+class _Words(TyperGroup):
+    """Takes commands of two words too: `review verify` beside `review`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        pair = " ".join(args[:2])
+        return (pair, self.commands[pair], args[2:]) if pair in self.commands else super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
-    name="leukoscope", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    name="leukoscope", cls=_Words, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
     rich_markup_mode=None,  # plain help: examples stay on one line, and rich is not imported
     help="Find and count leukocytes in blood-smear images, and detect acute lymphoblastic leukemia. For research; not "
          "a medical device.",
@@ -53,14 +90,30 @@ app = typer.Typer(
 )
 GROUPS = {
     "data": typer.Typer(no_args_is_help=True, help="Data sets: list, download, index, audit."),
+    "slide": typer.Typer(no_args_is_help=True, help="Whole slides: what a file is."),
     "optics": typer.Typer(no_args_is_help=True, help="Learned optics: export, simulate."),
+    "review user": typer.Typer(no_args_is_help=True, help="Accounts of the workbench: add, list, remove, password."),
 }
+PAIRS = ("review verify", "review backup", "review restore")
+"""Commands of two words whose first word is a command itself, whose help names them."""
 for _name, _group in GROUPS.items():
-    app.add_typer(_group, name=_name)
+    app.add_typer(_group, name=_name, hidden=" " in _name)
+
+
+def command_words(example: str) -> list[str]:
+    """The names under which an example is found: ["data", "get"], ["review user", "add"], ["review verify"], ["train"].
+    """
+    first, second, third, *_ = *example.split(), "", ""
+    for group, name in ((first, second), (f"{first} {second}", third)):
+        if group in GROUPS:
+            return [group, name]
+    return [f"{first} {second}" if f"{first} {second}" in PAIRS else first]
+
+
 for _function, _example in COMMANDS:
-    _first, _second, *_ = *_example.split(), ""
-    GROUPS.get(_first, app).command(_second if _first in GROUPS else _first,
-                                    epilog=f"Example: leukoscope {_example}")(_function)
+    *_group, _name = command_words(_example)
+    (GROUPS[_group[0]] if _group else app).command(
+        _name, hidden=_name in PAIRS, epilog=f"Example: leukoscope {_example}")(_function)
 
 
 def _version(wanted: bool) -> None:

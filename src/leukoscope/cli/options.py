@@ -21,3 +21,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue after an interr
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that already exist.")]
 SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out damaged images, and list them.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+MovedData = Annotated[Path | None, typer.Option("--data", help=(
+    "Where the images were moved: the table of the same cells as they are now."))]
+ImagesRoot = Annotated[Path | None, typer.Option("--images-root", help=(
+    "Where the images were moved: the folder that holds them now."))]

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..commands.inputs import check_exists, check_manifest
+from ..commands.inputs import check_exists, check_free, check_manifest
 from ..errors import RunError
 from . import console
-from .options import Data, Json, Only, OutFolder, Protocol, Resume, Settings, SkipDamaged
+from .options import Data, ImagesRoot, Json, Only, OutFolder, Overwrite, Protocol, Resume, Settings, SkipDamaged
 
 PAPERS = ("almotairi2020", "dimuro2020", "noshad2021", "shalini2022")
 
@@ -78,6 +78,7 @@ def train(
     scale: Annotated[str, typer.Option(help="A scale of the recipe, such as small.")] = "full",
     only: Only = None,
     resume: Resume = False,
+    images_root: ImagesRoot = None,
     skip_damaged: SkipDamaged = False,
     devices: Annotated[int, typer.Option(min=1, help="Number of GPUs (or CPU processes).")] = 1,
     as_json: Json = False,
@@ -92,12 +93,13 @@ def train(
     check_manifest(data)
     from ..errors import require
     from ..manifest import read_manifest
+    from ..runs.elsewhere import Elsewhere
     from ..train.folder import check_name
     from ..train.selection import select_cells
 
     require("torch")
     check_name(out)
-    cells = read_manifest(data)
+    cells = Elsewhere(root=images_root).apply(read_manifest(data))
     for variant in expand_variants(chosen).values():
         select_cells(cells, variant)  # an error before the libraries load
     from ..commands.train import run_experiment
@@ -149,3 +151,21 @@ def report(
 
     page = write_any_report(run)
     console.emit({"report": str(page)}) if as_json else console.say(str(page))
+
+
+def checklist(
+    run: Annotated[Path, typer.Argument(metavar="FOLDER", help="A finished run, or an evaluation.")],
+    out: OutFolder,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Fill the checklists that journals ask for.
+
+    STARD-AI, TRIPOD+AI and CLAIM: each item with what the run knows, as a page and as Markdown.
+    """
+    check_exists(run, "name a folder that leukoscope train or evaluate has written", RunError)
+    check_free(out, ("checklists.html",), overwrite=overwrite)
+    from ..report.checklists import write_checklists
+
+    files = write_checklists(run, out)
+    console.emit({"files": [str(file) for file in files]}) if as_json else console.show_lines(list(map(str, files)))
