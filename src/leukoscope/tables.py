@@ -59,13 +59,14 @@ def read_csv(path: Path | str, **options: Any) -> pl.DataFrame:
 
 
 def read_any_csv(path: Path, names: Collection[str], *, separator: str = "", encoding: str = "",
-                 numbers: bool = False) -> tuple[pl.DataFrame, str]:
+                 numbers: bool = False, texts: str = "") -> tuple[pl.DataFrame, str]:
     """A CSV file of any program, and the separator of its columns.
 
     names: columns that are looked for; they choose the separator where `separator` does not. encoding: "" for UTF-8, or
     UTF-16 and UTF-32 where the file starts with their mark. numbers: infer the types of columns that are not in `names`
-    and have no invisible blanks; else everything is text. Names lose the blanks around them, and cells the apostrophe
-    of `harmless`; blank rows are left out. Raises UnreadableTable, and OSError where it cannot be opened.
+    and have no invisible blanks; else everything is text. texts: how names of further columns begin that are text
+    whatever they look like. Names lose the blanks around them, and cells the apostrophe of `harmless`; blank rows are
+    left out. Raises UnreadableTable, and OSError where it cannot be opened.
     """
     text = _decoded(path.read_bytes(), encoding)
     text = text if "\n" in text else text.replace("\r", "\n")  # old Macs end lines so
@@ -86,8 +87,9 @@ def read_any_csv(path: Path, names: Collection[str], *, separator: str = "", enc
     holds = frame.select(pl.any_horizontal((pl.all() != "").fill_null(False))).to_series()
     frame = frame.filter(holds) if frame.width > 1 else frame.head(max(holds.arg_true().to_list(), default=-1) + 1)
     known = {name.casefold() for name in names}
-    return frame.with_columns(_typed(frame[name]) if numbers and name.casefold() not in known else
-                              restored(frame[name]) for name in frame.columns), separator
+    return frame.with_columns(
+        _typed(frame[name]) if numbers and name.casefold() not in known and not (texts and name.startswith(texts)) else
+        restored(frame[name]) for name in frame.columns), separator
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 NO_ESTIMATE = "—"
+TO_FILL = "to be filled by the authors"
+"""What stands in a checklist or a model card where no run can know it."""
 TYPE_NAMES = {
     "ig": "immature granulocyte (IG)", "nrbc": "nucleated red cell (NRBC)", "plt": "platelet", "rbc": "red cell",
     "wbc": "leukocyte",

@@ -136,7 +136,27 @@ class TestSubjects:
             assert sum("no subject is known" in note for note in notes) == expected
 
 
+    def test_names_that_differ_invisibly_may_be_one_person(self, folder):
+        subjects = ("P1", "p1", "P2", "P2\u200b", "P3", "P4")
+        rows = "".join(f"{name},{subject}\n" for name, subject in zip(NAMES, subjects, strict=True))
+        (folder / "t.csv").write_text(f"image,subject\n{rows}", encoding="utf-8")
+        said = [note for note in index(folder / "t.csv", images="img").notes if "different people" in note]
+        assert len(said) == 1
+        assert '"P1" (1 cell) and "p1" (1 cell)' in said[0]
+        assert '"P3"' not in said[0]
+
+
 class TestMissing:
+    def test_names_that_often_stand_for_no_value_are_asked_about(self, folder):
+        subjects = ("-", "-", "Unknown", "?", "P3", "P4")
+        rows = "".join(f"{name},{subject}\n" for name, subject in zip(NAMES, subjects, strict=True))
+        (folder / "t.csv").write_text(f"image,subject\n{rows}")
+        notes = index(folder / "t.csv", images="img").notes
+        assert ('"-" (2), "?" (1) and "Unknown" (1) are taken for a subject; if no subject is known there, use '
+                "--option 'missing=NA,-,?,Unknown' or leave it empty") in notes
+        told = index(folder / "t.csv", images="img", missing="NA,-,?,Unknown")
+        assert told.manifest["subject"].to_list() == [None] * 4 + ["P3", "P4"]
+
     @pytest.mark.parametrize("marker", ["NA", "NaN", "nan", "n/a", "N/A", "NULL", "None", "#N/A", "<NA>", "", " NA "])
     def test_a_marker_is_no_class_and_no_person(self, folder, marker):
         rows = "".join(f"{name},{marker if i < 2 else 'ab'[i % 2]},{marker if i % 2 else i}\n"

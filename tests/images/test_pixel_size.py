@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from leukoscope.images.pixel_size import stated_pixel_size
 
@@ -81,22 +82,33 @@ def test_png_and_jpeg(tmp_path: Path):
     assert stated_pixel_size(tmp_path / "c.bmp").micrometres is None
 
 
+def test_bmp(tmp_path: Path):
+    for dpi, um in ((254_000, 0.1), (96, None)):
+        Image.fromarray(PIXELS).save(tmp_path / "a.bmp", dpi=(dpi, dpi))
+        stated = stated_pixel_size(tmp_path / "a.bmp")
+        assert stated.micrometres == (None if um is None else pytest.approx(um, rel=1e-3))
+        assert not stated.remark
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".heic"])
 @pytest.mark.parametrize(("software", "used"), [
     ("ZEN 3.4 (blue edition)", True), ("Leica Application Suite", True), ("CellaVision", True), ("ToupView", True),
     ("Adobe Photoshop 24", False), ("", False)])
-def test_exif_is_believed_where_microscope_software_wrote_it(software: str, used: bool, tmp_path: Path):
+def test_exif_is_believed_where_microscope_software_wrote_it(software: str, used: bool, suffix: str, tmp_path: Path):
+    register_heif_opener()
+    path = tmp_path / f"a{suffix}"
     exif = Image.Exif()
     exif[0x011A] = exif[0x011B] = 254_000.0
     exif[0x0128] = 2
     if software:
         exif[0x0131] = software
-    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=exif)
-    stated = stated_pixel_size(tmp_path / "a.jpg")
+    Image.fromarray(PIXELS).save(path, exif=exif)
+    stated = stated_pixel_size(path)
     assert stated.micrometres == (pytest.approx(0.1) if used else None)
     assert used == (not stated.remark)
     exif[0x011A] = exif[0x011B] = 72.0
-    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=exif)
-    assert stated_pixel_size(tmp_path / "a.jpg").micrometres is None
+    Image.fromarray(PIXELS).save(path, exif=exif)
+    assert stated_pixel_size(path).micrometres is None
 
 
 def test_damaged_exif_says_nothing(tmp_path: Path):

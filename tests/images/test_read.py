@@ -44,6 +44,15 @@ def test_every_damaged_file_is_an_error_of_one_line_that_names_it(damaged):
         assert caught.value.hint, name
 
 
+@pytest.mark.parametrize(("content", "name"), [
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"), (b"\xff\x0a" + bytes(20), "JPEG XL"), (b"8BPS\0\1", "a Photoshop file"),
+    (b"\0\0\0\x20ftypavif", "AVIF"), (b"ZISRAWFILE", "a Zeiss CZI"), (b"\0\0\0\x20ftypisom", "a film")])
+def test_other_formats_are_refused_by_their_names(content: bytes, name: str, tmp_path: Path):
+    (tmp_path / "cell.jpg").write_bytes(content)
+    with pytest.raises(ImageError, match=f"is {name}, which is not read; save it as JPEG"):
+        images.read_image(tmp_path / "cell.jpg")
+
+
 def test_every_odd_file_gives_the_picture_it_was_made_of(odd):
     for name, case in odd.items():
         pixels = images.read_image(case.path)
@@ -125,6 +134,24 @@ def test_jpeg_decodes_to_the_same_values_as_pillow(data_folder: Path):
     for path in sorted((data_folder / "pbc").rglob("*.jpg"))[::700]:
         with Image.open(path) as image:
             np.testing.assert_array_equal(images.read_image(path), np.asarray(image))
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_refused_and_scans_behind_it_are_none(tmp_path: Path):
+    """Each scan goes over all pixels, so that some kilobytes would take minutes."""
+    content = encoded(picture(), "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    scan, end = content[last:-2], content[-2:]
+    (tmp_path / "many.jpg").write_bytes(content[:last] + 200 * scan + end)
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        images.read_image(tmp_path / "many.jpg")
+    (tmp_path / "film.jpg").write_bytes(content + 200 * scan)  # as telephones put a film behind a photograph
+    np.testing.assert_array_equal(images.read_image(tmp_path / "film.jpg"), images.read_image(_written(
+        tmp_path / "plain.jpg", content)))
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
 
 
 def test_corrupt_data_inside_a_jpeg_is_mostly_noticed(tmp_path: Path):

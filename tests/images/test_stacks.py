@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -37,11 +38,11 @@ def blurred(pixels: np.ndarray, sigma: float) -> np.ndarray:
     return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8)
 
 
-def write(path: Path, *pages: tuple[np.ndarray, dict[str, object]]) -> Path:
+def write(path: Path, *pages: tuple[np.ndarray, Mapping[str, object]]) -> Path:
     with tifffile.TiffWriter(path) as tiff:
         for pixels, options in pages:
             tiff.write(pixels, **({"photometric": "rgb" if pixels.ndim == 3 else "minisblack", "metadata": None}  # type: ignore
-                                  | options))
+                                  | dict(options)))
     return path
 
 
@@ -69,6 +70,13 @@ def test_reduced_pages_labels_and_macros_that_say_so_are_left_out_by_name(path: 
                               "page 4 (counted from 0): the macro picture of the slide"]
     np.testing.assert_array_equal(read_image(path), field)  # as an index and a training read it
     assert image_size(path) == (400, 320)
+
+
+def test_a_page_that_is_called_label_or_thumbnail_is_none(path: Path):
+    named = [(scene(number), {"extratags": [(285, 2, 0, name, True)]}) for number, name in enumerate(
+        ("Scan 1", "Label", "Thumbnail image"))]
+    np.testing.assert_array_equal(only_source(write(path, *named)), scene())
+    assert left_out(path) == ["page 1 (counted from 0): the label", "page 2 (counted from 0): the thumbnail"]
 
 
 def test_a_thumbnail_that_comes_first_is_not_the_field(path: Path):
@@ -249,6 +257,30 @@ def test_a_chain_of_empty_directories_is_one_damaged_file(path: Path):
     assert time.perf_counter() - start < 1
 
 
+def test_directories_without_pixels_are_no_images(path: Path):
+    count, size = 16_000, 30
+    chain = b"".join(struct.pack("<HHHIIHHIII", 2, 256, 4, 1, 8, 257, 4, 1, 8, 8 + size * (i + 1))
+                     for i in range(count))
+    path.write_bytes(b"II*\0\x08\0\0\0" + chain)
+    with pytest.raises(ImageError, match="a directory holds no image"):
+        only_source(path)
+
+
+def test_reading_page_by_page_takes_no_longer_for_each_page_and_is_never_of_an_older_file(path: Path):
+    pages = np.random.default_rng(0).integers(0, 255, (800, 16, 16), np.uint8)
+    for content in (pages, 255 - pages):
+        tifffile.imwrite(path, content, photometric="minisblack", metadata=None)
+        start = time.process_time()
+        for number in range(len(content)):
+            assert read_image(path, page=number)[0, 0, 0] == content[number, 0, 0]
+        assert time.process_time() - start < 4  # more than 12 s where each page looks at all directories
+    before = os.stat(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns - 10**9))  # as if it had lain there
+    assert read_image(path, page=7)[0, 0, 0] == 255 - pages[7, 0, 0]
+    tifffile.imwrite(path, pages, photometric="minisblack", metadata=None)
+    assert read_image(path, page=7)[0, 0, 0] == pages[7, 0, 0]
+
+
 def test_more_pages_than_anyone_has_are_not_read(path: Path):
     """Directories of a chain that all show the same strip."""
     entries = [(256, 8), (257, 8), (258, 8), (262, 1), (273, 8), (278, 8), (279, 64)]
@@ -274,6 +306,14 @@ def test_a_stack_of_metamorph_is_refused(path: Path):
     tifffile.imwrite(path, scene(), photometric="rgb", metadata=None, extratags=[(33629, "I", 12, (0,) * 12, True)])
     with pytest.raises(ImageError, match="a MetaMorph stack"):
         only_source(path)
+
+
+def test_a_description_that_a_program_has_copied_from_another_image_says_nothing(path: Path):
+    """ImageMagick makes a colour image grey, or smaller, and keeps what tifffile wrote about it."""
+    for stale in ((320, 400, 3), (9, 320, 400, 3), (640, 400), (3, 400, 320)):
+        tifffile.imwrite(path, scene()[..., 0], photometric="minisblack", metadata=None,
+                         description=f'{{"shape": {list(stale)}}}')
+        np.testing.assert_array_equal(only_source(path)[..., 0], scene()[..., 0])
 
 
 @pytest.mark.parametrize("text", [

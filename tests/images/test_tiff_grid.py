@@ -171,6 +171,13 @@ def test_white_is_zero(tmp_path: Path):
         np.testing.assert_array_equal(read_image(path), shown(pixels))
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_white_is_zero_of_few_bits_in_sixteen(bits: int, tmp_path: Path):
+    samples = (255 - scene(1)).astype(np.uint16) << (bits - 8)
+    tifffile.imwrite(tmp_path / "white.tif", samples[..., 0], photometric="miniswhite", metadata=None)
+    assert np.abs(read_image(tmp_path / "white.tif").astype(int) - shown(scene(1))).max() <= 1
+
+
 def test_an_alpha_of_zero_everywhere_hides_nothing(tmp_path: Path):
     pixels = scene(4)
     pixels[..., 3] = 0

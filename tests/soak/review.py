@@ -175,6 +175,7 @@ def main() -> None:
     wanted = argparse.ArgumentParser(description=__doc__)
     wanted.add_argument("--seconds", type=float, default=60)
     wanted.add_argument("--kills", type=int, default=100)
+    wanted.add_argument("--only", choices=["together", "killed"])
     given = wanted.parse_args()
     postgres = os.environ.get("LEUKOSCOPE_POSTGRES")
     print("PostgreSQL: left out, LEUKOSCOPE_POSTGRES names none" if not postgres else "PostgreSQL: beside SQLite")
@@ -185,7 +186,7 @@ def main() -> None:
         databases: list[str | None] = [None, *([postgres] if postgres else [])]
         for number, url in enumerate(databases):
             options = ["--db", url] if url else []
-            for what in ("together", "killed"):
+            for what in [given.only] if given.only else ["together", "killed"]:
                 count = folder / f"{what}-{number}"
                 smear_fields(truth["image"].to_list(), count, subject=f"{what} {uuid.uuid4()}")
                 if what == "together":

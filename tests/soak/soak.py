@@ -140,7 +140,7 @@ def smear_job(folder: Path) -> Job:
 
 
 def review_job(folder: Path) -> Job:
-    counted = replace(smear_job(folder), out=folder / "counted")
+    counted = replace(smear_job(folder / "reviewed"), out=folder / "counted")
     if run(counted.command()).returncode:
         raise SystemExit("smear: fails without being killed")
     return Job((str(counted.out),), folder / "out" / "review", ("decisions.json", "verify.txt"), resume=(),
@@ -219,6 +219,8 @@ def main() -> None:
                     (folder / "undisturbed" / name).write_bytes(data)
             raise SystemExit(f"{job.name}, killed after {moment:.2f} of {job.seconds:.2f} s: {'; '.join(wrong)}\n"
                              f"kept in {folder}")
+        if (number + 1) % 10 == 0:
+            print(f"{number + 1} kills", flush=True)
     shutil.rmtree(folder)
     print(f"{chosen.kills} kills of {', '.join(job.name for job in every)}: every result equal to an undisturbed run")
 

@@ -107,7 +107,7 @@ def check_root(root: Path, name: str, layout: str) -> None:
                            "images", "rename the folder")
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "no such folder"
-        raise DatasetError(f"{root}: {what}", f"give the folder of {name} that contains {layout}")
+        raise DatasetError(f"{root}: {what}", f"name a folder that contains {layout}")
 
 
 def check_choice(view: str, views: Iterable[str], options: Iterable[str] = (), known: Iterable[str] = ()) -> None:

@@ -18,7 +18,7 @@ import polars as pl
 from ..errors import DatasetError
 from ..manifest import BOX, make_manifest
 from .base import Index, check_root, inspect_image
-from .labels import label_notes
+from .labels import label_notes, subject_alike_note
 from .paths import cell_ids, files_below, name_parts, split_of
 from .turned import check_turned, drawn_on_stored, orientation_of, shown_edges
 
@@ -265,7 +265,8 @@ class Collector:
         self.note_some("photographs are turned by EXIF, and their boxes with them",
                        [str(path) for path, turn in self.turns.items() if turn > 0])
         manifest = make_manifest(self.rows)
-        self.notes += [*subject_notes(manifest, self.subject_hint), *label_notes(manifest["label"])]
+        self.notes += [*subject_notes(manifest, self.subject_hint), *label_notes(manifest["label"]),
+                       *subject_alike_note(manifest["subject"])]
         return Index(manifest, dict(expected or {}), tuple(self.missing), tuple(self.damaged), tuple(self.notes))
 
 

@@ -17,6 +17,9 @@ from ..text import join, plural
 
 SHOWN = 10
 """Labels of cells that were left out that a line names."""
+DOUBTFUL = frozenset({"-", "--", "---", "?", "??", ".", "unknown", "unbekannt", "not known", "not available", "missing",
+                      "undefined", "no data", "none given", "tbd"})
+"""Names, in lower case, that often stand for no value."""
 _LOOK_ALIKE = str.maketrans("АВЕКМНОРСТУХІЈЅаеорсухіјѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTYXIJSaeopcyxijsABEZHIKMNOPTYXo")
 """Cyrillic and Greek letters that look like Latin ones."""
 
@@ -94,6 +97,29 @@ def label_notes(labels: pl.Series) -> list[str]:
     """`label_warning` of a column, as notes of an index."""
     warning = label_warning(label_counts(labels))
     return [warning] if warning else []
+
+
+def subject_alike_note(subjects: pl.Series) -> list[str]:
+    """One line about subjects that look alike: they may be one person, whose cells a split then parts."""
+    counts = label_counts(subjects)
+    groups = same_labels(counts)
+    if not groups:
+        return []
+    named = "; ".join(join(f"{_quoted(name)} ({plural(counts[name], 'cell')})" for name in group)
+                      for group in groups[:SHOWN])
+    more = f"; and {len(groups) - SHOWN} more" if len(groups) > SHOWN else ""
+    return [f"subjects that differ only in case, blanks or Unicode form are taken for different people: {named}{more}; "
+            "if they are one person, write them alike and index again"]
+
+
+def unknown_note(column: pl.Series, name: str) -> list[str]:
+    """One line about names that often stand for no value, and were taken for names."""
+    counts = {value: cells for value, cells in label_counts(column).items() if value.casefold() in DOUBTFUL}
+    if not counts:
+        return []
+    values = join(f"{_quoted(value)} ({cells:,})" for value, cells in sorted(counts.items()))
+    return [f"{values} {'are' if len(counts) > 1 else 'is'} taken for a {name}; if no {name} is known there, use "
+            f"--option {shlex.quote('missing=NA,' + ','.join(sorted(counts)))} or leave it empty"]
 
 
 def _hidden(label: str) -> bool:

@@ -15,11 +15,12 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from ..errors import DatasetError, first_line
-from ..manifest import BOX
+from ..manifest import ATTRIBUTE, BOX
 from ..tables import MISSING, UnreadableTable, as_text, meant, read_any_csv, read_parquet
 from ..text import join
 from .base import IMAGE_SUFFIXES, Index, check_choice, check_root, children_of, general_layout
 from .collector import BadBox, Box, Collector, Image, numbers
+from .labels import unknown_note
 from .paths import Lookup, exists, files_below
 from .turned import TURNED_HELP, check_turned
 
@@ -182,8 +183,11 @@ def _read_cells(file: Path, options: Mapping[str, str]) -> Cells:
         except pl.exceptions.PolarsError as error:
             raise DatasetError(f"{file}: the column '{column}' ({frame[column].dtype}) is neither text nor numbers",
                                "name another column") from error
+        if name.startswith(ATTRIBUTE):
+            values = meant(values, missing)
         values, note = _as_names(values, column, name, missing) if name in NAMES else (values, "")
         notes += [note] if note else []
+        notes += unknown_note(values, name) if name in ("subject", "group", "label") else []
         texts[name] = [text.strip() for text in values.fill_null("")]
     if separator not in ("", ","):
         _decimal_points(texts)
@@ -218,7 +222,8 @@ def _decimal_points(texts: dict[str, list[str]]) -> None:
 
 
 def _columns(frame: pl.DataFrame, file: Path, options: Mapping[str, str]) -> dict[str, str]:
-    """Name in `COLUMNS` -> column of the table. A column that an option names must exist; only the image is needed."""
+    """Name in `COLUMNS`, or of an attribute -> column of the table. A column that an option names must exist; only the
+    image is needed."""
     columns = {}
     others = {name.casefold(): name for name in reversed(frame.columns)}
     for name in COLUMNS:
@@ -231,6 +236,7 @@ def _columns(frame: pl.DataFrame, file: Path, options: Mapping[str, str]) -> dic
         elif given or name == "image":
             hint = _hint(name, frame.columns) or f"name the right one with the option {name}_column=NAME"
             raise DatasetError(f"{file}: no column '{column}' (it has {', '.join(frame.columns)})", hint)
+    columns |= {name: name for name in frame.columns if name.startswith(ATTRIBUTE) and name != ATTRIBUTE}
     absent = [name for name in BOX if name not in columns]
     if 0 < len(absent) < len(BOX):
         raise DatasetError(f"{file}: a box needs the columns {', '.join(BOX)}; there is no column for "
@@ -269,7 +275,8 @@ def _ids(cells: list[dict[str, str]]) -> list[str]:
 
 
 def _add(collector: Collector, image: Image, cell: Mapping[str, str], where: str) -> None:
-    row: dict[str, object] = {name: cell.get(name) or None for name in TEXT}
+    row: dict[str, object] = {name: cell.get(name) or None
+                              for name in (*TEXT, *(name for name in cell if name.startswith(ATTRIBUTE)))}
     if any(cell.get(name) for name in BOX):
         try:
             x, y, width, height = numbers(cell[name] for name in BOX)

@@ -66,7 +66,7 @@ def _measure_image(rows: Sequence[Mapping[str, Any]],
     path = rows[0]["image"]
     try:
         image = read_image(path)
-    except Exception as error:  # a stranger's file may raise anything, and is one line of the result
+    except Exception as error:  # a damaged or hostile file may raise anything, and is one line of the result
         return [(row["row"], Damaged(row["cell_id"], path, _reason(error))) for row in rows]
     results: list[tuple[int, Measured | Damaged]] = []
     for row in rows:

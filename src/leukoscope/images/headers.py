@@ -5,6 +5,7 @@ Raises ValueError (or struct.error) where a file breaks the rules of its format;
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from typing import BinaryIO, NamedTuple
@@ -13,9 +14,24 @@ import simplejpeg
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
+MOST_SCANS = 100
+"""Scans of a progressive JPEG."""
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
+"""What begins a segment, in the midst of the data of a scan too."""
+
 # Warnings of libjpeg about inexact writers (some telephones), not about the pixels.
 _HARMLESS = ("Invalid SOS parameters", "Unknown Adobe color transform")
 _ICC = b"ICC_PROFILE\0"
+_OTHERS = ((0, b"\0\0\0\x0cjP", "JPEG 2000"), (0, b"\xff\x4f\xff\x51", "JPEG 2000"), (0, b"\xff\x0a", "JPEG XL"),
+           (0, b"\0\0\0\x0cJXL", "JPEG XL"), (4, b"ftypavif", "AVIF"), (4, b"ftypcrx", "raw data of a camera"),
+           (0, b"8BPS", "a Photoshop file"), (0, b"II\xbc\x01", "JPEG XR"), (0, b"ZISRAWFILE", "a Zeiss CZI"),
+           (0, b"SIMPLE  =", "FITS"), (0, b"\x89HDF", "HDF5"), (0, b"\0\0\x01\0", "an icon"), (4, b"ftyp", "a film"))
+"""Images that are not read: where their sign is, the sign, and the name."""
+_NO_IMAGES = {
+    b"PK\x03\x04": "a ZIP archive or an office document", b"%PDF": "a PDF document", b"<!DOCTYPE": "a web page",
+    b"<html": "a web page", b"<?xml": "an XML file", b"PAR1": "a table", b"Rar!": "a RAR archive",
+    b"\x1f\x8b": "a gzip archive", b"7z\xbc\xaf": "a 7z archive"}
+"""How files begin that people take for images."""
 
 
 class JpegHeader(NamedTuple):
@@ -29,6 +45,16 @@ class JpegHeader(NamedTuple):
     exif: bytes
     profile: bytes
     density: float
+
+
+def other_format(start: bytes) -> str:
+    """Which image that is not read a file is that starts so; "" where that is not known."""
+    return next((name for at, sign, name in _OTHERS if start[at:].startswith(sign)), "")
+
+
+def no_image(start: bytes) -> str:
+    """What a file is that starts so and is no image; "" where that is not known."""
+    return next((name for sign, name in _NO_IMAGES.items() if start.startswith(sign)), "")
 
 
 def jpeg_header(file: BinaryIO) -> JpegHeader:
@@ -60,6 +86,20 @@ def jpeg_header(file: BinaryIO) -> JpegHeader:
         elif kind == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 12:
             unit, across, down = struct.unpack_from(">BHH", body, 7)
             density = float(across) * {1: 1.0, 2: 2.54}.get(unit, 0.0) if across == down else 0.0
+
+
+def check_scans(content: bytes) -> None:
+    """Raise ValueError for a JPEG of more scans than anybody writes: each goes over all pixels, however few bytes it
+    has."""
+    if content.count(b"\xff\xda") <= MOST_SCANS:  # behind the image, and in thumbnails, they may be anything
+        return
+    at, scans = 2, 0
+    while (marker := _MARKER.search(content, at)) is not None and marker[1] != b"\xd9":
+        scans += marker[1] == b"\xda"
+        if scans > MOST_SCANS:
+            raise ValueError(f"it has more than {MOST_SCANS} scans, and photographs have some ten")
+        length = content[marker.end():marker.end() + 2]
+        at = marker.end() + (0 if marker[1] == b"\xd8" else int.from_bytes(length, "big"))
 
 
 def orientation(exif: bytes) -> int:

@@ -1,4 +1,4 @@
-"""The size of a pixel that an image file states: in OME-XML, by ImageJ, by Aperio, or as a resolution.
+"""The size of a pixel that an image file states: in OME-XML, by ImageJ, by Aperio, or as a resolution, also in EXIF.
 
 A resolution for printing (72 to 4,800 dpi) is no scale of a microscope. What cannot be right is not used, and said.
 """
@@ -13,7 +13,7 @@ from PIL import Image
 
 from . import tiff_tags as tags
 from .headers import jpeg_header
-from .read import Page, opened_image
+from .read import Page, embedded_exif, opened_image
 from .tiff_tags import TIFF_MAGIC, Directory, Tiff, open_tiff
 
 LEAST, MOST = 0.02, 2.0
@@ -59,9 +59,11 @@ def stated_pixel_size(path: Path | str, *, page: Page | None = None) -> PixelSiz
             if by_exif.micrometres is not None or by_exif.remark:
                 return by_exif
             return _usable(_INCH / header.density, "JPEG resolution") if header.density else PixelSize()
-        if start == b"\x89PNG":
-            return _of_png(file.read(65_536))
-    return PixelSize()
+        if start.startswith(b"BM"):
+            return _of_bmp(file.read(50))
+        by_chunk = _of_png(file.read(65_536)) if start == b"\x89PNG" else PixelSize()
+    stated = by_chunk.micrometres is not None or by_chunk.remark or start == b"GIF8"
+    return by_chunk if stated else _of_exif(embedded_exif(path))
 
 
 def _usable(micrometres: float, origin: str, height: float | None = None, *, deliberate: bool = False) -> PixelSize:
@@ -142,6 +144,14 @@ def _of_png(head: bytes) -> PixelSize:
         return PixelSize()
     across, down = (int.from_bytes(head[at + 4 + i:at + 8 + i]) for i in (0, 4))
     return _usable(1e6 / across, "PNG resolution", 1e6 / down) if across and down else PixelSize()
+
+
+def _of_bmp(head: bytes) -> PixelSize:
+    """Pixels in a metre, in the header of Windows. head: what follows the first four bytes."""
+    if len(head) < 42 or int.from_bytes(head[10:14], "little") < 40:
+        return PixelSize()
+    across, down = (int.from_bytes(head[i:i + 4], "little", signed=True) for i in (34, 38))
+    return _usable(1e6 / across, "BMP resolution", 1e6 / down) if across > 0 and down > 0 else PixelSize()
 
 
 def _unescaped(text: str) -> str:

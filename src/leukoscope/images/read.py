@@ -25,7 +25,18 @@ from PIL.ImageFile import ImageFile
 
 from ..errors import ImageError, LeukoscopeError
 from .colour import exif_profile, to_srgb
-from .headers import PNG_MAGIC, JpegHeader, check_jpeg, check_png, is_harmless, jpeg_header, orientation
+from .headers import (
+    PNG_MAGIC,
+    JpegHeader,
+    check_jpeg,
+    check_png,
+    check_scans,
+    is_harmless,
+    jpeg_header,
+    no_image,
+    orientation,
+    other_format,
+)
 from .tiff_layout import layout_of
 from .tiff_pages import contents_of, only_picture
 from .tiff_pixels import page_profile, read_page, used_bits
@@ -95,6 +106,16 @@ def colour_profile(path: Path | str, *, page: Page | None = None) -> bytes:
     path = Path(path)
     with opened_image(path) as file:
         return _read_header(path, file, page, None).profile
+
+
+def embedded_exif(path: Path | str) -> bytes:
+    """The EXIF block of a PNG, WebP or HEIC, which may be empty. Raises ImageError as `image_size` does."""
+    path = Path(path)
+    with opened_image(path) as file:
+        start = file.read(16)
+        file.seek(0)
+        exif = _plugin(path, start)(file).info.get("exif")
+        return exif if isinstance(exif, bytes) else b""
 
 
 def read_cell(row: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -224,6 +245,12 @@ def _plugin(path: Path, start: bytes) -> type[ImageFile]:
         return HeifImageFile
     plugin = next((plugin for magic, plugin in _FORMATS if start.startswith(magic)), None)
     if plugin is None:
+        other = no_image(start)
+        if other:
+            raise ImageError(path, f"is {other}, not an image", f"expected {_READABLE}")
+        known = other_format(start)
+        if known:
+            raise ImageError(path, f"is {known}, which is not read", f"save it as {_READABLE}")
         raise ImageError(path, f"is not an image (it starts with {start!r})", f"expected {_READABLE}")
     return plugin
 
@@ -301,6 +328,7 @@ def _decode_jpeg(file: BinaryIO, header: JpegHeader) -> Pixels:
     # fastest of the three.
     file.seek(0)
     content = file.read()
+    check_scans(content)
     if header.channels not in (1, 3):
         check_jpeg(content, header.channels)
         file.seek(0)

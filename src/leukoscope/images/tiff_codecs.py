@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from .headers import check_jpeg, jpeg_header
+from .headers import check_jpeg, check_scans, jpeg_header
 from .stated_size import jpeg2000_size, jpegxl_size, png_size, webp_size
 from .tiff_layout import (
     CCITT,
@@ -124,6 +124,7 @@ def _jpeg(it: Layout, content: bytes, tables: bytes) -> NDArray[Any]:
     if header.width > it.piece_width or header.height > it.piece_height:
         raise ValueError(f"a JPEG of {header.width} x {header.height} px in a strip or tile of {it.piece_width} x "
                          f"{it.piece_height} px")
+    check_scans(stream)
     if header.bits == 8:
         check_jpeg(stream, header.channels)
     space = {RGB: "RGB", YCBCR: "YCBCR", CMYK: "CMYK"}.get(it.photometric) if it.together > 1 else None

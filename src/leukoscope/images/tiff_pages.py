@@ -79,8 +79,22 @@ class _Planes:
         return place
 
 
+_remembered: dict[str, tuple[tuple[Directory, ...], object, Contents]] = {}
+
+
 def contents_of(tiff: Tiff) -> Contents:
-    """What the pages of a TIFF are, as far as it says. ValueError where the description contradicts the file."""
+    """What the pages of a TIFF are, as far as it says; that of the last file whose directories are remembered is too.
+    ValueError where the description contradicts the file."""
+    last = _remembered.get("last")
+    if last is not None and last[0] is tiff.directories and last[1] == tiff.file.name:
+        return last[2]
+    contents = _contents(tiff)
+    if len(tiff.directories) >= tags.MANY:
+        _remembered["last"] = tiff.directories, tiff.file.name, contents
+    return contents
+
+
+def _contents(tiff: Tiff) -> Contents:
     pages = [*tiff.directories, *_behind_thumbnails(tiff)]
     broken = tiff.broken
     left_out = {number: why for number, page in enumerate(pages) if (why := _aside(tiff, page))}
@@ -128,6 +142,7 @@ def _aside(tiff: Tiff, page: Directory) -> str:
         return "a transparency mask"
     text = tiff.text(page, tags.DESCRIPTION)
     name = _ASIDE.search(text) if len(text) < 60 or text.startswith("Aperio") else None
+    name = name or _ASIDE.match(tiff.text(page, tags.PAGE_NAME))
     if name:
         return f"the {name[1].lower()}"
     return "a reduced copy" if _is_reduced(tiff, page) else ""
@@ -220,11 +235,14 @@ def _shaped(text: str, tiff: Tiff, page: Directory) -> _Planes | None:
         axes = str(stated.get("axes", ""))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    each = _area(tiff, page) * tiff.number(page, tags.SAMPLES, 1)
-    values = math.prod(shape)
-    if each <= 0 or values <= 0 or values % each or values // each > MOST_STATED:
+    stored = [tiff.number(page, tag, 1) for tag in (tags.HEIGHT, tags.WIDTH, tags.SAMPLES)]
+    sides = [[size for size in some if size != 1] for some in (stored, [stored[2], *stored[:2]], shape)]
+    if min(shape, default=0) <= 0 or min(stored) <= 0 or not any(
+            sides[2][len(sides[2]) - len(own):] == own for own in sides[:2]):
+        return None  # of another image, from which a program has copied it
+    pages, leading = math.prod(shape) // math.prod(stored), 0
+    if pages > MOST_STATED:
         return None
-    pages, leading = values // each, 0
     while leading < len(shape) and math.prod(shape[:leading]) < pages:
         leading += 1
     if len(axes) != len(shape) or math.prod(shape[:leading]) != pages:

@@ -48,10 +48,12 @@ class PageReader:
             return it.bits
         stated = tuple(map(int, self._tiff.numbers(self._page, tags.LARGEST_VALUE, most=64)))
         if not stated or not 255 <= max(stated) < 65535:
-            if it.photometric not in (BLACK, RGB):
+            if it.photometric not in (BLACK, RGB, WHITE):
                 return 16
             stated = tuple(int(self._pieces[index][..., :it.colours].max()) for index in range(it.count)
                            if index // self._pieces.per_plane < it.colours)
+            if it.photometric == WHITE and max(stated) >= 1 << 12:
+                return 16  # 14 bits, or a pale photograph
         return used_bits(max(stated))
 
     def _read_palette(self) -> UInt8[np.ndarray, "colours 3"]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -22,11 +23,17 @@ LONGEST_TEXT = 16_000_000
 
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
 FILL_ORDER, DESCRIPTION, STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP = 266, 270, 273, 274, 277, 278
+PAGE_NAME, OLD_JPEG = 285, 513
 STRIP_LENGTHS, LARGEST_VALUE, X_RESOLUTION, Y_RESOLUTION, PLANAR, RESOLUTION_UNIT = 279, 281, 282, 283, 284, 296
 FAX, SOFTWARE, PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS = (
     292, 305, 317, 320, 322, 323, 324, 325)
 SUB_DIRECTORIES, INKS, EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, SUBSAMPLING = 330, 332, 338, 339, 347, 530
 DEPTH, PROFILE, EXIF, COLOUR_SPACE, INTEROPERABILITY = 32997, 34675, 34665, 40961, 40965
+_PIXELS = {STRIP_OFFSETS, TILE_OFFSETS, OLD_JPEG, SUB_DIRECTORIES}
+"""Tags of which a directory of an image has one: where its pixels, or the full image behind it, lie."""
+MANY = 20
+"""Directories from which on those of a file are remembered."""
+_SETTLED = 200_000_000  # ns: a file that was changed more recently may change again without another time of change
 
 _TYPES = {1: "u1", 2: "S1", 3: "u2", 4: "u4", 5: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 10: "i4", 11: "f4", 12: "f8",
           13: "u4", 16: "u8", 17: "i8", 18: "u8"}
@@ -116,9 +123,24 @@ class Tiff:
         return Directory(start, entries), link
 
 
+_remembered: dict[str, tuple[tuple[int, int, int, int], Tiff]] = {}
+
+
 def open_tiff(file: BinaryIO) -> Tiff:
-    """Read the directories of a TIFF, at most MOST_PAGES."""
-    size = os.fstat(file.fileno()).st_size
+    """Read the directories of a TIFF, at most MOST_PAGES; those of the last file of many pages are remembered, so that
+    reading it page by page takes no longer for each page."""
+    state = os.fstat(file.fileno())
+    known = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+    last = _remembered.get("last")
+    if last is not None and last[0] == known:
+        return replace(last[1], file=file)
+    tiff = _read_chain(file, state.st_size)
+    if len(tiff.directories) >= MANY and time.time_ns() - state.st_mtime_ns > _SETTLED:
+        _remembered["last"] = known, tiff
+    return tiff
+
+
+def _read_chain(file: BinaryIO, size: int) -> Tiff:
     start = read_at(file, 0, min(16, size))
     if not start.startswith(TIFF_MAGIC):
         raise ValueError("not a TIFF")
@@ -139,12 +161,12 @@ def open_tiff(file: BinaryIO) -> Tiff:
                 raise ValueError(f"the file has more than {MOST_PAGES:,} pages")
             offsets.add(at)
             directory, at = tiff._directory(at)
-            if not {WIDTH, HEIGHT} <= directory.entries.keys():
+            if not {WIDTH, HEIGHT} <= directory.entries.keys() or not _PIXELS & directory.entries.keys():
                 raise ValueError("a directory holds no image")
             found.append(directory)
     except ValueError as error:
         broken = str(error)
-    return Tiff(file, order, big, size, tuple(found), broken)
+    return replace(tiff, directories=tuple(found), broken=broken)
 
 
 def read_at(file: BinaryIO, at: int, length: int) -> bytes:
