@@ -146,6 +146,7 @@ def test_a_bundle_states_what_the_run_did(run, bundle):
     value, low, high = (f"{100 * accuracy[name]:.1f}" for name in ("value", "low", "high"))
     assert f"| accuracy | {value} % ({low}-{high}) |" in card
     assert "Not a medical device" in card
+    assert "- Intended use, and by whom: *to be filled by the authors*" in card
     assert "CC0" in card
 
 

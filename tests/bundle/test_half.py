@@ -64,6 +64,20 @@ def test_the_graph_holds_halves_and_answers_as_torch_does(graph, exported):
         assert np.abs(np.asarray(found) - graph(torch.from_numpy(cells))[0].numpy()).max() < 1e-5
 
 
+def test_the_runtime_computes_no_constant_and_no_normalisation_in_a_call(exported, tmp_path):
+    """What it does in a call, after it has folded what it can."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "run.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    onnxruntime.InferenceSession(half_graph(exported), options, providers=["CPUExecutionProvider"])
+    done = [node.op_type for node in onnx.load(tmp_path / "run.onnx").graph.node]
+    assert "BatchNormalization" not in done
+    assert "Expand" not in done
+    assert done.count("Cast") <= 1  # of the pixels
+
+
 def test_what_halves_cannot_hold_exactly_stays(exported):
     model = onnx.load_model_from_string(exported)
     first = next(t for t in model.graph.initializer if len(t.dims) == 4)

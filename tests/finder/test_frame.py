@@ -121,6 +121,21 @@ def test_a_trace_of_stain_is_not_made_a_nucleus():
     assert find_frame(stained(0.15 * AZURE)).gain <= 2.6
 
 
+@pytest.mark.parametrize("strength", [0.14, 0.2, 0.3])
+def test_a_pale_nucleus_is_looked_at_again_with_stronger_densities(strength):
+    pixels = relit(cell(), np.array([250.0, 240, 225]), strength)
+    found, deep = find_frame(pixels), find_frame(cell())
+    assert found.found
+    assert (found.x, found.y, found.side) == pytest.approx((deep.x, deep.y, deep.side), abs=4)
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.5, 1.0])
+def test_a_pale_red_cell_is_not_made_a_nucleus(strength):
+    pixels = np.full((200, 200, 3), 240, np.uint8)
+    cv2.circle(pixels, (100, 100), 40, (235, 160, 170), -1)
+    assert not find_frame(relit(pixels, np.full(3, 240.0), strength)).found
+
+
 def test_known_outlines_give_the_frame_that_is_searched_for():
     pixels = cell(30, (110, 95))
     y, x = np.mgrid[:200, :200]

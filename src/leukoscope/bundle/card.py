@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..stats.estimate import Estimate
-from ..text import figure_name, interval, join, number, percent, plural, points, share, type_name
+from ..text import TO_FILL, figure_name, interval, join, number, percent, plural, points, share, type_name
 
+AUTHORS = ("Intended use, and by whom", "Who labelled the cells, and how (reference standard)",
+           "Age, sex and diagnoses of the people", "Stain, microscope and camera", "Ethical approval",
+           "Funding and conflicts of interest", "Contact")
+"""What no training run knows."""
 NOT_SHARES = ("macro_auc", "log_loss")
 
 
@@ -43,7 +47,8 @@ def model_card(description: Mapping[str, Any]) -> str:
         *(f"| {name} | {_written(Estimate.from_dict(estimate), key in NOT_SHARES)} |" for name, key, estimate in rows),
         "", *_int8(metrics), *notes,
         *_elsewhere(metrics),
-        "## When it is unsure", *_doubts(description), ""])
+        "## When it is unsure", *_doubts(description), "",
+        "## What only people know", *(f"- {what}: *{TO_FILL}*" for what in AUTHORS), ""])
 
 
 def _written(estimate: Estimate, plain: bool) -> str:

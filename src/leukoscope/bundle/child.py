@@ -1,4 +1,4 @@
-"""A stranger's graph is first run in a process of its own, whose time and memory are limited.
+"""A graph from elsewhere first runs in a process of its own, with limited time and memory.
 
 The process is a fresh Python that imports what `verify.py` needs while the caller still reads the bundle. It writes no
 file, and whatever happens to it is a fault of the bundle. Where the system has no such limits (Windows), only the time

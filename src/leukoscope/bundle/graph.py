@@ -90,8 +90,8 @@ class CellGraph(nn.Module):
 
 def export_graph(graph: CellGraph, size: int, path: Path, *, fold: bool = True) -> None:
     """Write the graph as ONNX, for any number of cells at once; weights inside the file. fold: let the exporter fold
-    normalisation into convolutions, which changes their weights. BundleError where ONNX has no such operations, or a
-    bundle may not hold them (see `operators`)."""
+    normalisation into convolutions, which changes their weights; else the runtime does so when it opens the graph.
+    BundleError where ONNX has no such operations, or a bundle may not hold them (see `operators`)."""
     write_onnx(graph, torch.zeros(2, size, size, 3, dtype=torch.uint8), path, inputs=[INPUT],
                outputs=list(graph.outputs), axes={0: torch.export.Dim("batch")}, fold=fold)
     what = forbidden(onnx.load(path))

@@ -10,8 +10,8 @@ import zipfile
 from dataclasses import dataclass, fields
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import softmax
 
 HEAD = "head.npz"
 TINY = float(np.finfo(np.float32).tiny)
@@ -51,7 +51,7 @@ class Head:
         answers = np.where(known, 0, probabilities)
         kept = probabilities[:, known].sum(1) * np.exp(self.shift[0])
         total = np.maximum(kept + answers.sum(1), TINY)
-        answers[:, known] = kept[:, None] * softmax(self.logits(probabilities, features), axis=1)
+        answers[:, known] = kept[:, None] * scipy.special.softmax(self.logits(probabilities, features), axis=1)
         return answers / total[:, None]
 
     def to_bytes(self) -> bytes:

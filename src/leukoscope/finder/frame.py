@@ -35,6 +35,10 @@ _NUCLEUS = 34.0  # px: a nucleus of 8.5 um at the quarter of a micrometre that t
 _FITS = 0.65, 1.5  # its diameter over that, within which one look is enough
 _SIDES = 48, 224  # px: the least and most that is shown to the network
 _LOOKS = 3
+_DEEP, _STRONGEST, _RED = 0.4, 4.0, 0.5
+"""Where nothing is found, all densities are multiplied by what brings the deepest of the image (green) to the first, at
+most by the second: some laboratories stain nuclei so weakly that the network does not see them. What is found then is a
+nucleus if its red density is at least the third of its green one; red cells hardly absorb red light."""
 _LEAST_NUCLEUS = 100  # px of the network's view: a smaller one does not part cells that touch
 _NEAR = 0.35  # of the shorter side: a nucleus at this distance from the middle has the weight e^-0.5
 _BLACK = 8  # grey level: darker pixels (all channels) that reach the border were not recorded
@@ -81,13 +85,14 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """Nucleus and cell in one view of the image: masks, the median green density of the nucleus, and how many px of the
-    view one px of the image has."""
+    """Nucleus and cell in one view of the image: masks, the median green density of the nucleus, how many px of the
+    view one px of the image has, and what densities were multiplied by for the network."""
 
     nucleus: Bool[np.ndarray, "height width"]
     cell: Bool[np.ndarray, "height width"]
     depth: float
     zoom: float = 1.0
+    strength: float = 1.0
 
 
 def framing(steps: Shape) -> int | None:
@@ -183,23 +188,24 @@ def outline_photograph(pixels: Pixels) -> tuple[Pixels, Float64[np.ndarray, " 3"
         return None
     size = int(np.clip(round(max(seen.nucleus.shape) * _NUCLEUS / _disc(seen.nucleus)[2]), *_SIDES))
     small = _filled(_shrunk(pixels, size)[0], white)
-    maps = predict_maps(optical_density(small, white))
+    maps = predict_maps(optical_density(small, white) * np.float32(seen.strength))
     np.maximum(maps[CELL], maps[NUCLEUS], out=maps[CELL])
     return small, white, maps
 
 
 def _look(pixels: Pixels) -> tuple[Float64[np.ndarray, " 3"], _Seen | None]:
     """RGB of a place without cells; nucleus and cell nearest to the middle, None if there is none. The network is shown
-    the image at the size at which the nucleus is as wide as those that it was trained on, which the first look tells.
+    the image at the size at which the nucleus is as wide as those that it was trained on, which the first look tells;
+    and where it finds nothing, with stronger densities.
     """
-    white, size, found = _white(pixels), _FIRST, None
+    white, size, strength, found = _white(pixels), _FIRST, 1.0, None
     for _ in range(_LOOKS):
         small, zoom = _shrunk(pixels, size)
-        seen = _central(small, white, zoom)
+        seen = _central(small, white, zoom, strength)
         if seen is None:
             if found is not None or size == _SECOND:
                 break
-            size = _SECOND
+            size, strength = _SECOND, _strength(optical_density(small, white))
             continue
         found, wide = seen, _disc(seen.nucleus)[2] / _NUCLEUS
         wanted = int(np.clip(round(max(small.shape[:2]) / wide), *_SIDES))
@@ -207,6 +213,11 @@ def _look(pixels: Pixels) -> tuple[Float64[np.ndarray, " 3"], _Seen | None]:
             break
         size = wanted
     return white, found
+
+
+def _strength(density: Float32[np.ndarray, "height width 3"]) -> float:
+    """What the densities of a view are multiplied by so that its deepest places look like nuclei to the network."""
+    return float(np.clip(_DEEP / max(float(np.percentile(density[..., 1], 99)), 0.01), 1.0, _STRONGEST))
 
 
 def _shrunk(pixels: Pixels, size: int) -> tuple[Pixels, float]:
@@ -218,11 +229,11 @@ def _shrunk(pixels: Pixels, size: int) -> tuple[Pixels, float]:
     return np.asarray(cv2.resize(np.ascontiguousarray(pixels), sides, interpolation=method), np.uint8), scale
 
 
-def _central(small: Pixels, white: NDArray[np.float64], zoom: float) -> _Seen | None:
-    """Nucleus and cell nearest to the middle of a view."""
+def _central(small: Pixels, white: NDArray[np.float64], zoom: float, strength: float) -> _Seen | None:
+    """Nucleus and cell nearest to the middle of a view. strength: what densities are multiplied by for the network."""
     density = optical_density(small, white)
     density[_nothing(small)] = 0
-    maps = predict_maps(density)
+    maps = predict_maps(density * np.float32(strength))
     np.maximum(maps[CELL], maps[NUCLEUS], out=maps[CELL])
     if not (maps[NUCLEUS] > 0.5).any():
         return None
@@ -235,7 +246,9 @@ def _central(small: Pixels, white: NDArray[np.float64], zoom: float) -> _Seen | 
     nucleus = own & (maps[NUCLEUS] > 0.5)
     if not weight.any() or not nucleus.any():
         return None
-    return _Seen(nucleus, own, _depth(density, nucleus), zoom)
+    if strength > 1 and np.median(density[nucleus][:, 0]) < _RED * _depth(density, nucleus):
+        return None
+    return _Seen(nucleus, own, _depth(density, nucleus), zoom, strength)
 
 
 def _depth(density: NDArray[np.float32], nucleus: NDArray[np.bool_]) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx
 import torch
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import Tensor, nn
 
 from ..errors import BundleError, first_line
@@ -31,7 +32,13 @@ def write_onnx(module: nn.Module, example: Tensor, path: Path, *, inputs: list[s
                               "predict with the run itself, or use another network") from error
         finally:
             quiet.setLevel(level)
-    model = onnx.load(path)  # the exporter writes lines of code and paths of this machine into it
+    model = onnx.load(path)
+    if not fold:
+        # Constants that are computed in every call would keep the runtime from folding normalisation when it opens the
+        # model: a network like the built-in one would be four times as slow.
+        fold_constants(model)
+        remove_unused_nodes(model)
+    # The exporter writes lines of code and paths of this machine into it.
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input,
                  *model.graph.output, *model.graph.initializer, *model.functions,
                  *(node for function in model.functions for node in function.node)):
