@@ -128,9 +128,10 @@ def flagged_cells(folder: Path, each: int = 120) -> None:
 
 
 def circles(name: str, fields: list[Field], radius: int = 300) -> None:
-    """Print how many leukocytes that lie whole inside a black circle, and inside the photograph, are found as whole
-    cells, and what is found in the black or at its rim where no leukocyte is. Each field is shown through a circle of
-    `radius` px around its middle, at 0.087 um a pixel.
+    """Print how many leukocytes that lie whole inside a black circle, and inside the photograph, are found and not cut
+    by the circle, and what is found at its rim where neither boxes nor masks know a leukocyte. Each field is shown
+    through a circle of `radius` px around its middle, at 0.087 um a pixel. An outline that reaches the border of the
+    photograph counts, as it does so without the circle.
     """
     inside, missed, corners = 0, [], []
     for pixels, truth in fields:
@@ -142,14 +143,24 @@ def circles(name: str, fields: list[Field], radius: int = 300) -> None:
             left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
             if min(left, top) > 0 and right < width and bottom < height and not black[top:bottom, left:right].any():
                 inside += 1
-                if not any(_overlap(cell.box, box) >= 0.5 and not cell.cut for cell in cells):
+                if not any(_overlap(cell.box, box) >= 0.5 and (not cell.cut or _at_border(cell.box, width, height))
+                           for cell in cells):
                     missed.append(f"{truth.name} {box}")
         corners += [f"{truth.name} {cell.box}" for cell in cells
-                    if cell.cut and not any(_overlap(cell.box, box) > 0 for box in truth.boxes.tolist())]
+                    if cell.cut and not any(_overlap(cell.box, box) > 0 for box in truth.boxes.tolist())
+                    and not (truth.nucleus is not None and _part(truth.nucleus, cell.box)[cell.nucleus].mean() > 0.5)]
     print(f"-- {name} behind a circle of {radius} px, {len(fields)} fields: {inside - len(missed)} of {inside} whole "
           f"leukocytes found; {len(corners)} cells at the rim that are none", flush=True)
     print("".join(f"   {what}: {'; '.join(ones)}\n" for what, ones in (("missed", missed), ("at the rim", corners))
                   if ones), end="", flush=True)
+
+
+def _at_border(box: Sequence[int], width: int, height: int) -> bool:
+    return min(box[:2]) == 0 or box[0] + box[2] == width or box[1] + box[3] == height
+
+
+def _part(mask: NDArray[np.bool_], box: Sequence[int]) -> NDArray[np.bool_]:
+    return mask[box[1]:box[1] + box[3], box[0]:box[0] + box[2]]
 
 
 def _overlap(first: Sequence[int], second: Sequence[int]) -> float:

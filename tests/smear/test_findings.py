@@ -10,7 +10,7 @@ import pytest
 
 from leukoscope.smear.count import differential, without_large_platelets
 from leukoscope.smear.field import FoundField, Scale
-from leukoscope.smear.findings import blasts_of, doubts_of, finding_of
+from leukoscope.smear.findings import blasts_of, doubted, doubts_of, finding_of, unreliable, without_shares
 from smear_fields import nested_discs
 
 CLASSES = ["basophil", "eosinophil", "lymphocyte", "neutrophil", "platelet", "blast"]
@@ -43,6 +43,15 @@ def test_many_blasts_come_first_with_the_model_s_own_mistakes_taken_out():
     assert "Corrected for its own mistakes, 42" in said
 
 
+def test_more_blasts_than_the_model_finds_elsewhere_are_not_certain_for_that():
+    """All of twelve cells: the lower end is that of a model that finds every blast, (low + 0.6 - 1) / 0.6."""
+    blasts = blasts_of(count_of({"blast": 12}), elsewhere((0.5, 0.6), (0.45, 0.99)))
+    assert blasts is not None
+    assert blasts.share.low == pytest.approx(0.7575, abs=1e-4)
+    assert (blasts.corrected.value, blasts.corrected.high) == (1, 1)
+    assert blasts.corrected.low == pytest.approx((0.7575 + 0.6 - 1) / 0.6, abs=1e-3)
+
+
 def test_few_blasts_may_be_mistakes_and_that_is_said():
     blasts = blasts_of(count_of({"blast": 5, "neutrophil": 95}), elsewhere((0.9, 0.9)))
     assert "So many can come from its own mistakes alone" in finding_of(blasts)
@@ -64,10 +73,39 @@ def test_counts_that_cannot_be_believed_are_remarked_upon():
     assert doubts_of(count_of({"neutrophil": 70, "basophil": 23}))[0].startswith("25 % basophils is more than".replace(
         " %", "\u202f%"))
     assert "eosinophils" in doubts_of(count_of({"eosinophil": 95, "neutrophil": 5}))[0]
-    unlike = doubts_of(count_of({"neutrophil": 60, "lymphocyte": 40}, unknown=30))
-    assert unlike[0].startswith("Types are not reliable for this laboratory: 30\u202f% of the leukocytes are unlike")
-    assert doubts_of(count_of({"neutrophil": 60, "lymphocyte": 40}, unsure=60))[0].startswith("Types are not reliable")
+    assert doubts_of(count_of({"neutrophil": 60, "lymphocyte": 40}, unsure=60))[0].startswith("60\u202f% of the leukoc")
     assert doubts_of(count_of({"eosinophil": 5})) == []  # too few to judge
+
+
+@pytest.mark.parametrize(("unknown", "total", "said"), [
+    (30, 100, True), (7, 32, True), (3, 10, True), (2, 2, False), (3, 40, False), (5, 100, False), (0, 50, False)])
+def test_types_are_not_reliable_where_more_cells_are_unlike_training_than_chance_explains(unknown, total, said):
+    """More than 5 % by the lower end of Wilson's interval, and three cells at least."""
+    count = count_of({"neutrophil": total}, unknown=unknown)
+    low = unknown / total + 1.959964**2 / (2 * total) - 1.959964 * np.sqrt(
+        unknown / total * (1 - unknown / total) / total + 1.959964**2 / (4 * total**2))
+    assert said == (unknown >= 3 and low / (1 + 1.959964**2 / total) > 0.05)
+    assert bool(unreliable(count)) == said
+    if said:
+        assert f"the {total} cells (leukoscope review)" in unreliable(count)
+
+
+def test_unreliable_types_are_unsure_and_have_no_shares():
+    names = ["neutrophil"] * 6 + ["platelet", None]
+    table = pl.DataFrame({"predicted": names, "cut": False, "damaged": False, "unsure": [False] * 7 + [None],
+                          "known": [False] * 4 + [True] * 3 + [None]})
+    after = doubted(table, CLASSES)
+    assert after["unsure"].to_list() == [True] * 7 + [None]
+    count = without_shares(differential(after, CLASSES), "why")
+    assert (count.total, count.unsure, count.unknown) == (6, 6, 4)
+    neutrophils = next(kind for kind in count.types if kind.name == "neutrophil")
+    assert neutrophils.share is not None
+    assert (neutrophils.cells, neutrophils.share.value, neutrophils.share.low, neutrophils.share.method) == (
+        6, None, None, "why")
+    assert next(kind for kind in count.types if kind.name == "platelet").share is None
+    calm = table.with_columns(pl.lit(True).alias("known"))
+    assert doubted(calm, CLASSES).equals(calm)
+    assert doubted(table, ()).equals(table)
 
 
 def test_no_cell_wider_than_a_red_cell_is_a_platelet():

@@ -158,6 +158,12 @@ def test_without_red_cells_there_is_no_scale_and_sizes_stay_in_pixels():
     assert any("no scale" in remark and "0 red cells" in remark for remark in found.remarks)
 
 
+@pytest.mark.parametrize("side", [32, 70])
+def test_a_field_of_a_few_pixels_is_no_smear(side: int):
+    pixels = np.random.default_rng(side).integers(0, 255, (side, side, 3), np.uint8)
+    assert not find_leukocytes(pixels).is_smear
+
+
 def test_a_scale_too_coarse_is_refused():
     field = render_field(320, 240, seed=4, micrometres_per_pixel=1.0, white_cells=0.2)
     for found in (find_leukocytes(field.pixels), find_leukocytes(field.pixels, pixel=1.0)):

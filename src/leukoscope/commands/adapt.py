@@ -21,16 +21,16 @@ from ..bundle.bundle import SEEN, Bundle, open_bundle, write_bundle
 from ..bundle.calibration import REJECTED, conformal_radius
 from ..bundle.card import model_card
 from ..bundle.head import HEAD
-from ..errors import BundleError, ImageError, ManifestError
+from ..errors import BundleError, ManifestError
 from ..evaluation.evaluate import evaluate
 from ..evaluation.operating_point import choose_threshold
-from ..evaluation.table import read_cells
-from ..images.decode import Damaged, map_cells
-from ..leaks.duplicates import Fingerprint, duplicate_pairs, fingerprint, prints_table
+from ..evaluation.table import clusters_of
+from ..images.decode import Damaged
+from ..leaks.duplicates import duplicate_pairs, prints_table
 from ..leaks.training_overlap import without_overlap
 from ..leaks.training_table import training_table, training_table_bytes
-from ..predict.classifiers import BundleClassifier
-from ..predict.labelled import bundle_overlap, labelled_cells
+from ..predict.classifiers import BundleClassifier, classify_cells
+from ..predict.labelled import bundle_overlap, bundle_recipe, labelled_cells, whole_cells, with_fingerprint
 from ..predict.model import bundle_path
 from ..predict.table import predictions_table
 from ..progress import OnProgress
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 LEAST = 5
 """Confirmed cells of a type that are enough to fit it."""
-_BATCH = 64
 _NAMED = 3  # contradictions that a message names
 _FIGURES = ("accuracy", "macro_sensitivity", "macro_f1", "macro_auc", "log_loss")
 
@@ -52,23 +51,41 @@ _FIGURES = ("accuracy", "macro_sensitivity", "macro_f1", "macro_auc", "log_loss"
 @dataclass(frozen=True)
 class AdaptOptions:
     """name: of the laboratory, for pages. skip_damaged: leave out damaged images. leave_out_trained: leave out cells
-    that the model was trained on. coverage: of the conformal sets; None for that of the model."""
+    that the model was trained on. known_only: leave out cells of types that the model does not know. coverage: of the
+    conformal sets; None for that of the model."""
 
     name: str = ""
     skip_damaged: bool = False
     leave_out_trained: bool = False
+    known_only: bool = False
     coverage: float | None = None
     seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Read:
-    """Confirmed cells as the model sees them. cells: manifest rows; energies: (n,); left_out: sentences."""
+class _Seen:
+    """Cells (manifest rows) as the graph of a bundle sees them: probabilities (n, classes), energies (n,), features
+    (n, features), fingerprints."""
 
     cells: pl.DataFrame
-    confirmed: Confirmed
+    probabilities: np.ndarray
     energies: np.ndarray
+    features: np.ndarray
     prints: pl.DataFrame
+
+    def some(self, rows: np.ndarray) -> _Seen:
+        """rows: (n,) bool."""
+        return _Seen(self.cells.filter(rows), self.probabilities[rows], self.energies[rows], self.features[rows],
+                     self.prints.filter(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """The confirmed cells that are used. unit: what their groups are: subject, group or cell; left_out: sentences."""
+
+    seen: _Seen
+    confirmed: Confirmed
+    unit: str
     left_out: tuple[str, ...]
 
 
@@ -125,61 +142,49 @@ def confirmed_in(folders: Sequence[Path], engine: Engine | None = None) -> pl.Da
 
 def _read(bundle: Bundle, manifest: pl.DataFrame, options: AdaptOptions, on_progress: OnProgress | None) -> Read:
     """The confirmed cells that can be used. Raises as `adapt`."""
+    manifest, unknown = _known(bundle, manifest) if options.known_only else (manifest, [])
     cells, left = labelled_cells(bundle, manifest)
     _enough(cells)
-    seen, damaged = _seen_by(bundle, cells, on_progress)
-    if damaged and not options.skip_damaged:
-        first = damaged[0]
-        raise ImageError(first.image, f"{first.reason} (cell '{first.cell_id}'; {len(damaged)} of {cells.height} cells "
-                         "are damaged)", "repair the files, or leave them out with --skip-damaged")
-    rows = np.array(sorted(seen), np.int64)
-    cells = cells[rows]
-    prints = prints_table(cells["cell_id"].to_list(), [seen[row][1] for row in rows])
-    kept, _ = without_overlap(bundle_overlap(bundle, cells, prints), cells["cell_id"], options.leave_out_trained)
-    remarks = [f"{plural(left['unlabelled'], 'cell')} without a label"] * bool(left["unlabelled"])
-    remarks += [f"{plural(len(damaged), 'damaged image')}"] * bool(damaged)
-    remarks += [f"{plural(int((~kept).sum()), 'cell')} that the model was trained on"] * bool((~kept).sum())
-    rows, cells, prints = rows[kept], cells.filter(kept), prints.filter(kept)
-    _check_contradictions(cells, prints)
-    few = {name: count for name, count in cells.group_by("label").len().iter_rows() if count < LEAST}
+    seen, damaged = _seen_by(bundle, cells, options.skip_damaged, on_progress)
+    own, _ = without_overlap(bundle_overlap(bundle, seen.cells, seen.prints), seen.cells["cell_id"],
+                             options.leave_out_trained)
+    seen = seen.some(own)
+    _check_contradictions(seen.cells, seen.prints)
+    few = {name: count for name, count in seen.cells.group_by("label").len().sort("label").iter_rows() if count < LEAST}
+    seen = seen.some(~seen.cells["label"].is_in(list(few)).to_numpy())
+    _enough(seen.cells)
+    remarks = unknown + [f"{plural(count, what)}{which}" for count, what, which in (
+        (left["unlabelled"], "cell", " without a label"), (len(damaged), "damaged image", ""),
+        (int((~own).sum()), "cell", " that the model was trained on")) if count]
     remarks += [f"{plural(count, 'cell')} of the type {type_name(name)}: fewer than {LEAST}, so it stays as it was"
-                for name, count in sorted(few.items())]
-    used = ~cells["label"].is_in(list(few)).to_numpy()
-    rows, cells, prints = rows[used], cells.filter(used), prints.filter(used)
-    _enough(cells)
-    labels = np.array([bundle.classes.index(name) for name in cells["label"]])
-    table = predictions_table(cells, np.eye(len(bundle.classes))[labels], bundle.classes, fold=0)
-    values = [seen[row][0] for row in rows]
-    # `read_cells` sorts by id; its clusters are brought back into the order of the rows.
-    order, read = np.argsort(cells["cell_id"].to_numpy(), kind="stable"), read_cells(table, bundle.classes)
-    groups = np.empty(len(labels), np.int64)
-    groups[order] = read.clusters
-    probabilities, energies, features = (np.array([one[part] for one in values], np.float64) for part in range(3))
-    return Read(cells, Confirmed(probabilities, features, labels, groups), energies, prints, tuple(remarks))
+                for name, count in few.items()]
+    labels = np.array([bundle.classes.index(name) for name in seen.cells["label"]])
+    groups, _, unit = clusters_of(seen.cells)
+    return Read(seen, Confirmed(seen.probabilities, seen.features, labels, groups), unit, tuple(remarks))
 
 
-def _seen_by(bundle: Bundle, cells: pl.DataFrame, on_progress: OnProgress | None) -> tuple[
-        dict[int, tuple[tuple[np.ndarray, float, np.ndarray], Fingerprint]], list[Damaged]]:
-    """Row -> (probabilities, energy, features) and fingerprint; and the cells that cannot be read."""
-    classifier, done, damaged = BundleClassifier(bundle), {}, []
-    waiting: list[tuple[int, np.ndarray]] = []
+def _known(bundle: Bundle, manifest: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """The cells of types that a model knows, and sentences on the others: types that a laboratory has added."""
+    known = pl.col("label").replace(bundle_recipe(bundle).data.merge).is_in(bundle.classes)
+    others = manifest.filter(~known).group_by("label").len().sort("label")
+    return manifest.filter(known), [f"{plural(count, 'cell')} of the type {type_name(name)}, which the model does not "
+                                    "know" for name, count in others.iter_rows()]
 
-    def answer() -> None:
-        rows, pictures = [row for row, _ in waiting], np.stack([cell for _, cell in waiting])
-        for row, cell, *values in zip(rows, pictures, *bundle.features(pictures), strict=True):
-            done[row] = ((values[0], float(values[1]), values[2]), fingerprint(cell))
-        waiting.clear()
 
-    for row, result in map_cells(cells, classifier.prepare, on_progress=on_progress):
-        if isinstance(result, Damaged):
-            damaged.append(result)
-            continue
-        waiting.append((row, result))
-        if len(waiting) == _BATCH:
-            answer()
-    if waiting:
-        answer()
-    return done, damaged
+def _seen_by(bundle: Bundle, cells: pl.DataFrame, skip_damaged: bool,
+             on_progress: OnProgress | None) -> tuple[_Seen, list[Damaged]]:
+    """The cells that can be read, before any head of the bundle; and the others. Raises ImageError for these, unless
+    they are to be skipped."""
+    classifier = BundleClassifier(bundle)
+    classified = classify_cells(classifier, cells, with_fingerprint(classifier), 1, answer=bundle.features,
+                                on_progress=on_progress)
+    whole, damaged = whole_cells(cells, classified, skip_damaged)
+    assert classified.energies is not None  # some cell has an answer
+    assert classified.features is not None
+    prints = prints_table(cells["cell_id"].to_list(), classified.notes).filter(whole)
+    probabilities, energies, features = (part[0][whole].astype(np.float64) for part in (
+        classified.probabilities, classified.energies, classified.features))
+    return _Seen(cells.filter(whole), probabilities, energies, features, prints), damaged
 
 
 def _enough(cells: pl.DataFrame) -> None:
@@ -206,15 +211,16 @@ def _check_contradictions(cells: pl.DataFrame, prints: pl.DataFrame) -> None:
 def _compared(bundle: Bundle, read: Read, honest: np.ndarray, options: AdaptOptions,
               curve: Sequence[Size]) -> Adapted:
     """The model as it was and as it is now, on the confirmed cells."""
-    classes, cells = bundle.classes, read.cells
-    before, after = (predictions_table(cells, p, classes, fold=0) for p in (read.confirmed.probabilities, honest))
-    first, second = (evaluate(table, classes, seed=options.seed) for table in (before, after))
-    one, two = read_cells(before, classes), read_cells(after, classes)
-    difference = paired_difference(two.correct, one.correct, None if one.independent else one.clusters)
+    cells, confirmed = read.seen.cells, read.confirmed
+    both = confirmed.probabilities, honest
+    before, after = (evaluate(predictions_table(cells, p, bundle.classes, fold=0), bundle.classes, seed=options.seed)
+                     for p in both)
+    was_right, is_right = (p.argmax(1) == confirmed.labels for p in both)
+    groups = len(np.unique(confirmed.groups))
+    difference = paired_difference(is_right, was_right, None if groups == cells.height else confirmed.groups)
     counts = dict(cells.group_by("label").len().sort("label").iter_rows())
-    groups = len(np.unique(read.confirmed.groups))
-    return Adapted(options.name or "this laboratory", first, second, difference, tuple(curve), counts, one.unit, groups,
-                   groups > 1, read.left_out)
+    return Adapted(options.name or "this laboratory", before, after, difference, tuple(curve), counts, read.unit,
+                   groups, groups > 1, read.left_out)
 
 
 def _description(bundle: Bundle, read: Read, honest: np.ndarray, adapted: Adapted,
@@ -232,7 +238,7 @@ def _description(bundle: Bundle, read: Read, honest: np.ndarray, adapted: Adapte
     return old.content() | {
         "leukoscope": __version__, "title": f"{old.title or old.name}, fitted to {adapted.name}",
         "coverage": coverage, "radius": conformal_radius(honest, labels, coverage), "threshold": threshold,
-        "least_energy": float(np.quantile(read.energies, REJECTED)), "rejected": REJECTED,
+        "least_energy": float(np.quantile(read.seen.energies, REJECTED)), "rejected": REJECTED,
         "notes": (*old.notes, fitted),
         "trained": old.trained | {"validation_cells": len(labels)},
         "metrics": {
@@ -247,7 +253,7 @@ def _description(bundle: Bundle, read: Read, honest: np.ndarray, adapted: Adapte
 
 def _seen(bundle: Bundle, read: Read) -> bytes:
     """The cells of the training and the confirmed ones, for the leak guard."""
-    own = training_table(read.cells, read.prints)
+    own = training_table(read.seen.cells, read.seen.prints)
     old = [bundle.seen] if bundle.seen is not None else []
     return training_table_bytes(pl.concat([*old, own]).unique().sort(
         "hash", "pixels", "source", "subject", "group", nulls_last=True))

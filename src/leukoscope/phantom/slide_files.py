@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from ..errors import LeukoscopeError
 from ..files import atomic_path, write_json
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 TILE = 256
 FORMATS = (".tif", ".svs", ".ome.tif", ".dcm")
 _QUALITY = 90
+_REMEMBERED = 4096  # encoded tiles, of about 50 kB each
 _JPEG: dict[str, Any] = {"compression": "jpeg", "compressionargs": {"level": _QUALITY}, "tile": (TILE, TILE),
                          "photometric": "rgb", "maxworkers": 1, "metadata": None}
 
@@ -53,7 +56,20 @@ def write_slide(slide: PhantomSlide, path: Path | str, *, label: bool = True, py
 def _level(slide: PhantomSlide, by: int) -> Any:
     """What the writer of a TIFF is told of a level."""
     width, height = slide.size(by)
-    return {"data": slide.tiles(by, TILE), "shape": (height, width, 3), "dtype": np.uint8, **_JPEG}
+    return {"data": _encoded(slide.tiles(by, TILE)), "shape": (height, width, 3), "dtype": np.uint8, **_JPEG}
+
+
+def _encoded(tiles: Iterator[NDArray[np.uint8]]) -> Iterator[bytes]:
+    """The tiles as JPEG. One that comes again is encoded once: as they do where blocks are made of whole tiles."""
+    known: dict[bytes, bytes] = {}
+    for tile in tiles:
+        digest = hashlib.blake2b(tile.tobytes(), digest_size=16).digest()
+        if digest not in known:
+            while len(known) >= _REMEMBERED:
+                known.pop(next(iter(known)))
+            known[digest] = bytes(imagecodecs.jpeg8_encode(tile, level=_QUALITY, colorspace="RGB",
+                                                           outcolorspace="YCBCR", subsampling=(2, 2)))
+        yield known[digest]
 
 
 def _resolution(slide: PhantomSlide, by: int, scale: bool) -> Any:
@@ -116,8 +132,7 @@ def _dicom_level(slide: PhantomSlide, by: int, number: int, uids: Mapping[str, s
     from pydicom.uid import JPEGBaseline8Bit, VLWholeSlideMicroscopyImageStorage, generate_uid
 
     width, height = slide.size(by)
-    frames = [bytes(imagecodecs.jpeg8_encode(tile, level=_QUALITY, colorspace="RGB", outcolorspace="YCBCR"))
-              for tile in slide.tiles(by, TILE)]
+    frames = list(_encoded(slide.tiles(by, TILE)))
     spacing = slide.micrometres_per_pixel * by / 1000
     kind = ["ORIGINAL" if by == 1 else "DERIVED", "PRIMARY", "VOLUME", "NONE" if by == 1 else "RESAMPLED"]
     uid = generate_uid()

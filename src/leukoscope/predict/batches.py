@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from ..bundle.bundle import parallel_calls
 from ..errors import ImageError, LeukoscopeError, input_error
@@ -28,10 +28,12 @@ Prepared = UInt8[np.ndarray, "size size channels"]
 Look = Callable[[Mapping[str, Any], Pixels], tuple[Sequence[Prepared], Any]]
 """From a manifest row and the pixels of its cell to the cell prepared for the network, in one or several ways, and a
 note that comes back with the answer."""
-Answer = Callable[[UInt8[np.ndarray, "n size size channels"]], tuple[np.ndarray, np.ndarray | None]]
-"""From prepared cells to probabilities (n, classes) and energies (n,) or None."""
-Outcome = tuple[np.ndarray, np.ndarray | float, Any] | LeukoscopeError
-"""For one cell: probabilities (ways, classes), energies (ways,) and note, or why there is no answer."""
+Answer = Callable[[UInt8[np.ndarray, "n size size channels"]],
+                  tuple[np.ndarray, np.ndarray | None] | tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""From prepared cells to probabilities (n, classes), energies (n,) or None and, where asked for, features."""
+Outcome = tuple[np.ndarray, np.ndarray | float, np.ndarray | None, Any] | LeukoscopeError
+"""For one cell: probabilities (ways, classes), energies (ways,), features (ways, features) or None, and note; or why
+there is no answer."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """For n cells, by their places. notes: of `Look`. errors: why cells have no answer; they are NaN, with no note."""
+    """For n cells, by their places. notes: of `Look`. errors: why cells have no answer; they are NaN, with no note.
+    features: None where `Answer` gives none."""
 
     probabilities: Float64[np.ndarray, "ways n classes"]
     energies: Float64[np.ndarray, "ways n"]
     notes: list[Any]
     errors: dict[int, LeukoscopeError]
+    features: Float32[np.ndarray, "ways n features"] | None = None
 
 
 def predict_pictures(pictures: Iterable[Picture], look: Look, answer: Answer, *, parallel: bool,
@@ -66,13 +70,19 @@ def predict_pictures(pictures: Iterable[Picture], look: Look, answer: Answer, *,
         if on_progress is not None:
             on_progress(len(outcomes), total)
     count = len(outcomes)
-    classes = next((one[0].shape[-1] for one in outcomes.values() if not isinstance(one, LeukoscopeError)), classes)
-    answers = Answers(np.full((ways, count, classes), np.nan), np.full((ways, count), np.nan), [None] * count, {})
+    first = next((one for one in outcomes.values() if not isinstance(one, LeukoscopeError)), None)
+    classes = classes if first is None else first[0].shape[-1]
+    features = None if first is None or first[2] is None else np.full(
+        (ways, count, first[2].shape[-1]), np.nan, np.float32)
+    answers = Answers(np.full((ways, count, classes), np.nan), np.full((ways, count), np.nan), [None] * count, {},
+                      features)
     for place, outcome in outcomes.items():
         if isinstance(outcome, LeukoscopeError):
             answers.errors[place] = outcome
-        else:
-            answers.probabilities[:, place], answers.energies[:, place], answers.notes[place] = outcome
+            continue
+        answers.probabilities[:, place], answers.energies[:, place], own, answers.notes[place] = outcome
+        if features is not None:
+            features[:, place] = own
     return answers
 
 
@@ -120,7 +130,7 @@ def _prepare(group: list[Picture], look: Look) -> Iterator[tuple[int, Sequence[P
     for picture in group:
         try:
             pixels = picture.read()
-        except Exception as error:  # a stranger's file may raise anything, and is one line of the result
+        except Exception as error:  # a damaged or hostile file may raise anything, and is one line of the result
             yield from ((place, (), input_error(error)) for place, _ in picture.cells)
             continue
         for place, row in picture.cells:
@@ -134,8 +144,9 @@ def _prepare(group: list[Picture], look: Look) -> Iterator[tuple[int, Sequence[P
 
 def _answer(chunk: list[tuple[int, Sequence[Prepared], Any]], answer: Answer) -> Iterator[tuple[int, Outcome]]:
     cells = [cell for _, seen, _ in chunk for cell in seen]
-    probabilities, energies = answer(np.stack(cells)) if cells else (np.empty(0), None)
+    probabilities, energies, *more = answer(np.stack(cells)) if cells else (np.empty(0), None)
     end = 0
     for place, seen, note in chunk:
         own = slice(end, end := end + len(seen))
-        yield place, (probabilities[own], np.nan if energies is None else energies[own], note) if seen else note
+        yield place, (probabilities[own], np.nan if energies is None else energies[own],
+                      more[0][own] if more else None, note) if seen else note

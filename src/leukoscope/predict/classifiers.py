@@ -22,8 +22,10 @@ from ..images.decode import Damaged
 from ..images.read import Pixels, read_image
 from ..progress import OnProgress
 from ..recipes.sections import Preprocess
-from .batches import Look, Picture, Prepared, predict_pictures, reason_of
+from .batches import Answer, Look, Picture, Prepared, predict_pictures, reason_of
 
+NO_CELL = "no cell found: nothing looks like a nucleus"
+"""Why a bundle that frames cells has no answer."""
 Probabilities = Float64[np.ndarray, "n classes"]
 Energies = Float64[np.ndarray, " n"]
 
@@ -90,37 +92,38 @@ def prepared(pixels: Pixels, described: Description, frame: Frame | None = None)
         return squared(pixels, described)
     frame = frame or find_frame(pixels)
     if not frame.found:
-        raise LeukoscopeError("no cell found: nothing looks like a nucleus", "give images of stained cells")
+        raise LeukoscopeError(NO_CELL, "give images of stained cells")
     return frame_cell(pixels, described.size, frame)
 
 
 @dataclass(frozen=True)
 class Classified:
     """Answers for cells, in their order, each prepared in several ways: probabilities (ways, n, classes), energies
-    (ways, n) or None. notes: what `look` returned for each cell. damaged: cells without an answer, whose rows are NaN.
-    """
+    (ways, n) or None, features (ways, n, features) where they were asked for. notes: what `look` returned for each
+    cell. damaged: cells without an answer, whose rows are NaN."""
 
     probabilities: np.ndarray
     energies: np.ndarray | None
     notes: list[Any]
     damaged: list[Damaged]
+    features: np.ndarray | None = None
 
 
 def classify_cells(classifier: Classifier, cells: pl.DataFrame, look: Look, ways: int, *,
-                   on_progress: OnProgress | None = None) -> Classified:
+                   answer: Answer | None = None, on_progress: OnProgress | None = None) -> Classified:
     """Classify cells (manifest rows). look: from a row and its pixels to the prepared pictures, one a way, and a note.
-    Each image is decoded once."""
+    answer: instead of the classifier's own, such as one that gives features too. Each image is decoded once."""
     rows, of_images = cells.rows(named=True), {}
     for place, row in enumerate(rows):
         of_images.setdefault(row["image"], []).append((place, row))
     answers = predict_pictures(
         (Picture(partial(read_image, image), members) for image, members in of_images.items()), look,
-        classifier.answer, parallel=classifier.parallel, classes=len(classifier.classes), ways=ways, total=cells.height,
-        on_progress=on_progress)
+        answer or classifier.answer, parallel=classifier.parallel, classes=len(classifier.classes), ways=ways,
+        total=cells.height, on_progress=on_progress)
     damaged = [Damaged(rows[place]["cell_id"], rows[place]["image"], reason_of(error))
                for place, error in answers.errors.items()]
     energies = None if np.isnan(answers.energies).all() else answers.energies
-    return Classified(answers.probabilities, energies, answers.notes, damaged)
+    return Classified(answers.probabilities, energies, answers.notes, damaged, answers.features)
 
 
 def within_classes(probabilities: Float64[np.ndarray, "*ways classes"],

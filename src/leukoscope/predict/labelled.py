@@ -24,8 +24,8 @@ from ..manifest import make_manifest, without_copies
 from ..progress import OnProgress
 from ..recipes.recipe import Recipe, make_recipe
 from ..runs.run import Run
-from .batches import Prepared
-from .classifiers import BundleClassifier, classify_cells, sets_of, within_classes
+from .batches import Look, Prepared
+from .classifiers import BundleClassifier, Classified, classify_cells, sets_of, within_classes
 from .stream import NO_NUMBER
 from .table import Predicted, doubt_columns, predictions_table
 
@@ -62,26 +62,13 @@ def predict_bundle(bundle: Bundle, manifest: pl.DataFrame, *, skip_damaged: bool
     cells, left_out = labelled_cells(bundle, manifest)
     answers_allowed(bundle.classes, cells["label"], within)  # an error before the work; damaged cells may leave fewer
     classifier = BundleClassifier(bundle)
-
-    def look(_: Any, pixels: Pixels) -> tuple[list[Prepared], Fingerprint]:
-        cell = classifier.prepare(pixels)
-        return [cell], fingerprint(cell)
-
     if not leave_out_trained:
         _refuse_early(bundle, classifier, cells)
-    classified = classify_cells(classifier, cells, look, 1, on_progress=on_progress)
-    probabilities, unreadable = classified.probabilities[0], {cell.cell_id for cell in classified.damaged}
-    empty = cells.filter(~np.isfinite(probabilities).all(1)).filter(~pl.col("cell_id").is_in(unreadable))
-    damaged = [*classified.damaged, *(Damaged(row["cell_id"], row["image"], NO_NUMBER)
-                                      for row in empty.iter_rows(named=True))]
-    if damaged and not (skip_damaged and len(damaged) < cells.height):
-        raise ImageError(damaged[0].image, f"{damaged[0].reason} (cell '{damaged[0].cell_id}'; {len(damaged)} of "
-                         f"{cells.height} cells are damaged)", "no cell is left" if skip_damaged else
-                         "repair the files, or leave them out with --skip-damaged")
+    classified = classify_cells(classifier, cells, with_fingerprint(classifier), 1, on_progress=on_progress)
+    whole, damaged = whole_cells(cells, classified, skip_damaged)
     left_out["damaged"] = [{key: str(value) for key, value in asdict(cell).items()} for cell in damaged]
-    whole = ~cells["cell_id"].is_in([cell.cell_id for cell in damaged])
     prints = prints_table(cells["cell_id"].to_list(), classified.notes).filter(whole)
-    rows, cells = np.flatnonzero(whole.to_numpy()), cells.filter(whole)
+    rows, cells, probabilities = np.flatnonzero(whole), cells.filter(whole), classified.probabilities[0]
     kept, verdict = without_overlap(bundle_overlap(bundle, cells, prints), cells["cell_id"], leave_out_trained)
     left_out["trained"] = int((~kept).sum())
     rows, cells = rows[kept], cells.filter(kept)
@@ -92,6 +79,29 @@ def predict_bundle(bundle: Bundle, manifest: pl.DataFrame, *, skip_damaged: bool
     table = predictions_table(cells, within_classes(probabilities, answers), names.tolist(), fold=0).with_columns(
         doubt_columns(names, sets, energies, classifier.least_energy))
     return BundlePredicted(table, cells, left_out, verdict, tuple(names.tolist()))
+
+
+def with_fingerprint(classifier: BundleClassifier) -> Look:
+    """Prepares a cell; the note is the fingerprint of what the network is shown."""
+    def look(_: Any, pixels: Pixels) -> tuple[list[Prepared], Fingerprint]:
+        cell = classifier.prepare(pixels)
+        return [cell], fingerprint(cell)
+    return look
+
+
+def whole_cells(cells: pl.DataFrame, classified: Classified, skip_damaged: bool) -> tuple[np.ndarray, list[Damaged]]:
+    """Which cells have an answer, (n,) bool, and what is wrong with the others. Raises ImageError where there are
+    others, unless they are to be skipped and a cell is left."""
+    answered = np.isfinite(classified.probabilities[0]).all(1)
+    unreadable = [cell.cell_id for cell in classified.damaged]
+    silent = cells.filter(~answered).filter(~pl.col("cell_id").is_in(unreadable))
+    damaged = [*classified.damaged, *(Damaged(row["cell_id"], row["image"], NO_NUMBER)
+                                      for row in silent.iter_rows(named=True))]
+    if damaged and not (skip_damaged and answered.any()):
+        raise ImageError(damaged[0].image, f"{damaged[0].reason} (cell '{damaged[0].cell_id}'; {len(damaged)} of "
+                         f"{cells.height} cells are damaged)", "no cell is left" if skip_damaged else
+                         "repair the files, or leave them out with --skip-damaged")
+    return answered, damaged
 
 
 def _refuse_early(bundle: Bundle, classifier: BundleClassifier, cells: pl.DataFrame) -> None:

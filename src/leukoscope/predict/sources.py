@@ -81,8 +81,8 @@ class Listed:
 def look_through(inputs: Sequence[str | Path]) -> Listed:
     """Every cell of the inputs, in their order; within folders and globs by name, each file once; and what is left out.
 
-    Files are images, or manifests (.parquet, .csv) with a row a cell. Raises LeukoscopeError for an input that does not
-    exist, or that holds no image.
+    Files are images, or manifests (.parquet, .csv) with one row for each cell. Raises LeukoscopeError for an input
+    that does not exist, or that holds no image.
     """
     sources: dict[tuple[str, int | None, tuple[Any, ...]], Source] = {}
     left_out: list[LeftOut] = []

@@ -27,7 +27,7 @@ from ..progress import OnProgress, behind
 from ..tables import harmless, restored, scan, writable
 from ..text import escaped, grouped
 from .batches import Picture, predict_pictures, reason_of
-from .classifiers import prepared
+from .classifiers import NO_CELL, prepared
 from .fields import field_warning
 from .sources import Listed, Source, digest_of, look_through
 from .table import doubt_columns
@@ -40,12 +40,13 @@ NO_NUMBER = "the network returned NaN"
 
 @dataclass(frozen=True)
 class Streamed:
-    """The result of a prediction: the table, how many cells it holds, and how many of them cannot be read, are unsure,
-    or are unlike those of training (None where the bundle cannot say); counts: class -> cells."""
+    """The result of a prediction: the table, how many cells it holds, and how many of them cannot be read, show no
+    cell, are unsure, or are unlike those of training (None where the bundle cannot say); counts: class -> cells."""
 
     table: Path
     cells: int
     damaged: int
+    without_cell: int
     unsure: int | None
     unknown: int | None
     counts: dict[str, int]
@@ -211,10 +212,10 @@ def _summary(bundle: Bundle, out: Path, rows: pl.LazyFrame) -> Streamed:
         return (pl.col(column).cast(pl.String) == value).sum().alias(f"{column} {value}")
 
     described = bundle.description
-    cells, damaged, unsure, unknown, *counts = rows.select(
-        pl.len().alias("cells"), pl.col("error").is_not_null().sum().alias("damaged"),
+    cells, failed, without_cell, unsure, unknown, *counts = rows.select(
+        pl.len().alias("cells"), pl.col("error").is_not_null().sum().alias("failed"), count("error", NO_CELL),
         count("unsure", "true"), count("known", "false"),
         *(count("predicted", name) for name in described.classes)).collect().row(0)
-    return Streamed(out, cells, damaged, None if described.radius is None else unsure,
+    return Streamed(out, cells, failed - without_cell, without_cell, None if described.radius is None else unsure,
                     None if described.least_energy is None else unknown,
                     dict(zip(described.classes, counts, strict=True)))

@@ -1,4 +1,4 @@
-"""The table of predictions: one row a cell, with probabilities, and with what a bundle doubts."""
+"""The table of predictions: one row for each cell, with probabilities, and with what a bundle doubts."""
 
 from __future__ import annotations
 

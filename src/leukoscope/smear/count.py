@@ -155,8 +155,8 @@ def differential_of(tallies: Mapping[str, Tally], whole: int, left_out: tuple[in
 
 
 def without_large_platelets(answers: pl.DataFrame, found: FoundField, classes: Sequence[str]) -> pl.DataFrame:
-    """Answers (predicted, unsure, set, p_<class>; a row a cell of the field) in which no cell wider than a red cell is
-    a platelet: the next probable class takes its place, and the cell is unsure."""
+    """Answers (predicted, unsure, set, p_<class>; one row for each cell of the field) in which no cell wider than a red
+    cell is a platelet: the next probable class takes its place, and the cell is unsure."""
     platelets = [name for name in classes if kind_of(name) == PLATELET]
     others = [name for name in classes if name not in platelets]
     red_cell = found.scale.red_cell_diameter or (

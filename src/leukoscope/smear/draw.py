@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..finder.outline import Outline
 from .even import EvenField
-from .field import FoundCell
+from .field import FoundCell, same_cell
 from .grid import Grid, Tile
 from .measure import measure
 from .source import FieldSource
@@ -20,7 +20,6 @@ from .source import FieldSource
 _SLACK = 2  # px of the grid: a cell whose centre lies this near to a seam is drawn from both sides
 _RIM = 3  # px of the field: a cell that is nearer to the rim of what was recorded is cut
 _HIDDEN = 0.3  # share of a cell in a part that was not recorded, above which it is none
-_SAME = 0.5  # intersection over union of two boxes above which they are one cell, found from both sides of a seam
 
 
 def draw_cell(source: FieldSource, grid: Grid, tile: Tile, outline: Outline, white: Float64[np.ndarray, " 3"],
@@ -56,7 +55,7 @@ def without_duplicates(cells: Iterable[FoundCell]) -> list[FoundCell]:
     unique: list[FoundCell] = []
     for cell in sorted(cells, key=lambda cell: (cell.y, cell.x, -cell.score)):
         near = [other for other in unique if abs(other.y - cell.y) < cell.height and abs(other.x - cell.x) < cell.width]
-        if not any(_overlap(cell, other) > _SAME for other in near):
+        if not any(same_cell(cell.box, other.box) for other in near):
             unique.append(cell)
     return unique
 
@@ -90,11 +89,3 @@ def _shrunk(mask: NDArray[np.bool_], before_x: int, before_y: int, split: int) -
                           (before_x, -(mask.shape[1] + before_x) % split))).astype(np.float32)
     size = (whole.shape[1] // split, whole.shape[0] // split)
     return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA)) >= 0.5
-
-
-def _overlap(first: FoundCell, second: FoundCell) -> float:
-    """Intersection over union of two boxes."""
-    width = min(first.x + first.width, second.x + second.width) - max(first.x, second.x)
-    height = min(first.y + first.height, second.y + second.height) - max(first.y, second.y)
-    common = max(width, 0) * max(height, 0)
-    return common / (first.width * first.height + second.width * second.height - common)

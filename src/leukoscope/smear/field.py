@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from .even import EvenField
 
+Box = tuple[int, int, int, int]
+"""x, y, width, height in px."""
+
 
 @dataclass(frozen=True)
 class Morphometry:
@@ -63,9 +66,17 @@ class FoundCell:
     morphometry: Morphometry
 
     @property
-    def box(self) -> tuple[int, int, int, int]:
-        """(x, y, width, height)"""
+    def box(self) -> Box:
         return self.x, self.y, self.width, self.height
+
+
+def same_cell(first: Box, second: Box) -> bool:
+    """Whether two boxes are of one cell that was found from both sides of a seam: their intersection is more than half
+    of their union."""
+    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
+    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
+    common = max(width, 0) * max(height, 0)
+    return 2 * common > first[2] * first[3] + second[2] * second[3] - common
 
 
 @dataclass(frozen=True)

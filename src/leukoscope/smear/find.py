@@ -43,7 +43,7 @@ class FirstLook:
     survey: Survey
 
 
-def look_at(source: FieldSource) -> FirstLook:
+def first_look_at(source: FieldSource) -> FirstLook:
     """The first look at a field."""
     uneven = unevenness(source)
     return FirstLook(uneven, survey(source if uneven is None else EvenField(source, uneven)))
@@ -55,7 +55,7 @@ def find_leukocytes(field: np.ndarray | FieldSource, *, pixel: float | None = No
 
     pixel: um per pixel where it is known; otherwise the red cells give it. origin: where `pixel` comes from, for the
     scale's source and the remarks: "given" or "other fields". tile: longest side in px of the working grid that is
-    worked on at once; it hardly changes what is found. looked: what `look_at` gives of the field, where it is known.
+    worked on at once; it hardly changes what is found. looked: what `first_look_at` gives of the field, if known.
     skim: search only where something absorbs red light as nuclei do, unless the stain is unusual: for slides, most of
     which holds no leukocyte.
     Raises LeukoscopeError for a field of another shape or size, or a `pixel` outside 0.01 to 5 um.
@@ -65,7 +65,7 @@ def find_leukocytes(field: np.ndarray | FieldSource, *, pixel: float | None = No
         raise LeukoscopeError(f"pixel: expected micrometres in [0.01, 5], got {pixel}", "leave it out if unknown")
     if tile < 96:
         raise LeukoscopeError(f"tile: expected at least 96 px, got {tile}", "leave it out")
-    looked = looked or look_at(source)
+    looked = looked or first_look_at(source)
     even = EvenField(source, looked.uneven) if looked.uneven is not None else None
     source = even or source
     first = looked.survey if pixel is None else looked.survey.with_scale(pixel, origin)

@@ -1,25 +1,35 @@
-"""What a count means that a reader must know first: blasts, and counts that cannot be believed. Knows no pixels."""
+"""What a count means that a reader must know first: types that are not reliable, blasts, and counts that cannot be
+believed. Knows no pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import polars as pl
 
 from ..stats.estimate import Estimate, no_estimate
 from ..stats.rates import wilson
-from ..text import interval, percent
-from .count import Differential
+from ..text import interval, percent, plural
+from .count import Differential, TypeCount, differential
 from .flag import BLAST, immaturity
 
 FEW_BLASTS = 2
 """Blasts below which nothing is said of them but the flag: one cell may be a mistake."""
 USUAL = {"basophil": 0.05, "eosinophil": 0.4, "monocyte": 0.5}
 """Type -> share of the leukocytes above which a count is more likely a mistake of the model than a disease."""
-UNLIKE, UNSURE = 0.2, 0.5
-"""Shares of cells that are unlike those of training, or unsure, from which on types are not to be relied on."""
+UNLIKE = 0.05
+"""Share of the leukocytes that are unlike those of training, above which a laboratory is unlike all of training. In a
+laboratory that was trained on, at most this share is (docs/model.md)."""
+NOT_RELIABLE = "types are not reliable for this laboratory"
+"""Why a share is not given."""
+FEW_UNLIKE = 3
+"""Leukocytes unlike those of training below which that is not said, whatever their share."""
+UNSURE = 0.5
+"""Share of the leukocytes that are unsure, above which a remark says so."""
 ENOUGH = 10
-"""Leukocytes below which no share is judged."""
+"""Leukocytes below which no share is remarked upon."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,8 @@ def _corrected(share: Estimate, elsewhere: Mapping[str, Any] | None) -> Estimate
     if not sensitivities or not specificities or share.value is None or share.low is None or share.high is None:
         return no_estimate("undefined: the model states no error rates of blasts in laboratories left out of training")
     middle = _rogan(share.value, sum(sensitivities) / len(sensitivities), sum(specificities) / len(specificities))
-    low = _rogan(share.low, max(sensitivities), min(specificities))
+    # Where more cells are called blasts than the model found elsewhere, it finds more of them here.
+    low = _rogan(share.low, max(*sensitivities, share.high), min(specificities))
     high = _rogan(share.high, min(sensitivities), max(specificities))
     if None in (middle, low, high):
         return no_estimate("undefined: in a laboratory left out of training the model told no blasts from others")
@@ -83,26 +94,47 @@ def finding_of(blasts: Blasts | None) -> str:
             f"{percent(corrected.high, 0)}).")
 
 
+def unreliable(count: Differential) -> str:
+    """Why the types of a count are not to be relied on, and what to do, in words; "" where they may be. More leukocytes
+    are unlike those of training, by Wilson's interval, than in any laboratory that was trained on."""
+    if count.unknown is None or count.unknown < FEW_UNLIKE:
+        return ""
+    share = wilson(count.unknown, count.total)
+    if share.low is None or share.low <= UNLIKE:
+        return ""
+    return (f"Types are not reliable for this laboratory: {interval(share)} of {plural(count.total, 'leukocyte')} are "
+            f"unlike those of training. There is no differential until a person has confirmed the "
+            f"{plural(count.total, 'cell')} (leukoscope review); with about 20 confirmed cells of each type, "
+            "leukoscope adapt fits the model to this laboratory.")
+
+
+def doubted(table: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
+    """A `cells_table`; where its types are not to be relied on, every typed cell is unsure."""
+    if not classes or not unreliable(differential(table, classes)):
+        return table
+    return table.with_columns(pl.col("unsure") | pl.col("predicted").is_not_null())
+
+
+def without_shares(count: Differential, why: str) -> Differential:
+    """The same numbers of cells, but no shares: they are no differential. why: as the method of each share says."""
+    def blank(kind: TypeCount) -> TypeCount:
+        share, ratio = (None if one is None else no_estimate(why, total=one.total)
+                        for one in (kind.share, kind.per_hundred))
+        return replace(kind, share=share, per_hundred=ratio)
+
+    per_hundred = None if count.per_hundred is None else no_estimate(why)
+    return replace(count, per_hundred=per_hundred, types=tuple(map(blank, count.types)))
+
+
 def doubts_of(count: Differential) -> list[str]:
     """Sentences on counts that cannot be believed as they are, the gravest first."""
     if count.total < ENOUGH:
         return []
     doubts = []
-    if _above(count.unknown, count.total, UNLIKE) or _above(count.unsure, count.total, UNSURE):
-        doubts.append("Types are not reliable for this laboratory: "
-                      f"{percent((count.unknown or 0) / count.total, 0)} of the leukocytes are unlike those of training"
-                      f" and {percent((count.unsure or 0) / count.total, 0)} are unsure. Do not use the differential "
-                      "before a person has confirmed the cells (leukoscope review). With about 20 confirmed cells of "
-                      "each type, leukoscope adapt fits the model to this laboratory.")
-    doubts += [f"{percent(kind.share.value, 0)} {kind.name}s is more than blood usually has: look at these cells "
-               "before the count is believed." for kind in _implausible(count)]
-    return doubts
-
-
-def _above(cells: int | None, total: int, limit: float) -> bool:
-    return cells is not None and cells > limit * total
-
-
-def _implausible(count: Differential) -> Sequence[Any]:
-    return [kind for kind in count.types if kind.share is not None and kind.share.value is not None
-            and kind.name in USUAL and kind.share.value > USUAL[kind.name] and kind.cells > 1]
+    if count.unsure is not None and count.unsure > UNSURE * count.total:
+        doubts.append(f"{percent(count.unsure / count.total, 0)} of the leukocytes are unsure: more than one type is "
+                      "possible. Let a person confirm them before the count is used (leukoscope review).")
+    return doubts + [f"{percent(kind.share.value, 0)} {kind.name}s is more than blood usually has: look at these cells "
+                     "before the count is believed." for kind in count.types
+                     if kind.share is not None and kind.share.value is not None and kind.name in USUAL
+                     and kind.share.value > USUAL[kind.name] and kind.cells > 1]

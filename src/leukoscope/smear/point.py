@@ -19,7 +19,7 @@ from ..images.stain import optical_density, otsu
 from .draw import at_rim, draw_cell
 from .even import EvenField
 from .field import FoundCell, FoundField, Scale
-from .find import look_at as first_look
+from .find import first_look_at
 from .grid import Grid, Tile, grid_of, read_density
 from .measure import measure
 from .source import FieldSource
@@ -63,7 +63,7 @@ class Looked:
 
 def look_at(field: FieldSource, pixel: float | None) -> Looked:
     """Look at a field, as the finder does first. pixel: um per pixel, or None."""
-    first = first_look(field)
+    first = first_look_at(field)
     even = EvenField(field, first.uneven) if first.uneven is not None else None
     return Looked(even or field, even, first.survey if pixel is None else first.survey.with_scale(pixel, "given"))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..text import percent
+from .count import is_damaged
 from .even import EvenField
 from .field import FoundCell
+from .focus import SOFT
 from .scale import FEWEST, RED_CELL
 from .survey import Survey
 
@@ -40,6 +42,8 @@ def judge(survey: Survey, cells: Sequence[FoundCell], even: EvenField | None = N
         remarks.append(f"{percent(even.hidden_share, 0)} of the field shows nothing (black or white) and was left out")
     if even is not None and even.light is not None:
         remarks.append("the light is uneven; it was evened out before cells were measured")
+    if survey.edge_um is not None and survey.edge_um > SOFT:
+        remarks.append(f"out of focus: edges of cells are {survey.edge_um:.1f} um wide; sizes and types are doubtful")
     if red_cells.cover > _CROWDED:
         remarks.append("cells cover nearly all of the field: the smear is thick here, and outlines are doubtful")
     if not cells and not survey.refused:
@@ -48,4 +52,5 @@ def judge(survey: Survey, cells: Sequence[FoundCell], even: EvenField | None = N
 
 
 def _certain(cells: Sequence[FoundCell]) -> bool:
-    return any(cell.score >= _CERTAIN and not cell.cut for cell in cells)
+    """Whether one is whole, and of a cell's shape: letters and other drawings are ragged."""
+    return any(cell.score >= _CERTAIN and not cell.cut and not is_damaged(cell) for cell in cells)

@@ -45,7 +45,7 @@ def spot(windows: Sequence[UInt8[np.ndarray, "height width 3"]], white: Float64[
     longest = max(max(window.shape[:2]) for window in windows)
     best: tuple[float, Spotted] | None = None
     for side in _SIDES:
-        if side > 2 * longest:
+        if best is not None and side > 2 * longest:
             break
         looks = [_look(window, white, side / longest) for window in windows]
         score = sum(look[2] for look in looks)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import LeukoscopeError
 from ..files import read_json
+from ..text import plural
 from .count import Differential
 from .findings import Blasts
 
@@ -109,16 +110,19 @@ class SlideSummary:
 
 @dataclass(frozen=True)
 class SmearSummary:
-    """One smear: its count and its fields. finding: what a person must look at first, in words, or "". area_mm2: of all
-    fields, None where a scale is missing. meaning: of the count, in words. flags: kind -> cells, the most frequent
-    first. unreadable: fields; left_out: what else lay in the input and is in no count. files: that were written beside
-    the summary. slide: what was looked at, where the smear is a slide; it is the only field then.
+    """One smear: its count and its fields. unreliable: why types are not to be relied on, in words, or ""; the shares
+    of the differential are then not defined, and all cells are unsure. finding: what a person must look at first, in
+    words, or "". area_mm2: of all fields, None where a scale is missing. meaning: of the count, in words. flags: kind
+    -> cells, the most frequent first. unreadable: fields; left_out: what else lay in the input and is in no count.
+    files: that were written beside the summary. slide: what was looked at, where the smear is a slide; it is the only
+    field then.
     """
 
     leukoscope: str
     subject: str | None
     bundle: BundleSummary | None
     area_mm2: float | None
+    unreliable: str = field(default="", kw_only=True)
     finding: str
     blasts: Blasts | None
     differential: Differential
@@ -132,9 +136,14 @@ class SmearSummary:
     plan: Plan
     slide: SlideSummary | None = None
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is said of the whole count, the gravest first."""
+        return tuple(filter(None, (self.unreliable, self.finding, *self.remarks)))
+
     def to_dict(self) -> dict[str, Any]:
-        """As summary.json holds it."""
-        return asdict(self)
+        """As summary.json holds it; what a reader must know first comes first."""
+        return {"unreliable": self.unreliable, "finding": self.finding} | asdict(self)
 
     @classmethod
     def read(cls, folder: Path) -> SmearSummary:
@@ -167,6 +176,14 @@ class SubjectsSummary:
         return next(iter(self.smears.values())).bundle
 
     @property
+    def unreliable(self) -> str:
+        """In how many smears types are not to be relied on, in words; "" for none."""
+        doubtful = sum(1 for smear in self.smears.values() if smear.unreliable)
+        return (f"Types are not reliable for this laboratory in {doubtful} of {plural(len(self.smears), 'smear')}, "
+                "which have no differential: confirm the cells (leukoscope review), or fit the model to this "
+                "laboratory (leukoscope adapt).") if doubtful else ""
+
+    @property
     def remarks(self) -> list[str]:
         """The remarks that all smears share."""
         first, *others = self.smears.values()
@@ -178,8 +195,9 @@ class SubjectsSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """As summary.json holds it."""
-        return {"leukoscope": self.leukoscope, "bundle": asdict(self.bundle) if self.bundle else None,
-                "remarks": self.remarks, "subjects": self.rows(),
+        return {"leukoscope": self.leukoscope, "unreliable": self.unreliable,
+                "bundle": asdict(self.bundle) if self.bundle else None, "remarks": self.remarks,
+                "subjects": self.rows(),
                 "classes": self.bundle.classes if self.bundle else (),
                 "unreadable": [{"subject": name, "reason": reason} for name, reason in self.unreadable.items()],
                 "left_out": [asdict(one) for one in self.left_out],
@@ -213,7 +231,8 @@ def _subject_row(folder: str, smear: SmearSummary) -> dict[str, Any]:
         "found": count.found, "cut": count.cut, "damaged": count.damaged, "leukocytes": count.total,
         "platelets": count.platelets, "nucleated_red_cells": count.nucleated,
         "nucleated_per_100_leukocytes": count.per_hundred.value if count.per_hundred else None,
-        "unsure": count.unsure, "unlike_training": count.unknown, "flagged": sum(flags.values()),
+        "types_reliable": not smear.unreliable, "unsure": count.unsure, "unlike_training": count.unknown,
+        "flagged": sum(flags.values()),
         **{f"flagged_{kind.replace(' ', '_').replace('-', '_')}": flags.get(kind, 0)
            for kind in ("blast", "blast-like", "immature", "nucleated red cell")}}
     for kind in count.types:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -11,7 +11,8 @@ from jaxtyping import Float64, UInt8
 
 from ..images.stain import optical_density, white_point
 from .field import Scale
-from .scale import FEWEST, RED_CELL, RedCells, is_chromatin, measure_red_cells
+from .focus import width_of_edges
+from .scale import FEWEST, RED_CELL, RedCells, foreground, is_chromatin, measure_red_cells
 from .source import FieldSource
 from .spot import spot
 
@@ -34,7 +35,8 @@ class Survey:
 
     working: um that a pixel is taken for; None where leukocytes cannot be searched for. refused: why, or "" where
     nothing gives even a rough scale. grey: whether the photograph has no colour. unusual: whether its stain is such
-    that red cells cannot be distinguished from leukocytes by colour.
+    that red cells cannot be distinguished from leukocytes by colour. edge: px, how wide the edges of cells are; None
+    where that cannot be measured, as in an unusual stain.
     """
 
     white: Float64[np.ndarray, " 3"]
@@ -44,6 +46,13 @@ class Survey:
     refused: str
     grey: bool
     unusual: bool
+    edge: float | None
+
+    @property
+    def edge_um(self) -> float | None:
+        """um: how wide the edges of cells are; None where that or the scale is not known."""
+        scale = self.scale.micrometres_per_pixel
+        return None if self.edge is None or scale is None else self.edge * scale
 
     def with_scale(self, pixel: float, origin: str) -> Survey:
         """The same look at a field whose scale is known. pixel: um; origin: where it comes from."""
@@ -93,7 +102,22 @@ def survey(source: FieldSource) -> Survey:
     else:
         scale = Scale(None, "none", f"{count} red cells could be measured, at least {FEWEST} are needed", count, None)
     working = scale.micrometres_per_pixel or (spotted.scale if spotted is not None else None)
-    return Survey(white, red_cells, scale, *_checked(working), grey, unusual)
+    working, refused = _checked(working)
+    edge = None if unusual or working is None else _edge(windows, white, working)
+    return Survey(white, red_cells, scale, working, refused, grey, unusual, edge)
+
+
+def _edge(windows: Sequence[UInt8[np.ndarray, "height width 3"]], white: Float64[np.ndarray, " 3"],
+          scale: float) -> float | None:
+    """px: the usual width of the edges of cells."""
+    widths = []
+    for window in windows:
+        density = optical_density(window, white)
+        green, covered = density[..., 1], foreground(density, np.zeros(density.shape[:2], bool))
+        if covered.any():
+            widths.append(width_of_edges(green, float(np.median(green[covered])), scale))
+    known = [width for width in widths if width is not None]
+    return float(np.median(known)) / scale if known else None
 
 
 def _checked(working: float | None) -> tuple[float | None, str]:
