@@ -23,6 +23,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from leukoscope.evaluation.evaluate import evaluate
+from leukoscope.figures.audit import MAP, picture_map, places_on_map
 from leukoscope.figures.common import PALETTE, line_style, save_png
 from leukoscope.figures.metrics import (
     confusion_figure,
@@ -335,3 +336,18 @@ def test_the_label_of_an_inline_figure_is_its_title_escaped():
     figure = Figure(figsize=(2, 2))
     figure.add_subplot().set_title('a <b> "c"', loc="left")
     assert ET.fromstring(str(svg(figure))).get("aria-label") == 'a <b> "c"'
+
+
+def test_pictures_lie_where_their_cells_lie():
+    x, y = np.linspace(0, 1, 500), np.linspace(5, 3, 500)  # from the upper left to the lower right
+    places = places_on_map(x, y)
+    assert places.keys() == {(0, 0), (0, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 6), (3, 7), (4, 8), (4, 9)}
+    assert places[2, 4] < 250 < places[2, 5]
+    one = places_on_map(np.full(4, 2.0), np.full(4, 1.0))
+    assert len(one) == 1
+    drawn = picture_map({(1, 2): (np.zeros((30, 40, 3), np.uint8), "#ff0000")})
+    height, width = drawn.shape[0] // MAP[0], drawn.shape[1] // MAP[1]
+    own = drawn[height:2 * height, 2 * width:3 * width]
+    assert own[height // 2, width // 2].tolist() == [0, 0, 0]
+    assert own[3, 3].tolist() == [255, 0, 0]
+    assert int((drawn < 255).any(-1).sum()) == int((own < 255).any(-1).sum())

@@ -85,6 +85,15 @@ def test_the_tables_of_the_paper_stand_beside_ours(reproduced):
     assert "0.9881 (0.9829-0.9932)" in row(printed, "Test part", "AUC of labels")
 
 
+def test_it_says_what_can_be_concluded(reproduced):
+    out, printed = reproduced
+    page = (out / "study.html").read_text(encoding="utf-8").translate(TERMINAL)
+    for start in ("Does the paper's 98.80 % survive?", "With subjects kept apart: AUC"):
+        sentence = next(line for line in printed.splitlines() if line.startswith(start))
+        assert sentence.replace("'", "&#39;") in page
+    assert "How many subjects would settle it: clean minus published" in printed
+
+
 def test_the_page_says_the_same(reproduced):
     out, printed = reproduced
     page = (out / "study.html").read_text(encoding="utf-8").translate(TERMINAL)

@@ -8,8 +8,9 @@ import pytest
 
 from command import leukoscope, refusal
 from leukoscope.report.checklist_items import CHECKLISTS
-from leukoscope.report.checklists import TO_FILL, as_markdown, filled, run_facts
+from leukoscope.report.checklists import as_markdown, filled, run_facts
 from leukoscope.runs.results import read_results
+from leukoscope.text import TO_FILL
 from page_reader import Page
 from run_folder import Plan, build_run
 

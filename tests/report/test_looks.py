@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from command import leukoscope
 from leukoscope.commands.smear_subjects import smear_subjects
+from leukoscope.manifest import read_manifest, write_manifest
 from leukoscope.phantom import write_cells, write_smears
 from leukoscope.report.checklists import write_checklists
 from leukoscope.report.run import write_report
@@ -46,10 +48,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     cells = write_cells(folder / "cells", 3, size=48, labels=("neutrophil", "lymphocyte"), subjects=2)
     images = [Path(image) for image in cells["image"]]
-    for name, pool in (("one", 2), ("two", 4)):
-        build_run(folder / "study" / name, Plan(classes=EIGHT, images=images, cells=240, optics={"pool": pool}))
-    (folder / "study" / "study.json").write_text(json.dumps({"title": "A study", "runs": ["one", "two"], "paper": {
-        "one": {"accuracy": 0.968, "macro_f1": 0.95}}}))
+    for name, optics in (("one", {"pool": 2}), ("two", {"pool": 4}), ("three", {"pool": 2, "learn": []})):
+        build_run(folder / "study" / name, Plan(classes=EIGHT, images=images, cells=240, optics=optics))
+    (folder / "study" / "study.json").write_text(json.dumps({
+        "title": "A study", "runs": ["one", "two", "three"], "conclusions": ["It cannot be said."],
+        "paper": {"one": {"accuracy": 0.968, "macro_f1": 0.95}}}))
     tables = predictions(folder)
     assert leukoscope("compare", *tables, "-o", folder / "compare", "--rounds", "100").code == 0
     assert leukoscope("agreement", *counts(folder), "-o", folder / "agreement").code == 0
@@ -59,9 +62,20 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (folder / "fields" / image.stem).mkdir(parents=True)
         image.rename(folder / "fields" / image.stem / image.name)
     smear_subjects([folder / "fields"], folder / "smear")
+    images = write_cells(folder / "eight", 3, size=48, labels=("neutrophil", "lymphocyte", "monocyte", "eosinophil",
+                                                                "basophil"), subjects=2)
+    shapes = ["round", "segmented in several lobes", "with a deep notch"]
+    write_manifest(images.with_columns(attribute_shape_of_the_nucleus=pl.Series(
+        [shapes[k % 3] for k in range(images.height)])), folder / "eight.parquet")
+    assert leukoscope("data", "audit", folder / "eight.parquet", "-o", folder / "audit").code == 0
+    manifest = read_manifest(folder / "study" / "one" / "manifest.parquet")
+    write_manifest(manifest.with_columns(
+        attribute_edge=pl.Series([("smooth", "torn")[k % 7 == 0] for k in range(manifest.height)]),
+        attribute_side=pl.Series(["left", "right"] * (manifest.height // 2))), folder / "study" / "one" /
+        "manifest.parquet")
     checklists, *_ = write_checklists(folder / "study" / "one", folder / "checklists")
-    return {"checklists": checklists, "report": write_report(folder / "study" / "one"),
-            "study": write_study(folder / "study"),
+    return {"audit": folder / "audit" / "audit.html", "checklists": checklists,
+            "report": write_report(folder / "study" / "one"), "study": write_study(folder / "study"),
             "comparison": folder / "compare" / "compare.html", "agreement": folder / "agreement" / "agreement.html",
             "subjects": folder / "smear" / "index.html",
             "smear": next((folder / "smear").glob("*/smear.html"))}

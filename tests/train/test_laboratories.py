@@ -13,7 +13,8 @@ from command import leukoscope, refusal
 from leukoscope.commands.export import export_run
 from leukoscope.commands.train import run_experiment
 from leukoscope.errors import ManifestError, RunError
-from leukoscope.evaluation.laboratories import evaluate_laboratories, read_laboratories
+from leukoscope.evaluation.laboratories import evaluate_laboratories, read_laboratories, read_shortcut
+from leukoscope.evaluation.laboratory_shortcut import laboratory_shortcut
 from leukoscope.leaks.guard import check_leaks
 from leukoscope.leaks.splits import laboratory_names, make_splits
 from leukoscope.manifest import make_manifest, write_manifest
@@ -142,6 +143,47 @@ def test_page_and_card_say_what_to_expect_elsewhere(run, tmp_path):
     assert "| oslo | 15 |" in card
     stored = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
     assert stored["metrics"]["elsewhere"]["rows"][0]["name"] == "delhi"
+
+
+def test_a_run_says_how_well_the_laboratory_can_be_told(run):
+    found, page = read_shortcut(run.folder), Page(run.folder / "report.html")
+    assert found is not None
+    assert (found.not_trained_on, found.cells, found.chance) == ("delhi", 67, pytest.approx(1 / 3))
+    assert (found.laboratories, found.classes) == (("delhi", "lima", "oslo"), ("a", "b"))
+    assert found.sentence.replace("\u202f", " ") in page.text
+
+
+def balanced_cells(shortcut: float, type_: float, seed: int = 0) -> dict:
+    """600 cells of two laboratories and two classes; nine in ten of the first laboratory are of the first class. Two
+    features: the laboratory and the class, seen through noise; strengths in its standard deviations."""
+    rng = np.random.default_rng(seed)
+    laboratory = np.repeat([0, 1], 300)
+    kind = np.where(rng.random(600) < 0.9, laboratory, 1 - laboratory)
+    features = rng.normal(size=(600, 2)) + np.stack([shortcut * laboratory, type_ * kind], axis=1)
+    return {"features": features, "labels": np.array(["a", "b"])[kind], "sources": np.array(["x", "y"])[laboratory],
+            "units": np.arange(600), "frequency": np.ones(600), "not_trained_on": "x", "rng": rng}
+
+
+def test_a_shortcut_is_what_falls_when_laboratory_and_class_are_balanced():
+    only_laboratory = laboratory_shortcut(**balanced_cells(6, 0))
+    assert only_laboratory.laboratory > 0.99
+    assert only_laboratory.from_class == pytest.approx(0.9, abs=0.03)
+    assert only_laboratory.as_is is not None
+    assert only_laboratory.balanced is not None
+    assert only_laboratory.as_is == pytest.approx(0.9, abs=0.03)  # the class is guessed from the laboratory
+    assert only_laboratory.balanced == pytest.approx(0.5, abs=0.08)
+    both = laboratory_shortcut(**balanced_cells(0, 6))
+    assert both.balanced is not None
+    assert both.balanced > 0.99
+    assert both.laboratory == pytest.approx(both.from_class, abs=0.05)
+
+
+def test_laboratories_without_common_classes_cannot_be_balanced():
+    cells = balanced_cells(6, 0)
+    cells["labels"] = cells["sources"]
+    found = laboratory_shortcut(**cells)
+    assert (found.laboratories, found.classes, found.as_is, found.balanced) == ((), (), None, None)
+    assert "cannot be balanced" in found.sentence
 
 
 def test_a_run_of_another_split_has_no_laboratories(tmp_path):

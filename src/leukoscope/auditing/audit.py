@@ -15,6 +15,7 @@ from ..errors import ManifestError
 from ..leaks.duplicates import duplicate_pairs
 from ..manifest import INDEX_FIRST, make_manifest
 from ..progress import OnProgress
+from .attributes import find_attributes
 from .findings import find_all
 from .measure import BASIC, Measured, measure_cells
 from .result import LISTED, Audit, Finding
@@ -43,7 +44,8 @@ def audit(manifest: pl.DataFrame, *, on_progress: OnProgress | None = None, seed
         balance=balance_of(manifest), subjects=manifest.filter(pl.col("subject").is_not_null()).group_by(
             "subject", "label").len().sort("subject", "label"),
         outliers=outliers_of(located), sources=sources_of(located, by),
-        explained=share_explained(located, by), shortcuts=shortcuts, not_done=tuple(not_done))
+        explained=share_explained(located, by), shortcuts=shortcuts, not_done=tuple(not_done),
+        attributes=find_attributes(manifest))
     return replace(result, findings=find_all(result, by))
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from ..datasets.labels import label_counts, label_warning, merge_setting, same_labels
-from ..text import interval, percent, plural, type_name
+from ..datasets.labels import label_counts, label_warning, merge_setting, same_labels, subject_alike_note
+from ..text import interval, join, percent, plural, type_name
 from .result import LEVELS, Audit, Finding
 
 RARE = 20
@@ -29,7 +29,7 @@ HINTS = {
 def find_all(audit: Audit, by: str) -> tuple[Finding, ...]:
     """Every finding, the worst first. by: `source` or `subject`, or "" where there is only one."""
     findings = [*_damaged(audit), *_pairs(audit), *_labels(audit), *_subjects(audit), *_balance(audit),
-                *_outliers(audit), *_sources(audit, by), *_shortcuts(audit)]
+                *_outliers(audit), *_sources(audit, by), *_shortcuts(audit), *_attributes(audit)]
     return tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level)))
 
 
@@ -87,6 +87,9 @@ def _subjects(audit: Audit) -> Iterator[Finding]:
                       "add the subject or slide to the manifest if it is known; if not, say so beside every result")
     if audit.subjects.is_empty():
         return
+    for alike in subject_alike_note(audit.manifest["subject"]):
+        text, _, mend = alike.partition("; if they are")
+        yield Finding("subject names", "warning", text, f"if they are{mend}")
     per = audit.subjects.group_by("subject").agg(pl.col("len").sum(), pl.col("label").drop_nulls().n_unique())
     largest = per.sort("len", "subject", descending=[True, False]).row(0, named=True)
     text = (f"{plural(per.height, 'subject')}; the largest, '{largest['subject']}', has {largest['len']:,} cells "
@@ -95,6 +98,19 @@ def _subjects(audit: Audit) -> Iterator[Finding]:
     if single and audit.balance.filter(pl.col("label") != "").height > 1:
         text += f"; {_of(single, per.height)} have cells of one class only"
     yield Finding("subjects", "note", text)
+
+
+def _attributes(audit: Audit) -> Iterator[Finding]:
+    for attribute in audit.attributes:
+        for group in attribute.alike:
+            yield Finding("attributes", "warning", f"attribute {attribute.name}: {join(repr(v) for v in group)} differ "
+                          "only in case, blanks or Unicode form", "write one of them in all rows")
+    if audit.attributes:
+        least = min(audit.attributes, key=lambda attribute: attribute.known)
+        text = plural(len(audit.attributes), "attribute")
+        if least.known < audit.manifest.height:
+            text += f"; {least.name} is known of {_of(least.known, audit.manifest.height)} cells"
+        yield Finding("attributes", "note", f"{text}: a report says which of them go with the errors")
 
 
 def _balance(audit: Audit) -> Iterator[Finding]:

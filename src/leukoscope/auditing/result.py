@@ -9,6 +9,7 @@ from typing import Any, Literal
 import polars as pl
 
 from ..images.decode import Damaged
+from .attributes import Attribute
 from .shortcut import Shortcut
 
 Level = Literal["problem", "warning", "note", "fine"]
@@ -35,7 +36,7 @@ class Audit:
     decoded cell (`measure.COLUMNS`). outliers: `[cell_id, what, value, low, high, score]`. balance: cells of each
     label. subjects: cells of each subject and label. sources: means and spread of brightness and stain of each source.
     explained: share of the variance of each measure between sources (or subjects). not_done: checks that were not
-    possible, and why.
+    possible, and why. attributes: those that the manifest has.
     """
 
     manifest: pl.DataFrame
@@ -50,6 +51,7 @@ class Audit:
     explained: dict[str, float]
     shortcuts: tuple[Shortcut, ...]
     not_done: tuple[str, ...]
+    attributes: tuple[Attribute, ...] = ()
 
     @property
     def verdict(self) -> tuple[str, ...]:
@@ -75,6 +77,7 @@ class Audit:
             "outliers": _rows(self.outliers), "outlier_count": self.outliers["cell_id"].n_unique(),
             "sources": _rows(self.sources), "explained": self.explained,
             "shortcuts": [shortcut.to_dict() for shortcut in self.shortcuts],
+            "attributes": [asdict(attribute) for attribute in self.attributes],
         }
 
 

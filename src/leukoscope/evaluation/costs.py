@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..runs.comparison import Cost
 from .compare_runs import Opened
-from .results import Result
 
 if TYPE_CHECKING:
     import torch
@@ -18,21 +18,6 @@ if TYPE_CHECKING:
 BATCH = 16
 TURNS = 5
 """Times that each network predicts a batch, in turns with the others; the quickest counts."""
-
-
-@dataclass(frozen=True)
-class Cost(Result):
-    """size: side of an image in px; operations: multiplications with an addition (MAC) an image; weights, maps: bytes
-    (see `networks.costs`); training_seconds: of all folds, mean of the trainings; prediction_ms: an image in a batch of
-    16, without decoding, None where not measured."""
-
-    size: int
-    parameters: int
-    operations: int
-    weights: int
-    maps: int
-    training_seconds: float
-    prediction_ms: float | None
 
 
 def costs(runs: Sequence[Sequence[Opened]], *, timed: bool = True) -> list[Cost]:

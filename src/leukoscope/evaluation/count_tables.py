@@ -1,4 +1,5 @@
-"""Counts of smears as people keep them: a row a smear, a row a smear and type, or a row a cell. Compares nothing."""
+"""Counts of smears as people keep them: one row for each smear, each smear and type, or each cell. Compares
+nothing."""
 
 from __future__ import annotations
 

@@ -18,10 +18,11 @@ from scipy.special import log_softmax
 from ..bundle.calibration import conformal_radius, conformal_sets, fit_temperature
 from ..errors import LeukoscopeError, RunError
 from ..files import read_json
-from ..runs.run import LABORATORIES
+from ..runs.run import LABORATORIES, SHORTCUT
 from ..stats.estimate import Estimate
 from .calibration import calibration_statistic
 from .estimates import resample
+from .laboratory_shortcut import LaboratoryShortcut
 from .results import Result
 from .table import Cells, IntervalOptions, read_cells
 
@@ -99,6 +100,15 @@ def read_laboratories(folder: Path) -> Laboratories:
         raise RunError(f"{folder}: its split is not by laboratory", "train a recipe with split.kind = 'laboratory'")
     try:
         return Laboratories.from_dict(read_json(file))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{file}: damaged ({type(error).__name__}: {error})", "train the run again") from error
+
+
+def read_shortcut(folder: Path) -> LaboratoryShortcut | None:
+    """What a finished run says of shortcuts; None where it was not checked. RunError where the file is damaged."""
+    file = folder / SHORTCUT
+    try:
+        return LaboratoryShortcut.from_dict(read_json(file)) if file.is_file() else None
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{file}: damaged ({type(error).__name__}: {error})", "train the run again") from error
 

@@ -26,7 +26,7 @@ ROUNDS = 2000
 
 @dataclass(frozen=True)
 class Typed:
-    """One observer's types, a row a cell. cells, types, smears: columns; smears is None where it is not known."""
+    """One observer's types, one row for each cell. cells, types, smears: columns; smears is None if not known."""
 
     file: str
     table: pl.DataFrame

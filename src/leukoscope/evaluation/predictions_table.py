@@ -40,7 +40,7 @@ class GivenPredictions:
 
 
 def read_predictions(path: Path, *, columns: Mapping[str, str] | None = None, positive: str = "") -> GivenPredictions:
-    """A table with a row a cell: its label, a probability for each class, and its subject where it is known.
+    """A table with one row for each cell: its label, a probability for each class, and its subject where it is known.
 
     columns: of NAMES, what they are called in this table. Probabilities are columns `p_<class>` or named as the class;
     for two classes also one column `score`, of the class `positive`. Raises LeukoscopeError that names file, row and
@@ -120,7 +120,7 @@ def _one_score(frame: pl.DataFrame, labels: pl.Series, positive: str, path: Path
         raise LeukoscopeError(f"{path}: no columns of probabilities (it has {', '.join(frame.columns)})",
                               "give a column p_<class> for each class, from 0 to 1")
     if len(classes) != 2 or positive not in classes:
-        raise LeukoscopeError(f"{path}: column '{name}' is the probability of one class, and it is not said of which",
+        raise LeukoscopeError(f"{path}: column '{name}' is the probability of one class, which is not named",
                               f"name it with --positive: {join(classes, 'or')}" if len(classes) == 2 else
                               "give a column p_<class> for each class")
     other = next(label for label in classes if label != positive)

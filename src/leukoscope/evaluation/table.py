@@ -107,7 +107,7 @@ def read_cells(predictions: pl.DataFrame, classes: Sequence[str], name: str = "p
     order = table["cell_id"].arg_sort().to_numpy()
     table = table[order]
     return Cells(tuple(classes), labels[order], predicted[order], p[order], table["fold"].to_numpy(),
-                 np.array(table["subject"].to_list(), dtype=object), *_clusters(table))
+                 np.array(table["subject"].to_list(), dtype=object), *clusters_of(table))
 
 
 def _check_columns(predictions: pl.DataFrame, classes: Sequence[str], name: str) -> list[str]:
@@ -150,9 +150,9 @@ def _typed(table: pl.DataFrame, name: str) -> pl.DataFrame:
     return typed
 
 
-def _clusters(table: pl.DataFrame) -> tuple[np.ndarray, int, str]:
-    """Cells that share a subject or a group, directly or through others: a group may hold several ids of one person.
-    Gives the cluster of each cell, how many there are, and what they are."""
+def clusters_of(table: pl.DataFrame) -> tuple[np.ndarray, int, str]:
+    """Cells (with `subject` and `group`) that share one of these, directly or through others: a group may hold several
+    ids of one person. Gives the cluster of each cell, how many there are, and what they are."""
     n = table.height
     cells, owners, start = [], [], n
     for column in ("subject", "group"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from ..auditing.shortcut import Shortcut
 from ..text import count, percent, plain, short_names, type_name
@@ -16,6 +17,8 @@ from .palette import colours_of
 from .svg import SOFT
 
 MOST_BARS, MOST_POINTS, MOST_COLOURS = 40, 6000, 14
+MAP, SIDE = (5, 10), 84
+"""Rows and columns of a map of pictures, and the side of a place in px."""
 
 
 @styled
@@ -92,6 +95,37 @@ def scatter_figure(table: pl.DataFrame, x: str, y: str, by: str, title: str, wor
     figure.supylabel(words[1], fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     return figure
+
+
+def places_on_map(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, int], int]:
+    """(row, column) of MAP -> the cell whose values lie nearest to the middle of that place; rows from the top. x, y:
+    (n,) finite values of the cells; of both, the middle 96 % fills the map, and cells beyond lie at its edge."""
+    along = [_scaled(x), 1 - _scaled(y)]
+    rows, columns = MAP
+    column, row = (np.minimum((share * size).astype(int), size - 1) for share, size in zip(along, (columns, rows),
+                                                                                           strict=True))
+    far = (along[0] * columns - column - 0.5) ** 2 + (along[1] * rows - row - 0.5) ** 2
+    nearest: dict[tuple[int, int], int] = {}
+    for cell in np.argsort(far, kind="stable"):
+        nearest.setdefault((int(row[cell]), int(column[cell])), int(cell))
+    return nearest
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    low, high = np.quantile(values, (0.02, 0.98))
+    return np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+
+
+def picture_map(cells: Mapping[tuple[int, int], tuple[np.ndarray, str]]) -> np.ndarray:
+    """uint8 (h, w, 3): pictures at their places of `places_on_map`, each in a frame of its colour (#rrggbb)."""
+    rows, columns = MAP
+    whole = np.full((rows * SIDE, columns * SIDE, 3), 255, np.uint8)
+    for (row, column), (pixels, colour) in cells.items():
+        square = np.asarray(Image.fromarray(pixels).resize((SIDE - 10, SIDE - 10), Image.Resampling.LANCZOS))
+        own = whole[row * SIDE:(row + 1) * SIDE, column * SIDE:(column + 1) * SIDE]
+        own[2:-2, 2:-2] = [int(colour[k:k + 2], 16) for k in (1, 3, 5)]
+        own[5:-5, 5:-5] = square
+    return whole
 
 
 @styled

@@ -67,7 +67,8 @@ def comparison_figures(comparison: Comparison) -> dict[str, Figure]:
 
 @styled
 def metrics_sheet(networks: Sequence[Network], published: Mapping[str, Mapping[str, float]]) -> Figure:
-    """A panel a metric, a row a network: value and interval, all panels on one scale; the paper's as open diamonds.
+    """One panel for each metric, one row for each network: value and interval, all panels on one scale; the paper's
+    as open diamonds.
 
     published: network -> metric -> value in [0, 1].
     """
@@ -216,8 +217,8 @@ def cliques(means: np.ndarray, critical: float) -> list[tuple[int, int]]:
 
 @styled
 def costs_figure(networks: Sequence[Network], costs: Sequence[Cost]) -> Figure:
-    """Accuracy against what it costs, a panel a cost: full where no other network is as accurate for less (the Pareto
-    front), joined by a line."""
+    """Accuracy against what it costs, one panel for each cost: full where no other network is as accurate for less
+    (the Pareto front), joined by a line."""
     shown = [(label, [value / unit for value in values]) for key, label, unit in COSTS
              if None not in (values := [getattr(cost, key) for cost in costs])]
     labels = short_names([network.name for network in networks], NAME_LIMIT)

@@ -1,4 +1,4 @@
-"""The sheet of explained cells: a row a cell, with the deciding pixels in colour. Draws maps; computes none."""
+"""The sheet of explained cells: one row for each, with the deciding pixels in colour. Draws maps; computes none."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def variance_curve(pca: PCA) -> Figure:
 
 @styled
 def reconstruction_sheet(pca: PCA, cells: Float[np.ndarray, "m side side"], counts: Sequence[int] = ()) -> Figure:
-    """Cells beside what is rebuilt of them from the first components, one row a cell, to the range of the cell.
+    """Cells beside what is rebuilt of them from the first components, one row for each cell, to the range of the cell.
 
     counts: numbers of components, from 1 to k; by default up to five. The number below each picture is the root mean
     square of what is lost, over the standard deviation of the cell. LeukoscopeError for other sizes or counts.

@@ -38,7 +38,7 @@ def reproduce_paper(
 ) -> Outcome:
     """Run a paper's experiments on a data folder or manifest; the lines of the outcome are its tables beside ours."""
     if paper not in PAPERS:
-        near = get_close_matches(paper, PAPERS, n=3, cutoff=0.3)
+        near = get_close_matches(paper, PAPERS, n=1)
         raise LeukoscopeError(f"{paper}: no such paper", f"choose {' or '.join(near or PAPERS)}")
     if repeats is not None and paper not in REPEATING:
         raise LeukoscopeError(f"--repeats: {paper} trains each network once", "leave the option out")

@@ -7,15 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
-from ..errors import RunError
-from ..report.optics import Kind, kinds, pixels_seen
+from ..report.learned import Row, clusters_of, gains_of, rows_of
+from ..report.optics import Kind
 from ..report.study import read_study
-from ..runs.results import Results
-from ..stats.estimate import Comparison, Estimate
-from ..stats.paired import holm
-from ..stats.repeats import repeated_difference, repeated_rate
+from ..stats.estimate import Comparison
+from ..stats.repeats import repeated_difference
 from ..text import join, p_of, plural, points
 from .tables import EMPTY, Table, cell, printed
 
@@ -27,26 +24,6 @@ PUBLISHED_CURVES: Mapping[str, Mapping[str, float]] = {
                                                         "50176": 0.9902}}
 MARGIN = 0.01
 """Learning makes up for lost pixels if the accuracy is, with confidence, less than this below that of more pixels."""
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One microscope over its repeats. right: (repeats, cells) whether each repeat classified each cell correctly.
-    test_part: what the tested cells were used for besides."""
-
-    kind: Kind
-    pixels: int
-    accuracy: Estimate
-    test_part: str
-    right: np.ndarray
-
-    @property
-    def repeats(self) -> int:
-        return self.right.shape[0]
-
-    @property
-    def cells(self) -> int:
-        return self.right.shape[1]
 
 
 @dataclass(frozen=True)
@@ -63,22 +40,12 @@ class Effect:
 
 def table_one(folder: Path) -> list[Row]:
     """Every microscope of a study, with its mean accuracy over repeats. RunError where repeats tested other cells."""
-    runs = read_study(folder).runs.values()
-    first = next(iter(runs))
-    clusters = _clusters(first)
-    rows = []
-    for kind, repeats in kinds(runs).items():
-        right = np.stack([_right(results, first) for results in repeats])
-        recipe = repeats[0].recipe
-        assert recipe is not None
-        used = "also selected the epoch, as in the paper" if recipe.split.select_on == "test" else "selected nothing"
-        rows.append(Row(kind, pixels_seen(recipe), repeated_rate(right, clusters), used, right))
-    return rows
+    return rows_of(list(read_study(folder).runs.values()))
 
 
 def answers(folder: Path, rows: Sequence[Row]) -> tuple[Table, list[str]]:
     """The table of the page, and sentences that answer the paper's questions."""
-    effects = _effects(rows, _clusters(next(iter(read_study(folder).runs.values()))))
+    effects = _effects(rows, clusters_of(next(iter(read_study(folder).runs.values()))))
     by_kind = {row.kind: row for row in rows}
     body = []
     for kind in sorted({replace(kind, learned=True) for kind in by_kind}):
@@ -105,16 +72,14 @@ def answers(folder: Path, rows: Sequence[Row]) -> tuple[Table, list[str]]:
 def _effects(rows: Sequence[Row], clusters: np.ndarray | None) -> dict[Kind, Effect]:
     frozen = {row.kind: row for row in rows if not row.kind.learned}
     learned = [row for row in rows if row.kind.learned]
-    gains = {row.kind: repeated_difference(row.right, frozen[row.kind.frozen].right, clusters)
-             for row in learned if row.kind.frozen in frozen}
-    tested = {kind: gain.p_value for kind, gain in gains.items() if gain.p_value is not None}
-    p_values = dict(zip(tested, holm(np.array([*tested.values()], dtype=float)).tolist(), strict=True))
+    gains = gains_of(rows, clusters)
     effects = {}
     for row in learned:
         same = [kind for kind in frozen if (kind.free, kind.photons) == (row.kind.free, row.kind.photons)]
         most = min(same, key=lambda kind: kind.pool, default=row.kind)
         loss = repeated_difference(row.right, frozen[most].right, clusters) if most.pool < row.kind.pool else None
-        effects[row.kind] = Effect(gains.get(row.kind), p_values.get(row.kind), loss, most.pool if loss else None)
+        gain = gains.get(row.kind)
+        effects[row.kind] = Effect(gain and gain.comparison, gain and gain.p_value, loss, most.pool if loss else None)
     return effects
 
 
@@ -144,22 +109,3 @@ def made_up_for(loss: Comparison) -> str:
     if low is not None and low > -MARGIN:
         return "yes"
     return "no" if high is not None and high < -MARGIN else "not certain with these cells"
-
-
-def _right(results: Results, first: Results) -> np.ndarray:
-    """(cells,) whether each test cell, in the order of the first run, was classified correctly."""
-    order = first.predictions.select("cell_id")
-    if set(order["cell_id"]) != set(results.predictions["cell_id"]):
-        raise RunError(f"{results.folder}: was not tested on the same cells as {first.folder}",
-                       "reproduce into another folder, with one set of cells and settings")
-    joined = order.join(results.predictions, on="cell_id", how="left", maintain_order="left")
-    return (joined["label"] == joined["predicted"]).to_numpy()
-
-
-def _clusters(results: Results) -> np.ndarray | None:
-    """The subject of each test cell, else its group; None where no cell has either."""
-    table = results.predictions
-    if table["subject"].is_null().all() and table["group"].is_null().all():
-        return None
-    return table.select(pl.coalesce(pl.format("0:{}", "subject"), pl.format("1:{}", "group"),
-                                    pl.format("cell:{}", "cell_id"))).to_series().to_numpy().astype(str)

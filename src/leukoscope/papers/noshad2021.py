@@ -18,18 +18,24 @@ from ..commands.outcome import Outcome
 from ..datasets import get_dataset
 from ..errors import DatasetError, LeakError
 from ..evaluation.evaluate import evaluate
+from ..evaluation.table import read_cells
 from ..files import write_json
 from ..manifest import read_manifest
 from ..recipes.recipe import load_recipe
 from ..report.study import write_study
 from ..runs.run import Run, read_fold_tables
-from .noshad2021_tables import comparison, study_tables
+from ..stats.estimate import Estimate
+from ..text import interval, number
+from .conclusions import ProtocolResult, conclusions
+from .noshad2021_tables import PUBLISHED, comparison, study_tables
 from .request import Job, Request, two_classes
 
 SOURCE = "Noshad and Fallahi 2021, Tables 4 and 5"
 RECIPES = {"allidb1": "noshad2021-allidb", "cnmc": "noshad2021-cnmc"}
 SIZES = {"noshad2021-allidb": 108, "noshad2021-cnmc": 10_661}
 """Cells for which the numbers of copies in a recipe are meant."""
+APART = ("0.913", "EfficientNet-B1, 28 subjects of the preliminary test set, arXiv 2606.24944")
+"""The AUC on C-NMC that others published with subjects kept apart, and whose it is."""
 EXTERNAL = "preliminary"
 """Ending of the folders of the evaluations on the official preliminary test set."""
 
@@ -57,12 +63,17 @@ def reproduce(request: Request) -> Outcome:
             for protocol in protocols}
     countdown = request.countdown(list(jobs.values()))
     parts: dict[str, dict[str, Mapping[str, Any]]] = {}
+    tested: dict[str, ProtocolResult] = {}
     remarks = list(task.remarks)
     for protocol, job in jobs.items():
         request.train(job, countdown)
         run = Run(job.out)
         by_part = {part: _of_one_network(run, table) for part, table in (
             ("test", "predictions.parquet"), ("validation", "validation.parquet"))}
+        if by_part["test"] is not None:
+            cells = read_cells(run.predictions, run.classes)
+            tested[protocol] = ProtocolResult(Estimate.from_dict(by_part["test"]["overall"]["accuracy"]), cells.count,
+                                      cells.unit)
         if task.external is not None:
             try:
                 by_part["preliminary"] = evaluate_run(run.folder, task.external, request.out / f"{protocol}-{EXTERNAL}",
@@ -72,13 +83,25 @@ def reproduce(request: Request) -> Outcome:
         parts[protocol] = {part: metrics for part, metrics in by_part.items() if metrics is not None}
     as_published = task.of_paper and jobs[protocols[0]].recipe.data.positive == "leukemic"
     tables = study_tables(comparison(parts, task.recipe if as_published else ""), protocols)
+    published = PUBLISHED[task.recipe]["test"]["accuracy"] if as_published else None
+    said = conclusions(tested.get("clean"), tested.get("paper"), published)
+    if as_published and task.recipe == RECIPES["cnmc"] and "clean" in parts:
+        said.sentences.append(_apart(parts["clean"]["test"]))
     title = f"{task.recipe}, {request.scale} scale"
     write_json(request.out / "study.json", {
         "title": title, "runs": protocols, "source": SOURCE, "description": " ".join(remarks),
-        "tables": [table.to_dict() for table in tables]})
+        "conclusions": said.sentences, "tables": [table.to_dict() for table in (*tables, *said.tables)]})
     page = write_study(request.out)
-    lines = [title, *remarks, "", *(line for table in tables for line in (*table.lines(), "")), f"report: {page}"]
+    lines = [title, *remarks, "", *(line for table in tables for line in (*table.lines(), "")), *said.lines(),
+             f"report: {page}"]
     return Outcome(request.out, page, tuple(lines), parts)
+
+
+def _apart(metrics: Mapping[str, Any]) -> str:
+    """Our AUC and weighted F1 under the clean protocol, beside what others published with subjects kept apart."""
+    area = interval(Estimate.from_dict(metrics["per_class"][metrics["positive"]]["auc"]), number, "", page=True)
+    return (f"With subjects kept apart: AUC {area}, others {APART[0]} ({APART[1]}); weighted F1 "
+            f"{interval(Estimate.from_dict(metrics['overall']['weighted_f1']), page=True)}.")
 
 
 def _of_one_network(run: Run, table: str) -> Mapping[str, Any] | None:

@@ -16,9 +16,13 @@ import polars as pl
 
 from ..commands.compare import compare_runs
 from ..commands.outcome import Outcome
+from ..evaluation.compare import LEVEL
 from ..recipes.recipe import Protocol, expand_variants, load_recipe
+from ..stats.estimate import Estimate
+from .conclusions import settled_by
 from .request import Job, Request, two_classes
-from .shalini2022_tables import against_own, inflation_table, published_figures, table_two
+from .shalini2022_tables import OWN, against_own, inflation_table, published_figures, table_two
+from .tables import Table
 
 RECIPE = "shalini2022"
 MORE = 1.25
@@ -63,6 +67,7 @@ def _compared(jobs: list[Job], protocol: Protocol, request: Request, task: Task,
         tables.append(table_two(content))
         if protocol == "paper" and "clean" in earlier:
             tables.append(inflation_table(earlier["clean"], content))
+        tables.extend(_settled(content))
         others = len(content["kinds"]) - 1
         return {"title": f"ResNet-50 against {others} networks, {protocol} protocol, {request.scale} scale",
                 "description": " ".join([against_own(content), *task.remarks]),
@@ -72,6 +77,19 @@ def _compared(jobs: list[Job], protocol: Protocol, request: Request, task: Task,
     lines, content = compare_runs(runs, request.out / protocol, published=published_figures(), more=more)
     shown = [line for table in tables for line in (*table.lines(), table.note, "")]
     return [*shown, *lines[:-1], against_own(content), lines[-1]], content
+
+
+def _settled(content: Mapping[str, Any]) -> list[Table]:
+    """For each difference from ResNet-50 that is not significant, the subjects that would settle it; none where the
+    subjects of the cells are not known. content: of compare.json."""
+    if content["clusters"] == content["cells"]:
+        return []
+    undecided = []
+    for pair in content["pairs"]:
+        test = pair["tests"]["accuracy"]
+        if OWN in (pair["first"], pair["second"]) and (test["holm"] is None or test["holm"] >= LEVEL):
+            undecided.append((f"{pair['first']} minus {pair['second']}", Estimate.from_dict(test["difference"])))
+    return settled_by(undecided, content["clusters"])
 
 
 def read_task(request: Request) -> Task:

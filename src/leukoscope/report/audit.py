@@ -6,18 +6,29 @@ Shows the result of an audit; checks nothing itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from markupsafe import Markup
 
 from .. import __version__
 from ..auditing.result import LISTED, Audit
 from ..errors import LeukoscopeError
-from ..figures.audit import balance_figure, scatter_figure, shortcut_figure, subjects_figure
+from ..figures.audit import (
+    balance_figure,
+    picture_map,
+    places_on_map,
+    scatter_figure,
+    shortcut_figure,
+    subjects_figure,
+)
+from ..figures.palette import colours_of
 from ..figures.svg import image_uri, svg
 from ..files import write_json, write_text
 from ..images.read import read_cell
+from ..manifest import BOX
 from ..text import count, number, percent, plain, plural, type_name
 from .html import render
 
@@ -50,9 +61,9 @@ def _context(audit: Audit) -> dict[str, Any]:
         "pair_counts": audit.pair_counts, "pairs": [_pair(row, cells) for row in shown.iter_rows(named=True)],
         "kinds": _kinds(audit.pair_counts), "listed_most": LISTED,
         "damaged": audit.damaged[:DAMAGED_SHOWN], "damaged_count": len(audit.damaged),
-        "scatters": [svg(figure) for figure in _scatters(audit)],
+        "scatters": _scatters(audit), "measured": audit.measures.height,
         "outliers": [_outlier(row, cells) for row in outliers],
-        "outlier_count": audit.outliers["cell_id"].n_unique(),
+        "attributes": audit.attributes, "outlier_count": audit.outliers["cell_id"].n_unique(),
         "sources": audit.sources.head(SOURCES_SHOWN).to_dicts() if audit.measures.height else [],
         "source_count": audit.sources.height, "explained": audit.explained,
         "shortcut_figure": svg(shortcut_figure(audit.shortcuts)) if audit.shortcuts else "",
@@ -89,18 +100,53 @@ def _kinds(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count(counts[kind])} {words}" for kind, words in KIND_WORDS.items() if counts[kind])
 
 
-def _scatters(audit: Audit) -> list[Any]:
+@dataclass(frozen=True)
+class Scatter:
+    """Cells by two measures: a drawing, and pictures of cells at their places (a data URI, "" where none can be read).
+    colours: (class or source, colour) of the frames."""
+
+    title: str
+    words: tuple[str, str]
+    drawing: Markup
+    pictures: str
+    colours: tuple[tuple[str, str], ...]
+
+
+def _scatters(audit: Audit) -> list[Scatter]:
+    """Those of which some cell has both measures."""
     if audit.measures.is_empty():
         return []
-    facts = audit.manifest.select("cell_id", pl.col("label").fill_null("(no label)"), "source")
-    table = audit.measures.join(facts, on="cell_id")
+    facts = audit.manifest.select("cell_id", "image", *BOX, "mask", pl.col("label").fill_null("(no label)"), "source")
+    table = audit.measures.drop("width", "height").join(facts, on="cell_id")
     by = "source" if audit.manifest["source"].drop_nulls().n_unique() > 1 else "label"
-    return [
-        scatter_figure(table, "sharpness", "brightness", "label", "Sharpness and brightness",
-                       ("sharpness, log₁₀ of the variance of the Laplacian", "brightness, mean luminance")),
-        scatter_figure(table, "hue", "density", by, f"Stain by {'source' if by == 'source' else 'class'}",
-                       ("hue of absorption, degrees (60 blue, 120 magenta)", "optical density of stained pixels")),
-    ]
+    drawn = []
+    for x, y, kind, title, words in (
+            ("sharpness", "brightness", "label", "Sharpness and brightness",
+             ("sharpness, log₁₀ of the variance of the Laplacian", "brightness, mean luminance")),
+            ("hue", "density", by, f"Stain by {'source' if by == 'source' else 'class'}",
+             ("hue of absorption, degrees (60 blue, 120 magenta)", "optical density of stained pixels"))):
+        known = table.with_columns(pl.col(kind).fill_null("(unknown)")).filter(
+            pl.col(x).is_finite() & pl.col(y).is_finite())
+        if known.height:
+            figure = scatter_figure(known, x, y, kind, title, words)
+            pictures, colours = _pictures_at(known, x, y, kind)
+            drawn.append(Scatter(title, words, svg(figure), pictures, colours))
+    return drawn
+
+
+def _pictures_at(table: pl.DataFrame, x: str, y: str, by: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The map of pictures as a data URI, "" where no cell can be read; and what the colours of its frames mean."""
+    names = table.group_by(by).len().sort("len", by, descending=[True, False])[by].to_list()
+    colours, cells, used = colours_of(names), {}, set()
+    for place, row in places_on_map(table[x].to_numpy(), table[y].to_numpy()).items():
+        cell = table.row(row, named=True)
+        try:
+            cells[place] = read_cell(cell), colours[cell[by]]
+        except LeukoscopeError:
+            continue
+        used.add(cell[by])
+    shown = tuple((name, colours[name]) for name in names if name in used)
+    return (image_uri(picture_map(cells)) if cells else "", shown)
 
 
 def _chosen_pairs(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,8 @@
 """Items of three reporting guidelines, in our own words, each with the fact of a run that answers it, if any.
 
-Numbers are those of CLAIM 2024 and TRIPOD+AI 2024; of STARD-AI those of STARD 2015, with what AI adds after them.
-Before submitting, compare with the published checklists, which these do not replace.
+Numbers are those of CLAIM 2024 (44 items) and TRIPOD+AI 2024 (27 items in 52 parts), checked against public copies of
+the two lists. STARD-AI 2025 has 40 items, 18 of them new or changed, with numbers of its own: here stand those of STARD
+2015, and after them what AI adds. Before submitting, compare with the published checklists, which these do not replace.
 """
 
 from __future__ import annotations

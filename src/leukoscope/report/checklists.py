@@ -12,13 +12,12 @@ from ..figures.flow import flow_figure, flow_lines
 from ..files import write_text
 from ..runs.results import Metrics, Results, read_results
 from ..stats.estimate import Estimate
-from ..text import count, figure_name, interval, join, number, percent, plain, plural, type_name
+from ..text import TO_FILL, count, figure_name, interval, join, number, percent, plain, plural, type_name
 from .checklist_items import CHECKLISTS, Checklist
 from .html import write_page
 from .numbers import PLAIN_NUMBERS
 from .sentences import describe, recipe_facts
 
-TO_FILL = "to be filled by the authors"
 PAGE = "checklists.html"
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
+from .. import templates
 from ..figures.svg import FONTS, inline_svg, svg_text
 from ..files import write_text
-from ..text import count, duration, figure_name, interval, join, number, p_of, percent, plain, plural, type_name
+from ..text import duration, figure_name, interval, join, number, p_of, points
 from . import numbers
 
 if TYPE_CHECKING:
@@ -40,15 +41,11 @@ def render(template: str, **context: object) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("leukoscope.report", "templates"), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(
-        count=count, percent=percent, number=number, duration=duration, plain=plain, plural=plural, listed=join,
+    environment = templates.environment(
+        "leukoscope.report", number=number, duration=duration, listed=join,
         interval=partial(interval, confidence=None, page=True),
         area=partial(interval, form=number, unit="", confidence=None, page=True),
-        figure_name=figure_name, p_of=p_of, capfirst=lambda text: text[:1].upper() + text[1:],
-        type_name=lambda label, limit=0: plain(type_name(label, limit)))
+        figure_name=figure_name, p_of=p_of, points=points, capfirst=lambda text: text[:1].upper() + text[1:])
     environment.globals.update(
         fonts=Markup(FONTS), Notes=numbers.Notes, shown=numbers.shown, value_of=numbers.value_of,
         interval_of=numbers.interval_of, how=numbers.how, change=numbers.change)

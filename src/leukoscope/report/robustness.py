@@ -37,7 +37,8 @@ def write_robustness(table: Mapping[str, Any], folder: Path) -> Path:
 
 
 def robustness_lines(table: Mapping[str, Any]) -> list[str]:
-    """The clean accuracy, then a line a corruption, the worst first, for a terminal. table: what shift.json holds."""
+    """The clean accuracy, then one line for each corruption, the worst first, for a terminal. table: what shift.json
+    holds."""
     robustness = json_view(Robustness, table, Path(RESULT))
     rows = [["corruption", "mean accuracy", "against clean, points (95 % CI)", "at strength 1", "3", "5"]]
     for own in robustness.ordered:

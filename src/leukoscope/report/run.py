@@ -1,6 +1,7 @@
 """The page of a run: one self-contained HTML file, from the run folder alone.
 
-Reads results and shows them; computes no metric. The page of several runs is in `study.py`.
+Reads results and shows them; of figures it computes only which attributes go with the errors. The page of several runs
+is in `study.py`.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ import polars as pl
 from markupsafe import Markup
 
 from .. import __version__
-from ..evaluation.laboratories import read_laboratories
+from ..evaluation.attributes import Attributes, errors_by_attribute
+from ..evaluation.laboratories import read_laboratories, read_shortcut
 from ..figures.metrics import run_figures
 from ..figures.svg import svg
 from ..figures.training import training_figure
+from ..files import write_json
 from ..recipes.recipe import dump_recipe
-from ..runs.results import read_results
+from ..runs.results import Results, read_results
 from ..runs.run import LABORATORIES
 from . import numbers
 from .data import data_table, worst_mistakes
 from .html import write_page
 from .sentences import describe
 
+ATTRIBUTES = "attributes.json"
 PICTURE_BUDGET = 700_000
 """Bytes of pictures in the page, so that it stays below 1.5 MB; the others are named, and stay in the folder."""
 
@@ -38,7 +42,8 @@ class Pictures:
 
 
 def write_report(run_folder: Path) -> Path:
-    """Write `report.html` (and its figures as `figures/*.svg`) into a finished run, or the evaluation of one.
+    """Write `report.html` (and its figures as `figures/*.svg`) into a finished run, or the evaluation of one; where
+    cells have attributes, attributes.json too.
 
     Raises RunError, naming the file, where the folder is not finished or damaged. Images that are gone are named in
     the page.
@@ -59,10 +64,22 @@ def write_report(run_folder: Path) -> Path:
     worst = next((row for row in laboratories.rows if row.name == laboratories.worst), None) if laboratories else None
     return write_page(
         folder / "report.html", "report.html", figures, results=results, metrics=metrics, words=words, data=data,
-        laboratories=laboratories, worst_laboratory=worst, mistakes=mistakes, cards=cards, class_keys=class_keys,
+        attributes=_attributes(results), laboratories=laboratories, worst_laboratory=worst,
+        shortcut=read_shortcut(folder), mistakes=mistakes, cards=cards, class_keys=class_keys,
         weakest=weakest, training=training, pictures=shown,
         folds={fold.fold: fold for fold in results.folds}, shift=(folder / "shift.html").is_file(),
         recipe_text=dump_recipe(recipe) if recipe else "", version=results.environment.leukoscope or __version__)
+
+
+def _attributes(results: Results) -> Attributes | None:
+    """Which attributes of the tested cells go with the errors; written as JSON too."""
+    table = results.predictions if results.manifest is None else results.manifest
+    attributes = errors_by_attribute(results.predictions, results.metrics.classes, table)
+    if attributes is None:
+        (results.folder / ATTRIBUTES).unlink(missing_ok=True)
+    else:
+        write_json(results.folder / ATTRIBUTES, attributes.to_dict())
+    return attributes
 
 
 def pictures(folder: Path, left: int) -> tuple[Pictures, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,14 +47,15 @@ page_span = partial(span, page=True)
 @dataclass(frozen=True)
 class CellCard:
     """A cell in the page: its picture (a data URI), its field and where that is in the page ("" if it is not), the mark
-    of its type (see `TypeGroup`), the flag and its reason, the probability of its type (None if there is none), and
-    what makes it doubtful."""
+    of its type (see `TypeGroup`), its number and whether it is the only cell of its field, the flag and its reason, the
+    probability of its type (None if there is none), and what makes it doubtful."""
 
     picture: str
     field: str
     place: str
     mark: str
     number: int
+    alone: bool
     flag: str | None
     reason: str
     sure: float | None
@@ -96,7 +97,9 @@ def smear_page(summary: SmearSummary, table: pl.DataFrame, shown: Mapping[str, t
         for remark in field.remarks:
             remarks.setdefault(remark, []).append(field.name)
     places = {name: f"field-{place}" for place, name in enumerate(shown, start=1)}
-    card = partial(_card, thumb=thumb, places=places, marks={name: f"t{place}" for place, name in enumerate(names)})
+    alone = {field.name for field in summary.fields if field.cells == 1}
+    card = partial(_card, thumb=thumb, places=places, alone=alone,
+                   marks={name: f"t{place}" for place, name in enumerate(names)})
     return render(
         "smear.html", summary=summary, slide=summary.slide, slide_map=slide_map,
         kinds_of_squares=key(summary.slide.squares) if summary.slide else [], count=count,
@@ -116,7 +119,7 @@ def smear_page(summary: SmearSummary, table: pl.DataFrame, shown: Mapping[str, t
 
 def _field_svg(field: FieldSummary, picture: str, features: Sequence[Any], table: pl.DataFrame,
                colours: Mapping[str, str], names: Sequence[str]) -> Markup:
-    """A field's picture with its outlines as SVG."""
+    """A field's picture with its outlines as SVG; a cell that is the only one of its field has no number."""
     line, letter = max(field.width, field.height) / 260, max(field.width, field.height) / 45
     rows = {row["number"]: row for row in table.filter(pl.col("field") == field.name).iter_rows(named=True)}
     shapes = []
@@ -131,7 +134,8 @@ def _field_svg(field: FieldSummary, picture: str, features: Sequence[Any], table
             '<path d="{}" stroke="{}" stroke-width="{:.2f}"{}/><text x="{:.1f}" y="{:.1f}" font-size="{:.1f}" '
             'stroke-width="{:.2f}">{}</text></g>').format(
                 names.index(row["type"]), _in_one_line(row), path, 1.8 * line, path, colours[row["type"]], line, dashes,
-                row["centre_x"] + 0.5, row["centre_y"] + 0.5, letter, letter / 5, marked(row)))
+                row["centre_x"] + 0.5, row["centre_y"] + 0.5, letter, letter / 5,
+                marked(row) if len(rows) > 1 else "!" if row["flag"] else ""))
     label = escape(f"{plural(len(shapes), 'cell')} in {field.name}")
     return Markup(
         '<svg class="field" viewBox="0 0 {0} {1}" role="img" aria-label="{2}"><image href="{3}" width="{0}" '
@@ -153,9 +157,11 @@ def _in_words(types: Sequence[TypeCount]) -> str:
     return ", ".join(f"{plain(type_name(kind.name))} {percent(kind.share.value, 0)}" for kind in known if kind.share)
 
 
-def _card(row: Row, *, thumb: Thumb, places: Mapping[str, str], marks: Mapping[str, str]) -> CellCard:
+def _card(row: Row, *, thumb: Thumb, places: Mapping[str, str], alone: Collection[str],
+          marks: Mapping[str, str]) -> CellCard:
     return CellCard(thumb(row["field"], row["number"]), row["field"], places.get(row["field"], ""), marks[row["type"]],
-                    row["number"], row["flag"], _reason(row), row.get(f"p_{row['type']}"), _doubts(row))
+                    row["number"], row["field"] in alone, row["flag"], _reason(row), row.get(f"p_{row['type']}"),
+                    _doubts(row))
 
 
 def _reason(row: Row) -> str:
@@ -233,7 +239,8 @@ def summary_lines(summary: SmearSummary | SubjectsSummary, out: Path) -> list[st
 def smear_lines(summary: SmearSummary) -> list[str]:
     """The count and what is to be said of it, for a terminal."""
     count, first = summary.differential, counted(summary.flags)
-    lines = aligned([[plain(type_name(kind.name)), f"{kind.cells:>5,}", _share(kind)] for kind in count.types])
+    lines = [f"called by the model, and not a differential: {_called(count.types)}"] if summary.unreliable else \
+        aligned([[plain(type_name(kind.name)), f"{kind.cells:>5,}", _share(kind)] for kind in count.types])
     where = _looked(summary.slide) if summary.slide else plural(len(summary.fields), "field")
     numbers = [f"{plural(count.found, 'cell')} in {where}",
                f"{count.total:,} counted", f"{count.cut:,} cut by a border", f"{count.damaged:,} damaged"]
@@ -241,12 +248,17 @@ def smear_lines(summary: SmearSummary) -> list[str]:
         (count.platelets, "taken for platelets and set aside"), (count.unsure, "unsure"),
         (count.unknown, "unlike those of training")) if number is not None]
     remarks = [f"{field.name}: {remark}" for field in summary.fields for remark in field.remarks]
-    return [*([summary.finding] if summary.finding else []), *lines, ", ".join(numbers),
+    return [*filter(None, (summary.unreliable, summary.finding)), *lines, ", ".join(numbers),
             *([f"look at these first: {first}"] if first else []),
             *([summary.meaning] if summary.meaning else []), *summary.remarks,
             *(f"{image.image}: left out, {image.reason}" for image in summary.unreadable),
             *left_out_lines(summary.left_out), *remarks[:MOST],
             *([f"and {len(remarks) - MOST} more remarks, in the page"] if len(remarks) > MOST else [])]
+
+
+def _called(types: Sequence[TypeCount]) -> str:
+    """How many cells a model calls each type, in words."""
+    return join(f"{kind.cells:,} {plain(type_name(kind.name))}" for kind in types if kind.cells) or "nothing"
 
 
 def _looked(slide: SlideSummary) -> str:
@@ -279,8 +291,9 @@ def index_lines(summary: SubjectsSummary) -> list[str]:
     for smear in summary.smears.values():
         shares = [percent(kind.share.value) for kind in smear.differential.types if kind.share]
         rows.append([plain(smear.subject), str(len(smear.fields)), f"{smear.differential.total:,}", *shares,
-                     counted(smear.flags) or "none"])
-    return [*aligned(rows), *summary.remarks,
+                     join([*(["types are not reliable"] if smear.unreliable else []),
+                           *filter(None, [counted(smear.flags)])]) or "none"])
+    return [*filter(None, [summary.unreliable]), *aligned(rows), *summary.remarks,
             *(f"{name}: left out, {reason}" for name, reason in summary.unreadable.items()),
             *left_out_lines((*summary.left_out, *(one for smear in summary.smears.values() for one in smear.left_out)))]
 

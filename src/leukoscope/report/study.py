@@ -1,9 +1,10 @@
 """The page of several runs: variants of an ablation, or networks compared with each other.
 
 `study.json` in the folder names them: {"title": ..., "runs": ["none", "1", ...], "paper": {"1": {"accuracy": 0.968}}},
-each run by its path below the folder. Optional: "description"; "source" (of the paper's figures); "tables" of text,
-made elsewhere ([{"title": ..., "columns": [...], "rows": [[...]], "note": ...}]); "published" ({name: {pixels:
-accuracy}}, beside the curves of microscopes). Without the file, every finished run directly below is used.
+each run by its path below the folder. Optional: "description"; "source" (of the paper's figures); "conclusions", some
+sentences; "tables" of text, made elsewhere ([{"title": ..., "columns": [...], "rows": [[...]], "note": ...}]);
+"published" ({name: {pixels: accuracy}}, beside the curves of microscopes). Without the file, every finished run
+directly below is used.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ..runs.results import Results, json_view, read_results
 from ..stats.paired import holm, paired_difference
 from ..text import NO_ESTIMATE, figure_name
 from .html import write_page
+from .learned import learned_table
 from .numbers import PLAIN_NUMBERS
 from .optics import confusion_figures, cost_figures
 from .sentences import verdict
@@ -42,6 +44,7 @@ class StudyFile:
     title: str = ""
     description: str = ""
     source: str = ""
+    conclusions: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     tables: tuple[TextTable, ...] = ()
@@ -71,6 +74,7 @@ def write_study(folder: Path) -> Path:
         against=differences(study), verdicts={name: verdict(results) for name, results in study.runs.items()},
         drawn=_figures(study), curves=[svg(figure) for figure in cost_figures(runs, study.file.published)],
         matrices=[svg(figure) for figure in confusion_figures(runs)], same_cells=_same_cells(runs),
+        tables=study.file.tables or (learned_table(runs) if _same_cells(runs) else []),
         clustered=subjects_known(runs[0]))
 
 

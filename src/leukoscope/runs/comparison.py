@@ -24,8 +24,9 @@ class Rank:
 
 @dataclass(frozen=True)
 class Cost:
-    """Input side (px), parameters, operations for one image, weights and maps (bytes), training time (s), and
-    prediction time for one image (ms; None where it was not measured)."""
+    """size: side of an image in px; operations: multiplications with an addition (MAC) for one image; weights, maps:
+    bytes (see `networks.costs`); training_seconds: of all folds, mean of the trainings; prediction_ms: an image in a
+    batch of 16, without decoding, None where not measured."""
 
     size: int
     parameters: int
@@ -33,7 +34,7 @@ class Cost:
     weights: int
     maps: int
     training_seconds: float
-    prediction_ms: float | None = None
+    prediction_ms: float | None
 
 
 @dataclass(frozen=True)

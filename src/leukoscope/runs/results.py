@@ -262,7 +262,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Fold:
-    """One trained fold: fold.json, and its training history (one row an epoch) where there is one."""
+    """One trained fold: fold.json, and its training history (one row for each epoch) where there is one."""
 
     __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
     fold: int

@@ -21,6 +21,8 @@ from .elsewhere import Elsewhere
 
 LABORATORIES = "laboratories.json"
 """What each laboratory got from a network of the others, where the split is by laboratory."""
+SHORTCUT = "laboratory_shortcut.json"
+"""How well the laboratory can be told from the features of such a run."""
 RESUME = "finish it with: leukoscope train ... --resume"
 
 

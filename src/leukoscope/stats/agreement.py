@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy.special import betaincinv, ndtri
 
 from ..errors import LeukoscopeError
 from .estimate import Estimate, check_confidence, check_finite, check_same_length, no_estimate, student_quantile
@@ -49,7 +49,7 @@ def bland_altman(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]
         none = no_estimate("undefined: fewer than two pairs")
         return Differences(n, math.nan, alone, none, none)
     bias, spread = float(change.mean()), float(change.std(ddof=1))
-    z, t = -float(ndtri(0.025)), -student_quantile(half, n - 1)
+    z, t = -float(scipy.special.ndtri(0.025)), -student_quantile(half, n - 1)
     error = spread * math.sqrt(1 / n + z**2 / (2 * (n - 1)))
 
     def at(value: float, error: float, method: str) -> Estimate:
@@ -67,8 +67,8 @@ def rumke_limits(share: float, cells: int, confidence: float = 0.95) -> tuple[fl
     if not 0 <= share <= 1 or cells < 1:
         raise LeukoscopeError(f"a share of {share} of {cells} cells", "give a share from 0 to 1 and one cell or more")
     hits = share * cells
-    low = 0.0 if hits == 0 else float(betaincinv(hits, cells - hits + 1, half))
-    high = 1.0 if hits == cells else float(betaincinv(hits + 1, cells - hits, 1 - half))
+    low = 0.0 if hits == 0 else float(scipy.special.betaincinv(hits, cells - hits + 1, half))
+    high = 1.0 if hits == cells else float(scipy.special.betaincinv(hits + 1, cells - hits, 1 - half))
     return low, high
 
 
@@ -83,7 +83,7 @@ def cohen_kappa(table: Int[np.ndarray, "k k"], confidence: float = 0.95, weights
     The interval is normal, with the standard error of Fleiss, Cohen and Everitt (1969, Psychol Bull 72:323), and ends
     at -1 and 1; it takes cells as independent. Undefined where both always say one and the same class.
     """
-    z, total = -float(ndtri(check_confidence(confidence))), int(table.sum())
+    z, total = -float(scipy.special.ndtri(check_confidence(confidence))), int(table.sum())
     if table.ndim != 2 or table.shape[0] != table.shape[1] or (table < 0).any():
         raise LeukoscopeError("kappa needs a square table of counts", "give one row and one column for each class")
     places = np.arange(len(table))

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import ndtri
 
 from ..errors import LeukoscopeError
 from .estimate import Estimate, check_confidence, check_finite, check_same_length, no_estimate, student_quantile
@@ -38,7 +38,7 @@ def passing_bablok(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n
     n^2 time and memory. No line for fewer than three pairs or where `first` hardly varies. Raises LeukoscopeError for
     NaN.
     """
-    z = -float(ndtri(check_confidence(confidence)))
+    z = -float(scipy.special.ndtri(check_confidence(confidence)))
     _check(first, second)
     n = first.size
     i, j = np.triu_indices(n, 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import nctdtr
+import scipy
 
 from ..errors import LeukoscopeError
 from .estimate import check_confidence, student_quantile
@@ -35,7 +35,7 @@ def power_of(difference: float, spread: float, subjects: int, confidence: float 
         return 0.0
     freedom, shift = subjects - 1, abs(difference) / spread * math.sqrt(subjects)
     limit = -student_quantile(half, freedom)
-    above, below = float(nctdtr(freedom, shift, limit)), float(nctdtr(freedom, shift, -limit))
+    above, below = (float(scipy.special.nctdtr(freedom, shift, end)) for end in (limit, -limit))
     # Far in the tails SciPy gives NaN: the test then is as good as certain.
     return 1.0 if math.isnan(above) else 1 - above + (0.0 if math.isnan(below) else below)
 

@@ -108,7 +108,7 @@ def _over_cells(values: np.ndarray, clusters: np.ndarray | None) -> Variance:
     """The variance of the mean, cluster-robust."""
     sums, count = cluster_sums(values - values.mean(), clusters)
     if count < 2:
-        raise LeukoscopeError("repeats: all cells are of one subject, so nothing can be said of others",
+        raise LeukoscopeError("repeats: all cells are of one subject, so nothing is known of other subjects",
                               "test on several subjects")
     return _clean(count / (count - 1) * float((sums**2).sum()) / values.size**2), count - 1.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,11 @@ def select_cells(manifest: pl.DataFrame, recipe: Recipe) -> Selection:
     classes = data.classes or tuple(counts)
     for name in classes:
         if name not in counts:
+            near = get_close_matches(name.lower(), {label.lower(): label for label in counts}, n=1)
+            meant = [label for label in counts if label.lower() in near]
+            question = f"did you mean {meant[0]}? " if meant else ""
             raise ManifestError(f"class '{name}' has no cells (labels: {', '.join(counts) or 'none'})",
-                                "correct data.classes, or rename labels with data.merge")
+                                f"{question}correct data.classes, or rename labels with data.merge")
     if len(classes) < 2:
         raise ManifestError(f"only {len(classes)} class ({', '.join(classes)}), but training needs two or more",
                             "use cells of at least two labels")
