@@ -5,7 +5,7 @@ CORE_VENV ?= $(VENV)-core
 PYTHON ?= python3
 STATE := $(shell cat constraints.txt pyproject.toml | sha256sum | cut -c1-16)
 CORE_TESTS := $(addprefix tests/,core auditing datasets figures images leaks phantom report smear stats)
-EVERYTHING := [train,slides,test,lint]
+EVERYTHING := [train,slides,ray,test,lint]
 
 .PHONY: demo demo-train test lint bench fuzz soak install clean
 

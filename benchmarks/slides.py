@@ -1,10 +1,13 @@
 """Whole slides: time, memory, recall and doubles of `leukoscope smear SLIDE`, on phantom slides with exact truth.
 
     python benchmarks/slides.py                                  # 40,000 x 30,000 px, and a quarter of that
-    python benchmarks/slides.py --width 10000 --height 8000      # what fewer cores allow
+    python benchmarks/slides.py --width 20000 --height 15000     # what fewer cores allow
+    python benchmarks/slides.py --parts some peer                # some of the parts only
 
-Every leukocyte of the monolayer is counted on a slide of half the sides and on the whole one, then 200 of the whole one
-along the battlement. Processor seconds are printed beside those of the clock; memory is that of all processes together.
+Parts: `quarter`, every leukocyte of the monolayer on a slide of half the sides; `whole`, the same on the whole one;
+`some`, 200 leukocytes of the whole one along the battlement; `peer`, the same network on overlapping tiles of all the
+tissue of the quarter, read by OpenSlide, as tiled inference does that knows no monolayer. Processor seconds are printed
+beside those of the clock; memory is that of all processes together. Slides are kept in --keep, if it is given.
 """
 
 from __future__ import annotations
@@ -21,25 +24,32 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import polars as pl
 
+from leukoscope.finder.network import REACH, predict_maps
+from leukoscope.images.stain import optical_density
 from leukoscope.phantom.slide import render_slide
 from leukoscope.phantom.slide_files import write_slide
+from leukoscope.slides import open_slide
 
 SECONDS, MEGABYTES, RECALL, BATTLEMENT, GROWTH = 600.0, 1500.0, 0.97, 60.0, 4.4
 """What 40,000 x 30,000 px must reach: all leukocytes, memory, recall, 200 leukocytes, and four times the area."""
+PARTS = ("quarter", "whole", "some", "peer")
 NEAR = 12.0
 """px: a found cell whose middle is this near to that of a true one is that cell; a second one is it twice."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Seconds of the clock and of processors, peak MB of all processes, and the folder of the result."""
+    """Seconds of the clock and of processors, peak MB of all processes, MB that they have read, and the folder of the
+    result."""
 
     clock: float
     processors: float
     megabytes: float
+    read: float
     out: Path
 
 
@@ -49,22 +59,25 @@ def count(slide: Path, out: Path, *options: object) -> Run:
     code = "from leukoscope.cli.main import main; main()"
     running = subprocess.Popen([sys.executable, "-c", code, "smear", str(slide), "-o", str(out), *map(str, options)],
                                stdout=subprocess.DEVNULL)
-    peaks = [0.0]
-    watch = threading.Thread(target=lambda: watch_memory(running, peaks))
+    peaks, reads = [0.0], dict[int, float]()
+    watch = threading.Thread(target=lambda: watch_processes(running, peaks, reads))
     watch.start()
     if running.wait():
         sys.exit(f"leukoscope smear {slide} failed")
     watch.join()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Run(time.perf_counter() - start, used, peaks[0], out)
+    return Run(time.perf_counter() - start, used, peaks[0], sum(reads.values()), out)
 
 
-def watch_memory(running: subprocess.Popen[bytes], peaks: list[float]) -> None:
-    """Note the most that a process and those below it hold, as Linux shares it out between them."""
+def watch_processes(running: subprocess.Popen[bytes], peaks: list[float], reads: dict[int, float]) -> None:
+    """Note the most that a process and those below it hold, as Linux shares it out between them, and what each has
+    read, in MB."""
     while running.poll() is None:
-        peaks[0] = max(peaks[0], sum(map(megabytes, [running.pid, *below(running.pid)])))
-        time.sleep(0.2)
+        processes = [running.pid, *below(running.pid)]
+        peaks[0] = max(peaks[0], sum(map(megabytes, processes)))
+        reads |= {pid: max(megabytes_read(pid), reads.get(pid, 0.0)) for pid in processes}
+        time.sleep(0.5)
 
 
 def below(pid: int) -> list[int]:
@@ -82,6 +95,13 @@ def megabytes(pid: int) -> float:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         return next(float(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
     except (OSError, StopIteration):
+        return 0.0
+
+
+def megabytes_read(pid: int) -> float:
+    try:
+        return int(Path(f"/proc/{pid}/io").read_text().split()[1]) / 1e6
+    except (OSError, IndexError):
         return 0.0
 
 
@@ -103,40 +123,97 @@ def judged(slide: Path, out: Path) -> tuple[int, int, int, int]:
 
 def report(what: str, slide: Path, run: Run) -> None:
     true, found, twice, alone = judged(slide, run.out)
-    recall = found / max(true, 1)
-    print(f"{what}: {run.clock:.1f} s ({run.processors:.1f} s of processors), {run.megabytes:.0f} MB; "
-          f"{found} of {true} leukocytes, recall {recall:.4f}; {twice} twice, {alone} that are none "
-          f"({'ok' if recall >= RECALL and not twice else 'below the aim'})", flush=True)
+    recall, mm2 = found / max(true, 1), area(run.out)
+    print(f"{what}: {run.clock:.1f} s ({run.processors:.1f} s of processors, {run.processors / mm2:.2f} s/mm2), "
+          f"{run.megabytes:.0f} MB, {run.read:.0f} MB read; {found} of {true} leukocytes, recall {recall:.4f}; {twice} "
+          f"twice, {alone} that are none ({'ok' if recall >= RECALL and not twice else 'below the aim'})", flush=True)
+
+
+def area(out: Path) -> float:
+    """mm2 that were looked at."""
+    return float(pl.read_parquet(out / "squares.parquet")["mm2"].sum())
+
+
+def peer(slide: Path, tile: int = 512, overlap: int = REACH) -> None:
+    """The finder's network on overlapping tiles of all tissue, read by OpenSlide, in this process: seconds by mm2."""
+    import openslide
+
+    os.environ["LEUKOSCOPE_THREADS"] = "1"
+    cv2.setNumThreads(1)
+    with open_slide(slide) as opened:
+        micrometres = opened.facts.pixel.micrometres or 0.25
+    opened = openslide.OpenSlide(slide)
+    small = np.asarray(opened.get_thumbnail((1024, 1024)).convert("L"))
+    tissue = small < cv2.threshold(small, 0, 255, cv2.THRESH_OTSU)[0]
+    white = np.median(np.asarray(opened.get_thumbnail((1024, 1024)).convert("RGB"))[~tissue], axis=0)
+    width, height = opened.dimensions
+    by, tiles, start = width / small.shape[1], 0, time.process_time()
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            part = tissue[int(top / by):int((top + tile) / by) + 1, int(left / by):int((left + tile) / by) + 1]
+            if not part.any():
+                continue
+            side = tile + 2 * overlap
+            pixels = np.asarray(opened.read_region((left - overlap, top - overlap), 0, (side, side)))[..., :3]
+            maps = predict_maps(optical_density(np.ascontiguousarray(pixels), white))
+            cv2.connectedComponents((maps[2, overlap:-overlap, overlap:-overlap] > 0.5).astype(np.uint8))
+            tiles += 1
+    used, mm2 = time.process_time() - start, tiles * (tile * micrometres / 1000) ** 2
+    print(f"overlapping tiles of {tile} px of all tissue, the same network: {used:.1f} s of processors for {mm2:.2f} "
+          f"mm2, {used / mm2:.2f} s/mm2; cells are not outlined, measured or typed", flush=True)
+
+
+def slide_of(width: int, height: int, block: int, folder: Path) -> Path:
+    """A phantom slide; the one that was kept, if there is one."""
+    path = folder / f"phantom_{width}x{height}_{block}.svs"
+    if not Path(f"{path}.truth.json").is_file():
+        start = time.process_time()
+        write_slide(render_slide(width, height, seed=9, block=block), path)
+        print(f"{path.name}: {path.stat().st_size / 1e6:.0f} MB, written in {time.process_time() - start:.0f} s of "
+              "processors", flush=True)
+    return path
+
+
+def verdict(name: str, value: float, aim: float) -> str:
+    return f"{name} {value:.1f}, aim {aim:g}: {'ok' if value < aim else 'above'}"
 
 
 def main() -> None:
     """Print times, memory, recall and doubles."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=40_000)
     parser.add_argument("--height", type=int, default=30_000)
+    parser.add_argument("--block", type=int, default=1024, help="px of the blocks that the phantom is made of")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--no-types", action="store_true", help="find and measure only")
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--keep", type=Path, help="a folder for the slides, which are written once")
     given = parser.parse_args()
     options = ["--workers", given.workers, *(["--no-types"] if given.no_types else [])]
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    with tempfile.TemporaryDirectory() as folder:
-        runs = []
-        for by, what in ((2, "a quarter"), (1, "the whole")):
-            width, height = given.width // by, given.height // by
-            slide = write_slide(render_slide(width, height, seed=9), Path(folder) / f"slide_{by}.svs")
-            runs.append(count(slide, Path(folder) / f"all_{by}", "--all", *options))
-            report(f"{what}, {width:,} x {height:,} px, all", slide, runs[-1])
-        some = count(slide, Path(folder) / "some", "--target", 200, *options)
-        report("the whole, 200 leukocytes", slide, some)
-    growth = runs[1].processors / runs[0].processors
     full = given.width * given.height >= 40_000 * 30_000
-    print(f"four times the area: {growth:.2f} times the time of processors ({'ok' if growth < GROWTH else 'above'} "
-          f"{GROWTH}), {runs[1].megabytes / runs[0].megabytes:.2f} times the memory")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder, runs = Path(name), dict[str, Run]()
+        for part, by in (("quarter", 2), ("whole", 1)):
+            if part in given.parts:
+                width, height = given.width // by, given.height // by
+                slide = slide_of(width, height, given.block, given.keep or folder)
+                runs[part] = count(slide, folder / part, "--all", *options)
+                report(f"{width:,} x {height:,} px, all", slide, runs[part])
+        if "some" in given.parts:
+            slide = slide_of(given.width, given.height, given.block, given.keep or folder)
+            runs["some"] = count(slide, folder / "some", "--target", 200, *options)
+            report(f"{given.width:,} x {given.height:,} px, 200 leukocytes", slide, runs["some"])
+        if "peer" in given.parts:
+            peer(slide_of(given.width // 2, given.height // 2, given.block, given.keep or folder))
+    if {"quarter", "whole"} <= runs.keys():
+        print(verdict("four times the area, times the processors' time", runs["whole"].processors /
+                      runs["quarter"].processors, GROWTH),
+              f"; {runs['whole'].megabytes / runs['quarter'].megabytes:.2f} times the memory")
     if full:
-        verdicts = [("all", runs[1].clock, SECONDS), ("MB", runs[1].megabytes, MEGABYTES),
-                    ("200 leukocytes", some.clock, BATTLEMENT)]
-        print("; ".join(f"{name} {value:.0f}, aim {aim:.0f}: {'ok' if value < aim else 'above'}"
-                        for name, value, aim in verdicts))
+        aims = {"whole": SECONDS, "some": BATTLEMENT}
+        print("; ".join([verdict(f"{part}, s", runs[part].clock, aims[part]) for part in aims if part in runs]
+                        + [verdict(f"{part}, MB", run.megabytes, MEGABYTES) for part, run in runs.items()]))
 
 
 if __name__ == "__main__":

@@ -17,31 +17,9 @@ from leukoscope.commands.slide_inputs import are_slides, slides_of
 from leukoscope.commands.slide_region import count_region
 from leukoscope.commands.smear_slides import SlideOptions, smear_archive
 from leukoscope.errors import LeukoscopeError
-from leukoscope.phantom.slide import PhantomSlide
-from leukoscope.phantom.slide_files import write_slide
 from worker_tasks import die, die_once, double, fill_disk, refuse, surprise
 
 FEW = SlideOptions(types=False, target=2, workers=1)
-
-
-@pytest.fixture(scope="module")
-def archive(small: PhantomSlide, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two slides of one name in two folders, a broken one, and a text."""
-    folder = tmp_path_factory.mktemp("archive")
-    for name in ("one", "two"):
-        (folder / name).mkdir()
-    write_slide(small, folder / "one" / "slide.svs")
-    shutil.copy(folder / "one" / "slide.svs", folder / "two" / "slide.svs")
-    (folder / "broken.svs").write_bytes((folder / "one" / "slide.svs").read_bytes()[:60_000])
-    (folder / "notes.doc").write_text("nothing")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def counted(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("counted") / "out"
-    smear_archive(slides_of([str(archive)], out), out, FEW)
-    return out
 
 
 def run(engine: Engine, *tasks: Task) -> dict[object, object]:
@@ -162,8 +140,8 @@ def test_slides_that_cannot_be_told_apart_are_refused(archive: Path, tmp_path: P
 def test_another_version_of_a_worker_is_refused(archive: Path, tmp_path: Path):
     from leukoscope.commands.slide_plan import SlideJob
 
-    job = SlideJob(str(archive / "one" / "slide.svs"), str(tmp_path), str(tmp_path), "slide", "", None, False, None, 2,
-                   "0.0.1")
+    job = SlideJob(str(archive / "one" / "slide.svs"), str(tmp_path), str(tmp_path), "", "slide.svs", "slide", "", None,
+                   False, None, 2, "0.0.1")
     with pytest.raises(LeukoscopeError, match=r"and the run is of 0\.0\.1; install the same version"):
         count_region(job, 0)
 

@@ -127,7 +127,8 @@ def test_results_are_those_of_fields_in_places_of_the_slide(whole: Path, file: P
 
 def planned(file: Path, parts: Path, micrometres: float | None = None) -> SlidePlan:
     """What is to be looked at, without counting."""
-    return plan_slide(SlideJob(str(file), str(parts), "", "slide", "", None, False, micrometres, 1, __version__))
+    return plan_slide(SlideJob(str(file), str(parts), "", "", str(file), "slide", "", None, False, micrometres, 1,
+                               __version__))
 
 
 def test_the_scale_of_the_file_is_used_and_a_wrong_one_is_not(small: PhantomSlide, file: Path, tmp_path: Path):
@@ -264,6 +265,8 @@ def test_options_that_contradict_are_refused(file: Path, tmp_path: Path):
     assert "--target -1" in refusal("smear", file, "-o", tmp_path / "a", "--target", -1)
     (tmp_path / "fields").mkdir()
     assert "are for slides" in refusal("smear", tmp_path / "fields", "-o", tmp_path / "a", "--all")
+    (tmp_path / "empty.svs").touch()
+    assert "empty.svs: is not a slide" in refusal("smear", tmp_path / "empty.svs", "-o", tmp_path / "a", "--all")
     Path(shutil.copy(file, tmp_path / "cut.svs")).write_bytes(file.read_bytes()[:100_000])
     assert "cut.svs" in refusal("smear", tmp_path / "cut.svs", "-o", tmp_path / "a")
 

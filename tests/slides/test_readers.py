@@ -113,6 +113,20 @@ def test_missing_tiles_are_white_and_said(phantom: PhantomSlide, tmp_path: Path)
     assert "3 of 150 tiles are missing" in leukoscope("slide", "info", tmp_path / "slide.tif").out
 
 
+def test_missing_tiles_of_a_scanner_are_said(svs: Path, tmp_path: Path):
+    content = bytearray(svs.read_bytes())
+    with tifffile.TiffFile(svs) as file:
+        lengths: Any = file.pages[0].aspage().tags["TileByteCounts"]
+    size = {3: 2, 4: 4, 16: 8}[lengths.dtype]
+    content[lengths.valueoffset + 16 * size:lengths.valueoffset + 19 * size] = bytes(3 * size)
+    (tmp_path / "slide.svs").write_bytes(content)
+    with open_slide(tmp_path / "slide.svs") as slide:
+        assert slide.facts.reader.startswith("OpenSlide")
+        assert (slide.facts.missing, slide.facts.tiles) == (3, 150)
+    with open_slide(svs) as slide:
+        assert (slide.facts.missing, slide.facts.tiles) == (0, 150)
+
+
 @pytest.mark.parametrize("name", ["slide.svs", "slide.tif", "slide.ome.tif"])
 def test_truncated_slides_are_refused_in_one_line(phantom: PhantomSlide, tmp_path: Path, name: str):
     path = write_slide(phantom, tmp_path / name)

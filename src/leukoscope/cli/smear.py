@@ -13,7 +13,7 @@ from . import console
 from .options import Json, Overwrite, Resume
 
 if TYPE_CHECKING:
-    from ..commands.smear_slides import SlideOptions
+    from ..commands.slide_options import SlideOptions
     from ..smear.summary import SmearSummary, SubjectsSummary
 
 
@@ -27,14 +27,18 @@ def smear(
     no_types: Annotated[bool, typer.Option("--no-types", help="Find and measure cells only.")] = False,
     micrometres: Annotated[float | None, typer.Option(
         help="Micrometres per pixel of the fields. Default: as the files state, else by the red cells.")] = None,
-    subject: Annotated[str, typer.Option(help="Whose smear it is, for the tables and the page.")] = "",
+    subject: Annotated[str, typer.Option(help="The subject, for the tables and the page.")] = "",
     by_folder: Annotated[bool, typer.Option(
         "--by-folder", help="Each folder, or each of its sub-folders if it has any, is one subject with its own page.",
     )] = False,
     target: Annotated[int | None, typer.Option(
-        help="Slides: count along a battlement until there are so many leukocytes. Default: 200.")] = None,
+        help="Slides: leukocytes to count along a battlement path. Default: 200.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Slides: count every leukocyte of the monolayer.")] = False,
-    workers: Annotated[int | None, typer.Option(help="Slides: processes. Default: one for each core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Slides: number of processes. Default: one per core.")] = None,
+    engine: Annotated[str | None, typer.Option(
+        metavar="local|ray", help="Slides: on this machine, or on a Ray cluster. Default: local.")] = None,
+    address: Annotated[str | None, typer.Option(
+        metavar="HOST:PORT", help="The Ray cluster. Default: the one that runs on this machine.")] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -46,22 +50,25 @@ def smear(
     check_images(inputs)
     if bundle is not None:
         check_bundle(bundle)
-    from ..commands.slide_inputs import are_slides  # late: a mistyped path is refused before the libraries load
+    from ..commands.slide_inputs import are_slides, check_named_slides  # late: a mistyped path needs no library
 
     if are_slides(inputs):
-        from ..commands.smear_slides import TARGET, SlideOptions
+        from ..commands.slide_options import LOCAL, TARGET, SlideOptions
 
         if by_folder:
             raise LeukoscopeError("--by-folder: each slide is a smear already", "name subjects in a table with the "
                                   "columns slide and subject")
         if every and target is not None:
-            raise LeukoscopeError("--all and --target: the one counts all, the other stops", "use one of the two")
+            raise LeukoscopeError("--all and --target: one counts every leukocyte, the other stops at a number",
+                                  "use one of the two")
         wanted = None if every else TARGET if target is None else target
-        options = SlideOptions(bundle, not no_types, micrometres, wanted, workers)
+        options = SlideOptions(bundle, not no_types, micrometres, wanted, workers, engine or LOCAL, address)
         _slides(inputs, out, options, subject, resume=resume, overwrite=overwrite, as_json=as_json)
         return
-    if target is not None or every or workers is not None:
-        raise LeukoscopeError("--target, --all and --workers are for slides", "leave them out for photographs")
+    check_named_slides(inputs)
+    if target is not None or every or workers is not None or engine is not None or address is not None:
+        raise LeukoscopeError("--target, --all, --workers, --engine and --address are for slides",
+                              "leave them out for photographs")
     from ..commands.smear import smear_fields
     from ..commands.smear_subjects import smear_subjects
 
@@ -84,10 +91,10 @@ def _slides(inputs: list[str], out: Path, options: SlideOptions, subject: str, *
     with console.progress("parts of slides", quiet=as_json) as on_progress:
         if is_archive(inputs):
             summary = smear_archive(slides_of(inputs, out), out, options, overwrite=overwrite, resume=resume,
-                                    on_progress=on_progress)
+                                    on_progress=on_progress, on_note=console.note)
         else:
             summary = smear_slide(one_slide(inputs[0], subject), out, options, overwrite=overwrite, resume=resume,
-                                  on_progress=on_progress)
+                                  on_progress=on_progress, on_note=console.note)
     _show(summary, out, as_json)
 
 

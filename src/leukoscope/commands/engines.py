@@ -1,4 +1,5 @@
-"""Where work is done: in this process, or in several processes of this machine. Knows nothing of slides.
+"""Where work is done: in this process, or in several processes of this machine; cluster.py: on a Ray cluster. Knows
+nothing of slides.
 
 An engine takes tasks and gives their results in the order in which they end. A worker that dies costs its task only,
 which another one does again.
@@ -25,11 +26,12 @@ TRIES = 3
 @dataclass(frozen=True)
 class Failed:
     """Why a task has no result: what and hint of an error that a user can correct; or number and file of an error of
-    the system, such as a full disk."""
+    the system, such as a full disk. of_worker: whether workers died of it."""
 
     what: str
     hint: str = ""
     number: int | None = None
+    of_worker: bool = False
 
     def error(self) -> Exception:
         """As an exception."""
@@ -48,7 +50,8 @@ class Task:
 
 
 class Engine(Protocol):
-    """slots: tasks that it works on at once. `next` waits for a task that ends: its key and its result or Failed."""
+    """slots: tasks that it works on at once, which may change. `next` waits for a task that ends: its key and its
+    result or Failed."""
 
     @property
     def slots(self) -> int: ...
@@ -71,6 +74,19 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     except Exception as error:
         it = input_error(error)
         return Failed(it.what, it.hint)
+
+
+def given_up(tried: int, how: str) -> Failed:
+    """The result of a task that workers died of."""
+    return Failed(f"{tried} workers died of it ({how})", "it may need more memory than there is", of_worker=True)
+
+
+def one_thread() -> None:
+    """Let this process work with one thread, beside others."""
+    import cv2
+
+    os.environ[THREADS] = "1"
+    cv2.setNumThreads(1)
 
 
 class Here:
@@ -154,16 +170,12 @@ class Processes:
             if tried < TRIES:
                 self._waiting.appendleft((task, tried + 1))
             else:
-                self._ended.append((task.key, Failed(f"{tried} workers died of it (exit code {process.exitcode})",
-                                                     "it may need more memory than there is")))
+                self._ended.append((task.key, given_up(tried, f"exit code {process.exitcode}")))
 
 
 def _work(connection: Connection) -> None:
     """The loop of a worker: until the driver has gone."""
-    import cv2
-
-    os.environ[THREADS] = "1"
-    cv2.setNumThreads(1)
+    one_thread()
     while True:
         try:
             function, arguments = connection.recv()

@@ -13,11 +13,11 @@ import polars as pl
 from ..datasets.base import IMAGE_SUFFIXES, is_litter
 from ..errors import LeukoscopeError
 from ..predict.sources import TABLES, LeftOut
-from ..slides.door import SCANNERS, UNREAD, is_slide
+from ..slides.door import SCANNERS, UNREAD, is_slide, open_slide
 from ..tables import UnreadableTable, read_any_csv, read_parquet
 from ..text import plain
 from .smear_inputs import unique_names
-from .smear_resume import written_in
+from .smear_resume import PARTITIONS, written_in
 
 LIST = ".txt"
 SLIDE, SUBJECT = "slide", "subject"
@@ -45,6 +45,13 @@ class Slides:
 def are_slides(inputs: Sequence[str]) -> bool:
     """Whether a call is about slides, and not about photographs of fields."""
     return any(map(_is_about_slides, _matched(inputs)))
+
+
+def check_named_slides(inputs: Sequence[str]) -> None:
+    """Raise ImageError for a file that is named as a slide and is none, before it is taken for a photograph."""
+    for path in _matched(inputs):
+        if path.suffix.lower() in SCANNERS and path.is_file() and not is_slide(path):
+            open_slide(path).close()
 
 
 def is_archive(inputs: Sequence[str]) -> bool:
@@ -79,7 +86,8 @@ def slides_of(inputs: Sequence[str], out: Path) -> Slides:
                               "more than 20,000 px")
     paths = [path for path, _ in found.values()]
     names = _names(paths)
-    folders = unique_names([name.replace("/", "_").lstrip(".") or "slide" for name in names], {"index", "subjects"})
+    folders = unique_names([name.replace("/", "_").lstrip(".") or "slide" for name in names],
+                           {"index", "subjects", PARTITIONS})
     return Slides(tuple(SlideInput(path, subject or name, folder) for (path, subject), name, folder in zip(
         found.values(), names, folders, strict=True)), tuple(left_out))
 

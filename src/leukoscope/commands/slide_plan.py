@@ -38,12 +38,15 @@ others in size, at least; the second of each where the stain is unusual. Red cel
 
 @dataclass(frozen=True)
 class SlideJob:
-    """What a worker must know of a slide. path: of the file. parts: folder for what is stored meanwhile; out: for the
-    results. name: of the files. target: leukocytes after which the count ends, None for all."""
+    """What a worker must know of a slide. path: of the file; parts: folder for what is stored meanwhile; out: for the
+    results; partition: table of its cells among those of an archive, or "": all absolute. image: the path as the tables
+    have it. name: of the files. target: leukocytes after which the count ends, None for all."""
 
     path: str
     parts: str
     out: str
+    partition: str
+    image: str
     name: str
     subject: str
     bundle: str | None

@@ -24,7 +24,6 @@ from ..slides.slide import Slide, SlideField
 from ..smear.count import is_leukocyte
 from ..smear.formats import all_classes, coco_annotations, geojson
 from ..tables import read_parquet
-from ..text import escaped
 from .slide_plan import SlideJob, SlidePlan, check_version, stored_plan
 from .smear import open_model
 from .smear_field import CountedField, count_field, whole_cells
@@ -66,7 +65,7 @@ def count_region(job: SlideJob, number: int) -> RegionDone:
     except OSError:  # of what is written, such as a full disk: the run can be continued
         raise
     except Exception as error:  # a damaged tile may raise anything, and is one line of the result
-        return _store_failed(job, number, reason_of(input_error(error)))
+        return store_failed(job, number, reason_of(input_error(error)))
     return _store(job, plan.regions[number], counted, kept)
 
 
@@ -97,7 +96,7 @@ def _counted(job: SlideJob, plan: SlidePlan, region: Region) -> tuple[CountedFie
     """The cells of a region's window, and which of them belong to it."""
     left, top, width, height = region.window
     field = SlideField(_slide(job.path, job.parts), left, top, width, height)
-    counted = count_field(field, job.name, escaped(job.path), model_of(job.bundle, job.types), plan.choice,
+    counted = count_field(field, job.name, job.image, model_of(job.bundle, job.types), plan.choice,
                           subject=job.subject, at=(left, top))
     kept = [place for place, cell in enumerate(counted.named.found.cells)
             if keeps(region, plan.squares, *cell.centre)]
@@ -125,7 +124,8 @@ def _store(job: SlideJob, region: Region, counted: CountedField, kept: list[int]
     return done
 
 
-def _store_failed(job: SlideJob, number: int, reason: str) -> RegionDone:
+def store_failed(job: SlideJob, number: int, reason: str) -> RegionDone:
+    """Store why a region has no result."""
     done = RegionDone(number, 0, reason)
     write_json(_path(job, number, "json"), {"done": done.__dict__})
     return done

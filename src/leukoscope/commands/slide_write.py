@@ -28,10 +28,11 @@ from ..slides.path import Place
 from ..slides.regions import doubles
 from ..slides.zones import unevenness, zone_names, zones
 from ..smear.count import LEUKOCYTE, kind_of, meaning
+from ..smear.findings import doubted
 from ..smear.flag import flagged_first
 from ..smear.formats import UNTYPED, all_classes
 from ..smear.summary import SUMMARY, FieldSummary, Plan, SlideSummary, SmearSummary
-from ..text import escaped, plural
+from ..text import plural
 from .slide_plan import SlideJob, SlidePlan, stored_plan
 from .slide_region import StoredRegion, model_of, read_region
 from .smear_field import whole_cells
@@ -69,9 +70,12 @@ def write_slide(job: SlideJob, plan_of_run: Plan, numbers: Sequence[int]) -> Sme
     plan, model = stored_plan(job.parts), model_of(job.bundle, job.types)
     cells = _joined(job, plan, numbers)
     classes = model.classes if model else ()
+    cells = replace(cells, table=doubted(cells.table, classes))
     table, out = flagged_first(cells.table), Path(job.out)
     write_table(table, out / "cells.parquet")
     write_table(table, out / "cells.csv")
+    if job.partition:
+        write_table(table, job.partition)
     squares = _squares_table(plan, cells, classes)
     for name in TABLES:
         write_table(squares, out / name)
@@ -173,7 +177,7 @@ def _summary(job: SlideJob, plan: SlidePlan, plan_of_run: Plan, cells: _Cells, m
         len(cells.looked), squares.side * squares.scale, sum(squares.mm2(*place) for place in monolayer), tuple(parts),
         uneven)
     field = FieldSummary(
-        job.name, escaped(job.path), squares.width, squares.height, plan.choice.micrometres, plan.choice.origin,
+        job.name, job.image, squares.width, squares.height, plan.choice.micrometres, plan.choice.origin,
         plan.red_cells, True, table.height, whole_cells(table).height,
         table["flag"].drop_nulls().len(), (*plan.remarks, *cells.remarks, *_failures(cells)))
     mm2 = sum(cells.looked.values())

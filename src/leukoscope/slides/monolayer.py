@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from ..images.stain import optical_density, white_point
 from ..progress import OnProgress
+from ..smear.focus import width_of_edges
 from .grid import Squares
 from .slide import Slide
 from .tissue import Tissue
@@ -221,17 +222,6 @@ def _edge(slide: Slide, squares: Squares, square: Square, white: NDArray[np.floa
         for y in (top + height // 4, top + 3 * height // 4):
             x0 = min(max(x - wide // 2, left), left + width - wide)
             y0 = min(max(y - high // 2, top), top + height - high)
-            edges.append(_width_of_edges(optical_density(slide.read(x0, y0, wide, high), white)[..., 1],
+            edges.append(width_of_edges(optical_density(slide.read(x0, y0, wide, high), white)[..., 1],
                                          single, squares.scale))
     return max((edge for edge in edges if edge is not None), default=None)
-
-
-def _width_of_edges(density: NDArray[np.float32], single: float, scale: float) -> float | None:
-    """um: the density of a cell over the steepest slopes at half of it."""
-    smooth = cv2.GaussianBlur(density, (0, 0), max(0.15 / scale, 0.5))
-    slope = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8))
-    rim = slope[(smooth > 0.3 * single) & (smooth < 0.7 * single)]
-    if len(rim) < 100:
-        return None
-    steepest = float(np.percentile(rim, 90)) / scale
-    return single / steepest if steepest > 0 else None

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..smear.field import Box, same_cell
 from .grid import Squares, Window
 from .path import Place
 
@@ -13,11 +14,6 @@ BLOCK = 4
 """Squares along a side of a region, where every leukocyte is counted."""
 SLACK = 8
 """px: a cell whose middle lies this near to a seam is kept by both regions, and then once."""
-SAME = 0.5
-"""Intersection over union of two boxes above which they are one cell, found from both sides of a seam."""
-
-Box = tuple[int, int, int, int]
-"""x, y, width, height in px of the slide."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +60,8 @@ def doubles(boxes: Sequence[Box], regions: Sequence[int]) -> set[int]:
         x, y, _, _ = boxes[index]
         row, column = y // side, x // side
         around = [other for r in (-1, 0, 1) for c in (-1, 0, 1) for other in near[row + r, column + c]]
-        if any(regions[other] != regions[index] and _overlap(boxes[other], boxes[index]) > SAME for other in around):
+        if any(regions[other] != regions[index] and same_cell(boxes[other], boxes[index]) for other in around):
             second.add(index)
         else:
             near[row, column].append(index)
     return second
-
-
-def _overlap(first: Box, second: Box) -> float:
-    """Intersection over union."""
-    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
-    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
-    common = max(width, 0) * max(height, 0)
-    return common / (first[2] * first[3] + second[2] * second[3] - common)

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from ..errors import ImageError
 from ..images.pixel_size import LEAST, MOST, PixelSize
 from ..images.read import opened_image
+from ..images.tiff_tags import HEIGHT, TIFF_MAGIC, TILE_LENGTHS, WIDTH, open_tiff
 from .slide import MISSING, Facts, Level, Slide
 
 NOT_HERE = ("generic-tiff", "dicom")
@@ -43,7 +44,7 @@ class ScannerSlide(Slide):
         power = stated.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER)
         super().__init__(path, Facts(
             f"OpenSlide {openslide.__library_version__}", levels, _pixel_size(stated), float(power) if power else None,
-            stated.get(openslide.PROPERTY_NAME_VENDOR, ""), tuple(self._slide.associated_images)))
+            stated.get(openslide.PROPERTY_NAME_VENDOR, ""), tuple(self._slide.associated_images), *_tiles(path)))
 
     def close(self) -> None:
         self._slide.close()
@@ -64,6 +65,20 @@ class ScannerSlide(Slide):
 def _on_white(rgba: UInt8[np.ndarray, "height width 4"]) -> UInt8[np.ndarray, "height width 3"]:
     """What the file does not hold is transparent."""
     return np.where(rgba[..., 3:] == 0, np.uint8(MISSING), rgba[..., :3])
+
+
+def _tiles(path: Path) -> tuple[int, int]:
+    """(missing, all) tiles of the finest level of a file that is TIFF inside; (0, 0) for others."""
+    with open(path, "rb") as file:
+        try:
+            if not file.read(4).startswith(TIFF_MAGIC):
+                return 0, 0
+            tiff = open_tiff(file)
+            finest = max(tiff.directories, key=lambda it: tiff.number(it, WIDTH, 0) * tiff.number(it, HEIGHT, 0))
+            lengths = tiff.numbers(finest, TILE_LENGTHS)
+        except ValueError:  # a scanner's own kind of TIFF, which OpenSlide knows
+            return 0, 0
+    return sum(length == 0 for length in lengths), len(lengths)
 
 
 def _pixel_size(stated: object) -> PixelSize:

@@ -1,0 +1,282 @@
+"""Work on a Ray cluster: an actor for each core of each machine, which holds the networks and does a task at a time.
+
+Only tasks travel, which are names of functions, paths and coordinates: slides and results lie where all machines see
+them under one path. An actor is asked for its version of leukoscope before it gets work. Machines may join and leave
+while the work goes on: a new one gets actors within seconds, and what actors of a lost one had in work is done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import LeukoscopeError, first_line, require
+from .engines import TRIES, Failed, Task, given_up
+
+LOOK = 2.0
+"""s between two looks at which machines there are."""
+STARTS = 10
+"""Times that an actor is started on a machine where they die at once."""
+PATIENCE = 300.0
+"""s for which a cluster may be without any machine."""
+_REACH = 5.0  # s in which the head of a cluster must answer
+
+
+@dataclass(frozen=True, eq=False)
+class _Worker:
+    """An actor, and the id and name of its machine."""
+
+    actor: Any
+    machine: str
+    host: str
+
+
+class Cluster:
+    """An engine on a Ray cluster. address: of its head; None for the one that runs on this machine or, where there is
+    none, for one of this machine's own. workers: at most so many actors. folder: below which results are written.
+    on_note: takes lines for the user. Raises LeukoscopeError where there is no such cluster."""
+
+    def __init__(self, address: str | None, workers: int | None, folder: Path, on_note: Callable[[str], None]) -> None:
+        self._most, self._folder, self._say = workers, folder, on_note
+        self._connected = _connect(address)
+        self._waiting: deque[tuple[Task, int]] = deque()
+        self._starting: dict[Any, _Worker] = {}
+        self._idle: list[_Worker] = []
+        self._busy: dict[Any, tuple[_Worker, Task, int]] = {}
+        self._ended: deque[tuple[Hashable, Any]] = deque()
+        self._refused: dict[str, str] = {}  # machine -> why
+        self._unsaid: list[str] = []
+        self._failed_starts: Counter[str] = Counter()
+        self._worked = self._looked = time.monotonic()
+        self._class = _actor_class()
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".cluster.", suffix=".partial", delete=False) as file:
+            self._sign = Path(file.name)
+        self._look()
+
+    @property
+    def slots(self) -> int:
+        return max(len(self._starting) + len(self._idle) + len(self._busy), 1)
+
+    def submit(self, task: Task) -> None:
+        self._waiting.append((task, 1))
+        self._hand_out()
+
+    def next(self) -> tuple[Hashable, Any]:
+        import ray
+
+        while not self._ended:
+            if time.monotonic() - self._looked > LOOK:
+                self._look()
+            self._hand_out()
+            pending = [*self._starting, *self._busy]
+            if not self._idle and not self._busy:
+                self._check_hope()
+            if not pending:
+                time.sleep(LOOK / 4)
+                continue
+            for reference in ray.wait(pending, timeout=LOOK)[0]:
+                if reference in self._starting:
+                    self._welcome(reference, self._starting.pop(reference))
+                else:
+                    self._collect(reference, *self._busy.pop(reference))
+        return self._ended.popleft()
+
+    def close(self) -> None:
+        import ray
+
+        self._sign.unlink(missing_ok=True)
+        for worker in self._workers:
+            _end(worker)
+        self._starting.clear()
+        self._idle.clear()
+        self._busy.clear()
+        if self._connected:
+            ray.shutdown()
+
+    @property
+    def _workers(self) -> list[_Worker]:
+        return [*self._starting.values(), *self._idle, *(worker for worker, _, _ in self._busy.values())]
+
+    def _look(self) -> None:
+        """Start an actor for each core that has none."""
+        import ray
+
+        self._looked = time.monotonic()
+        workers = Counter(worker.machine for worker in self._workers)
+        for machine in ray.nodes():
+            name = machine["NodeID"]
+            if not machine["Alive"] or name in self._refused:
+                continue
+            missing = int(machine["Resources"].get("CPU", 0)) - workers[name]
+            if self._most is not None:
+                missing = min(missing, self._most - workers.total())
+            for _ in range(missing):
+                self._start(name, machine["NodeManagerHostname"])
+                workers[name] += 1
+
+    def _start(self, machine: str, host: str) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = NodeAffinitySchedulingStrategy(machine, soft=False)
+        actor = self._class.options(num_cpus=1, max_restarts=0, scheduling_strategy=there).remote()
+        self._starting[actor.hello.remote(str(self._sign))] = _Worker(actor, machine, host)
+
+    def _welcome(self, reference: Any, worker: _Worker) -> None:
+        """Take an actor that has started; refuse its machine if it has another version or other folders."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        try:
+            version, sees = ray.get(reference)
+        except RayTaskError:
+            self._refuse(worker, "has no leukoscope that can be loaded")
+            return
+        except RayError as error:
+            _end(worker)
+            self._failed_starts[worker.machine] += 1
+            if self._failed_starts[worker.machine] >= STARTS:
+                self._refuse(worker, f"ends its workers when they start ({first_line(error)})")
+            return
+        if version != __version__:
+            self._refuse(worker, f"has leukoscope {version}, and this is {__version__}")
+        elif not sees:
+            self._refuse(worker, f"does not see {self._folder}")
+        else:
+            self._failed_starts.pop(worker.machine, None)
+            self._idle.append(worker)
+            self._tell()
+
+    def _refuse(self, worker: _Worker, reason: str) -> None:
+        if worker.machine not in self._refused:
+            self._refused[worker.machine] = f"{worker.host} {reason}"
+            # Said when another one works; else it is the one line with which the run ends.
+            self._unsaid.append(f"left out: {worker.host} {reason}")
+        for other, own in [*self._starting.items()]:
+            if own.machine == worker.machine:
+                _end(self._starting.pop(other))
+        _end(worker)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say which machines were refused, once another one works."""
+        if self._idle or self._busy:
+            for line in self._unsaid:
+                self._say(line)
+            self._unsaid.clear()
+
+    def _hand_out(self) -> None:
+        while self._waiting and self._idle:
+            worker, (task, tried) = self._idle.pop(), self._waiting.popleft()
+            self._busy[worker.actor.work.remote(task.function, task.arguments)] = worker, task, tried
+
+    def _collect(self, reference: Any, worker: _Worker, task: Task, tried: int) -> None:
+        """Take the result of an actor, or note that it died; a lost machine is no fault of the task."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        self._worked = time.monotonic()
+        try:
+            self._ended.append((task.key, ray.get(reference)))
+            self._idle.append(worker)
+        except RayTaskError as error:  # its message could not be read there
+            self._ended.append((task.key, Failed(first_line(error))))
+            self._idle.append(worker)
+        except RayError as error:
+            _end(worker)
+            stands = any(machine["NodeID"] == worker.machine and machine["Alive"] for machine in ray.nodes())
+            if stands and tried >= TRIES:
+                self._ended.append((task.key, given_up(tried, _why(error))))
+            else:
+                self._waiting.appendleft((task, tried + stands))
+            self._look()
+
+    def _check_hope(self) -> None:
+        """Raise LeukoscopeError if no machine can work, or none has for long."""
+        if self._refused and not self._starting:
+            raise LeukoscopeError(f"no machine of the cluster can work: {'; '.join(self._refused.values())}",
+                                  f"install leukoscope {__version__} on every machine, put slides and results where "
+                                  "all see them under one path, and use --resume")
+        if not self._starting and time.monotonic() - self._worked > PATIENCE:
+            raise LeukoscopeError(f"the Ray cluster has had no machine for {PATIENCE / 60:.0f} min",
+                                  "add one with ray start, then use --resume")
+
+
+def _actor_class() -> Any:
+    """The class of the actors. Ray sends a class of a function by value: it starts whatever version a machine has."""
+    import ray
+
+    class Worker:
+        def hello(self, sign: str) -> tuple[str, bool]:
+            """Version, and whether the machine sees a file."""
+            import os
+
+            from leukoscope import __version__
+
+            return __version__, os.path.exists(sign)
+
+        def work(self, function: Any, arguments: Any) -> Any:
+            from leukoscope.commands.engines import call, one_thread
+
+            one_thread()
+            return call(function, arguments)
+
+    return ray.remote(Worker)
+
+
+def _connect(address: str | None) -> bool:
+    """Join the cluster; False where the program has joined one already."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports its use to its makers
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of a future version
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else workers stand back behind everything on the machine
+    import ray
+
+    if ray.is_initialized():
+        return False
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # of many classes
+        named = f"--address {address}" if address else "--engine ray"
+        raise LeukoscopeError(f"{named}: no Ray cluster can be joined ({first_line(error)})", "run this on a machine "
+                              "of the cluster, with the same versions of Python and Ray") from error
+    return True
+
+
+def check_cluster(address: str | None) -> None:
+    """Raise ModuleNotFoundError where Ray is not installed, and LeukoscopeError unless something listens at an address:
+    Ray itself would try for minutes."""
+    require("ray")
+    if address is None or address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise LeukoscopeError(f"--address {address}: expected HOST:PORT", "for example 10.0.0.1:6379, as ray start "
+                              "--head says")
+    try:
+        socket.create_connection((host, int(port)), _REACH).close()
+    except (OSError, OverflowError) as error:
+        raise LeukoscopeError(f"--address {address}: nothing answers there ({first_line(error)})",
+                              "start a cluster with: ray start --head") from error
+
+
+def _end(worker: _Worker) -> None:
+    """End an actor, also one that is thought dead: what it had in work is done elsewhere."""
+    import ray
+
+    with contextlib.suppress(Exception):
+        ray.kill(worker.actor, no_restart=True)
+
+
+def _why(error: Exception) -> str:
+    """What Ray says about a death, in its most telling line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "exit" in line.lower() or "memory" in line.lower()), first_line(error))[:200]
