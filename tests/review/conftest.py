@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
+from browser import browser
 from leukoscope.commands.smear import smear_fields
 from leukoscope.phantom import write_smears
 from leukoscope.review.desk import Desk
@@ -76,6 +77,13 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert cells["flag"].drop_nulls().len() >= 2
     assert cells.filter(~pl.col("cut")).height >= 12
     return folder / "count"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser; tests are skipped where there is none."""
+    with browser() as opened:
+        yield opened
 
 
 @pytest.fixture

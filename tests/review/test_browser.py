@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import openpyxl
 import polars as pl
 import pytest
 
-from browser import Hand, Served, browser, field_to_window, served
+from browser import PATIENCE, Hand, Served, field_to_window, served
 from leukoscope.files import read_json, write_json
 from leukoscope.review.smear import verify
 
@@ -21,18 +20,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 WRONG, CELLS, MOST_ACTIONS = 10, 200, 12
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as opened:
-        yield opened
-
-
 def sit(chromium: Any, server: Served, faults: list[str]) -> Hand:
     """A person who has opened the smear from the worklist, in a browser of their own."""
     page = chromium.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True).new_page()
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(server.address)
     hand = Hand(page)
+    page.goto(server.address)
     hand.click("#work tbody a")
     hand.saved()
     return hand
@@ -102,8 +95,8 @@ def test_a_whole_review_by_keyboard_alone(folder: Path, chromium: Any):
     with served([folder]) as server:
         page = chromium.new_context(viewport={"width": 1280, "height": 800}).new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(server.address)
         hand, review = Hand(page), stands(server)
+        page.goto(server.address)
 
         def tab_to(selector: str) -> None:
             for _ in range(80):
@@ -146,6 +139,52 @@ def test_a_whole_review_by_keyboard_alone(folder: Path, chromium: Any):
         page.context.close()
         assert review.state().locked
     assert not faults
+
+
+def test_a_review_by_touch(folder: Path, chromium: Any):
+    faults: list[str] = []
+    with served([folder]) as server:
+        page = chromium.new_context(viewport={"width": 820, "height": 1180}, has_touch=True).new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.set_default_timeout(PATIENCE)
+        page.goto(server.address)
+        review = stands(server)
+        page.tap("#work tbody a")
+        page.locator("#saving", has_text="Saved").wait_for()
+        hold(page, "#canvas .tile >> nth=0")
+        page.tap("#canvas .tile >> nth=1")
+        page.locator("#selected", has_text="2 selected").wait_for()
+        page.tap('[data-do="menu"]')
+        page.tap("#menu button >> nth=0")
+        page.locator("#heard", has_text="2 cells").wait_for(state="attached")
+        page.locator("#saving", has_text="Saved").wait_for()
+        event = review.state().events[-1]
+        assert [change[2] for change in event.body["cells"]] == [[review.types(review.state())[0], "confirmed"]] * 2
+        page.tap("#undo")
+        page.locator("#heard", has_text="Undone").wait_for(state="attached")
+        page.tap('[data-view="field"]')
+        page.select_option("#field-list", "0")
+        page.locator(f"#viewer svg[aria-label*='{review.result.summary.fields[0].name}']").wait_for()
+        page.locator(".shape").first.wait_for()
+        inside = [cell for cell, field in enumerate(review.cells.table["field"])
+                  if field == review.result.summary.fields[0].name and not review.cells.table["cut"][cell]]
+        row = review.cells.row(inside[0])
+        page.touchscreen.tap(*field_to_window(page, row["centre_x"], row["centre_y"]))
+        page.locator("#selected", has_text="1 selected").wait_for()
+        page.locator("#cell", has_text=review.cells.names[inside[0]]).wait_for()
+        page.context.close()
+    assert not faults
+
+
+def hold(page: Any, selector: str) -> None:
+    """Touch a thing for longer than a tap."""
+    box = page.locator(selector).bounding_box()
+    point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    client = page.context.new_cdp_session(page)
+    client.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    page.locator("#selected", has_text="1 selected").wait_for()
+    client.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    client.detach()
 
 
 def test_two_people_at_once(folder: Path, chromium: Any):

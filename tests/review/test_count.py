@@ -51,3 +51,20 @@ def test_the_count_is_that_of_the_tables_of_smear(seed: int, says: bool):
         pl.col("flag").is_null() & doubt & ~pl.col("cut") & ~pl.col("damaged")).height
     assert now.answered == table.filter(how.is_in([CONFIRMED, REJECTED])).height
     assert now.rejected == hows.count(REJECTED)
+
+
+def test_without_reliable_types_shares_wait_for_a_person():
+    cells = cells_of(np.random.default_rng(5), 60, True)
+    was = cells.table["predicted"].to_list()
+
+    def shares(hows: list[str]) -> list[float | None]:
+        state = State(dict(zip(cells.names, zip(was, hows, strict=True), strict=True)))
+        count = standing(cells, state, TYPES, reliable=False).count
+        assert count.total > 0
+        return [kind.share.value for kind in count.types if kind.share is not None]
+
+    assert shares([MACHINE] * 60) == [None, None]
+    some = [MACHINE if kind == "lymphocyte" else CONFIRMED for kind in was]
+    assert shares(some) == [None, None]
+    others = [CONFIRMED if kind in ("neutrophil", "lymphocyte") else MACHINE for kind in was]
+    assert sum(share or 0 for share in shares(others)) == pytest.approx(1)

@@ -17,9 +17,9 @@ from leukoscope.files import read_json, write_json
 from leukoscope.images.read import read_image
 from leukoscope.manifest import read_manifest
 from leukoscope.review.database import writing
-from leukoscope.review.drawing import filled
 from leukoscope.review.journal import add as store
 from leukoscope.review.journal import next_event
+from leukoscope.review.shapes import filled
 from leukoscope.review.smear import Review, engine_of, verify
 from leukoscope.smear.point import cell_at, look_at, split_cell
 from leukoscope.smear.source import ArrayField
@@ -104,9 +104,9 @@ def test_where_the_finder_sees_nothing_a_circle_stands_for_the_cell(bench):
 def test_no_cell_is_drawn_twice_or_outside_or_in_a_signed_smear(bench):
     review = next(iter(bench.desk.seats.values())).review
     row = review.cells.row(whole(bench)[0])
-    assert "is there already: split it if it is two" in add(bench, row, 409)["error"]
+    assert "there is a cell there already, " in add(bench, row, 409)["error"]
     bench.send("decisions", cells=whole(bench)[:1], did="reject")
-    assert "is rejected: restore it" in add(bench, row, 409)["error"]
+    assert "is rejected; restore it" in add(bench, row, 409)["error"]
     assert "outside the field" in bench.send("cells", 409, field=0, point=[90_000.0, 5.0])["error"]
     assert bench.send("cells", 404, field=99, point=[5.0, 5.0])["error"].startswith("no field 99")
     bench.answer_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
 import uuid
@@ -165,6 +166,20 @@ def test_the_hl7_message_is_read_field_by_field(done):
     notes = [message.unescape(str(one[3])) for one in message.segments("NTE")]
     assert any("seen | by ^ me" in note and "second <line>" in note for note in notes)
     assert any("95 % CI" in note for note in notes)
+
+
+def test_the_second_signature_is_in_every_message(done, sit_at):
+    bob = sit_at(done)
+    bob.post("/api/v1/me", json={"name": "Bob | B"})
+    answer = bob.post(f"{done.path}/countersignature", json={"key": str(uuid.uuid4()), "since": 0, "text": "agreed"})
+    assert answer.status_code == 200, answer.text
+    report, _ = resources(fetch(done, "report.fhir.json"))
+    assert [one.display for one in report.resultsInterpreter] == ["Ann", "Bob | B"]
+    assert report.conclusion == "seen | by ^ me\nsecond <line>\nagreed"
+    message: Any = hl7.parse(fetch(done, "report.hl7").decode())
+    assert [message.unescape(str(message.segment("OBR")[place])) for place in (32, 33)] == ["^Ann", "^Bob | B"]
+    row = next(iter(csv.DictReader(io.StringIO(fetch(done, "smear.csv").decode()))))
+    assert (row["signed_by"], row["second_signed_by"], row["second_signature_comment"]) == ("Ann", "Bob | B", "agreed")
 
 
 def test_every_code_is_given_once_and_findings_are_known_by_their_names():

@@ -218,11 +218,12 @@ def test_haematologists_sign_and_others_do_not(lab):
     assert refused.status_code == 403
     assert "the role technician may not sign" in refused.json()["error"]
     assert change(ann, "signature", text="seen").json()["signed"]["who"] == "Ann Weber"
+    assert change(tom, "countersignature", text="").status_code == 403
     assert change(tom, "amendments", text="again").status_code == 403
     assert change(ann, "amendments", text="second look").status_code == 200
 
 
-def test_a_removed_account_a_new_password_and_a_log_out_end_sessions_at_once(lab, accounts, monkeypatch):
+def test_a_disabled_account_a_new_password_and_a_log_out_end_sessions_at_once(lab, accounts, monkeypatch):
     monkeypatch.setattr("leukoscope.review.accounts.FRESH", 0.0)
     ann, tom, again = lab(), lab(), lab()
     log_in(ann, "Ann Weber")
@@ -239,7 +240,7 @@ def test_a_removed_account_a_new_password_and_a_log_out_end_sessions_at_once(lab
     assert tom.get("/api/v1/smears").status_code == 401
     assert log_in(tom, "Tom").status_code == 403
     assert log_in(tom, "Tom", "another pass phrase").status_code == 200
-    accounts.remove("Ann Weber")
+    accounts.disable("Ann Weber")
     assert ann.get("/api/v1/smears").status_code == 401
     assert log_in(ann, "Ann Weber").status_code == 403
 
@@ -290,12 +291,17 @@ def test_accounts_that_cannot_be_added(accounts, name, password, says):
 
 
 def test_a_name_is_never_given_twice(accounts):
-    accounts.remove("Tom")
-    with pytest.raises(LeukoscopeError, match="belonged to an account until 2"):
+    accounts.disable("Tom")
+    with pytest.raises(LeukoscopeError, match="belongs to an account, disabled since 2"):
         accounts.add("tom", "haematologist", PASSWORD)
-    for act in (lambda: accounts.remove("Tom"), lambda: accounts.set_password("Eve", PASSWORD)):
-        with pytest.raises(LeukoscopeError, match="no such account"):
+    for act, says in ((lambda: accounts.disable("Tom"), "Tom: the account is disabled"),
+                      (lambda: accounts.set_password("Tom", PASSWORD), "Tom: the account is disabled"),
+                      (lambda: accounts.enable("Ann Weber"), "the account is not disabled"),
+                      (lambda: accounts.set_password("Eve", PASSWORD), "no such account")):
+        with pytest.raises(LeukoscopeError, match=says):
             act()
+    assert accounts.enable("tom").disabled is None
+    assert accounts.check("Tom", PASSWORD)
 
 
 def test_accounts_by_the_command(db, tmp_path, monkeypatch):
@@ -309,16 +315,99 @@ def test_accounts_by_the_command(db, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", SimpleNamespace(readline=lambda: "another pass phrase\n", isatty=lambda: False))
     assert "has a new password" in leukoscope(*user, "password", "tom", "--password-stdin", *db.options).out
     assert "use --password-stdin" in refusal(*user, "password", "Tom", *db.options)
-    assert "Tom: removed" in leukoscope(*user, "remove", "Tom", *db.options).out
+    assert leukoscope(*user, "role", "Tom", "administrator", *db.options).out == "Tom: administrator now\n"
+    for order in ("disable", "enable", "disable"):
+        assert f"Tom: {order}d" in leukoscope(*user, order, "Tom", *db.options).out
     listed = json.loads(leukoscope(*user, "list", "--json", *db.options).out)
-    assert [(one["name"], one["role"], one["removed"] is None) for one in listed] == [
-        ("Ann Weber", "haematologist", True), ("Tom", "technician", False)]
+    assert [(one["name"], one["role"], one["disabled"] is None) for one in listed] == [
+        ("Ann Weber", "haematologist", True), ("Tom", "administrator", False)]
     if db.url is None:
         assert (tmp_path / "own" / "accounts.sqlite").stat().st_mode & 0o077 == 0
     accounts = open_accounts(db.shared())
     assert accounts.check("Ann Weber", PASSWORD)
     assert not accounts.check("Tom", "another pass phrase")
     accounts.close()
+
+
+def of_accounts(browser: TestClient, what: str = "", **body):
+    return browser.post(f"/api/v1/accounts{what}", json=body)
+
+
+def test_an_administrator_looks_after_the_accounts_in_the_browser(lab, accounts):
+    accounts.add("Ada", "administrator", PASSWORD)
+    ada, eve = lab(), lab()
+    log_in(ada, "Ada")
+    assert of_accounts(ada, name="Eve <b>", role="technician", password=PASSWORD).json()["name"] == "Eve <b>"
+    page = ada.get("/accounts").text
+    assert "Eve &lt;b&gt;" in page
+    assert "<b>" not in page
+    assert "belongs to an account" in of_accounts(ada, name="eve  <B>", role="technician", password=PASSWORD).json()[
+        "error"]
+    assert "characters" in of_accounts(ada, name="Kim", role="technician", password="short").json()["error"]
+    log_in(eve, "Eve <b>")
+    assert of_accounts(ada, "/role", name="Eve <b>", role="haematologist").json()["role"] == "haematologist"
+    assert eve.get("/api/v1/smears").status_code == 401  # a new role ends sessions
+    assert log_in(eve, "Eve <b>").status_code == 200
+    assert of_accounts(ada, "/password", name="Eve <b>", password="another pass phrase").status_code == 200
+    assert log_in(lab(), "Eve <b>").status_code == 403
+    assert log_in(lab(), "Eve <b>", "another pass phrase").status_code == 200
+    assert of_accounts(ada, "/disabled", name="Eve <b>", disabled=True).json()["disabled"]
+    assert log_in(lab(), "Eve <b>", "another pass phrase").status_code == 403
+    assert of_accounts(ada, "/disabled", name="Eve <b>", disabled=False).json()["disabled"] is None
+    assert log_in(lab(), "Eve <b>", "another pass phrase").status_code == 200
+    assert [one["name"] for one in ada.get("/api/v1/accounts").json()] == ["Ada", "Ann Weber", "Eve <b>", "Tom"]
+
+
+def test_an_administrator_always_remains_and_nobody_else_sees_the_accounts(lab, accounts):
+    accounts.add("Ada", "administrator", PASSWORD)
+    ada, ann = lab(), lab()
+    log_in(ada, "Ada")
+    for what, body in (("/role", {"role": "technician"}), ("/disabled", {"disabled": True})):
+        assert "your own account" in of_accounts(ada, what, name=" ada", **body).json()["error"]
+    log_in(ann, "Ann Weber")
+    assert ann.get("/accounts").status_code == ann.get("/api/v1/accounts").status_code == 403
+    for what, body in (("", {"role": "administrator", "password": PASSWORD}), ("/role", {"role": "technician"}),
+                       ("/password", {"password": PASSWORD}), ("/disabled", {"disabled": True})):
+        refused = of_accounts(ann, what, name="Tom", **body)
+        assert (refused.status_code, "ask an administrator" in refused.json()["error"]) == (403, True)
+    assert 'href="/accounts"' in ada.get("/").text
+    assert 'href="/accounts"' not in ann.get("/").text
+    assert accounts.check("Tom", PASSWORD)
+
+
+def test_everybody_changes_their_own_password(lab, accounts):
+    tom, elsewhere = lab(), lab()
+    log_in(tom, "Tom")
+    log_in(elsewhere, "Tom")
+
+    def own(password: str, new: str):
+        return tom.post("/api/v1/me/password", json={"password": password, "new": new})
+
+    assert "present password is wrong" in own("a guess of mine", "my own pass phrase").json()["error"]
+    assert own(PASSWORD, "short").status_code == 422
+    assert own(PASSWORD, "my own pass phrase").status_code == 200
+    assert elsewhere.get("/api/v1/smears").status_code == 401
+    assert tom.get("/api/v1/smears").status_code == 200  # goes on, with a page that is loaded again
+    assert accounts.check("Tom", "my own pass phrase")
+    found = re.search(r'<meta name="csrf" content="([^"]+)"', tom.get("/").text)
+    assert found
+    tom.headers[CSRF] = found[1]
+    said = [own("a guess of mine", "my next pass phrase").json()["error"] for _ in range(7)]
+    assert "too many wrong passwords" in said[-1]
+
+
+def test_a_password_is_never_sent_over_an_open_connection_by_the_pages(lab, accounts):
+    accounts.add("Ada", "administrator", PASSWORD)
+    browser = lab()
+    log_in(browser, "Ada")
+    cookies, headers = dict(browser.cookies), {CSRF: browser.headers[CSRF], "host": "lab.example:8765"}
+    open_line = lab("http://lab.example:8765")
+    open_line.cookies.update(cookies)
+    for path, body in (("/me/password", {"password": PASSWORD, "new": "another pass phrase"}),
+                       ("/accounts", {"name": "Kim", "role": "technician", "password": PASSWORD}),
+                       ("/accounts/password", {"name": "Tom", "password": "another pass phrase"})):
+        answer = open_line.post(f"/api/v1{path}", json=body, headers=headers)
+        assert (answer.status_code, "not encrypted" in answer.json()["error"]) == (403, True)
 
 
 # ---------------------------------------------------------------------------------------------------- the server

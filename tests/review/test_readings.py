@@ -8,12 +8,14 @@ import uuid
 from io import StringIO
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy.stats import norm
 from sklearn.metrics import cohen_kappa_score
 from starlette.testclient import TestClient
 
 from leukoscope.review.readings import APART, Observed, agreement
+from leukoscope.review.shapes import overlap
 from leukoscope.review.smear import verify
 
 
@@ -131,6 +133,57 @@ def test_the_page_compares_machine_review_and_reading_over_smears(folder, sit, s
         single = bench.client.get("/agreement", params={"smear": keys[0]}).text
         assert "Shares are compared from two smears on" in single
         assert bench.client.get("/api/v1/agreement", params={"smear": "nowhere"}).status_code == 404
+
+
+def test_cells_that_both_drew_are_one_and_others_are_of_one_observer_alone(bench, bob):
+    review = next(iter(bench.desk.seats.values())).review
+    table = review.cells.table
+    whole = [place for place, cut in enumerate(table["cut"].to_list()) if not cut]
+    split = whole[0]
+    bench.send("readings", text="Bob")
+    blind = f"{bench.path}-1"
+    first = bench.send("split", cell=split)["drawn"]  # two cells of one, for both, and by the same outlines
+    second = send(bob, blind, "split", cell=split)["drawn"]
+    bench.send("decisions", cells=first, did="type", type="eosinophil", since=90)
+    send(bob, blind, "decisions", cells=second[:1], did="type", type="eosinophil", since=90)
+    send(bob, blind, "decisions", cells=second[1:], did="type", type="blast", since=90)
+    row = table.row(whole[1], named=True)
+    bench.send("decisions", cells=[whole[1]], did="reject")
+    point = free_place(table, row["field"])
+    fields = [one.name for one in review.result.summary.fields]
+    mine = bench.send("cells", field=fields.index(row["field"]), point=point)
+    bench.send("decisions", cells=mine["drawn"], did="type", type="basophil", since=90)  # Bob did not see this one
+    sign(bench.client, bench.path)
+    sign(bob, blind)
+    rows = list(csv.DictReader(StringIO(bench.client.get("/api/v1/export/agreement.csv").text)))
+    said = [(one["machine"], one["review: Ann"], one["blind reading: Bob"]) for one in rows]
+    drawn = [labels for one, labels in zip(rows, said, strict=True) if "/drawn-" in one["cell"]]
+    of_split = [labels for labels in said if labels[1] == "eosinophil"]
+    assert sorted(labels[2] for labels in of_split) == ["blast", "eosinophil"]
+    assert (APART, "basophil", APART) in drawn
+    assert len(drawn) <= 3  # a half that covers most of the machine's cell is that cell
+    assert len(rows) == len(whole) + len(drawn)
+    found = {(one["first"], one["second"]): one for one in bench.client.get("/api/v1/agreement").json()}
+    both = [labels[1:] for labels in said if labels[1:] != (APART, APART)]
+    assert found["review", "blind reading"]["cells"] == len(both)
+    assert found["review", "blind reading"]["agreed"]["value"] == pytest.approx(np.mean([a == b for a, b in both]))
+
+
+def free_place(table: pl.DataFrame, field: str) -> list[float]:
+    """A point of a field that is far from every cell."""
+    there = table.filter(pl.col("field") == field)
+    boxes = there.select("x", "y", "width", "height").rows()
+    points = ((float(x), float(y)) for y in range(120, 800, 20) for x in range(120, 1100, 20))
+    return list(next((x, y) for x, y in points if all(
+        not (left - 90 < x < left + width + 90 and top - 90 < y < top + height + 90)
+        for left, top, width, height in boxes)))
+
+
+def test_outlines_overlap_by_their_common_area_over_both():
+    square = np.ones((10, 10), bool)
+    assert overlap((square, 0, 0), (square, 0, 0)) == 1.0
+    assert overlap((square, 0, 0), (square, 5, 0)) == pytest.approx(50 / 150)
+    assert overlap((square, 0, 0), (square, 10, 3)) == 0.0
 
 
 def test_what_is_not_signed_and_what_one_must_not_see_is_not_compared(bench, bob):

@@ -16,8 +16,10 @@ from starlette.testclient import TestClient
 
 from leukoscope.commands.smear import smear_fields
 from leukoscope.commands.smear_subjects import smear_subjects
+from leukoscope.review import presence
 from leukoscope.review.door import CSRF, Keys
 from leukoscope.review.serve import application
+from leukoscope.review.smear import verify
 
 ADDRESS = "http://127.0.0.1:8765"
 
@@ -280,6 +282,31 @@ def test_a_whole_review_from_new_to_amended(bench):
     assert bench.client.get("/api/v1/smears").json()[0]["state"] == "amended"
 
 
+def test_a_second_person_signs_a_signed_smear_once(bench, sit_at):
+    bob = sit_at(bench)
+    bob.post("/api/v1/me", json={"name": "Bob"})
+
+    def of_bob(what: str, **body):
+        return bob.post(f"{bench.path}/{what}", json={"key": str(uuid.uuid4()), "since": 0, **body})
+
+    assert "is not signed" in of_bob("countersignature", text="").json()["error"]
+    bench.answer_all()
+    assert bench.send("signature", text="")["may_countersign"] is False
+    assert "ask another person" in bench.send("countersignature", 409, text="")["error"]
+    assert bob.get(bench.path).json()["may_countersign"] is True
+    said = of_bob("countersignature", text="agreed <b>").json()
+    assert (said["signed"]["who"], said["second"]["who"], said["may_countersign"]) == ("Ann", "Bob", False)
+    assert "a second signature already, by Bob" in of_bob("countersignature", text="").json()["error"]
+    key = bench.path.rsplit("/")[-1]
+    report = bench.client.get(f"/smears/{key}/report").text
+    assert "Second signature: <strong>Bob</strong>" in report
+    assert "agreed &lt;b&gt;" in report
+    assert "Signed as the second person" in bench.client.get(f"/smears/{key}/history").text
+    bench.send("amendments", text="second look")
+    assert bench.send("signature", text="")["second"] is None
+    assert verify(bench.folder, bench.db.shared()).broken == ""
+
+
 def test_markup_is_text_everywhere(bench):
     evil = "<img src=x onerror=alert(1)>"
     key = bench.path.rsplit("/")[-1]
@@ -308,6 +335,20 @@ def test_a_second_browser_is_seen(bench, sit_at):
     other.get(bench.path)
     assert bench.smear["here"] == ["Bob"]
     assert bench.client.get("/api/v1/smears").json()[0]["here"] == ["Ann", "Bob"]
+
+
+def test_two_servers_on_one_postgresql_know_who_has_a_smear_open(bench, sit, monkeypatch):
+    if bench.db.url is None:
+        pytest.skip("files of SQLite are of one computer")
+    monkeypatch.setattr(presence, "FRESH", 0.0)
+    with sit([bench.folder]) as other:
+        other.client.post("/api/v1/me", json={"name": "Bob"})
+        assert other.smear["here"] == []
+        assert bench.smear["here"] == ["Bob"]
+        assert bench.client.get("/api/v1/smears").json()[0]["here"] == ["Ann", "Bob"]
+        assert other.smear["here"] == ["Ann"]
+    bench.db.sql(bench.folder, "UPDATE presence SET at = at - 50 WHERE name = 'Bob'")
+    assert bench.smear["here"] == []
 
 
 def test_a_full_disk_is_told_to_the_person(bench):

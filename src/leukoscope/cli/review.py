@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that leukoscope smear wrote.")]
 Db = Annotated[str | None, typer.Option(
     "--db", metavar="ADDRESS", envvar="LEUKOSCOPE_DB", show_envvar=True, show_default=False,
-    help="A PostgreSQL for the decisions of all: postgresql+psycopg://NAME@HOST/DATABASE. Default: a file beside each "
-         "result.")]
+    help="A PostgreSQL database that holds all decisions: postgresql+psycopg://NAME@HOST/DATABASE. Default: a file "
+         "in each result.")]
 
 
 def engine_of(db: str | None) -> sa.Engine | None:
@@ -37,16 +37,17 @@ def review(
     port: Annotated[int | None, typer.Option(
         min=1, max=65535, help="Port of the page. Default: 8765, or the next that is free.")] = None,
     host: Annotated[str, typer.Option(
-        help="Address of the page. Any but that of this computer itself demands accounts.")] = "127.0.0.1",
-    name: Annotated[str, typer.Option(help="Who reviews where there are no accounts. Default: your login name.")] = "",
+        help="Address of the page. Any address other than 127.0.0.1 needs accounts.")] = "127.0.0.1",
+    name: Annotated[str, typer.Option(
+        help="Name of the reviewer, if there are no accounts. Default: your login name.")] = "",
     laboratory: Annotated[Path | None, typer.Option(
         help="TOML file of the laboratory: reference ranges, types, keys, target (docs/review.md).")] = None,
     db: Db = None,
-    log_in: Annotated[bool, typer.Option("--log-in", help="Demand accounts on this computer too.")] = False,
+    log_in: Annotated[bool, typer.Option("--log-in", help="Ask for an account on this computer too.")] = False,
     cert: Annotated[Path | None, typer.Option(help="Certificate for https, a PEM file.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Its key, where it is in another file.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Key of the certificate, if it is in another file.")] = None,
     proxy: Annotated[str, typer.Option(
-        metavar="ADDRESS", help="Address of a proxy that encrypts, to believe its X-Forwarded headers.")] = "127.0.0.1",
+        metavar="ADDRESS", help="Address of the https proxy whose X-Forwarded headers are trusted.")] = "127.0.0.1",
     watch: Annotated[Path | None, typer.Option(
         metavar="FIELDS", help="Count new photographs in this folder as they come; each of its sub-folders is a "
                                "subject. Counts are kept in the first DIR.")] = None,
@@ -77,7 +78,7 @@ def review(
 
 
 def verify(folders: Folders, db: Db = None, as_json: Json = False) -> None:
-    """Prove the records of decisions on counted smears."""
+    """Check that the records of decisions are complete and unchanged."""
     check_counted(folders)
     from ..review.smear import results_with_records, verify
     from ..text import plural
@@ -122,7 +123,7 @@ def backup(file: Backup, folders: SomeFolders = None, db: Db = None, overwrite: 
 
 
 def restore(file: Backup, folders: SomeFolders = None, db: Db = None, as_json: Json = False) -> None:
-    """Add the decisions of a backup to those that are there."""
+    """Add the decisions of a backup to the present ones."""
     from ..review.backup import restore_backup
     from ..text import plural
 

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from ..review.accounts import Accounts
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name under which decisions are stored.")]
+RoleName = Literal["technician", "haematologist", "administrator"]
+ROLES = ("technician: corrects. haematologist: corrects, signs and amends. administrator: corrects, and looks after "
+         "the accounts.")
 FromInput = Annotated[bool, typer.Option(
     "--password-stdin", help="Read the password from standard input, for a program, instead of asking for it.")]
 
 
 def add(
-    name: Name,
-    role: Annotated[Literal["technician", "haematologist", "administrator"], typer.Option(
-        help="technician: corrects. haematologist: corrects, signs and amends. administrator: corrects; for who looks "
-             "after the server.")],
+    name: Name, role: Annotated[RoleName, typer.Option(help=ROLES)],
     db: Db = None, from_input: FromInput = False, as_json: Json = False,
 ) -> None:
     """Add an account to the workbench."""
@@ -37,25 +37,41 @@ def add(
 
 
 def list_users(db: Db = None, as_json: Json = False) -> None:
-    """List the accounts of the workbench, removed ones too."""
+    """List the accounts of the workbench, disabled ones too."""
     with _accounts(db) as opened:
         accounts = opened.every()
     if as_json:
-        console.emit([{"name": one.name, "role": one.role, "added": one.added, "removed": one.removed}
+        console.emit([{"name": one.name, "role": one.role, "added": one.added, "disabled": one.disabled}
                       for one in accounts])
         return
     for one in accounts:
-        console.say(f"{one.name}: {one.role}, added {one.added}" + (f", removed {one.removed}" if one.removed else ""))
+        disabled = f", disabled {one.disabled}" if one.disabled else ""
+        console.say(f"{one.name}: {one.role}, added {one.added}{disabled}")
     if not accounts:
         console.say("no accounts yet; add one: leukoscope review user add NAME --role haematologist")
 
 
-def remove(name: Name, db: Db = None, as_json: Json = False) -> None:
-    """Remove an account: its sessions end, its decisions stay."""
+def disable(name: Name, db: Db = None, as_json: Json = False) -> None:
+    """Disable an account: its sessions end, its decisions stay."""
     with _accounts(db) as accounts:
-        account = accounts.remove(name)
-    _say(f"{account.name}: removed; what was decided under this name stays, and the name stays taken", account.name,
+        account = accounts.disable(name)
+    _say(f"{account.name}: disabled; what was decided under this name stays, and the name stays taken", account.name,
          as_json)
+
+
+def enable(name: Name, db: Db = None, as_json: Json = False) -> None:
+    """Let a disabled account in again, with the password that it had."""
+    with _accounts(db) as accounts:
+        account = accounts.enable(name)
+    _say(f"{account.name}: enabled", account.name, as_json)
+
+
+def role(name: Name, new: Annotated[RoleName, typer.Argument(metavar="ROLE", help=ROLES)], db: Db = None,
+         as_json: Json = False) -> None:
+    """Give an account another role: its sessions end."""
+    with _accounts(db) as accounts:
+        account = accounts.set_role(name, new)
+    _say(f"{account.name}: {account.role} now", account.name, as_json)
 
 
 def password(name: Name, db: Db = None, from_input: FromInput = False, as_json: Json = False) -> None:

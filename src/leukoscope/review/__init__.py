@@ -8,6 +8,7 @@
     cells.py      all cells in one table: found ones, then drawn ones
     actions.py    what a person may do, as events
     smear.py      one smear under review: result, journal and state together
+    shapes.py     the pixels of an outline
     drawing.py    cells that a person draws: missed ones, two of one, one of several
     references.py cells of known type beside a doubtful one
     explaining.py where the model looks
@@ -22,6 +23,7 @@
     items.py      the result as coded values: loinc.py; as messages: fhir.py, hl7.py
     accounts.py   names, roles and passwords of those who work at one server
     attempts.py   how often a password may be tried
+    presence.py   who has a smear open
     door.py       who may come in: token or log-in, session, headers
     login.py      logging in and out
     api.py        the JSON of /api/v1
@@ -29,9 +31,11 @@
     api_look.py   the JSON of what is shown beside a cell
     api_values.py the JSON of what is entered
     api_readings.py the JSON of these
+    api_accounts.py the JSON of accounts
     api_routes.py which address is answered by what
     openapi.py    its OpenAPI document
     pages.py      the pages
+    fitting.py    the model fitted to the laboratory: api_model.py
     watch.py      new photographs are counted as they come
     serve.py      the server
 

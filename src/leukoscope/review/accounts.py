@@ -36,14 +36,14 @@ _HASHING = threading.BoundedSemaphore(2)  # each takes 64 MiB
 
 @dataclass(frozen=True)
 class Account:
-    """Somebody who may come in. stamp: changes with password and role, so that older sessions end; removed: when the
-    account was removed, or None."""
+    """Somebody who may come in. stamp: changes with password and role, so that older sessions end; disabled: when the
+    account was disabled, or None."""
 
     name: str
     role: Role
     stamp: str
     added: str
-    removed: str | None
+    disabled: str | None
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class Accounts:
         self._engine.dispose()
 
     def every(self) -> list[Account]:
-        """All accounts by name, removed ones too."""
+        """All accounts by name, disabled ones too."""
         return sorted((_account(row) for row in self._rows()), key=lambda one: one.name.casefold())
 
     def get(self, name: str) -> Account | None:
-        """An account that is not removed, as it was at most FRESH seconds ago."""
+        """An account that is not disabled, as it was at most FRESH seconds ago."""
         at, known = self._known.get(name, (0.0, None))
         if time.monotonic() - at > FRESH:
             row = self._row(name)
@@ -93,32 +93,44 @@ class Accounts:
 
     def add(self, name: str, role: Role, password: str) -> Account:
         """A new account. Raises LeukoscopeError for a name or password that will not do, and for a name that was given
-        before, even to an account that was removed: decisions are stored under names."""
+        before, even to an account that is disabled: decisions are stored under names."""
         name = _checked_name(name)
         hashed = _hash(name, password)
         with writing(self._engine, "accounts") as connection:
-            row = connection.execute(sa.select(_TABLE).where(_TABLE.c.folded == _folded(name))).first()
+            row = connection.execute(sa.select(_TABLE).where(_TABLE.c.folded == folded(name))).first()
             if row is not None:
-                was = "belongs to an account" if row.removed is None else f"belonged to an account until {row.removed}"
-                raise LeukoscopeError(f"{name}: the name {was}", "choose another: decisions are stored under names")
+                was = "" if row.removed is None else f", disabled since {row.removed}"
+                raise LeukoscopeError(f"{name}: the name belongs to an account{was}",
+                                      "choose another: decisions are stored under names")
             connection.execute(sa.insert(_TABLE).values(
-                folded=_folded(name), name=name, role=role, password=hashed, stamp=secrets.token_hex(16), added=_now()))
+                folded=folded(name), name=name, role=role, password=hashed, stamp=secrets.token_hex(16), added=_now()))
         self._known.clear()
         return self._needed(name)
 
-    def remove(self, name: str) -> Account:
-        """Remove an account; its sessions end. Its name stays taken. Raises LeukoscopeError."""
+    def disable(self, name: str) -> Account:
+        """Disable an account; its sessions end. Its name stays taken. Raises LeukoscopeError."""
         return self._change(name, {"removed": _now()})
+
+    def enable(self, name: str) -> Account:
+        """Let a disabled account in again, with the password that it had. Raises LeukoscopeError."""
+        return self._change(name, {"removed": None}, disabled=True)
+
+    def set_role(self, name: str, role: Role) -> Account:
+        """Another role; older sessions end. Raises LeukoscopeError."""
+        return self._change(name, {"role": role})
 
     def set_password(self, name: str, password: str) -> Account:
         """A new password; older sessions end. Raises LeukoscopeError."""
         return self._change(name, {"password": _hash(name, password)})
 
-    def _change(self, name: str, values: dict[str, Any]) -> Account:
+    def _change(self, name: str, values: dict[str, Any], *, disabled: bool = False) -> Account:
         with writing(self._engine, "accounts") as connection:
-            row = connection.execute(sa.select(_TABLE).where(_TABLE.c.folded == _folded(name))).first()
-            if row is None or row.removed is not None:
+            row = connection.execute(sa.select(_TABLE).where(_TABLE.c.folded == folded(name))).first()
+            if row is None:
                 raise LeukoscopeError(f"{plain(name, 60)}: no such account", "see leukoscope review user list")
+            if (row.removed is not None) != disabled:
+                raise LeukoscopeError(f"{row.name}: the account is {'not disabled' if disabled else 'disabled'}",
+                                      "nothing to do" if disabled else "enable it first")
             connection.execute(sa.update(_TABLE).where(_TABLE.c.folded == row.folded).values(
                 **values, stamp=secrets.token_hex(16)))
         self._known.clear()
@@ -130,7 +142,7 @@ class Accounts:
         return _account(row)
 
     def _row(self, name: str) -> Any:
-        return next(iter(self._rows(_TABLE.c.folded == _folded(name))), None)
+        return next(iter(self._rows(_TABLE.c.folded == folded(name))), None)
 
     def _rows(self, *where: Any) -> Sequence[Any]:
         if not exists(self._engine):
@@ -179,7 +191,8 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A name by which an account is found, whichever its capitals and spaces."""
     return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
 
 
@@ -187,7 +200,7 @@ def _hash(name: str, password: str) -> str:
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise LeukoscopeError(f"the password has {len(password)} characters",
                               f"choose one of {SHORTEST_PASSWORD} to {LONGEST_PASSWORD}")
-    if _folded(password) == _folded(name):
+    if folded(password) == folded(name):
         raise LeukoscopeError("the password is the name", "choose another one")
     with _HASHING:
         return _hasher().hash(password)

@@ -194,6 +194,21 @@ def sign(state: State, text: str, unsure: Sequence[str], flagged: Sequence[str],
     return Draft("signed", {"comment": _checked_text(text, "a comment", least=0), "counts": dict(counts)})
 
 
+def countersign(state: State, text: str, who: str) -> Draft:
+    """Sign a signed smear as a second person. Raises Refused for the person who signed it."""
+    if state.reading:
+        raise Refused("a blind reading has one signature", "sign the review as the second person")
+    if not state.locked:
+        raise Refused("this smear is not signed", "sign it first")
+    if state.second is not None:
+        raise Refused(f"this smear has a second signature already, by {plain(state.second.who, 60)}",
+                      "amend it to sign again")
+    if who.casefold() == state.signatures[-1].who.casefold():
+        raise Refused("you have signed this smear yourself", "ask another person for the second signature")
+    return Draft("countersigned", {"comment": _checked_text(text, "a comment", least=0),
+                                   "hash": state.signatures[-1].hash})
+
+
 def amend(state: State, reason: str) -> Draft:
     """Open a signed smear again. What was signed stays in the history."""
     if not state.locked:

@@ -30,11 +30,13 @@ JSON = "application/json"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
-class _Message(BaseModel):
+class Message(BaseModel):
+    """What a page sends; nothing else may stand in it."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Change(_Message):
+class Change(Message):
     """What every change brings. since: the last event that the page has seen."""
 
     key: Key
@@ -56,7 +58,7 @@ class Words(Change):
     cell: Row | None = None
 
 
-class Name(_Message):
+class Name(Message):
     """Who sits at the browser."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
@@ -214,6 +216,11 @@ class Api:
             self._signer(request)
         seat.review.sign(message.key, session_of(request).name, message.text)
         return self._acted(request, message, seat)
+
+    def countersign(self, request: Request, message: Words) -> Response:
+        """Sign a signed smear as a second person."""
+        self._signer(request)
+        return self._drafted(request, message, lambda state, who: actions.countersign(state, message.text, who))
 
     def amend(self, request: Request, message: Words) -> Response:
         self._signer(request)

@@ -14,26 +14,35 @@ from starlette.routing import Route
 
 from ..errors import LeukoscopeError
 from .api import Api, BadMessage, Change, Decision, Name, Words, error_json
+from .api_accounts import ApiAccounts, NewAccount, NewPassword, NewRole, OwnPassword, Switch
 from .api_draw import ApiDraw, Join, Missed, Split
 from .api_look import ApiLook
+from .api_model import ApiModel, Begin
 from .api_readings import ApiReadings
 from .api_values import ApiValues, Value
 from .desk import Desk
 from .door import Keys
+from .fitting import Fitting
 from .pictures import Asked
 
 LARGEST = 2_000_000
 """Bytes of a message."""
 
 
-def routes(desk: Desk, keys: Keys) -> list[Route]:
+def routes(desk: Desk, keys: Keys, fitting: Fitting) -> list[Route]:
     """Everything below /api/v1."""
     api, get, post = Api(desk, keys), partial(_get, desk.asked), partial(_post, desk.asked)
     draw, look, values = ApiDraw(api), ApiLook(api, desk), ApiValues(api)
-    agree = ApiReadings(api, desk, keys.accounts)
+    agree, people, model = ApiReadings(api, desk, keys.accounts), ApiAccounts(keys), ApiModel(fitting)
     smear = "/api/v1/smears/{smear}"
     return [
-        Route("/api/v1/smears", get(api.smears)), Route("/api/v1/me", post(api.me, Name), methods=["POST"]),
+        Route("/api/v1/smears", get(api.smears)), Route("/api/v1/accounts", get(people.accounts)),
+        *(Route(f"/api/v1/{path}", post(act, kind), methods=["POST"]) for path, act, kind in (
+            ("me", api.me, Name), ("me/password", people.own_password, OwnPassword),
+            ("accounts", people.add_account, NewAccount), ("accounts/role", people.change_role, NewRole),
+            ("accounts/password", people.reset_password, NewPassword),
+            ("accounts/disabled", people.switch_account, Switch), ("model", model.fit_model, Begin))),
+        Route("/api/v1/model", get(model.model)),
         Route(smear, get(api.smear)), Route(f"{smear}/news", get(api.news)),
         Route(f"{smear}/history", get(api.history)),
         Route(f"{smear}/cells/{{cell:int}}", get(api.cell)),
@@ -47,8 +56,9 @@ def routes(desk: Desk, keys: Keys) -> list[Route]:
         *(Route(f"{smear}/{name}", post(act, kind), methods=["POST"]) for name, act, kind in (
             ("decisions", api.decide, Decision), ("undo", api.undo, Change), ("redo", api.redo, Change),
             ("comments", api.comment, Words), ("types", api.add_type, Words), ("signature", api.sign, Words),
-            ("amendments", api.amend, Words), ("cells", draw.add, Missed), ("split", draw.split, Split),
-            ("join", draw.join, Join), ("readings", agree.give, Words), ("values", values.enter, Value))),
+            ("countersignature", api.countersign, Words), ("amendments", api.amend, Words), ("cells", draw.add, Missed),
+            ("split", draw.split, Split), ("join", draw.join, Join),
+            ("readings", agree.give, Words), ("values", values.enter, Value))),
         Route("/api/v1/agreement", get(agree.agreement)), Route("/api/v1/export/agreement.csv", get(agree.export)),
         Route(f"{smear}/export/{{name}}", get(api.export)), Route("/api/v1/export/{name}", get(api.export_all)),
     ]

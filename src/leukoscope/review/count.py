@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..smear.count import Differential, Tally, differential_of
+from ..smear.count import LEUKOCYTE, Differential, Tally, differential_of, kind_of
+from ..smear.findings import NOT_RELIABLE, without_shares
 from .cells import Cells
 from .state import CONFIRMED, HOW, MACHINE, REJECTED, State
 
@@ -34,9 +35,10 @@ class Standing:
         return asdict(self) | {"unsure": len(self.unsure), "flagged": len(self.flagged)}
 
 
-def standing(cells: Cells, state: State, types: Sequence[str]) -> Standing:
+def standing(cells: Cells, state: State, types: Sequence[str], reliable: bool = True) -> Standing:
     """Count the cells of a smear. Cells that are cut, or damaged and not confirmed by a person, do not count; nor do
-    rejected and absent ones. A cell that a person has answered is no longer unsure."""
+    rejected and absent ones. A cell that a person has answered is no longer unsure. reliable: False where the machine's
+    types are not to be relied on: no share is defined before a person has confirmed every leukocyte that counts."""
     has, numbers = cells.columns, {name: place for place, name in enumerate(types)}
     stand = [state.cells[name] for name in cells.names]
     now = np.array([numbers.get(kind, -1) for kind, _ in stand], np.int64)  # type: ignore[arg-type]
@@ -52,6 +54,10 @@ def standing(cells: Cells, state: State, types: Sequence[str]) -> Standing:
     says = (bool((whole & (~machine | (has.unsure >= 0))).any()), bool((whole & (~machine | (has.known >= 0))).any()))
     count = differential_of({name: Tally(*map(int, own)) for name, *own in zip(types, *tallies, strict=True)},
                             int(whole.sum()), (int(there.sum()), int(cut.sum()), int(damaged.sum())), says)
+    if not reliable:
+        of_machine = np.bincount(now[whole & machine & (now >= 0)], minlength=len(types))
+        if any(of_machine[place] for place, name in enumerate(types) if kind_of(name) == LEUKOCYTE):
+            count = without_shares(count, NOT_RELIABLE)
     waiting = machine & ~has.flagged & (unsure | unknown) & ~has.cut & ~has.damaged
     changed = sum(1 for (kind, how), was in zip(stand, has.predicted, strict=True) if how == CONFIRMED and kind != was)
     rejected = int((how == _NUMBERS[REJECTED]).sum())

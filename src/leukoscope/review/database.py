@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from ..errors import LeukoscopeError, first_line
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration in versions/."""
 BUSY = 30_000
 """ms that a writer waits for another one."""

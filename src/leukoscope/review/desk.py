@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +15,13 @@ import sqlalchemy as sa
 from ..errors import LeukoscopeError
 from .laboratory import Laboratory
 from .pictures import Asked, Pictures
+from .presence import Presence
 from .smear import Review, results_with_records
 from .state import Reading
 from .watch import Watch
 
 if TYPE_CHECKING:
     from .drawing import Drawing
-
-PRESENT = 45.0
-"""Seconds after which a silent page no longer counts as open."""
 
 
 class Blind(LeukoscopeError):
@@ -54,13 +51,12 @@ class WorklistRow:
 
 @dataclass(frozen=True, eq=False)
 class Seat:
-    """A smear, its key in an address, its pictures, and who looks at it: session -> (name, when last). A blind reading
-    of it has a seat of its own."""
+    """A smear, its key in an address, its pictures, and who looks at it. A blind reading has a seat of its own."""
 
     key: str
     review: Review
     pictures: Pictures
-    present: dict[str, tuple[str, float]] = field(default_factory=dict)
+    presence: Presence
 
     @cached_property
     def drawing(self) -> Drawing:
@@ -71,14 +67,15 @@ class Seat:
 
     def look(self, session: str, name: str) -> list[str]:
         """Note that somebody looks; give the names of the others."""
-        now = time.monotonic()
-        self.present[session] = (name, now)
-        return self.here(but=session)
+        return self.presence.look(self._place, session, name)
 
-    def here(self, but: str = "") -> list[str]:
+    def here(self) -> list[str]:
         """Who has the smear open."""
-        now = time.monotonic()
-        return sorted({name for one, (name, when) in list(self.present.items()) if one != but and now - when < PRESENT})
+        return self.presence.here(self._place)
+
+    @property
+    def _place(self) -> str:
+        return f"{self.review.result.digest}/{self.review.reading}"
 
 
 class Desk:
@@ -90,14 +87,15 @@ class Desk:
         self.seats: dict[str, Seat] = {}
         self.asked = Asked()
         self.watch: Watch | None = None
-        self._engine, self._laboratory, self._stopped = engine, laboratory, threading.Event()
+        self.engine, self._laboratory, self._stopped = engine, laboratory, threading.Event()
+        self._presence = Presence(engine)
         for folder in results_with_records(folders, engine):
             self._open(folder)
 
     def _open(self, folder: Path) -> Seat:
-        review = Review.open(folder, self._engine, self._laboratory)
+        review = Review.open(folder, self.engine, self._laboratory)
         key = review.result.key
-        seat = self.seats[key] = Seat(key, review, Pictures(review.result, self.asked))
+        seat = self.seats[key] = Seat(key, review, Pictures(review.result, self.asked), self._presence)
         return seat
 
     def add(self, folder: Path) -> None:
@@ -122,7 +120,7 @@ class Desk:
                 if key not in self.seats:
                     review = seat.review.of_reading(one.number)
                     review.state()
-                    self.seats[key] = Seat(key, review, seat.pictures)
+                    self.seats[key] = Seat(key, review, seat.pictures, self._presence)
 
     def check_blind(self, seat: Seat, who: str) -> None:
         """Raise Blind where a person must not see a smear: the review while reading it blind, and a reading of somebody

@@ -3,18 +3,11 @@ does it, with the smear's own bundle. Stores nothing."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import LeukoscopeError
 from ..predict.found import squares_of, type_found
@@ -28,6 +21,7 @@ from .cells import Cells
 from .explaining import explanation
 from .export import type_colours
 from .pictures import Pictures
+from .shapes import Pixels, common, pixels_of
 from .smear import Review
 from .state import ABSENT, REJECTED, State
 
@@ -54,10 +48,10 @@ class Drawing:
             looked = self._look(name)
             cell, how = cell_at(looked, x, y)
             for other in self._in(name, cells, state):
-                if _overlap(cell, self.mask(cells, state, other)) > SAME:
-                    word = "is rejected: restore it" if state.cells[cells.names[other]][1] == REJECTED else \
-                        "is there already: split it if it is two"
-                    raise Refused(f"cell {cells.names[other]} {word}")
+                if _is_same((cell.cell, cell.x, cell.y), self.mask(cells, state, other)):
+                    if state.cells[cells.names[other]][1] == REJECTED:
+                        raise Refused(f"cell {cells.names[other]} is rejected", "restore it")
+                    raise Refused(f"there is a cell there already, {cells.names[other]}", "split it if it is two")
             return self._sketched(name, [cell], how, looked, state)
 
     def split(self, place: int, middles: Sequence[tuple[float, float]]) -> list[Sketch]:
@@ -95,12 +89,9 @@ class Drawing:
             return explanation(model, looked.found([cell], _scale_of(self._fields[row["field"]])), looked.source,
                                row["predicted"])
 
-    def mask(self, cells: Cells, state: State, place: int) -> tuple[NDArray[np.bool_], int, int]:
-        """The pixels of a cell within its box: mask, left, top."""
-        row = cells.row(place)
-        geometry = (state.drawn[place - cells.machine].feature["geometry"] if place >= cells.machine
-                    else _geometries(self._review.result.folder / f"{row['field']}.geojson")[row["number"]])
-        return filled(geometry, row["x"], row["y"], row["width"], row["height"]), row["x"], row["y"]
+    def mask(self, cells: Cells, state: State, place: int) -> Pixels:
+        """The pixels of a cell within its box."""
+        return pixels_of(self._review.result, cells, state, place)
 
     def _in(self, name: str, cells: Cells, state: State) -> list[int]:
         """The cells of a field that are there."""
@@ -166,37 +157,6 @@ def _loaded(path: str | None) -> Model:
     return load(path)
 
 
-@lru_cache(maxsize=32)
-def _geometries(path: Path) -> Mapping[int, Mapping[str, Any]]:
-    """The outlines of a field by the numbers of its cells."""
-    try:
-        features = json.loads(path.read_text(encoding="utf-8"))["features"]
-        return {int(one["properties"]["name"]): one["geometry"] for one in features}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LeukoscopeError(f"{path}: cannot be read ({error})", "count the smear again") from error
-
-
-def filled(geometry: Mapping[str, Any], left: int, top: int, width: int, height: int) -> NDArray[np.bool_]:
-    """The pixels, bool (height, width), whose middles lie within a GeoJSON geometry in px of the field, by the even-odd
-    rule. left, top: the first pixel."""
-    x, y = left + np.arange(width) + 0.5, top + np.arange(height) + 0.5
-    inside = np.zeros((height, width), bool)
-    polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
-    for ring in (ring for polygon in polygons for ring in polygon):
-        for (from_x, from_y), (to_x, to_y) in pairwise(ring):
-            rows = np.flatnonzero((from_y <= y) != (to_y <= y))
-            crossing = from_x + (y[rows] - from_y) * (to_x - from_x) / (to_y - from_y or 1.0)
-            inside[rows] ^= x[None, :] < crossing[:, None]
-    return inside
-
-
-def _overlap(cell: FoundCell, other: tuple[NDArray[np.bool_], int, int]) -> float:
-    """The common area of two cells over that of the smaller one."""
-    mask, left, top = other
-    first_x, first_y = max(cell.x, left), max(cell.y, top)
-    end_x, end_y = min(cell.x + cell.width, left + mask.shape[1]), min(cell.y + cell.height, top + mask.shape[0])
-    if end_x <= first_x or end_y <= first_y:
-        return 0.0
-    common = (cell.cell[first_y - cell.y:end_y - cell.y, first_x - cell.x:end_x - cell.x]
-              & mask[first_y - top:end_y - top, first_x - left:end_x - left])
-    return float(common.sum() / max(min(cell.cell.sum(), mask.sum()), 1))
+def _is_same(cell: Pixels, other: Pixels) -> bool:
+    """Whether two outlines are of one cell: by their common area over that of the smaller one."""
+    return common(cell, other) > SAME * max(min(int(cell[0].sum()), int(other[0].sum())), 1)

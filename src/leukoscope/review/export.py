@@ -15,6 +15,7 @@ from .. import __version__
 from ..errors import LeukoscopeError
 from ..manifest import make_manifest
 from ..smear.formats import UNTYPED, coco_categories
+from ..tables import harmless
 from .outcome import outcome_of
 from .result import SmearResult
 from .smear import Review
@@ -25,7 +26,6 @@ FRAME = 2.2
 built-in model."""
 _MEASURES = ("x", "y", "width", "height", "micrometres_per_pixel", "cell_diameter_um", "nucleus_diameter_um",
              "cell_area_um", "nucleus_area_um", "nucleus_to_cytoplasm", "lobes")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def present(review: Review, state: State) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -62,11 +62,13 @@ def smear_row(review: Review, state: State) -> dict[str, Any]:
     """One row for a smear: state, signature, and of each type its cells, share (0 to 1), interval and the machine's
     cells."""
     found, signed = outcome_of(review, state), state.signatures[-1] if state.locked else None
-    now, platelets = found.standing, found.platelets
+    now, platelets, second = found.standing, found.platelets, state.second
     row: dict[str, Any] = {
         "subject": review.result.name, "folder": str(review.result.folder), "state": state.word,
         "signed_by": signed and signed.who, "signed_at": signed and signed.at,
         "signature_comment": (signed and signed.text) or None, "signature_hash": signed and signed.hash,
+        "second_signed_by": second and second.who, "second_signed_at": second and second.at,
+        "second_signature_comment": (second and second.text) or None,
         "fields": len(review.result.summary.fields), "found": now.count.found + now.rejected,
         "leukocytes": now.count.total, "rejected": now.rejected, "answered": now.answered, "changed": now.changed,
         "unsure_open": len(now.unsure),
@@ -90,11 +92,7 @@ def smear_row(review: Review, state: State) -> dict[str, Any]:
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """CSV as UTF-8. A text that a spreadsheet would take for a formula begins with an apostrophe."""
-    return _frame([{key: _as_text(value) for key, value in row.items()} for row in rows]).write_csv().encode()
-
-
-def _as_text(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return harmless(_frame(rows)).write_csv().encode()
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

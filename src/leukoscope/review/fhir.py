@@ -29,7 +29,8 @@ def bundle(report: Report) -> dict[str, Any]:
 
 
 def _report(report: Report, subject: str, observations: list[dict[str, Any]]) -> dict[str, Any]:
-    signed = {"resultsInterpreter": [{"display": report.signer}]} if report.signer else {}
+    signers = [{"display": name} for name in (report.signer, report.second) if name]
+    signed = {"resultsInterpreter": signers} if signers else {}
     said = {"conclusion": report.comment} if report.comment else {}
     return {"resourceType": "DiagnosticReport", "id": _uuid(report, "report"),
             "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml"><p>'

@@ -44,8 +44,8 @@ def _code(code: loinc.Code | None, name: str) -> str:
 
 
 def _signer(report: Report) -> str:
-    """Who interprets the result (OBR-32)."""
-    return f"^{_text(report.signer)}" if report.signer else ""
+    """Who interprets the result (OBR-32), and the second person (OBR-33)."""
+    return "|".join(f"^{_text(name)}" for name in (report.signer, report.second) if name)
 
 
 def _status(report: Report) -> str:

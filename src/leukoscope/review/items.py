@@ -39,7 +39,8 @@ class Item:
 @dataclass(frozen=True)
 class Report:
     """A result with what a message says around it. id: the same for the same state of the record; final, corrected:
-    signed, and signed again after an amendment; counted, issued: times in UTC; signer: who signed, or ""."""
+    signed, and signed again after an amendment; counted, issued: times in UTC; signer, second: who signed,
+    and who signed as the second person, or ""."""
 
     id: str
     subject: str
@@ -49,6 +50,7 @@ class Report:
     counted: datetime
     issued: datetime
     signer: str
+    second: str
     comment: str
     items: tuple[Item, ...]
 
@@ -61,7 +63,8 @@ def report_of(review: Review, state: State) -> Report:
     mark = last.hash if last else review.result.digest
     return Report(f"{file_stem(review.result)[:30]}-{mark[:16]}", review.result.name, review.laboratory.name,
                   state.word in (SIGNED, AMENDED), state.word in (AMENDED, AMENDING), counted, issued,
-                  signed.who if signed else "", signed.text if signed else "",
+                  signed.who if signed else "", state.second.who if state.second else "",
+                  "\n".join(one.text for one in (signed, state.second) if one is not None and one.text),
                   tuple(_items(outcome_of(review, state), review.laboratory)))
 
 

@@ -1,5 +1,4 @@
-"""Logging in and out where there are accounts, and changing one's password. Everything else of them is done with
-`leukoscope review user`."""
+"""Logging in and out where there are accounts."""
 
 from __future__ import annotations
 

@@ -29,19 +29,26 @@ _NEWS = {"type": "object", "required": ["seq", "state", "locked", "me", "may_sig
                         "redo": {"type": "boolean"}, "types": {"type": "array"}, "standing": _OBJECT,
                         "changes": {"type": "array", "items": {"type": "array", "minItems": 3, "maxItems": 3}},
                         "comments": {"type": "array"}, "here": {"type": "array", "items": {"type": "string"}}}}
+_ACCOUNT = {"type": "object", "required": ["name", "role", "added", "disabled"],
+            "properties": {"name": {"type": "string"}, "role": {"type": "string"}, "added": {"type": "string"},
+                           "disabled": {"type": ["string", "null"]}}}
+_MODEL = {"type": "object", "required": ["confirmed", "running", "failed", "fitted"]}
 _ANSWERS: dict[str, dict[str, Any]] = {
     "smears": {"type": "array", "items": {"$ref": f"{_SCHEMAS}WorklistRow"}},
     "history": {"type": "array", "items": {"$ref": f"{_SCHEMAS}Event"}},
     "me": {"type": "object", "required": ["me"], "properties": {"me": {"type": "string"}}},
+    "accounts": {"type": "array", "items": _ACCOUNT},
+    **dict.fromkeys(("add_account", "change_role", "reset_password", "switch_account", "own_password"), _ACCOUNT),
+    **dict.fromkeys(("model", "fit_model"), _MODEL),
     "outlines": {"type": "object", "additionalProperties": {"type": "string"}},
     "smear": {"type": "object", "required": ["key", "name", "fields", "cells", *_NEWS["required"]]},
     "cell": {"type": "object", "required": ["place", "name", "field", "number", "how", "history"]},
 }
-"""What a GET answers, by the name of its function; every change answers with the news."""
+"""What a GET answers, by the name of its function; every change of a smear answers with the news."""
 REFUSALS = {
     "400": "The message is not as it should be", "401": "Nobody is logged in", "403": "Not allowed",
     "404": "No such smear, cell, field or file", "409": "Cannot be done as things stand",
-    "422": "There is nothing to answer with", "503": "The database does not answer; send it again",
+    "422": "Cannot be done or answered", "503": "The database does not answer; send it again",
     "507": "The disk is full; send it again"}
 
 

@@ -3,10 +3,11 @@ static/."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 import jinja2
@@ -15,26 +16,37 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from .. import __version__
+from .. import __version__, templates
 from ..errors import LeukoscopeError
 from ..stats.estimate import Estimate
-from ..text import count, interval, percent, plain, plural, share, span, type_name
+from ..text import interval, points, share, span
 from . import words
+from .accounts import Role
 from .api import error_json, seat_of, session_of, status_of
+from .api_accounts import administered
+from .api_model import ApiModel, may_fit
 from .api_readings import compared
 from .desk import Desk, Seat
 from .door import Keys
 from .entries import GRADES
+from .fitting import LEAST, Fitting
 from .journal import broken
 from .outcome import outcome_of
 from .state import ABSENT, STATES
 from .watch import version_of
 
+EXPORTS = (
+    ("smear.xlsx", "Spreadsheet (XLSX)"), ("smear.csv", "Smear, one row (CSV)"),
+    ("cells.csv", "Cells, one row each (CSV)"), ("outlines.zip", "Outlines for QuPath (GeoJSON)"),
+    ("cells.coco.json", "Outlines as COCO (JSON)"),
+    ("report.fhir.json", "Result as FHIR R4 (JSON)"), ("report.hl7", "Result as HL7 v2.5 (ORU)"),
+    ("confirmed.parquet", "Confirmed cells to learn from (Parquet)"))
+"""The files of one smear, and what each is."""
 FLAGGED_SHOWN = 12
 """Flagged cells whose pictures the report shows."""
 
 
-def routes(desk: Desk, keys: Keys) -> list[Route]:
+def routes(desk: Desk, keys: Keys, fitting: Fitting) -> list[Route]:
     """Everything that a person opens."""
     def page(path: str, make: Callable[[Seat], dict[str, Any]], template: str) -> Route:
         def answer(request: Request) -> Response:
@@ -56,8 +68,20 @@ def routes(desk: Desk, keys: Keys) -> list[Route]:
         return shown("agreement.html", request, keys, pairs=agreements(smears), query=query,
                      names=[seat.review.result.name for seat, _ in smears])
 
+    def accounts(request: Request) -> Response:
+        rows = administered(keys, session_of(request)).every()
+        return shown("accounts.html", request, keys, rows=rows, roles=get_args(Role))
+
+    def model(request: Request) -> Response:
+        found = fitting.confirmed()
+        return shown("model.html", request, keys, found=found, fitted=fitting.fitted(), running=fitting.running,
+                     failed=fitting.failed, least=LEAST, may_fit=may_fit(session_of(request)),
+                     command=shlex.join(["leukoscope", *fitting.command(found, "ours.zip")]))
+
     smear = "/smears/{smear}"
     return [Route("/", _answered(worklist)), Route("/agreement", _answered(agreement)),
+            Route("/accounts", _answered(accounts)), Route("/model", _answered(model)),
+            Route("/model/{name}", _answered(ApiModel(fitting).model_page)),
             page(smear, smear_page, "smear.html"), page(f"{smear}/history", history_page, "history.html"),
             page(f"{smear}/report", report_page, "report.html")]
 
@@ -102,8 +126,8 @@ def smear_page(seat: Seat) -> dict[str, Any]:
     result = seat.review.result
     state = seat.review.state()
     reading = state.readings[state.reading - 1] if state.reading else None
-    return {"key": seat.key, "name": result.name, "missing": result.missing(), "remarks": result.summary.remarks,
-            "reading": reading}
+    return {"key": seat.key, "name": result.name, "missing": result.missing(), "remarks": result.summary.notices,
+            "reading": reading, "exports": EXPORTS}
 
 
 def history_page(seat: Seat) -> dict[str, Any]:
@@ -132,7 +156,7 @@ def report_page(seat: Seat) -> dict[str, Any]:
             "state": state, "found": found,
             "ranges": any(row.percent_range or row.litre_range for row in found.rows),
             "laboratory": review.laboratory.name, "grades": GRADES,
-            "signed": state.signatures[-1] if state.locked else None,
+            "signed": state.signatures[-1] if state.locked else None, "second": state.second,
             "flags": flags[:FLAGGED_SHOWN], "more": max(len(flags) - FLAGGED_SHOWN, 0), "last": state.last,
             "counted": datetime.fromtimestamp(review.result.written).strftime("%Y-%m-%d"),
             "comments": [one for one in state.comments if one.cell is None], "digest": review.result.digest[:8]}
@@ -140,13 +164,10 @@ def report_page(seat: Seat) -> dict[str, Any]:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("leukoscope.review", "templates"), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(
-        count=count, percent=percent, share=share, plural=plural, plain=plain, when=_when,
-        type_name=lambda name: plain(type_name(name)), tenths="{:.1f}".format, short="{:g}".format,
-        estimate=_estimate, share_of=lambda found: "none" if found.value is None else interval(found, page=True))
+    environment = templates.environment(
+        "leukoscope.review", share=share, when=_when, tenths="{:.1f}".format, short="{:g}".format, estimate=_estimate,
+        points=lambda found: interval(found, points, "", page=True),
+        share_of=lambda found: "none" if found.value is None else interval(found, page=True))
     environment.globals.update(span=lambda low, high: span(low, high, page=True))
     return environment
 

@@ -3,8 +3,9 @@ type over several smears. Only what is signed is compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,17 @@ from ..stats.agreement import Differences, bland_altman, cohen_kappa
 from ..stats.estimate import Estimate
 from ..stats.lines import Line, passing_bablok
 from ..stats.rates import wilson
+from .cells import Cells
 from .desk import Seat
-from .smear import Review, untouched
-from .state import CONFIRMED, MACHINE, State
+from .result import SmearResult
+from .shapes import Pixels, overlap, pixels_of
+from .smear import untouched
+from .state import ABSENT, CONFIRMED, MACHINE, Cell, State
 
 APART = "not counted"
-"""What stands for a type where an observer does not count a cell: rejected, split, joined, or damaged."""
+"""What stands for a type where an observer does not count a cell: rejected, damaged, not found, or not drawn."""
+SAME = 0.5
+"""Common area of two outlines over the area of both, from which on they are of one cell."""
 OBSERVERS = ("machine", "review", "blind reading")
 FEWEST_SMEARS = 2
 """Smears from which on shares are compared."""
@@ -26,8 +32,8 @@ FEWEST_SMEARS = 2
 
 @dataclass(frozen=True)
 class Observed:
-    """A smear as one observer sees it. who: their name; labels: name of a cell that the machine found -> its type or
-    APART; shares: type -> percent of the leukocytes."""
+    """A smear as one observer sees it. who: their name; labels: name of a cell, the same for all observers of a
+    smear -> its type or APART; shares: type -> percent of the leukocytes."""
 
     who: str
     labels: Mapping[str, str]
@@ -63,37 +69,67 @@ class Agreement:
 
 def observed(seat: Seat, readings: Sequence[Seat]) -> dict[str, list[Observed]]:
     """Of a smear, what each kind of observer saw; of persons only what they have signed. readings: of this smear."""
-    found = {OBSERVERS[0]: [_machine(seat.review)], OBSERVERS[1]: [], OBSERVERS[2]: []}
-    for place, one in ((1, seat), *((2, reading) for reading in readings)):
+    result = seat.review.result
+    seen = [(OBSERVERS[0], "machine", State(untouched(result)), result.found, result.summary.differential)]
+    for kind, one in ((OBSERVERS[1], seat), *((OBSERVERS[2], reading) for reading in readings)):
         state = one.review.state()
         if state.locked:
-            found[OBSERVERS[place]].append(_person(one.review, state))
+            seen.append((kind, state.signatures[-1].who, state, one.review.cells, one.review.standing().count))
+    labels = _labels(result, [(state, cells) for _, _, state, cells, _ in seen])
+    found: dict[str, list[Observed]] = {kind: [] for kind in OBSERVERS}
+    for (kind, who, _, _, count), own in zip(seen, labels, strict=True):
+        found[kind].append(Observed(who, own, {
+            one.name: 100 * one.share.value for one in count.types
+            if one.share is not None and one.share.value is not None}))
     return found
 
 
-def _machine(review: Review) -> Observed:
-    count = review.result.summary.differential
-    return Observed("machine", _labels(review, State(untouched(review.result))), {
-        kind.name: 100 * kind.share.value for kind in count.types
-        if kind.share is not None and kind.share.value is not None})
+@dataclass
+class _Seen:
+    """A cell that at least one observer sees. labels: observer -> type or APART; pixels: of its outline, once they are
+    needed."""
+
+    field: str
+    labels: dict[int, str]
+    pixels: Callable[[], Pixels]
 
 
-def _person(review: Review, state: State) -> Observed:
-    return Observed(state.signatures[-1].who, _labels(review, state), {
-        kind.name: 100 * kind.share.value for kind in review.standing().count.types
-        if kind.share is not None and kind.share.value is not None})
+def _labels(result: SmearResult, observers: Sequence[tuple[State, Cells]]) -> list[dict[str, str]]:
+    """Of each observer, what they call each whole cell. A cell that a person drew is the one of another observer whose
+    outline it overlaps by at least SAME, each at most once; else it is a cell that only they see. observers: the
+    machine, then persons."""
+    cells: dict[str, _Seen] = {}
+    first, found = observers[0]
+    for place, name in enumerate(found.names):
+        if not found.columns.cut[place]:
+            damaged = bool(found.columns.damaged[place])
+            cells[name] = _Seen(found.row(place)["field"], {
+                observer: _label(state.cells[name], damaged) for observer, (state, _) in enumerate(observers)
+                if state.cells[name][1] != ABSENT}, partial(pixels_of, result, found, first, place))
+    for observer, (state, table) in enumerate(observers):
+        for place in range(table.machine, len(table)):
+            name = table.names[place]
+            if table.columns.cut[place] or state.cells[name][1] == ABSENT:
+                continue
+            field, pixels = table.row(place)["field"], partial(pixels_of, result, table, state, place)
+            same = _same(pixels(), [one for one in cells.values() if one.field == field and observer not in one.labels])
+            if same is None:
+                same = cells[f"{field}/drawn-{len(cells)}"] = _Seen(field, {}, pixels)
+            same.labels[observer] = _label(state.cells[name], bool(table.columns.damaged[place]))
+    return [{name: one.labels.get(observer, APART) for name, one in cells.items()}
+            for observer in range(len(observers))]
 
 
-def _labels(review: Review, state: State) -> dict[str, str]:
-    """Of the whole cells that the machine found."""
-    found = review.result.found
-    labels = {}
-    for name, cut, damaged in zip(found.names, found.columns.cut, found.columns.damaged, strict=True):
-        kind, how = state.cells[name]
-        if not cut:
-            counted = how == CONFIRMED or (how == MACHINE and not damaged)
-            labels[name] = kind if counted and kind is not None else APART
-    return labels
+def _same(drawn: Pixels, others: Sequence[_Seen]) -> _Seen | None:
+    """The cell that a drawn one is, or None."""
+    overlaps = [(overlap(drawn, one.pixels()), place) for place, one in enumerate(others)]
+    most, place = max(overlaps, default=(0.0, -1))
+    return others[place] if most >= SAME else None
+
+
+def _label(cell: Cell, damaged: bool) -> str:
+    kind, how = cell
+    return kind if kind is not None and (how == CONFIRMED or (how == MACHINE and not damaged)) else APART
 
 
 def agreement(first: str, second: str, pairs: Sequence[tuple[Observed, Observed]]) -> Agreement:

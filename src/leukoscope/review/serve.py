@@ -27,6 +27,7 @@ from . import api_routes, login, pages, tiles
 from .accounts import Accounts, open_accounts
 from .desk import Desk
 from .door import HOSTS, Door, Keys
+from .fitting import Fitting
 from .laboratory import Laboratory, read_laboratory
 from .openapi import with_document
 from .watch import Watch, watched_folders
@@ -38,8 +39,10 @@ _TRIED = 20
 """Ports after PORT that are tried where none is asked for."""
 
 
-def application(desk: Desk, keys: Keys) -> ASGIApp:
-    """The application, behind its door."""
+def application(desk: Desk, keys: Keys, fitting: Fitting | None = None) -> ASGIApp:
+    """The application, behind its door. fitting: None fits models beside the first smear."""
+    fitting = fitting or Fitting(desk, next((seat.review.result.folder for seat in desk.seats.values()), Path()))
+
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         response = pages.refused(request, error.status_code, f"{plain(request.url.path, 80)}: {error.detail.lower()}")
@@ -51,7 +54,7 @@ def application(desk: Desk, keys: Keys) -> ASGIApp:
 
     handlers: dict[Any, Any] = {HTTPException: on_http, Exception: on_fault}
     app = Starlette(routes=[
-        *with_document(api_routes.routes(desk, keys)), *tiles.routes(desk), *pages.routes(desk, keys),
+        *with_document(api_routes.routes(desk, keys, fitting)), *tiles.routes(desk), *pages.routes(desk, keys, fitting),
         *login.routes(keys, pages.login_page),
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))], exception_handlers=handlers)
     app.add_middleware(GZipMiddleware, minimum_size=2000)
@@ -99,10 +102,11 @@ def serve(folders: Sequence[Path], options: Options, on_start: Callable[[Started
     port = opened.getsockname()[1]
     keys = Keys(port, plain(options.name or _login(), 100), accounts)
     started = _started(options, port, keys)
+    fitting = Fitting(desk, folders[0])
     import uvicorn  # late: a refusal needs none of it
 
     server = uvicorn.Server(uvicorn.Config(
-        application(desk, keys), log_level="error", access_log=False, server_header=False, lifespan="off",
+        application(desk, keys, fitting), log_level="error", access_log=False, server_header=False, lifespan="off",
         timeout_graceful_shutdown=3, forwarded_allow_ips=options.proxy,
         ssl_certfile=options.cert, ssl_keyfile=options.key))
     on_start(started)
@@ -115,6 +119,7 @@ def serve(folders: Sequence[Path], options: Options, on_start: Callable[[Started
     try:
         server.run(sockets=[opened])
     finally:
+        fitting.close()
         desk.close()
         opened.close()
 
@@ -147,7 +152,7 @@ def _accounts(options: Options) -> Accounts | None:
     if options.host in HOSTS and not options.log_in:
         return None
     accounts = open_accounts(options.engine)
-    if not any(one.removed is None for one in accounts.every()):
+    if not any(one.disabled is None for one in accounts.every()):
         what = "--log-in" if options.host in HOSTS else f"--host {plain(options.host, 60)}: others can reach the server"
         raise LeukoscopeError(f"{what}, and there is no account yet",
                               "add one: leukoscope review user add NAME --role haematologist")

@@ -115,8 +115,11 @@ class Review:
         with self._lock:
             state = self.state()
             if self._standing is None or self._standing[0] != state.seq:
-                self._standing = state.seq, standing(self.cells, state, self.types(state))
+                self._standing = state.seq, self._count(self.cells, state)
             return self._standing[1]
+
+    def _count(self, cells: Cells, state: State) -> Standing:
+        return standing(cells, state, self.types(state), not self.result.summary.unreliable)
 
     def act(self, key: str, who: str, draft: Callable[[State], actions.Draft]) -> Event:
         """Store what a person does, as one event; the same key again is the same event. When this returns, the event is
@@ -167,7 +170,7 @@ class Review:
         """`actions.sign` for the count as it stands within the same transaction."""
         def draft(state: State) -> actions.Draft:
             cells = self.result.found.with_drawn(one.row for one in state.drawn) if state.drawn else self.result.found
-            now = standing(cells, state, self.types(state))
+            now = self._count(cells, state)
             counts = {kind.name: kind.cells for kind in now.count.types if kind.cells}
             return actions.sign(state, text, now.unsure, now.flagged, {**counts, "leukocytes": now.count.total})
 

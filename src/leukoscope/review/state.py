@@ -70,9 +70,9 @@ class State:
     """The sum of events. cells: by name; drawn: in the order of their places; changed: number of the event that last
     changed a cell, and who made it; types: that persons added; used: all that they added or gave to cells, in their
     order; values: what is entered beside the cells; entered: number of the event that last changed a value, and who
-    made it; done, undone: per person, the events that can be undone and redone, the next one last. readings: to whom
-    the smear was given; reading: which of them this is, 0 for the review itself; events: of all of them, in one chain;
-    mine: of this one."""
+    made it; second: the second signature beside the last one; done, undone: per person, the events that can be undone
+    and redone, the next one last. readings: to whom the smear was given; reading: which of them this is, 0 for the
+    review itself; events: of all of them, in one chain; mine: of this one."""
 
     cells: dict[str, Cell]
     drawn: list[Drawn] = field(default_factory=list)
@@ -83,6 +83,7 @@ class State:
     entered: dict[str, tuple[int, str]] = field(default_factory=dict)
     comments: list[Comment] = field(default_factory=list)
     signatures: list[Signature] = field(default_factory=list)
+    second: Signature | None = None
     amendments: list[Event] = field(default_factory=list)
     locked: bool = False
     events: list[Event] = field(default_factory=list)
@@ -166,11 +167,14 @@ class State:
 
     def _signed(self, event: Event, body: Any) -> None:
         self.signatures.append(Signature(event.seq, event.at, event.who, body["comment"], event.hash))
-        self.locked = True
+        self.locked, self.second = True, None
+
+    def _countersigned(self, event: Event, body: Any) -> None:
+        self.second = Signature(event.seq, event.at, event.who, body["comment"], event.hash)
 
     def _amended(self, event: Event, _: Any) -> None:
         self.amendments.append(event)
-        self.locked = False
+        self.locked, self.second = False, None
 
     def changes(self, events: Sequence[Event]) -> list[str]:
         """Names of the cells that some events of this reading changed, each once."""

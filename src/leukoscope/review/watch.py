@@ -22,7 +22,9 @@ QUIET = 30.0
 """Seconds without a new or growing photograph of a subject, after which its photographs are counted."""
 EVERY = 2.0
 """Seconds between two looks into the folder."""
-_CODE = "import sys; sys.argv[0] = 'leukoscope'; from leukoscope.cli.main import main; main()"
+LEUKOSCOPE = (sys.executable, "-c",
+              "import sys; sys.argv[0] = 'leukoscope'; from leukoscope.cli.main import main; main()")
+"""The command, as a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class Watch:
         words = ["smear", *sorted(path for path, _, _ in stamps), "-o", str(beside), f"--subject={subject}",
                  "--overwrite", "--json"]
         try:
-            self._process = subprocess.Popen([sys.executable, "-c", _CODE, *words], stdout=subprocess.DEVNULL,
+            self._process = subprocess.Popen([*LEUKOSCOPE, *words], stdout=subprocess.DEVNULL,
                                              stderr=subprocess.PIPE, text=True, errors="replace")
             _, said = self._process.communicate()
             if self._stopped.is_set():

@@ -18,7 +18,7 @@ from .laboratory import TARGETS
 from .outcome import outcome_of
 from .pictures import AROUND, path_of, place_of
 from .smear import Review
-from .state import ABSENT, CONFIRMED, HOW, REJECTED, State
+from .state import ABSENT, CONFIRMED, HOW, REJECTED, Signature, State
 
 _MEASURES = (("cell_diameter", "Cell", 1, "µm", "px"), ("nucleus_diameter", "Nucleus", 1, "µm", "px"))
 _RATIOS = (("nucleus_to_cytoplasm", "N:C ratio", 1), ("nucleus_roundness", "Roundness of nucleus", 2))
@@ -42,7 +42,7 @@ def smear_json(seat: Seat, session: Session) -> dict[str, Any]:
                "scale": one.micrometres_per_pixel, "missing": one.name in missing,
                "remarks": [plain(text) for text in one.remarks]} for one in result.summary.fields]
     return {"key": seat.key, "name": result.name, "version": result.digest[:8], "fields": fields,
-            "cells": cells_json(review, state), "remarks": [plain(text) for text in result.summary.remarks],
+            "cells": cells_json(review, state), "remarks": [plain(text) for text in result.summary.notices],
             "typed": bool(result.classes), "reading": reading_json(state),
             "grades": GRADES, "known_findings": FINDINGS, "targets": TARGETS, "laboratory": review.laboratory.name,
             **news(seat, session, 0)}
@@ -80,11 +80,17 @@ def news(seat: Seat, session: Session, since: int) -> dict[str, Any]:
             "may_sign": session.may_sign or (review.reading > 0 and not state.locked),
             "undo": bool(state.done.get(session.name)), "redo": bool(state.undone.get(session.name)),
             "types": types_of(review, state), "changes": changes, "standing": standing_json(review, state),
-            "signed": last and {"who": last.who, "at": last.at, "text": last.text},
+            "signed": last and _signature(last), "second": state.second and _signature(state.second),
+            "may_countersign": last is not None and state.second is None and session.may_sign and not state.reading
+            and last.who.casefold() != session.name.casefold(),
             "comments": [{"who": one.who, "at": one.at, "text": one.text, "cell": places.get(one.cell or "")}
                          for one in state.comments],
             "added": drawn_json(review, state, since),
             "here": seat.look(session.id, session.name)}
+
+
+def _signature(signature: Signature) -> dict[str, str]:
+    return {"who": signature.who, "at": signature.at, "text": signature.text}
 
 
 def reading_json(state: State) -> dict[str, Any] | None:
@@ -192,6 +198,7 @@ def event_words(event: Event) -> tuple[str, list[str]]:
         "type_added": lambda: f"Added the type {body['name']}",
         "signed": lambda: f"Signed {body['counts'].get('leukocytes', 0)} leukocytes"
                           + (f": {body['comment']}" if body["comment"] else ""),
+        "countersigned": lambda: "Signed as the second person" + (f": {body['comment']}" if body["comment"] else ""),
         "amended": lambda: f"Opened for amendment: {body['reason']}"}
     text = words.get(event.kind, lambda: event.kind)()
     return (f"{text} {cells[0]}", []) if len(cells) == 1 else (text, cells)

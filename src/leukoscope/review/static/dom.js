@@ -24,7 +24,26 @@ export function svg(name, attributes = {}, ...children) {
 
 export const csrf = () => $('meta[name="csrf"]').content;
 
-/** Open a dialog with a form; `send` gets its text, and may throw an Error whose message is shown. */
+/** Send a change that belongs to no smear; the answer. Throws an Error with what the server says. */
+export async function post(path, body = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, {method: "POST", headers: {"x-leukoscope": csrf(), "content-type": "application/json"}, body: JSON.stringify(body)});
+  } catch {
+    throw new Error("The server does not answer.");
+  }
+  const said = await answer.json();
+  if (!answer.ok) throw new Error(said.error);
+  return said;
+}
+
+/** A new password that was written twice. */
+export function twice(form) {
+  if (form.elements.new.value !== form.elements.again.value) throw new Error("The two new passwords differ.");
+  return form.elements.new.value;
+}
+
+/** Open a dialog with a form; `send` gets its text and the form, and may throw an Error whose message is shown. */
 export function ask(dialog, send, prepare = () => {}) {
   const form = $("form", dialog), error = $(".error", dialog), field = form.elements.text;
   prepare();
@@ -34,7 +53,7 @@ export function ask(dialog, send, prepare = () => {}) {
     const button = $("button.primary", form);
     button.disabled = true;
     try {
-      await send(field.value);
+      await send(field?.value, form);
       dialog.close();
     } catch (problem) {
       error.textContent = problem.message;
@@ -44,7 +63,7 @@ export function ask(dialog, send, prepare = () => {}) {
     }
   };
   dialog.showModal();
-  field.focus();
+  (field ?? $("input:not([hidden]), select", form)).focus();
 }
 
 /** Dialogs close by their buttons; menus when one clicks elsewhere or presses Escape. */
@@ -76,14 +95,14 @@ export function naming(button, renamed) {
       $(".error", account).hidden = false;
     });
     button.addEventListener("click", () => account.showModal());
+    $("#own-password").addEventListener("click", () => {
+      account.close();
+      ask($("#own-password-dialog"), async (_, form) => {
+        await post("/api/v1/me/password", {password: form.elements.password.value, new: twice(form)});
+        location.reload();
+      }, () => $("#own-password-dialog form").reset());
+    });
     return;
   }
-  button.addEventListener("click", () => ask($("#name-dialog"), async (text) => {
-    const answer = await fetch("/api/v1/me", {
-      method: "POST", headers: {"x-leukoscope": csrf(), "content-type": "application/json"},
-      body: JSON.stringify({name: text})});
-    const said = await answer.json();
-    if (!answer.ok) throw new Error(said.error);
-    renamed(said.me);
-  }));
+  button.addEventListener("click", () => ask($("#name-dialog"), async (text) => renamed((await post("/api/v1/me", {name: text})).me)));
 }

@@ -73,7 +73,7 @@ function drawTile(cell, tile, size) {
   tile.className = ["tile", how === REJECTED && "rejected", how === CONFIRMED && "confirmed", isOpen(cell) && (cells().flag[cell] ? "flagged" : "doubtful"), tile.classList.contains("unseen") && "unseen"].filter(Boolean).join(" ");
 }
 
-const short = (text) => ({"nucleated red cell": "NRBC", "erythroblast": "erythro."}[text] ?? (text.length > 11 ? `${text.slice(0, 9)}.` : text));
+const short = (text) => ({"nucleated red cell": "NRBC", "erythroblast": "erythro.", "immature": "immat.", "immature granulocyte": "IG"}[text] ?? (text.length > 11 ? `${text.slice(0, 9)}.` : text));
 
 // ---------------------------------------------------------------------------------------------- what the server says
 
@@ -84,7 +84,7 @@ function news(said) {
     cells().now[cell] = type;
     cells().how[cell] = how;
   }
-  for (const key of ["seq", "state", "locked", "me", "undo", "redo", "types", "standing", "signed", "comments", "here"]) data[key] = said[key];
+  for (const key of ["seq", "state", "locked", "me", "undo", "redo", "types", "standing", "signed", "second", "may_countersign", "comments", "here"]) data[key] = said[key];
   open = new Set([...data.standing.unsure, ...data.standing.flagged]);
   refresh();
 }
@@ -115,6 +115,7 @@ function refresh() {
   $("#redo").disabled = !data.redo || data.locked;
   $("#sign").textContent = data.locked ? "Amend" : "Sign";
   $("#sign").disabled = !data.may_sign;
+  $("#countersign").hidden = !data.may_countersign;
   $("#sign").title = data.may_sign ? "" : "Haematologists sign";
   $("#sign").classList.toggle("ready", !data.locked && open.size === 0);
   $("#me").textContent = `You are ${data.me}`;
@@ -163,7 +164,7 @@ function drawCount() {
   const aside = [[standing.cut, "cut"], [standing.damaged, "damaged"], [standing.rejected, "rejected"]].filter(([n]) => n).map(([n, word]) => `${many(n)} ${word}`);
   $("#apart").textContent = [aside.length ? `Not counted: ${aside.join(", ")}.` : "", standing.types.some((one) => one.per_hundred) ? "* per 100 leukocytes." : ""].filter(Boolean).join(" ");
   const {flagged, unsure} = standing, words = [flagged.length && `${many(flagged.length)} flagged`, unsure.length && `${many(unsure.length)} unsure`].filter(Boolean);
-  $("#progress").textContent = data.locked ? `Signed by ${data.signed.who}, ${when(data.signed.at)}` : words.length ? `To answer: ${words.join(", ")}` : "All flagged and unsure cells are answered.";
+  $("#progress").textContent = data.locked ? `Signed by ${data.signed.who}, ${when(data.signed.at)}${data.second ? `; second signature by ${data.second.who}, ${when(data.second.at)}` : ""}` : words.length ? `To answer: ${words.join(", ")}` : "All flagged and unsure cells are answered.";
   $("#progress").classList.toggle("done", !words.length);
 }
 
@@ -452,6 +453,13 @@ function signOrAmend() {
   });
 }
 
+function countersign() {
+  ask($("#countersign-dialog"), (text) => saver.send("countersignature", {text}), () => {
+    $("#countersign-name").textContent = data.me;
+    $("#countersign-first").textContent = data.signed.who;
+  });
+}
+
 // ---------------------------------------------------------------------------------------------- menu, views, messages
 
 function menu(x, y) {
@@ -564,7 +572,9 @@ function pointing() {
     const tile = tileOf(event.target);
     start = {x: event.clientX, y: event.clientY, at: point(event), tile, touch: event.pointerType === "touch", before: new Set(event.ctrlKey || event.metaKey ? chosen() : []),
       kind: null, boxed: !tile || event.shiftKey};
-    if (start.touch && tile) hold = setTimeout(() => { start = null; box.dataset.several = "yes"; gallery.toggle(tile.cell); }, 500);
+    const after = new Set(chosen()); // as it is now: the browser may tell of a long touch by itself, too
+    if (!after.delete(tile?.cell)) after.add(tile?.cell);
+    if (start.touch && tile) hold = setTimeout(() => { start = null; box.dataset.several = "yes"; gallery.choose(after, tile.cell); }, 500);
   });
   addEventListener("pointermove", (event) => {
     if (!start) return;
@@ -645,8 +655,9 @@ function pointing() {
     const tile = tileOf(event.target);
     if (!tile) return;
     event.preventDefault();
+    if (event.pointerType === "touch") return; // holding selects several
     if (!chosen().has(tile.cell)) gallery.choose([tile.cell], tile.cell);
-    if (event.pointerType !== "touch") menu(event.clientX, event.clientY);
+    menu(event.clientX, event.clientY);
   });
   box.addEventListener("dblclick", (event) => { if (tileOf(event.target)) inField(); });
 }
@@ -746,6 +757,7 @@ function wire() {
   $("#undo").addEventListener("click", () => turn("undo"));
   $("#redo").addEventListener("click", () => turn("redo"));
   $("#sign").addEventListener("click", signOrAmend);
+  $("#countersign").addEventListener("click", countersign);
   $("#comment-smear").addEventListener("click", () => comment());
   $("#help").addEventListener("click", help);
   $("#give")?.addEventListener("click", () => ask($("#give-dialog"), async (text) => { await saver.send("readings", {text}); toast(`Given to ${text}. It stands in the worklist.`); }));

@@ -1,0 +1,133 @@
+"""The JSON of accounts: what an administrator sees and changes, and the own password of everybody."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from .accounts import Account, Accounts, Role, folded
+from .actions import Refused
+from .api import Forbidden, Message, NotFound, session_of
+from .attempts import Attempts
+from .door import Keys, Session, is_safe
+from .login import NOT_ENCRYPTED
+
+Text = Annotated[str, Field(max_length=1000)]
+
+
+class Named(Message):
+    """Whose account."""
+
+    name: Text
+
+
+class NewAccount(Named):
+    """password: the first one, which its owner changes."""
+
+    role: Role
+    password: Text
+
+
+class NewRole(Named):
+    """Another role."""
+
+    role: Role
+
+
+class NewPassword(Named):
+    """password: a new one, for somebody who has forgotten theirs."""
+
+    password: Text
+
+
+class Switch(Named):
+    """disabled: whether nobody comes in with this account any more."""
+
+    disabled: bool
+
+
+class OwnPassword(Message):
+    """password: the present one; new: the next."""
+
+    password: Text
+    new: Text
+
+
+class ApiAccounts:
+    """The answers."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys, self._attempts = keys, Attempts()
+
+    def accounts(self, request: Request) -> Response:
+        return JSONResponse([account_json(one) for one in administered(self._keys, session_of(request)).every()])
+
+    def add_account(self, request: Request, message: NewAccount) -> Response:
+        accounts = self._for_passwords(request)
+        return JSONResponse(account_json(accounts.add(message.name, message.role, message.password)))
+
+    def reset_password(self, request: Request, message: NewPassword) -> Response:
+        return JSONResponse(account_json(self._for_passwords(request).set_password(message.name, message.password)))
+
+    def change_role(self, request: Request, message: NewRole) -> Response:
+        return JSONResponse(account_json(self._of_others(request, message).set_role(message.name, message.role)))
+
+    def switch_account(self, request: Request, message: Switch) -> Response:
+        accounts = self._of_others(request, message)
+        return JSONResponse(account_json((accounts.disable if message.disabled else accounts.enable)(message.name)))
+
+    def own_password(self, request: Request, message: OwnPassword) -> Response:
+        accounts, session = accounts_of(self._keys), session_of(request)
+        _check_safe(request)
+        address = request.client.host if request.client else ""
+        wait = self._attempts.begin(address, session.name)
+        if wait:
+            raise Forbidden("too many wrong passwords", f"try again in {wait} s")
+        if accounts.check(session.name, message.password) is None:
+            raise Forbidden("the present password is wrong", "write it again")
+        self._attempts.succeeded(address, session.name)
+        account = accounts.set_password(session.name, message.new)
+        response = JSONResponse(account_json(account))
+        self._keys.enter(request, response, account)
+        return response
+
+    def _for_passwords(self, request: Request) -> Accounts:
+        _check_safe(request)
+        return administered(self._keys, session_of(request))
+
+    def _of_others(self, request: Request, message: Named) -> Accounts:
+        """Accounts, for a change of one that is not one's own: an administrator always remains."""
+        session = session_of(request)
+        accounts = administered(self._keys, session)
+        if folded(message.name) == folded(session.name):
+            raise Refused("you cannot change the role of your own account, or disable it", "ask another administrator")
+        return accounts
+
+
+def accounts_of(keys: Keys) -> Accounts:
+    """The accounts of a server. Raises NotFound where it has none."""
+    if keys.accounts is None:
+        raise NotFound("this server has no accounts", "start it with --log-in, or for others with --host")
+    return keys.accounts
+
+
+def administered(keys: Keys, session: Session) -> Accounts:
+    """The accounts of a server, for who looks after them. Raises NotFound, Forbidden."""
+    accounts = accounts_of(keys)
+    if session.role != "administrator":
+        raise Forbidden(f"accounts of the role {session.role} may not look after accounts", "ask an administrator")
+    return accounts
+
+
+def account_json(account: Account) -> dict[str, str | None]:
+    """An account without its secrets."""
+    return {"name": account.name, "role": account.role, "added": account.added, "disabled": account.disabled}
+
+
+def _check_safe(request: Request) -> None:
+    if not is_safe(request):
+        what, _, hint = NOT_ENCRYPTED.partition(". ")
+        raise Forbidden(what, hint)
