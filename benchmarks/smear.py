@@ -26,9 +26,6 @@ AIMS = {SMALL: 0.4, MIDDLE: 3.0}
 """Seconds to find the leukocytes, on two cores."""
 COMMAND = {SMALL: (1.5, 350), LARGE: (None, 600)}
 """Seconds and MB of the whole command."""
-REFUSAL = 0.5
-"""Seconds until a path that does not exist is refused."""
-
 
 _MEASURED = """
 import resource, subprocess, sys, time
@@ -71,8 +68,6 @@ def main() -> None:
             runs = [run("smear", path, "-o", f"{folder}/out", "--overwrite", "--bundle", chosen.bundle)
                     for _ in range(4)]
             report(f"leukoscope smear, {size[0]} x {size[1]} px", runs[1:], seconds, megabytes)
-        runs = [run("smear", "missing.png", "-o", folder) for _ in range(4)]
-        report("leukoscope smear, a path that does not exist", runs[1:], REFUSAL, None)
     seconds = times_in_turn({str(size): lambda field=field: find_leukocytes(field) for size, field in fields.items()},
                             rounds=5)
     for size, field in fields.items():

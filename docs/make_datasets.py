@@ -36,6 +36,16 @@ leukocytes, `WBC_Dataset` (500 fields, five types), and cells cut from its field
 cells marked by points) nor Chula-WBC-8 (leukocytes cut out, with a CSV of labels: index that with `table`).
 """
 
+ATTRIBUTES = """
+## Attributes of cells
+Columns that begin with `attribute_` describe a cell beside its class, such as `attribute_nucleus_shape`. `--attributes
+TABLE` joins them to the index of any set: a row for each cell, named by `cell_id` or by its image, and a column for
+each attribute, as in WBCAtt (Tsutsui et al. 2023, eleven attributes of PBC cells: `leukoscope data index pbc
+PBC_dataset_normal_DIB --attributes wbcatt_attributes.csv -o cells.parquet`). They are text, kept by every command; the
+audit lists them, and the page of a run or an evaluation says which of them go with the errors
+([statistics.md](statistics.md#attributes-and-errors)).
+"""
+
 TABLES = """
 ## Tables of your own
 
@@ -95,8 +105,8 @@ def datasets_page() -> str:
     options = [f"\n### Options of `{d.name}`\n\n| option | what |\n|---|---|\n"
                + "".join(_row(f"`{key}`", text) for key, text in d.options.items()) for d in sets if d.options]
     sources = "\n## How to cite\n\n" + "".join(f"- `{d.name}`: {d.citation}. Page: <{d.homepage}>\n" for d in public)
-    return "".join([HEAD, "\n", PUBLIC, *rows, CHULA, SHARED, _shared(public), GENERAL, *lines, TABLES, *options,
-                    sources])
+    return "".join([HEAD, "\n", PUBLIC, *rows, CHULA, SHARED, _shared(public), GENERAL, *lines, TABLES, ATTRIBUTES,
+                    *options, sources])
 
 
 def _shared(public: list[Dataset]) -> str:

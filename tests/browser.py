@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 import uvicorn
 
+from leukoscope.review.accounts import Accounts
 from leukoscope.review.desk import Desk
 from leukoscope.review.door import Keys
 from leukoscope.review.serve import application
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
                 None)
+PATIENCE = 120_000
+"""ms for which something is waited for, on a busy machine."""
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
 
@@ -37,14 +40,14 @@ class Served:
 
 
 @contextmanager
-def served(folders: list[Path], name: str = "Ann") -> Iterator[Served]:
-    """Serve folders on a free port of this computer."""
+def served(folders: list[Path], name: str = "Ann", accounts: Accounts | None = None) -> Iterator[Served]:
+    """Serve folders on a free port of this computer, to whoever has the token or, with accounts, logs in."""
     desk = Desk(folders)
     config = uvicorn.Config(lambda *_: None, host="127.0.0.1", port=0, log_level="error", lifespan="off")
     server = uvicorn.Server(config)
     opened = config.bind_socket()
     port = opened.getsockname()[1]
-    keys = Keys(port, name)
+    keys = Keys(port, name, accounts)
     config.app = application(desk, keys)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
     thread.start()
@@ -78,6 +81,7 @@ class Hand:
 
     def __init__(self, page: Any) -> None:
         self.page, self.actions = page, 0
+        page.set_default_timeout(PATIENCE)
 
     def click(self, selector: str, **options: Any) -> None:
         self.actions += 1

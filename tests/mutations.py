@@ -22,7 +22,8 @@ OPERATORS = ("Relu", "Identity", "Reshape", "Expand", "Tile", "Loop", "If", "Non
              "ConstantOfShape", "Transpose", "Gather", "Range", "Shape", "Abs", "Concat")
 
 Change = tuple[str, float, int]
-SHARES = st.floats(0, 1, exclude_max=True)
+SHARES = st.integers(0, 9_999).map(lambda number: number / 10_000)
+"""Places in a file. Floats would nearly all lie at its beginning."""
 BYTES: st.SearchStrategy[list[Change]] = st.lists(st.one_of(
     st.tuples(st.just("flip"), SHARES, st.integers(0, 7)),
     st.tuples(st.just("byte"), SHARES, st.integers(0, 255)),
@@ -71,6 +72,21 @@ def _places(value: Any) -> list[list[tuple[Any, Any]]]:
     """Each table or list inside with each of its keys."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [place for key, item in items for place in ([(value, key)], *_places(item))]
+
+
+VALUES_OF_TOML = ("-1", "0", "7", "0.5", "1e999", "nan", "1e-300", "10000000000000000000000", "true", '""', '"a"', "[]",
+                  "{}", "[[1], 2]", '{"a" = 1}', "1979-05-27T07:32:00Z", '["a", "a"]', '"\\u0000"', "'../..'",
+                  '"' + "a" * 5000 + '"')
+"""Values of TOML that a key of a recipe does not expect."""
+
+
+def changed_line(text: str, number: int, value: str) -> str:
+    """Another value for one key of a recipe."""
+    lines = text.splitlines()
+    keys = [place for place, line in enumerate(lines) if " = " in line and not line.startswith("#")]
+    place = keys[number % len(keys)]
+    lines[place] = f"{lines[place].partition(' = ')[0]} = {value}"
+    return "\n".join(lines)
 
 
 def changed_graph(folder: Path, number: int, what: int, amount: int) -> None:

@@ -13,10 +13,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
 
 ORDER = (
-    "errors", "progress", "text", "tables", "files", "manifest", "recipes", "stats", "images", "finder", "spikes",
-    "networks", "pca", "optics", "phantom", "datasets", "leaks", "auditing", "cells", "smear", "slides", "runs",
-    "bundle", "predict", "evaluation", "adaptation", "train", "figures", "report", "review", "commands", "papers",
-    "cli",
+    "errors", "progress", "text", "templates", "tables", "files", "manifest", "recipes", "stats", "images", "finder",
+    "spikes", "networks", "pca", "optics", "phantom", "datasets", "leaks", "auditing", "cells", "smear", "slides",
+    "runs", "bundle", "predict", "evaluation", "adaptation", "train", "figures", "report", "review", "commands",
+    "papers", "cli",
 )
 """Folders and single modules from the ground up: each imports from those before it."""
 
@@ -28,7 +28,7 @@ NEED_TRAINING = {
     "spikes", "networks", "optics", "cells", "train", "papers",
     "smear.train_network", "runs.network", "bundle.graph", "predict.run", "predict.inside", "predict.explain",
     "commands.train", "commands.export", "commands.explain", "commands.features", "commands.optics",
-    "commands.example_cells",
+    "commands.example_cells", "commands.shortcut",
 }
 """Folders and modules that may import these when they are imported; everything else is of the core."""
 

@@ -72,6 +72,18 @@ def in_a_process(commands: list[list[str]], folder: Path, before: str = "") -> l
     (["demo", "--set", "xyzzy=3"], "xyzzy: no such key; docs/recipes.md lists every key"),
     (["demo", "--set", "data.classes=neutrophil"],
      """data.classes: expected a list (got 'neutrophil'); for example data.classes = ["a", "b"]"""),
+    (["demo", "--set", "data.classes=neutrophil,lymphocyte"],
+     """write: --set 'data.classes=["neutrophil", "lymphocyte"]'"""),
+    (["demo", "--set", "data.classes=(neutrophil)"], """write: --set 'data.classes=["neutrophil"]'"""),
+    (["demo", "--set", "data.positive=[neutrophil]"],
+     "expected one value, not a list; write: --set 'data.positive=neutrophil'"),
+    (["demo", "--set", "training.epochs=three"], "training.epochs: expected a whole number (got 'three')"),
+    (["demo", "--set", "training.epochs=-1"], "training.epochs: must be greater than or equal to 1 (got -1)"),
+    (["demo", "--set", "preprocess.size=[96,96]"], "preprocess.size: expected a whole number (got [96, 96])"),
+    (["demo", "--set", "split.kind=kfolds"], "split.kind: expected 'kfold', 'holdout', 'holdout-kfold', 'official' or"),
+    (["demo", "--set", "training.epochs", "=3"], "unexpected: =3; put a path with spaces in quotes, and write "
+     "KEY=VALUE without spaces; see leukoscope train --help"),
+    (["."], ".: a folder, not a recipe; leukoscope recipes lists the built-in recipes"),
 ])
 def test_a_mistyped_recipe_or_key_gets_the_nearest_names(arguments, says, tmp_path):
     assert says in refusal("train", *arguments, "--data", "cells.parquet", "-o", tmp_path / "run")
@@ -153,6 +165,30 @@ def test_a_bundle_or_a_study_in_place_of_a_run_is_refused(command, more, older, 
     assert f"{study}: holds 2 runs; name one of them: {study / 'large'}, {study / 'small'}" in refusal(
         *command.split(), study, *more, "-o", tmp_path / "out")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["train", "demo", "--data", "{run}", "-o", "x"], "{run}: a run, not a table of cells; tables of cells end in "),
+    (["train", "{run}", "--data", "{cells}", "-o", "x"], "not a recipe; name a recipe, such as {run}/recipe.toml"),
+    (["report", "{bundle}"], "{bundle}: a bundle, not a run (metrics.json is missing); leukoscope report takes a run"),
+    (["report", "{cells}"], "{cells}: a table, not a run; leukoscope report takes"),
+    (["report", "{images}"], "{images}: a folder, not a run (metrics.json is missing); leukoscope report takes"),
+    (["checklist", "{study}", "-o", "x"], "{study}: a study, not a run (metrics.json is missing); leukoscope check"),
+    (["power", "{run}"], "{run}: a run, not a comparison; leukoscope power takes a comparison"),
+    (["predict", "{images}", "packaged", "-o", "x.csv"], "{images}: a folder, not a bundle; name a bundle"),
+    (["predict", "{cells}", "{images}", "-o", "x.csv"], "{cells}: a table, not a bundle; name a bundle"),
+    (["smear", "{images}", "-o", "x", "--bundle", "{study}"], "{study}: a study, not a bundle; name a bundle"),
+    (["evaluate", "{images}", "--data", "{cells}", "-o", "x"], "{images}: a folder, neither a run nor a bundle; name"),
+    (["explain", "{run}", "cell", "--data", "{images}", "-o", "x"], "{images}: a folder, not a table of cells; index"),
+    (["review", "{cells}"], "{cells}: a table, not a counted smear; name a folder that leukoscope smear wrote"),
+    (["smear", "{bundle}.zip", "-o", "x"], "bundle.zip: is a ZIP archive or an office document, not an image"),
+    (["smear", "{images}", "-o", "x", "--micrometres", "0,1"], "Invalid value for '--micrometres': expected a number;"),
+    (["data", "index"], "Missing argument 'LAYOUT'; see leukoscope data index --help"),
+    (["reproduce", "almotairi", "--data", "x", "-o", "x"], "almotairi: no such paper; choose almotairi2020")])
+def test_what_is_given_in_place_of_something_else_is_named(words, says, older, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {name: older / name for name in ("run", "bundle", "study", "images")} | {"cells": older / "cells.parquet"}
+    assert says.format(**names) in refusal(*(word.format(**names) for word in words))
 
 
 def test_an_evaluation_in_place_of_a_run_is_refused(older, tmp_path):

@@ -98,6 +98,8 @@ def index(
         help="Which labels or parts of the data set; without it, its first view.")] = "",
     option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=(
         "An option of this layout (leukoscope data info lists them). Can be repeated."))] = None,
+    attributes: Annotated[Path | None, typer.Option(metavar="TABLE", help=(
+        "A table of what cells look like, such as that of WBCAtt: a row for each, by image or cell_id."))] = None,
     decode: Annotated[bool, typer.Option(
         "--decode", help="Look at every pixel: files that are cut off or damaged are left out and named.")] = False,
     overwrite: Overwrite = False,
@@ -117,6 +119,10 @@ def index(
     chosen = get_dataset(layout)
     view = view or chosen.default_view
     result = index_folder(layout, folder, view, **_options(option or [], layout, chosen.options))
+    if attributes is not None:
+        from ..datasets.attributes import with_attributes
+
+        result = with_attributes(result, attributes)
     if decode:
         from ..datasets.decoded import decoded
 
@@ -156,7 +162,7 @@ def _options(given: list[str], layout: str, known: Iterable[str]) -> dict[str, s
 
 
 def join(
-    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Tables of cells, one a laboratory.")],
+    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Tables of cells, one for each laboratory.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The table of cells to write: .parquet or .csv.")],
     overwrite: Overwrite = False,
     as_json: Json = False,

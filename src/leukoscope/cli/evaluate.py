@@ -18,7 +18,7 @@ from .options import Json, OutFolder, Overwrite, SkipDamaged
 Columns = Annotated[list[str] | None, typer.Option("--column", metavar="NAME=COLUMN", help=(
     "For tables: what a column is called there: label, cell_id, subject, group, fold or predicted. Can be repeated."))]
 Positive = Annotated[str, typer.Option(
-    "--positive", metavar="CLASS", help="For tables: the class that is looked for, such as blast.")]
+    "--positive", metavar="CLASS", help="For tables: the positive class, such as blast.")]
 
 
 def evaluate(
@@ -46,8 +46,8 @@ def evaluate(
 ) -> None:
     """Test a model on labelled cells from elsewhere.
 
-    Cells that the model was trained on are refused, unless they are to be left out. Writes a report with intervals. A
-    table of predictions (one row for each cell: label, p_<class>, subject) needs no model and no images.
+    Cells that the model was trained on are refused; --leave-out-trained leaves them out. Writes a report with
+    intervals. A table of predictions (one row for each cell: label, p_<class>, subject) needs no model and no images.
     """
     for name, value in (("--shift-cells", corrupted_cells), ("--micrometres", micrometres)):
         if value is not None and not shift:
@@ -58,7 +58,7 @@ def evaluate(
         _only_for(f"{model}: a table of predictions", given, "it has the labels and needs no images")
         _evaluate_table(model, out, column, positive, overwrite, as_json)
         return
-    _only_for(f"{model}: a model", {"--column": column, "--positive": positive}, "they are for tables of predictions")
+    _only_for(f"{model}: a model", {"--column": column, "--positive": positive}, "it is for tables of predictions")
     check_model(model)
     if data is None:
         raise LeukoscopeError("--data is missing", "name the table of labelled cells, such as --data cells.parquet")
@@ -136,7 +136,7 @@ def compare(
         raise LeukoscopeError(f"{tables[0]} is a table of predictions, {other} is not",
                               "compare tables with tables: a run's is its predictions.parquet")
     if not tables:
-        _only_for("runs", {"--column": column, "--positive": positive}, "they are for tables of predictions")
+        _only_for("runs", {"--column": column, "--positive": positive}, "it is for tables of predictions")
         for run in runs:
             check_run(run, "compare", evaluations=True)
     check_free(out, ("compare.json", "compare.html", "pairs.csv"), overwrite=overwrite, kind="a comparison")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..commands.inputs import check_free, check_run
+from ..commands.inputs import check_free, check_manifest, check_run
 from . import console
 from .options import Fold, ImagesRoot, Json, MovedData, OutFolder, Overwrite, RunFolder
 
@@ -30,6 +30,8 @@ def explain(
     By Grad-CAM, and by covering the cell place by place.
     """
     check_run(run, "explain")
+    if data is not None:
+        check_manifest(data)
     check_free(out, ("explanations.png", "explanations.json"), overwrite=overwrite)
     from ..commands.explain import explain_cells
     from ..files import read_json
@@ -53,6 +55,8 @@ def features(
 ) -> None:
     """Draw the feature maps of a network for one cell."""
     check_run(run, "features")
+    if data is not None:
+        check_manifest(data)
     from ..commands.features import draw_features
     from ..runs.elsewhere import Elsewhere
 

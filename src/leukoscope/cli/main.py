@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -43,7 +44,9 @@ COMMANDS = (
     (review.restore, "review restore decisions.zip smear/"),
     (review_user.add, "review user add 'Ann Weber' --role haematologist"),
     (review_user.list_users, "review user list"),
-    (review_user.remove, "review user remove 'Ann Weber'"),
+    (review_user.disable, "review user disable 'Ann Weber'"),
+    (review_user.enable, "review user enable 'Ann Weber'"),
+    (review_user.role, "review user role 'Ann Weber' administrator"),
     (review_user.password, "review user password 'Ann Weber'"),
     (predict.predict, "predict packaged cells/ 'more/*.png' -o predictions.csv"),
     (train.train, "train almotairi2020 --data cells.parquet -o runs/wbc"),
@@ -72,7 +75,6 @@ COMMANDS = (
 """Every command with its example, which begins with its name; in the order of the help."""
 
 
-
 class _Words(TyperGroup):
     """Takes commands of two words too: `review verify` beside `review`."""
 
@@ -92,7 +94,8 @@ GROUPS = {
     "data": typer.Typer(no_args_is_help=True, help="Data sets: list, download, index, audit."),
     "slide": typer.Typer(no_args_is_help=True, help="Whole slides: what a file is."),
     "optics": typer.Typer(no_args_is_help=True, help="Learned optics: export, simulate."),
-    "review user": typer.Typer(no_args_is_help=True, help="Accounts of the workbench: add, list, remove, password."),
+    "review user": typer.Typer(no_args_is_help=True, help="Accounts of the workbench: add, list, disable, enable, "
+                                                          "role, password."),
 }
 PAIRS = ("review verify", "review backup", "review restore")
 """Commands of two words whose first word is a command itself, whose help names them."""
@@ -150,9 +153,7 @@ def main() -> None:
         if error.format_message().startswith("Usage: "):  # the help of a group that was called without a command
             console.say(error.format_message())
             sys.exit(2)
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else "leukoscope"
-        _fail(f"{' '.join(error.format_message().split()).rstrip('.')}; see {path} --help")
+        _fail(_usage_line(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
@@ -165,6 +166,18 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         console.note("interrupted; repeat the command with --resume to continue, where it has that option")
         sys.exit(INTERRUPTED)
+
+
+def _usage_line(error: TyperException) -> str:
+    """What is wrong with the words of a command line, and where its help is."""
+    context = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
+    message = re.sub(r"Input should be a valid (number|integer), unable to parse string as an? \w+",
+                     lambda found: f"expected a {'whole ' * (found[1] == 'integer')}number", message)
+    if unexpected := re.fullmatch(r"Got unexpected extra argument\(s\) \((.*)\)", message):
+        message = f"unexpected: {unexpected[1]}; put a path with spaces in quotes, and write KEY=VALUE without spaces"
+    path = context.command_path if context else "leukoscope"
+    return f"{message}{' S' if message.endswith('?') else '; s'}ee {path} --help"
 
 
 def _fail(line: str) -> NoReturn:

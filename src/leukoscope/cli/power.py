@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..commands.inputs import check_exists
+from ..commands.inputs import check_exists, check_result, kind_of
 from ..errors import LeukoscopeError
 from . import console
 from .options import Json
@@ -34,6 +34,8 @@ def power(
     from ..stats.estimate import Estimate
 
     if comparison is not None:
+        if kind_of(comparison):
+            check_result(comparison, "power", ("a comparison",))
         check_exists(comparison / "compare.json", "name a folder that leukoscope compare wrote")
         plans = plans_of(comparison)
     else:

@@ -44,7 +44,8 @@ def predict(
         return
     console.show_table(["predicted", "cells"], [[name, count] for name, count in result.counts.items()])
     doubts = [f"{count:,} {what}" for count, what in (
-        (result.damaged, "cannot be read"), (result.unsure, "unsure"), (result.unknown, "unlike those of training"))
+        (result.damaged, "cannot be read"), (result.without_cell, "not classified: no cell found"),
+        (result.unsure, "unsure"), (result.unknown, "unlike those of training"))
         if count]
     console.say(f"{result.cells:,} cells{': ' if doubts else ''}{', '.join(doubts)}")
     console.say(f"table: {result.table}")
@@ -129,6 +130,6 @@ def adapt(
 
     cells = read_manifest(data) if data is not None else confirmed_in(reviews or [], engine_of(db))
     with console.progress("reading cells", quiet=as_json) as on_progress:
-        outcome = fit(bundle, cells, out, AdaptOptions(name, skip_damaged, leave_out_trained),
-                               on_progress=on_progress)
+        outcome = fit(bundle, cells, out, AdaptOptions(name, skip_damaged, leave_out_trained, known_only=data is None),
+                      on_progress=on_progress)
     console.emit(outcome.to_dict()) if as_json else console.show_lines(outcome.lines)

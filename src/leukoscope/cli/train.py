@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..commands.inputs import check_exists, check_free, check_manifest
-from ..errors import RunError
+from ..commands.inputs import check_exists, check_free, check_manifest, check_result
 from . import console
 from .options import Data, ImagesRoot, Json, Only, OutFolder, Overwrite, Protocol, Resume, Settings, SkipDamaged
 
@@ -75,12 +74,12 @@ def train(
     out: OutFolder,
     settings: Settings = None,
     protocol: Protocol = "clean",
-    scale: Annotated[str, typer.Option(help="A scale of the recipe, such as small.")] = "full",
+    scale: Annotated[str, typer.Option(help="The scale: full, or one of the recipe, such as small.")] = "full",
     only: Only = None,
     resume: Resume = False,
     images_root: ImagesRoot = None,
     skip_damaged: SkipDamaged = False,
-    devices: Annotated[int, typer.Option(min=1, help="Number of GPUs (or CPU processes).")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Number of GPUs, or of CPU processes.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Train a network on labelled cells, as a recipe says.
@@ -121,7 +120,7 @@ def reproduce(
     transfer: Annotated[Path | None, typer.Option(
         help="A small data set to transfer to: a folder, or a table of cells.")] = None,
     repeats: Annotated[int | None, typer.Option(
-        min=1, help="How often each network is trained (without it: dimuro2020 3, shalini2022 1).")] = None,
+        min=1, help="How often each network is trained. Default: 3 for dimuro2020, 1 for shalini2022.")] = None,
     settings: Settings = None,
     only: Only = None,
     resume: Resume = False,
@@ -146,7 +145,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the report of a run or comparison again."""
-    check_exists(run, "name a folder that leukoscope train, evaluate or compare has written", RunError)
+    check_result(run, "report", ("a run", "an evaluation", "a study", "a comparison", "a comparison of counts"))
     from ..commands.report import write_any_report
 
     page = write_any_report(run)
@@ -163,7 +162,7 @@ def checklist(
 
     STARD-AI, TRIPOD+AI and CLAIM: each item with what the run knows, as a page and as Markdown.
     """
-    check_exists(run, "name a folder that leukoscope train or evaluate has written", RunError)
+    check_result(run, "checklist", ("a run", "an evaluation"))
     check_free(out, ("checklists.html",), overwrite=overwrite)
     from ..report.checklists import write_checklists
 

@@ -36,7 +36,7 @@ def compare_runs(folders: Sequence[Path], out: Path, *, rounds: int = ROUNDS, ti
     matched = read_kinds(folders)
     out.mkdir(parents=True, exist_ok=True)  # before the work, in case the folder cannot be made
     compared = compare(matched.kinds, positive=matched.positive, rounds=rounds, seed=seed)
-    facts = [{"cost": cost.to_dict(), "runs": [str(opened.folder) for opened in own]}
+    facts = [{"cost": to_json(cost), "runs": [str(opened.folder) for opened in own]}
              for own, cost in zip(matched.runs, costs(matched.runs, timed=timed), strict=True)]
     return finish_comparison(compared, matched.kinds, out, {
         "remarks": list(matched.remarks), "published": dict(published or {})}, facts, more)

@@ -34,7 +34,7 @@ class SmearCount:
     @property
     def differential(self) -> pl.DataFrame:
         """One row for each type: type, cells, share (0 to 1) and the ends of its 95 % interval; null where the type is
-        no leukocyte."""
+        no leukocyte, or where types are not to be relied on (`summary.unreliable`)."""
         return pl.DataFrame(
             [(kind.name, kind.cells,
               *((kind.share.value, kind.share.low, kind.share.high) if kind.share else 3 * (None,)))
@@ -44,8 +44,9 @@ class SmearCount:
 
     def __repr__(self) -> str:
         counted, fields = self.summary.differential.total, len(self.summary.fields)
+        doubt = "; types are not reliable: no differential" * bool(self.summary.unreliable)
         return (f"SmearCount({plural(counted, 'leukocyte')} counted, {self.cells.height} cells in "
-                f"{plural(fields, 'field')})")
+                f"{plural(fields, 'field')}{doubt})")
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -53,7 +54,7 @@ class SmearCount:
             f"<td>{'' if value is None else f'{100 * value:.1f}'}</td>"
             f"<td>{escape(span(low, high, page=True))}</td></tr>"
             for name, cells, value, low, high in self.differential.rows())
-        remarks = "".join(f"<li>{escape(remark)}</li>" for remark in self.summary.remarks)
+        remarks = "".join(f"<li>{escape(remark)}</li>" for remark in self.summary.notices)
         head = "<tr><th>type</th><th>cells</th><th>%</th><th>95 % CI</th></tr>"
         return f"<p>{escape(repr(self))}</p><table>{head}{rows}</table><ul>{remarks}</ul>"
 

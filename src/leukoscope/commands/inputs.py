@@ -11,6 +11,7 @@ from glob import has_magic, iglob
 from pathlib import Path
 
 from ..errors import BundleError, LeukoscopeError, ManifestError, RunError
+from ..text import join
 
 TABLES = (".parquet", ".csv")
 PACKAGED = "packaged"
@@ -27,6 +28,11 @@ def kind_of(path: Path) -> str:
     return next((kind for name, kind in KINDS.items() if (path / name).is_file()), "")
 
 
+def described(path: Path) -> str:
+    """What a path holds, for a message: as in KINDS, else a table, a file or a folder."""
+    return kind_of(path) or ("a folder" if path.is_dir() else "a table" if path.suffix.lower() in TABLES else "a file")
+
+
 def check_exists(path: Path | str, hint: str, error: type[LeukoscopeError] = LeukoscopeError, *,
                  what: str = "no such file or folder") -> None:
     """Raise `error` unless a path exists; it names a similar one, else says `hint`."""
@@ -40,16 +46,20 @@ def check_exists(path: Path | str, hint: str, error: type[LeukoscopeError] = Leu
     raise error(f"{path}: {what}", f"did you mean {path.with_name(near[0])}?" if near else hint)
 
 
+_TAKES_TABLE = "tables of cells end in .parquet or .csv; make one with: leukoscope data index"
+
+
 def check_manifest(path: Path) -> None:
     """Raise ManifestError unless a path may be a table of cells. A folder has to be indexed first."""
     check_exists(path, "make a table of cells: leukoscope data index LAYOUT FOLDER -o cells.parquet", ManifestError)
     if path.is_dir():
+        if kind := kind_of(path):
+            raise ManifestError(f"{path}: {kind}, not a table of cells", _TAKES_TABLE)
         from ..datasets.suggest import index_command
 
         raise ManifestError(f"{path}: a folder, not a table of cells", f"index it first: {index_command(path)}")
     if path.suffix not in TABLES:
-        raise ManifestError(f"{path}: not a table of cells", "tables of cells end in .parquet or .csv; make one with: "
-                            "leukoscope data index")
+        raise ManifestError(f"{path}: not a table of cells", _TAKES_TABLE)
     _check_ends(path)
 
 
@@ -85,7 +95,16 @@ def check_run(path: Path, command: str, *, evaluations: bool = False) -> None:
     if kind == "an evaluation":
         raise RunError(f"{path}: an evaluation, not a run", "name the run that was evaluated")
     check_one_run(path)
-    raise RunError(f"{path}: not a run (it holds no recipe.toml)", takes)
+    raise RunError(f"{path}: {described(path)}, not a run", takes)
+
+
+def check_result(path: Path, command: str, kinds: Sequence[str]) -> None:
+    """Raise RunError unless a path is a folder that holds one of these kinds of result (as in KINDS)."""
+    takes = f"leukoscope {command} takes {join(kinds, 'or')}"
+    check_exists(path, takes, RunError)
+    if kind_of(path) not in kinds:
+        lacks = " (metrics.json is missing)" if kinds[0] == "a run" and path.is_dir() else ""
+        raise RunError(f"{path}: {described(path)}, not {kinds[0]}{lacks}", takes)
 
 
 def check_one_run(path: Path) -> None:
@@ -99,16 +118,24 @@ def check_one_run(path: Path) -> None:
 def check_model(path: Path) -> None:
     """Raise LeukoscopeError unless a path may be a run or a bundle, or it is the word for the built-in model."""
     if str(path) != PACKAGED:
-        check_exists(path, f"name a run, a bundle, or the word {PACKAGED} for the built-in model")
-    if kind_of(path) not in ("a run", "a bundle"):
-        check_one_run(path)
+        takes = f"name a run, a bundle, or the word {PACKAGED} for the built-in model"
+        check_exists(path, takes)
+        if described(path) not in ("a run", "a bundle", "a file"):
+            check_one_run(path)
+            raise LeukoscopeError(f"{path}: {described(path)}, neither a run nor a bundle", takes)
 
 
 def check_bundle(path: Path | str) -> None:
-    """Raise BundleError unless there is a file or folder of that name, or it is the word for the built-in model."""
-    if str(path) != PACKAGED:
-        check_exists(path, f"name a bundle of leukoscope export, or the word {PACKAGED} for the built-in model",
-                    BundleError)
+    """Raise BundleError unless a path may be a bundle, or it is the word for the built-in model."""
+    if str(path) == PACKAGED:
+        return
+    takes = f"name a bundle of leukoscope export, or the word {PACKAGED} for the built-in model"
+    check_exists(path, takes, BundleError)
+    what = described(Path(path))
+    if what == "a run":
+        raise BundleError(f"{path}: a run, not a bundle", f"make one: leukoscope export {path} -o BUNDLE")
+    if what not in ("a bundle", "a file"):
+        raise BundleError(f"{path}: {what}, not a bundle", takes)
 
 
 def check_images(inputs: Sequence[str | Path]) -> None:
@@ -123,9 +150,12 @@ def check_images(inputs: Sequence[str | Path]) -> None:
 
 
 def check_counted(folders: Sequence[Path]) -> None:
-    """Raise LeukoscopeError for a folder that does not exist."""
+    """Raise LeukoscopeError for a folder that does not exist, and for a file."""
+    hint = "name a folder that leukoscope smear wrote"
     for folder in folders:
-        check_exists(folder, "name a folder that leukoscope smear wrote", what="no such folder")
+        check_exists(folder, hint, what="no such folder")
+        if not folder.is_dir():
+            raise LeukoscopeError(f"{folder}: {described(folder)}, not a counted smear", hint)
 
 
 def check_free(out: Path, names: Sequence[str] = (), *, overwrite: bool, kind: str = "") -> None:

@@ -11,7 +11,7 @@ from ..files import read_json
 from ..report.compare import read_comparison
 from ..stats.estimate import Estimate
 from ..stats.power import power_of, spread_of, subjects_for, subjects_for_width
-from ..text import NO_ESTIMATE, aligned, count, interval, percent, plural, points
+from ..text import TERMINAL, aligned, count, interval, percent, plural, points
 
 POWERS = (0.8, 0.9)
 SMALLEST = (0.01, 0.02, 0.05)
@@ -70,17 +70,22 @@ def plans_of(folder: Path) -> list[Plan]:
                      comparison.confidence) for pair in comparison.pairs]
 
 
+def in_words(plan: Plan) -> tuple[str, list[list[str]], str]:
+    """What a plan says: a sentence, a table with its heading as first row, and the subjects for a narrow interval."""
+    shown = interval(Estimate(plan.difference, plan.low, plan.high, ""), points, " points", page=True)
+    rows = [["true difference", *(f"subjects for {percent(power, 0)} power" for power in POWERS)]]
+    rows += [[f"{100 * each.difference:.1f} points" + (" (as observed)" if k == 0 and plan.difference else ""),
+              *(count(number) if number else "more than a million" for number in each.subjects)]
+             for k, each in enumerate(plan.needed)]
+    narrow = plural(plan.for_one_point, "subject") if plan.for_one_point else "more than a million subjects"
+    return (f"{plan.name}: {shown} with {plural(plan.subjects, 'subject')}; if this difference is true, as many new "
+            f"subjects would show it with a chance of {percent(plan.power_now, 0)}", rows,
+            f"an interval of 1 point to each side: {narrow}")
+
+
 def plan_lines(plans: Sequence[Plan]) -> list[str]:
     """For a terminal."""
     lines = []
-    for plan in plans:
-        shown = interval(Estimate(plan.difference, plan.low, plan.high, ""), points, " points")
-        rows = [["true difference", *(f"subjects for {percent(power, 0)} power" for power in POWERS)]]
-        rows += [[f"{100 * each.difference:.1f} points" + (" (as observed)" if k == 0 and plan.difference else ""),
-                  *(count(number) if number else "more than a million" for number in each.subjects)]
-                 for k, each in enumerate(plan.needed)]
-        lines += [f"{plan.name}: {shown} with {plural(plan.subjects, 'subject')}; if this difference is true, as many "
-                  f"new subjects would show it with a chance of {percent(plan.power_now, 0)}",
-                  *aligned(rows), "an interval of 1 point to each side: "
-                  f"{plural(plan.for_one_point, 'subject') if plan.for_one_point else 'more than a million subjects'}"]
-    return [line.translate({0x202f: " ", 0x2212: "-", ord(NO_ESTIMATE): "-"}) for line in lines]
+    for head, rows, tail in map(in_words, plans):
+        lines += [head, *aligned(rows), tail]
+    return [line.translate(TERMINAL) for line in lines]

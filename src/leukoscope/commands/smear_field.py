@@ -23,7 +23,7 @@ from ..predict.model import Model
 from ..predict.sources import Source
 from ..smear.crops import THUMB_SIDE, cut_square, frames_cells, scale_remarks
 from ..smear.field import moved
-from ..smear.find import FirstLook, find_leukocytes, look_at
+from ..smear.find import FirstLook, find_leukocytes, first_look_at
 from ..smear.formats import NamedField, all_classes, cells_table, coco_annotations, geojson
 from ..smear.source import FieldSource, field_source, open_field, reduced
 from ..smear.summary import FieldSummary
@@ -56,7 +56,7 @@ def first_look(source: Source, given: float | None) -> tuple[FieldScale, FirstLo
     """Whether a field can be read and, where no scale is given and it looks like a smear, what its red cells say; and
     the whole look, for `process_field`."""
     try:
-        looked = look_at(read_field(source))
+        looked = first_look_at(read_field(source))
         stated = stated_pixel_size(source.image, page=source.pages)
         profile = colour_profile(source.image, page=source.pages)
     except Exception as error:  # a stranger's file may raise anything, and is one line of the result

@@ -5,6 +5,7 @@ A result is a table (.parquet) and everything else about its field (.json); it i
 
 from __future__ import annotations
 
+import glob
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from ..smear.summary import SUMMARY, FieldSummary, Plan
 from ..tables import read_parquet
 
 PARTS = ".parts"
+PARTITIONS = "cells"
+"""Folder for the cells of an archive of slides."""
 _PLAN = "plan.json"
 _LOCK = ".lock"
 _OTHER_RESULTS = ("bundle.json", "recipe.toml", "evaluation.json", "study.json", "compare.json")
@@ -143,11 +146,19 @@ def clear(out: Path) -> None:
     for name in {name for stored in earlier for name in _plain_names(stored, "files")}:
         (out / name).unlink(missing_ok=True)
     for name in {name for stored in earlier for name in _plain_names(stored, "folders")}:
+        for partition in list((out / PARTITIONS).glob(f"subject=*/{glob.escape(name)}.parquet")):
+            partition.unlink()
+            _remove_empty(partition.parent)
+            _remove_empty(out / PARTITIONS)
         if (out / name).is_dir():
             clear(out / name)
-            if not any((out / name).iterdir()):
-                (out / name).rmdir()
+            _remove_empty(out / name)
     shutil.rmtree(out / PARTS, ignore_errors=True)
+
+
+def _remove_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def written_in(folder: Path) -> set[str]:

@@ -1,48 +1,45 @@
 """Slides to counts: one slide into a folder, or an archive of them, each into a folder of its own.
 
-Slides are split into regions; a few are in work at once. The results are the same, row for row, however many workers.
+Slides are split into regions; a few are in work at once. The results are the same, row for row, whichever engine does
+the work and however many workers it has.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .. import __version__
 from ..errors import LeukoscopeError
-from ..images.decode import usable_cores
+from ..files import write_json
 from ..predict.model import Model
 from ..predict.sources import Listed, Source
 from ..progress import OnProgress
 from ..smear.summary import Plan, SmearSummary, SubjectsSummary
 from ..text import escaped
-from .engines import Engine, Failed, Here, Processes, Task
+from .archive_tables import partition_of, write_archive
+from .engines import Engine, Failed, Task
 from .slide_inputs import SlideInput, Slides
+from .slide_options import OnNote, SlideOptions, check_engine, engine_for, model_for, stated, unheard
 from .slide_plan import SlideJob, SlidePlan, plan_slide
-from .slide_region import RegionDone, count_region
+from .slide_region import RegionDone, count_region, store_failed
 from .slide_write import files_of_slide, write_slide
-from .smear import left_out, open_model, plan_of
+from .smear import left_out, plan_of
 from .smear_inputs import file_names
-from .smear_resume import clear, open_resumable
-from .smear_subjects import FILES, write_subjects
+from .smear_resume import PARTS, clear, open_resumable
+from .smear_subjects import FILES
 
-TARGET = 200
-"""Leukocytes of a usual count."""
+PROGRESS = "progress.json"
+"""In the stored parts of an archive, while it is counted."""
+_PLAN, _REGION, _WRITE = "plan", "region", "write"
+_SECONDS = 2.0  # between two writings of the progress
 
-
-@dataclass(frozen=True)
-class SlideOptions:
-    """How slides are counted. target: leukocytes after which the count of a slide ends; None for all of the monolayer.
-    workers: processes; None for as many as there are cores."""
-
-    bundle: str | None = None
-    types: bool = True
-    micrometres: float | None = None
-    target: int | None = TARGET
-    workers: int | None = None
+Key = tuple[str, str, int]
+"""Folder of a slide, step, and number of the region."""
 
 
 @dataclass(eq=False)
@@ -84,11 +81,12 @@ class _Run:
 
 
 def smear_slide(given: SlideInput, out: Path, options: SlideOptions, *, overwrite: bool = False, resume: bool = False,
-                on_progress: OnProgress | None = None) -> SmearSummary:
+                on_progress: OnProgress | None = None, on_note: OnNote = unheard) -> SmearSummary:
     """Count the leukocytes of one slide; docs/slides.md says what is written into `out`. Raises LeukoscopeError for a
     slide that cannot be read or is no smear, and as `smear_fields` does."""
-    model = _checked(options)
-    engine = _engine(options)
+    check_engine(options)
+    model = model_for(options)
+    engine = engine_for(options, out.parent, on_note)
     try:
         return _Slides([given], [out], options, model, engine, on_progress, overwrite=overwrite, resume=resume).one()
     finally:
@@ -96,19 +94,21 @@ def smear_slide(given: SlideInput, out: Path, options: SlideOptions, *, overwrit
 
 
 def smear_archive(slides: Slides, out: Path, options: SlideOptions, *, overwrite: bool = False, resume: bool = False,
-                  on_progress: OnProgress | None = None) -> SubjectsSummary:
+                  on_progress: OnProgress | None = None, on_note: OnNote = unheard) -> SubjectsSummary:
     """Count the leukocytes of each slide, into a folder of `out`, with joined tables and a page that leads to all. A
     slide that cannot be counted is named and left out. Raises LeukoscopeError where none can be counted."""
-    model = _checked(options)
+    check_engine(options)
+    model = model_for(options)
     sources = [Source(one.subject, str(one.path)) for one in slides.slides]
     folders = [one.folder for one in slides.slides]
-    with open_resumable(out, plan_of(sources, model, **_stated(options)), FILES, folders, resume=resume,
+    with open_resumable(out, plan_of(sources, model, **stated(options)), FILES, folders, resume=resume,
                         overwrite=overwrite) as parts:
         if parts.finished:
             return SubjectsSummary.read(out)
-        engine = _engine(options)
+        engine = engine_for(options, out, on_note)
         try:
-            run = _Slides(slides.slides, [out / folder for folder in folders], options, model, engine, on_progress)
+            run = _Slides(slides.slides, [out / folder for folder in folders], options, model, engine, on_progress,
+                          on_note, archive=out)
             smears = run.all()
         finally:
             engine.close()
@@ -117,25 +117,27 @@ def smear_archive(slides: Slides, out: Path, options: SlideOptions, *, overwrite
             name, reason = next(iter(run.failed.items()))
             raise LeukoscopeError(f"no slide could be counted; {name}: {reason}", "give scans of smears")
         beside = left_out(Listed([], list(slides.left_out)))
-        plan = plan_of(sources, model, **_stated(options))
-        return write_subjects(SubjectsSummary(__version__, smears, run.failed, beside, FILES, plan), out)
+        plan = plan_of(sources, model, **stated(options))
+        return write_archive(SubjectsSummary(__version__, smears, run.failed, beside, FILES, plan), out)
 
 
 class _Slides:
-    """The slides of a call, and what has become of them."""
+    """The slides of a call, and what has become of them. archive: the folder of all of them, or None."""
 
     def __init__(self, slides: Sequence[SlideInput], folders: Sequence[Path], options: SlideOptions,
-                 model: Model | None, engine: Engine, on_progress: OnProgress | None, *, overwrite: bool = False,
-                 resume: bool = True) -> None:
+                 model: Model | None, engine: Engine, on_progress: OnProgress | None, on_note: OnNote = unheard, *,
+                 archive: Path | None = None, overwrite: bool = False, resume: bool = True) -> None:
         self._waiting = list(zip(slides, folders, strict=True))[::-1]
-        self._options, self._model, self._engine, self._on_progress = options, model, engine, on_progress
+        self._options, self._model, self._engine = options, model, engine
+        self._on_progress, self._on_note, self._archive = on_progress, on_note, archive
         self._overwrite, self._resume = overwrite, resume
         self._open: dict[str, _Run] = {}
         self._flying = 0
-        self._regions = 0
+        self._regions, self._written = 0, 0.0
         self._order = [folder.name for folder in folders]
         self._smears: dict[str, SmearSummary] = {}
         self.failed: dict[str, str] = {}
+        self._unsaid: list[str] = []
 
     def one(self) -> SmearSummary:
         """The only slide. Raises what is wrong with it."""
@@ -148,9 +150,10 @@ class _Slides:
             while self._flying:
                 key, result = self._engine.next()
                 self._flying -= 1
-                assert isinstance(key, tuple)
-                self._take(self._open[key[0]], key[1], result, strict)
+                folder, step, number = cast(Key, key)
+                self._take(self._open[folder], step, number, result, strict)
                 self._fill()
+                self._tell()
         except BaseException as error:
             for run in list(self._open.values()):
                 _leave(run, error)
@@ -163,7 +166,8 @@ class _Slides:
             run = next((run for run in self._open.values() if run.waiting), None)
             if run is not None:
                 run.in_flight += 1
-                self._submit(run, "region", count_region, run.job, run.waiting.pop())
+                number = run.waiting.pop()
+                self._submit(run, _REGION, number, count_region, run.job, number)
             elif self._waiting and len(self._open) <= self._engine.slots:
                 self._begin(*self._waiting.pop())
             else:
@@ -173,7 +177,7 @@ class _Slides:
         """Open the folder of a slide; it is done already, or its plan comes next."""
         source = Source(str(slide.path), str(slide.path))
         name = file_names([source])[0]
-        plan = plan_of([source], self._model, subject=slide.subject, **_stated(self._options))
+        plan = plan_of([source], self._model, subject=slide.subject, **stated(self._options))
         stack = ExitStack()
         parts = stack.enter_context(open_resumable(out, plan, files_of_slide(name), resume=self._resume,
                                                    overwrite=self._overwrite))
@@ -181,47 +185,75 @@ class _Slides:
             self._smears[out.name] = SmearSummary.read(out)
             stack.close()
             return
-        options = self._options
-        job = SlideJob(str(slide.path), str(parts.folder), str(out), name, slide.subject, options.bundle, options.types,
+        options, bundle = self._options, self._options.bundle
+        partition = partition_of(self._archive, slide.subject, out.name) if self._archive else ""
+        # Absolute: a worker may run in another folder, or on another machine.
+        job = SlideJob(str(slide.path.absolute()), str(parts.folder.absolute()), str(out.absolute()), partition,
+                       escaped(str(slide.path)), name, slide.subject,
+                       str(Path(bundle).absolute()) if bundle and Path(bundle).exists() else bundle, options.types,
                        options.micrometres, options.target, __version__)
         self._open[out.name] = _Run(job, plan, stack)
-        self._submit(self._open[out.name], "plan", plan_slide, job)
+        self._submit(self._open[out.name], _PLAN, 0, plan_slide, job)
 
-    def _submit(self, run: _Run, step: str, function: Any, *arguments: Any) -> None:
+    def _submit(self, run: _Run, step: str, number: int, function: Any, *arguments: Any) -> None:
         self._flying += 1
-        self._engine.submit(Task((Path(run.job.out).name, step), function, arguments))
+        self._engine.submit(Task((Path(run.job.out).name, step, number), function, arguments))
 
-    def _take(self, run: _Run, step: str, result: Any, strict: bool) -> None:
+    def _take(self, run: _Run, step: str, number: int, result: Any, strict: bool) -> None:
         name = Path(run.job.out).name
+        if isinstance(result, Failed) and result.of_worker and step == _REGION:
+            result = store_failed(run.job, number, result.what)  # it costs this region only
         if isinstance(result, Failed):
-            if result.number is not None or strict:
-                raise result.error()
-            self.failed[escaped(run.job.path)] = result.what.removeprefix(f"{run.job.path}: ")
-            run.waiting, run.in_flight = [], run.in_flight - (step == "region")
-            if not run.in_flight:
-                self._drop(run)
+            self._fail(run, step, result, strict)
             return
-        if step == "plan":
+        if step == _PLAN:
             run.begin(result)
-        elif step == "region":
+        elif step == _REGION:
             run.take(result)
             self._regions += 1
-            if self._on_progress is not None:
-                self._on_progress(self._regions, self._total())
         else:
             self._smears[name] = result
             del self._open[name]
             run.stack.close()
             return
-        if escaped(run.job.path) in self.failed:
+        if run.job.image in self.failed:
             if not run.in_flight:
                 self._drop(run)
         elif run.complete:
-            self._submit(run, "write", write_slide, run.job, run.plan, run.numbers)
+            self._submit(run, _WRITE, 0, write_slide, run.job, run.plan, run.numbers)
+
+    def _fail(self, run: _Run, step: str, result: Failed, strict: bool) -> None:
+        """Leave a slide out; raise what is wrong with the system, or with the only slide."""
+        if result.number is not None or strict:
+            raise result.error()
+        if run.job.image not in self.failed:
+            reason = result.what.removeprefix(f"{run.job.path}: ")
+            self.failed[run.job.image] = reason
+            self._unsaid.append(f"left out: {run.job.image}: {reason}")
+        run.waiting, run.in_flight = [], run.in_flight - (step == _REGION)
+        if not run.in_flight:
+            self._drop(run)
+
+    def _tell(self) -> None:
+        """Say how far the work is: as a bar, as lines about slides that are left out, and as a file of an archive."""
+        if self._on_progress is not None and self._regions:
+            self._on_progress(self._regions, self._total())
+        if self._smears:  # where no slide can be counted, the first reason is the one line of the refusal
+            for line in self._unsaid:
+                self._on_note(line)
+            self._unsaid.clear()
+        if self._archive is not None and time.monotonic() - self._written > _SECONDS:
+            self._written = time.monotonic()
+            write_json(self._archive / PARTS / PROGRESS, {
+                "slides": len(self._order), "counted": len(self._smears), "in_work": len(self._open),
+                "regions": self._regions, "workers": self._engine.slots, "left_out": self.failed})
 
     def _total(self) -> int:
-        """Regions that are known by now; of slides that have ended early, only those that were done."""
-        return self._regions + sum(len(run.waiting) + run.in_flight for run in self._open.values())
+        """Regions that are known by now; of slides that have ended early, only those that were done; of slides that are
+        not open yet, as many as others have had."""
+        known = self._regions + sum(len(run.waiting) + run.in_flight for run in self._open.values())
+        opened = len(self._smears) + len(self._open)
+        return known + round(len(self._waiting) * known / max(opened, 1))
 
     def _drop(self, run: _Run) -> None:
         """Remove what was begun of a slide that cannot be counted."""
@@ -239,22 +271,3 @@ def _leave(run: _Run, error: BaseException) -> None:
     except BaseException as raised:
         if raised is not error:
             raise
-
-
-def _checked(options: SlideOptions) -> Model | None:
-    if options.target is not None and options.target < 1:
-        raise LeukoscopeError(f"--target {options.target}: expected at least 1 leukocyte", "usual are 100, 200 and 400")
-    return open_model(options.bundle, options.types, options.micrometres)
-
-
-def _engine(options: SlideOptions) -> Engine:
-    workers = options.workers if options.workers is not None else usable_cores()
-    if workers < 1:
-        raise LeukoscopeError(f"--workers {workers}: expected at least 1", "leave it out to use all cores")
-    return Here() if workers == 1 else Processes(workers)
-
-
-def _stated(options: SlideOptions) -> dict[str, Any]:
-    """What must be the same for a stopped run to go on."""
-    return {"micrometres": options.micrometres, "target": options.target}
-

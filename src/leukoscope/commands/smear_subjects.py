@@ -60,12 +60,13 @@ def smear_subjects(inputs: Sequence[str | Path], out: Path, *, bundle: str | Pat
             name, reason = next(iter(unreadable.items()))
             raise UnreadableFields(f"no subject could be read; {name}: {reason}", "give photographs of smears")
         beside = Listed([], beside_subjects(inputs, subjects, out))
-        return write_subjects(SubjectsSummary(__version__, smears, unreadable, left_out(beside), FILES, plan), out)
+        cells = flagged_first(pl.concat([read_parquet(out / folder / "cells.parquet") for folder in smears]))
+        summary = SubjectsSummary(__version__, smears, unreadable, left_out(beside), FILES, plan)
+        return write_subjects(summary, out, cells)
 
 
-def write_subjects(summary: SubjectsSummary, out: Path) -> SubjectsSummary:
-    """Joined tables, the page that leads to the subjects, and the summary last."""
-    cells = flagged_first(pl.concat([read_parquet(out / folder / "cells.parquet") for folder in summary.smears]))
+def write_subjects(summary: SubjectsSummary, out: Path, cells: pl.DataFrame | pl.LazyFrame) -> SubjectsSummary:
+    """Joined tables, the page that leads to the subjects, and the summary last. cells: of all of them."""
     for name, table in (("cells", cells.select("subject", pl.exclude("subject"))),
                         ("subjects", pl.DataFrame(summary.rows(), infer_schema_length=None))):
         write_table(table, out / f"{name}.parquet")

@@ -18,7 +18,7 @@ from ..predict.model import Model
 from ..report.smear import smear_page
 from ..smear.count import differential, meaning
 from ..smear.crops import frames_cells
-from ..smear.findings import blasts_of, doubts_of, finding_of
+from ..smear.findings import NOT_RELIABLE, blasts_of, doubted, doubts_of, finding_of, unreliable, without_shares
 from ..smear.flag import blasts_known, flagged_first
 from ..smear.formats import all_classes, coco_categories
 from ..smear.summary import SUMMARY, BundleSummary, FieldSummary, Plan, SmearSummary, Unreadable
@@ -51,7 +51,7 @@ def write_smear(parts: Parts, done: Sequence[int], aside: Aside, model: Model | 
         fields.append(result.summary)
         tables.append(result.table)
         lengths.append(len(result.picture))
-    table = flagged_first(pl.concat(tables))
+    table = doubted(flagged_first(pl.concat(tables)), model.classes if model else ())
     write_table(table, out / "cells.parquet")
     write_table(table, out / "cells.csv")
     write_coco(out / "cells.coco.json", fields, (parts.read(number).annotations for number in done),
@@ -73,13 +73,15 @@ def write_smear(parts: Parts, done: Sequence[int], aside: Aside, model: Model | 
 
 def summarise(fields: Sequence[FieldSummary], table: pl.DataFrame, aside: Aside, model: Model | None,
               plan: Plan) -> SmearSummary:
-    """The count of all fields together. table: of their cells."""
+    """The count of all fields together. table: of their cells, as `doubted` returns it."""
     smears = [field for field in fields if field.is_smear]
     areas = [field.width * field.height * field.micrometres_per_pixel**2 for field in smears
              if field.micrometres_per_pixel]
     mm2 = sum(areas) / 1e6 if smears and len(areas) == len(smears) else None
     count = differential(table, model.classes if model else ())
-    bundle, blasts = None, None
+    bundle, blasts, why = None, None, unreliable(count)
+    if why:
+        count = without_shares(count, NOT_RELIABLE)
     if model is not None:
         it = model.description
         blasts = blasts_of(count, it.metrics.get("elsewhere"))
@@ -88,8 +90,8 @@ def summarise(fields: Sequence[FieldSummary], table: pl.DataFrame, aside: Aside,
     return SmearSummary(
         __version__, plan.options["subject"] or None, bundle, mm2, finding_of(blasts), blasts, count,
         meaning(count, mm2, len(smears)), dict(table["flag"].drop_nulls().value_counts(sort=True).iter_rows()),
-        tuple(fields), aside.unreadable, aside.left_out, (*doubts_of(count), *_remarks(model)),
-        files_of([field.name for field in fields]), plan)
+        tuple(fields), aside.unreadable, aside.left_out, (*([] if why else doubts_of(count)), *_remarks(model)),
+        files_of([field.name for field in fields]), plan, unreliable=why)
 
 
 def write_coco(path: Path, fields: Sequence[FieldSummary], annotations: Iterable[list[dict[str, Any]]],

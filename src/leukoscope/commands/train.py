@@ -26,6 +26,7 @@ from .explain import draw_explanations
 from .features import draw_features, draw_input
 from .optics import draw_optics
 from .outcome import Outcome, summary
+from .shortcut import check_shortcut
 
 
 def run_experiment(
@@ -79,12 +80,13 @@ def _outcome(run: Run) -> Outcome:
     draw_explanations(run)
     if run.recipe.optics.simulate:
         draw_optics(run, fold=run.folds[0])
+    shortcut = check_shortcut(run) if (run.folder / LABORATORIES).is_file() else None
     page = write_report(run.folder)
     metrics = read_json(run.folder / "metrics.json")
     guard = read_json(run.folder / "guard.json")
     left_out = left_out_line(read_json(run.folder / "left_out.json"), _originals(run))
-    lines = (*_laboratory_lines(run.folder / LABORATORIES), *summary(metrics, guard),
-             *([left_out] if left_out else []), f"report: {page}")
+    lines = (*_laboratory_lines(run.folder / LABORATORIES), *([shortcut.sentence] if shortcut else []),
+             *summary(metrics, guard), *([left_out] if left_out else []), f"report: {page}")
     return Outcome(run.folder, page, lines, metrics)
 
 

@@ -13,13 +13,16 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ..errors import RecipeError
 from ..text import is_text, plain
 from .sections import Augment, Components, Data, Edges, Network, Optics, Preprocess, Section, Split, Training
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Protocol = Literal["clean", "paper"]
 Overrides = dict[str, Any]
@@ -147,7 +150,7 @@ def make_recipe(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
         first = error.errors()[0]
         key = plain("".join(f"{part}." for part in first["loc"]).removesuffix("."), 120) if first["loc"] else ""
         got = "" if isinstance(first["input"], dict | BaseModel) else f" (got {_shown(first['input'])})"
-        message, hint = first["msg"].removeprefix("Value error, "), "docs/recipes.md lists every key"
+        message, hint = _plain_fault(first), "docs/recipes.md lists every key"
         if first["type"] == "extra_forbidden":
             message, got = "no such key", ""
             near = _near_keys(key)
@@ -156,6 +159,24 @@ def make_recipe(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
             message, hint = "expected a list", f"""for example {key} = ["a", "b"], or --set '{key}=["a", "b"]'"""
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise RecipeError(f"{where}: {key and f'{key}: '}{message}{got}{more}", hint) from error
+
+
+_WORDS = {
+    "int_parsing": "expected a whole number", "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number", "float_parsing": "expected a number",
+    "float_type": "expected a number", "finite_number": "expected a finite number",
+    "bool_parsing": "expected true or false", "bool_type": "expected true or false", "string_type": "expected text",
+    "dict_type": "expected a table of keys and values", "model_type": "expected a table of keys and values",
+    "literal_error": "expected {expected}", "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be greater than or equal to {ge}", "less_than": "must be less than {lt}",
+    "less_than_equal": "must be less than or equal to {le}",
+}
+"""Kinds of fault that pydantic finds, in plain words."""
+
+
+def _plain_fault(error: ErrorDetails) -> str:
+    words = _WORDS.get(error["type"], "")
+    return words.format(**error.get("ctx", {})) if words else error["msg"].removeprefix("Value error, ")
 
 
 def _shown(value: Any) -> str:
@@ -235,13 +256,22 @@ def parse_setting(setting: str) -> tuple[str, Any]:
     except RecipeError as error:
         if not isinstance(error.__cause__, tomllib.TOMLDecodeError):
             raise
-        value = value.strip()
-        if value.startswith("["):
-            items = [item.strip().strip("'\"") for item in value.strip("[]").split(",")]
-            quoted = json.dumps([item for item in items if item], ensure_ascii=False)
+        key, value = key.strip(), value.strip()
+        if value.startswith("[") or (_takes_list(key) and ("," in value or value.startswith("("))):
+            items = [item for part in value.strip("[]()").split(",") if (item := part.strip().strip("'\""))]
+            if len(items) == 1 and not _takes_list(key):
+                raise RecipeError(f"--set {setting}: expected one value, not a list",
+                                  f"write: --set '{key}={items[0]}'") from error
             raise RecipeError(f"--set {setting}: quotes are missing around the text in the list",
-                              f"write: --set '{key.strip()}={quoted}'") from error
-        return key.strip(), value
+                              f"write: --set '{key}={json.dumps(items, ensure_ascii=False)}'") from error
+        return key, value
+
+
+def _takes_list(key: str) -> bool:
+    """Whether a recipe's key has a list as its value; true for a key that does not exist."""
+    section, _, name = key.partition(".")
+    field = getattr(getattr(Recipe.model_fields.get(section), "annotation", None), "model_fields", {}).get(name)
+    return field is None or get_origin(field.annotation) is tuple
 
 
 def builtin_recipes() -> dict[str, str]:
@@ -258,6 +288,9 @@ def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
     if "/" not in name and not name.endswith(".toml") and builtin.is_file():
         return name, builtin.read_text(encoding="utf-8")
     path = Path(name)
+    if path.is_dir():
+        raise RecipeError(f"{name}: a folder, not a recipe", f"name a recipe, such as {path / 'recipe.toml'}"
+                          if (path / "recipe.toml").is_file() else "leukoscope recipes lists the built-in recipes")
     if not path.is_file():
         near = get_close_matches(name, builtin_recipes(), n=3, cutoff=0.6)
         raise RecipeError(f"{name}: neither a file nor a built-in recipe",
