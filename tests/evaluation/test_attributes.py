@@ -85,6 +85,16 @@ def test_cells_of_a_subject_do_not_count_as_independent():
     assert "too few" in few.test
 
 
+def test_few_subjects_are_enough_where_the_effect_is_large():
+    random = np.random.default_rng(3)
+    subject = np.repeat(np.arange(5), 200)
+    values = random.permutation(1000) % 2
+    right = random.random(1000) < np.where(values == 1, 0.95, 0.45)
+    got = within_strata(right, values, np.zeros(1000, int), subject)
+    assert got.p_value is not None
+    assert got.p_value < 0.001
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run in whose manifest one attribute goes with the errors and another follows the class."""
@@ -145,6 +155,16 @@ def images(folder, names=("BA_1.png", "BA_2.png", "LY_3.png")):
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20, 20), "white").save(file)  # nothing is stained, so the stain is not known
     return folder / "cells"
+
+
+@pytest.mark.parametrize(("table", "says"), [
+    ("image,shape\n", "no row names a cell"), ("image,shape\n,round\n", "no row names a cell"),
+    ("image,shape,attribute_shape\nBA_1.png,a,b\n", "the attribute attribute_shape is there twice")])
+def test_a_table_of_attributes_that_cannot_be_joined_is_refused_in_a_line(table, says, tmp_path):
+    (tmp_path / "attributes.csv").write_text(table)
+    cells = images(tmp_path)
+    assert says in refusal("data", "index", "folder", cells, "--attributes", tmp_path / "attributes.csv", "-o",
+                           tmp_path / "cells.parquet")
 
 
 def test_attributes_are_joined_kept_and_audited(tmp_path):

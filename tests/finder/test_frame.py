@@ -129,6 +129,12 @@ def test_a_pale_nucleus_is_looked_at_again_with_stronger_densities(strength):
     assert (found.x, found.y, found.side) == pytest.approx((deep.x, deep.y, deep.side), abs=4)
 
 
+def test_a_black_bar_does_not_hide_a_pale_nucleus():
+    pixels = np.ascontiguousarray(relit(cell(), np.array([250.0, 240, 225]), 0.14))
+    pixels[:12] = 0
+    assert find_frame(pixels).found
+
+
 @pytest.mark.parametrize("strength", [0.3, 0.5, 1.0])
 def test_a_pale_red_cell_is_not_made_a_nucleus(strength):
     pixels = np.full((200, 200, 3), 240, np.uint8)

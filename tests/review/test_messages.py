@@ -171,7 +171,8 @@ def test_the_hl7_message_is_read_field_by_field(done):
 def test_the_second_signature_is_in_every_message(done, sit_at):
     bob = sit_at(done)
     bob.post("/api/v1/me", json={"name": "Bob | B"})
-    answer = bob.post(f"{done.path}/countersignature", json={"key": str(uuid.uuid4()), "since": 0, "text": "agreed"})
+    seen = bob.get(done.path).json()["seq"]
+    answer = bob.post(f"{done.path}/countersignature", json={"key": str(uuid.uuid4()), "since": seen, "text": "agreed"})
     assert answer.status_code == 200, answer.text
     report, _ = resources(fetch(done, "report.fhir.json"))
     assert [one.display for one in report.resultsInterpreter] == ["Ann", "Bob | B"]

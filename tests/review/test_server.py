@@ -287,13 +287,15 @@ def test_a_second_person_signs_a_signed_smear_once(bench, sit_at):
     bob.post("/api/v1/me", json={"name": "Bob"})
 
     def of_bob(what: str, **body):
-        return bob.post(f"{bench.path}/{what}", json={"key": str(uuid.uuid4()), "since": 0, **body})
+        seen = bob.get(bench.path).json()["seq"]
+        return bob.post(f"{bench.path}/{what}", json={"key": str(uuid.uuid4()), "since": seen, **body})
 
     assert "is not signed" in of_bob("countersignature", text="").json()["error"]
     bench.answer_all()
     assert bench.send("signature", text="")["may_countersign"] is False
     assert "ask another person" in bench.send("countersignature", 409, text="")["error"]
     assert bob.get(bench.path).json()["may_countersign"] is True
+    assert "was signed meanwhile" in of_bob("countersignature", since=0, text="not seen").json()["error"]
     said = of_bob("countersignature", text="agreed <b>").json()
     assert (said["signed"]["who"], said["second"]["who"], said["may_countersign"]) == ("Ann", "Bob", False)
     assert "a second signature already, by Bob" in of_bob("countersignature", text="").json()["error"]

@@ -130,11 +130,15 @@ def confirmed_in(folders: Sequence[Path], engine: Engine | None = None) -> pl.Da
     from ..review.export import confirmed_cells
     from ..review.smear import Review, results_with_records
 
-    tables = []
+    tables, names = [], set[str]()
     for folder in results_with_records(folders, engine):
         review = Review.open(folder, engine)
         try:
-            tables.append(confirmed_cells(review, review.state()))
+            table, name = confirmed_cells(review, review.state()), review.result.name
+            if name in names:  # another count with the same name
+                table = table.with_columns(cell_id=pl.lit(f"{review.result.key}/") + pl.col("cell_id"))
+            names.add(name)
+            tables.append(table)
         finally:
             review.close()
     return pl.concat(tables, how="diagonal_relaxed")
@@ -212,7 +216,9 @@ def _compared(bundle: Bundle, read: Read, honest: np.ndarray, options: AdaptOpti
               curve: Sequence[Size]) -> Adapted:
     """The model as it was and as it is now, on the confirmed cells."""
     cells, confirmed = read.seen.cells, read.confirmed
-    both = confirmed.probabilities, honest
+    was = confirmed.probabilities if bundle.head is None else bundle.head.probabilities(
+        confirmed.probabilities, confirmed.features)  # a model that was fitted before
+    both = was, honest
     before, after = (evaluate(predictions_table(cells, p, bundle.classes, fold=0), bundle.classes, seed=options.seed)
                      for p in both)
     was_right, is_right = (p.argmax(1) == confirmed.labels for p in both)

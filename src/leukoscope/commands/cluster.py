@@ -202,7 +202,11 @@ class Cluster:
 
     def _check_hope(self) -> None:
         """Raise LeukoscopeError if no machine can work, or none has for long."""
-        if self._refused and not self._starting:
+        import ray
+
+        able = {machine["NodeID"] for machine in ray.nodes()
+                if machine["Alive"] and int(machine["Resources"].get("CPU", 0))}
+        if able and able <= self._refused.keys() and not self._starting:
             raise LeukoscopeError(f"no machine of the cluster can work: {'; '.join(self._refused.values())}",
                                   f"install leukoscope {__version__} on every machine, put slides and results where "
                                   "all see them under one path, and use --resume")

@@ -260,8 +260,14 @@ class _Slides:
         del self._open[Path(run.job.out).name]
         run.stack.close()
         clear(Path(run.job.out))
-        if not any(Path(run.job.out).iterdir()):
-            Path(run.job.out).rmdir()
+        begun = [Path(run.job.out)]
+        if run.job.partition:  # of a slide that is in no count, the table over all must have no cells
+            cells = Path(run.job.partition)
+            cells.unlink(missing_ok=True)
+            begun += [cells.parent, cells.parent.parent]
+        for folder in begun:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _leave(run: _Run, error: BaseException) -> None:

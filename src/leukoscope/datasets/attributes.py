@@ -40,6 +40,10 @@ def with_attributes(index: Index, file: Path) -> Index:
     if not names:
         raise DatasetError(f"{file}: no column of attributes (it has {', '.join(frame.columns)})",
                            "add a column for each attribute, such as nucleus_shape")
+    new = [*names.values()]
+    twice = next((name for name in new if new.count(name) > 1 or name in index.manifest.columns), "")
+    if twice:
+        raise DatasetError(f"{file}: the attribute {twice} is there twice", "rename or remove one of the columns")
     keys = frame[columns[key]]
     of_cell = index.manifest["cell_id"] if key == "cell_id" else index.manifest["image"].map_elements(
         _last, return_dtype=pl.String)
@@ -49,6 +53,8 @@ def with_attributes(index: Index, file: Path) -> Index:
                 "several cells have this image: give a column cell_id instead")
     table = frame.select(pl.Series("_key", keys), *(pl.col(old).alias(new) for old, new in names.items())).drop_nulls(
         "_key")
+    if table.is_empty():
+        raise DatasetError(f"{file}: no row names a cell", "fill in the column of cells")
     joined = index.manifest.with_columns(of_cell.alias("_key")).join(table, on="_key", how="left",
                                                                      maintain_order="left").drop("_key")
     fits = int(of_cell.is_in(table["_key"].to_list()).sum())

@@ -205,7 +205,9 @@ def _look(pixels: Pixels) -> tuple[Float64[np.ndarray, " 3"], _Seen | None]:
         if seen is None:
             if found is not None or size == _SECOND:
                 break
-            size, strength = _SECOND, _strength(optical_density(small, white))
+            density = optical_density(small, white)
+            density[_nothing(small)] = 0
+            size, strength = _SECOND, _strength(density)
             continue
         found, wide = seen, _disc(seen.nucleus)[2] / _NUCLEUS
         wanted = int(np.clip(round(max(small.shape[:2]) / wide), *_SIDES))

@@ -194,8 +194,9 @@ def sign(state: State, text: str, unsure: Sequence[str], flagged: Sequence[str],
     return Draft("signed", {"comment": _checked_text(text, "a comment", least=0), "counts": dict(counts)})
 
 
-def countersign(state: State, text: str, who: str) -> Draft:
-    """Sign a signed smear as a second person. Raises Refused for the person who signed it."""
+def countersign(state: State, text: str, who: str, base: int) -> Draft:
+    """Sign a signed smear as a second person. base: the last event that they had seen. Raises Refused for the person
+    who signed it, Stale where it was signed after `base`."""
     if state.reading:
         raise Refused("a blind reading has one signature", "sign the review as the second person")
     if not state.locked:
@@ -205,6 +206,8 @@ def countersign(state: State, text: str, who: str) -> Draft:
                       "amend it to sign again")
     if who.casefold() == state.signatures[-1].who.casefold():
         raise Refused("you have signed this smear yourself", "ask another person for the second signature")
+    if state.signatures[-1].seq > base:
+        raise Stale("this smear was signed meanwhile", "look at it again")
     return Draft("countersigned", {"comment": _checked_text(text, "a comment", least=0),
                                    "hash": state.signatures[-1].hash})
 

@@ -220,7 +220,8 @@ class Api:
     def countersign(self, request: Request, message: Words) -> Response:
         """Sign a signed smear as a second person."""
         self._signer(request)
-        return self._drafted(request, message, lambda state, who: actions.countersign(state, message.text, who))
+        return self._drafted(request, message, lambda state, who: actions.countersign(
+            state, message.text, who, message.since))
 
     def amend(self, request: Request, message: Words) -> Response:
         self._signer(request)

@@ -70,7 +70,9 @@ class ApiAccounts:
         return JSONResponse(account_json(accounts.add(message.name, message.role, message.password)))
 
     def reset_password(self, request: Request, message: NewPassword) -> Response:
-        return JSONResponse(account_json(self._for_passwords(request).set_password(message.name, message.password)))
+        _check_safe(request)
+        accounts = self._of_others(request, message)
+        return JSONResponse(account_json(accounts.set_password(message.name, message.password)))
 
     def change_role(self, request: Request, message: NewRole) -> Response:
         return JSONResponse(account_json(self._of_others(request, message).set_role(message.name, message.role)))
@@ -103,7 +105,8 @@ class ApiAccounts:
         session = session_of(request)
         accounts = administered(self._keys, session)
         if folded(message.name) == folded(session.name):
-            raise Refused("you cannot change the role of your own account, or disable it", "ask another administrator")
+            raise Refused("you cannot give your own account a role or password here, or disable it",
+                          "click your name to change your password; for the rest ask another administrator")
         return accounts
 
 

@@ -142,10 +142,11 @@ def agreement(first: str, second: str, pairs: Sequence[tuple[Observed, Observed]
     table = np.zeros((len(labels), len(labels)), np.int64)
     for one, other in said:
         table[places[one], places[other]] += 1
-    types = sorted({name for pair in pairs for observer in pair for name in observer.shares})
+    shared = [pair for pair in pairs if all(observer.shares for observer in pair)]  # the others have no differential
+    types = sorted({name for pair in shared for observer in pair for name in observer.shares})
     return Agreement(first, second, _names(pairs), len(pairs), len(said), wilson(int(np.trace(table)), len(said)),
                      cohen_kappa(table), tuple(labels), tuple(tuple(map(int, row)) for row in table),
-                     tuple(_type(name, pairs) for name in types) if len(pairs) >= FEWEST_SMEARS else ())
+                     tuple(_type(name, shared) for name in types) if len(shared) >= FEWEST_SMEARS else ())
 
 
 def _names(pairs: Sequence[tuple[Observed, Observed]]) -> tuple[str, str]:

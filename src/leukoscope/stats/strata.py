@@ -69,7 +69,7 @@ def _hotelling(score: np.ndarray, moves: np.ndarray, clusters: np.ndarray) -> As
     left = count - freedom
     if left < 1:
         return Association(None, freedom, None, f"no test: {count} subjects are too few for {freedom + 1} values")
-    f = left / (freedom * (count - 1)) * statistic
+    f = left / freedom * statistic / max(count - 1 - statistic, 1e-12)  # of centred sums, as Hotelling's is
     return Association(f, freedom, float(fdtrc(freedom, left, f)), "the same score, by subject")
 
 

@@ -15,10 +15,12 @@ async function wait() {
 $("#fit")?.addEventListener("click", async () => {
   $("#fit").disabled = true;
   $("#progress").textContent = "Fitting … this takes about a minute.";
+  $("#problem").hidden = true;
   try {
     await post("/api/v1/model");
     setTimeout(wait, EVERY);
   } catch (problem) {
+    $("#progress").textContent = "";
     $("#problem").textContent = problem.message;
     $("#problem").hidden = false;
     $("#fit").disabled = false;

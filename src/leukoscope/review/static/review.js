@@ -454,7 +454,11 @@ function signOrAmend() {
 }
 
 function countersign() {
-  ask($("#countersign-dialog"), (text) => saver.send("countersignature", {text}), () => {
+  const {at} = data.signed;  // what the dialog shows; the page goes on meanwhile
+  ask($("#countersign-dialog"), async (text) => {
+    if (data.signed?.at !== at) throw new Error("This smear was amended meanwhile. Close this and look at it again.");
+    await saver.send("countersignature", {text});
+  }, () => {
     $("#countersign-name").textContent = data.me;
     $("#countersign-first").textContent = data.signed.who;
   });
