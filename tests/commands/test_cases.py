@@ -149,17 +149,24 @@ def test_labels_that_differ_invisibly(tmp_path):
     assert "labels that differ only in case" in audited.out
 
 
-@pytest.mark.parametrize("name", ["deep", "int"])
-def test_recipes_of_thousands_of_brackets_and_digits(name, tmp_path):
+@pytest.mark.parametrize(("name", "says"), [
+    ("deep", "tables or lists are nested more than 12 deep"), ("int", "a number has too many digits")])
+def test_recipes_of_thousands_of_brackets_and_digits(name, says, tmp_path):
     folder = case("attack/21-toml-deep", tmp_path)
     (tmp_path / "cells.csv").write_text("cell_id,image,label\na,a.png,a\n")
-    refusal("train", folder / f"{name}.toml", "--data", tmp_path / "cells.csv", "-o", tmp_path / "run")
+    line = refusal("train", folder / f"{name}.toml", "--data", tmp_path / "cells.csv", "-o", tmp_path / "run")
+    assert says in line
+    assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["bin", "list", "xlist"])
-def test_manifests_of_other_types(name, tmp_path):
+@pytest.mark.parametrize(("name", "says"), [
+    ("bin", "column 'label': Binary is not of type String"), ("list", "column 'label': List(String) is not of type"),
+    ("xlist", "column 'x': List(Int64) is not of type Int32")])
+def test_manifests_of_other_types(name, says, tmp_path):
     folder = case("attack/03-manifest-parquet", tmp_path)
-    refusal("predict", "packaged", folder / f"{name}.parquet", "-o", tmp_path / "out.csv")
+    line = refusal("predict", "packaged", folder / f"{name}.parquet", "-o", tmp_path / "out.csv")
+    assert says in line
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_ids_that_are_numbers(tmp_path):

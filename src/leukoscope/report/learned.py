@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from ..errors import RunError
+from ..evaluation import table
 from ..runs.comparison import TextTable
 from ..runs.results import Results
 from ..stats.estimate import Comparison, Estimate
@@ -105,9 +105,6 @@ def _right(results: Results, first: Results) -> np.ndarray:
 
 
 def clusters_of(results: Results) -> np.ndarray | None:
-    """The subject of each test cell, else its group; None where no cell has either."""
-    table = results.predictions
-    if table["subject"].is_null().all() and table["group"].is_null().all():
-        return None
-    return table.select(pl.coalesce(pl.format("0:{}", "subject"), pl.format("1:{}", "group"),
-                                    pl.format("cell:{}", "cell_id"))).to_series().to_numpy().astype(str)
+    """What is independent among the test cells, as everywhere (`evaluation.table`); None where it is each cell."""
+    clusters, _, unit = table.clusters_of(results.predictions)
+    return None if unit == "cell" else clusters

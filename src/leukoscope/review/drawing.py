@@ -42,7 +42,7 @@ class Drawing:
         self._lock = threading.Lock()
 
     def add(self, name: str, x: float, y: float) -> list[Sketch]:
-        """The cell at a point of a field, px. Raises Refused where one is there already, LeukoscopeError."""
+        """The cell at a point of a field, px. Raises Refused where a cell is drawn there already, LeukoscopeError."""
         state, cells = self._review.state(), self._review.cells
         with self._lock, _refusing():
             looked = self._look(name)
