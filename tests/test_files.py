@@ -12,7 +12,7 @@ import time
 import pytest
 
 from leukoscope.errors import ImageError, LeukoscopeError
-from leukoscope.files import atomic_path, read_json, sha256, write_json, write_text
+from leukoscope.files import atomic_path, parse_toml, read_json, sha256, write_json, write_text
 
 
 def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -75,3 +75,20 @@ def test_an_error_is_one_line_with_its_hint():
     error = ImageError("a.png", "cut\noff")
     assert str(error) == "a.png: cut off"
     assert error.reason == "cut off"
+
+
+DOTS = ".".join("abcdefghijklmnopqrstuvwxyz")
+
+
+@pytest.mark.parametrize("text", [
+    f"{DOTS} = 1", f"[{DOTS}]", '"a" . ' * 25 + "b = 1", f'a = """x"""\n{DOTS} = 1', f"# it's\n{DOTS} = 1"])
+def test_a_key_of_many_parts_is_refused(text):
+    with pytest.raises(ValueError, match="a key has more than 20 parts"):
+        parse_toml(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    (f"# {DOTS}\na = 1", 1), (f'a = "{DOTS}"', DOTS), (f'a = """\n{DOTS}"""', DOTS), (f"a = '''\n{DOTS}'''", DOTS),
+    (f'a = "#" # {DOTS}', "#")])
+def test_dots_in_texts_and_comments_are_no_keys(text, value):
+    assert parse_toml(text) == {"a": value}

@@ -47,3 +47,12 @@ def test_a_damaged_file_is_an_error_and_not_the_end(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(bytes(content))
     with pytest.raises((pl.exceptions.PolarsError, OSError)):
         read_parquet(tmp_path / "a.parquet")
+
+
+def test_a_small_file_of_very_many_rows_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """60,000,000 equal rows are 500 kB and needed 3.7 GB; a table of as many different rows would not be so small."""
+    rows = pl.DataFrame({name: pl.repeat("a", 1_000_000, eager=True) for name in ("cell_id", "image")})
+    pl.concat([rows] * 15, rechunk=False).write_parquet(tmp_path / "t.parquet")
+    for source in (tmp_path / "t.parquet", (tmp_path / "t.parquet").read_bytes()):
+        with pytest.raises(pl.exceptions.ComputeError, match="it states 30,000,000 values in"):
+            read_parquet(source)

@@ -19,6 +19,14 @@ import filelock
 
 from .errors import LeukoscopeError, first_line
 
+MOST_KEY_PARTS = 20
+"""Parts of a key in TOML, such as two in `training.epochs`."""
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){20}""")
+_TEXT = re.compile(
+    r"""\"{3}(?:[^"\\]|\\.|"(?!""))*+(?:\"{3})?|'{3}(?:[^']|'(?!''))*+(?:'{3})?|"(?:[^"\\\n]|\\[^\n])*+"?|'[^'\n]*+'?|"""
+    r"""\#[^\n]*+""", re.DOTALL)
+"""Texts and comments of TOML; a text without an end reaches as far as it can, so that this takes no long time."""
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -95,6 +103,26 @@ def read_json(path: Path | str) -> Any:
     except (ValueError, RecursionError) as error:
         raise LeukoscopeError(f"{path}: not valid JSON ({first_line(error)})",
                               "run the command that wrote it again") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The table that a text in TOML describes. Raises ValueError with what is wrong (tomllib.TOMLDecodeError where it
+    is no TOML), and RecursionError for tables or lists that are nested too deeply."""
+    import tomllib  # late: few commands read TOML
+
+    if _LONG_KEY.search(_TEXT.sub(_bare, text)):  # Python's reader would take hours for a key of 100,000 parts
+        raise ValueError(f"a key has more than {MOST_KEY_PARTS} parts")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # Python's own limit
+        raise ValueError("a number has too many digits") from error
+
+
+def _bare(found: re.Match[str]) -> str:
+    """A text without its content, and nothing for a comment."""
+    return "" if found[0].startswith("#") else '""'
 
 
 def sha256(path: Path | str) -> str:

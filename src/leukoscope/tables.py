@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import glob
 import io
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,22 +20,30 @@ import polars as pl
 from polars.exceptions import ComputeError, PanicException
 
 from .errors import first_line
-from .text import is_text
+from .text import INVISIBLE, is_text
 
 Table = TypeVar("Table", pl.DataFrame, pl.LazyFrame)
 Column = TypeVar("Column", pl.Series, pl.Expr)
-BLANKS = " \t\r\n\v\f\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
+BLANKS = " \t\r\n\v\f\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000" + INVISIBLE
 """Characters that show nothing, as in the brackets of a regular expression."""
 MISSING = frozenset({"", "NA", "N/A", "n/a", "na", "N.A.", "n.a.", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "NaT",
                      "NULL", "null", "None"})
 """What programs write into a CSV file where there is no value."""
+MOST_VALUES, MOST_PACKED = 20_000_000, 20
+"""Values of a Parquet file, and values of each of its bytes, of which it may exceed one: every cell has an id of its
+own, so that a table of many cells has many bytes."""
 SEPARATORS = (",", ";", "\t", "|")
 _MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xef\xbb\xbf", "utf-8-sig"),
           (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 """How a file starts that names its own encoding."""
-_OTHERS = ((b"PK\x03\x04", "an Excel workbook"), (b"\xd0\xcf\x11\xe0", "an Excel workbook"), (b"PAR1", "Parquet"))
-"""How files start that were given the ending of a CSV file."""
 AS_UTF8 = "save it as CSV UTF-8"
+_OTHERS = ((b"PK\x03\x04", "an Excel workbook", AS_UTF8), (b"\xd0\xcf\x11\xe0", "an Excel workbook", AS_UTF8),
+           (b"PAR1", "Parquet", "end its name in .parquet"), (b"\x1f\x8b", "a gzip archive", "unpack it"),
+           (b"BZh", "a bzip2 archive", "unpack it"), (b"(\xb5/\xfd", "a zstd archive", "unpack it"),
+           (b"%PDF", "a PDF document", AS_UTF8), (b"SQLite format 3", "a database", AS_UTF8),
+           *((sign, "a web page", AS_UTF8) for sign in (b"<!DOCTYPE", b"<!doctype", b"<html", b"<table")),
+           *((sign, "JSON", AS_UTF8) for sign in (b"{", b"[{")))
+"""How files start that were given the ending of a CSV file: what they are, and what to do about it."""
 FORMULA = "=+\\-@\t\r\uff1d\uff0b\uff0d\uff20"
 """Characters at the beginning of a cell that make a spreadsheet program compute it; the last four are full-width."""
 
@@ -48,8 +57,19 @@ class UnreadableTable(Exception):
 
 
 def read_parquet(source: Path | str | bytes) -> pl.DataFrame:
-    """A Parquet file, or the content of one. Raises polars' errors and OSError where it is missing or damaged."""
-    return _opened(lambda: pl.read_parquet(source if isinstance(source, bytes) else _named(source), glob=False))
+    """A Parquet file, or the content of one. Raises polars' errors and OSError where it is missing or damaged, and a
+    ComputeError where it would unpack to far more than a table of its size does."""
+    named = source if isinstance(source, bytes) else _named(source)
+
+    def read() -> pl.DataFrame:
+        stated = pl.scan_parquet(named, glob=False)
+        values = len(stated.collect_schema()) * stated.select(pl.len()).collect().item()
+        size = len(named) if isinstance(named, bytes) else os.path.getsize(named)
+        if values > MOST_VALUES and values > MOST_PACKED * size:
+            raise ComputeError(f"it states {values:,} values in {size:,} bytes")
+        return pl.read_parquet(named, glob=False)
+
+    return _opened(read)
 
 
 def read_csv(path: Path | str, **options: Any) -> pl.DataFrame:
@@ -181,9 +201,9 @@ def _named(path: Path | str) -> str | bytes:
 
 def _decoded(content: bytes, encoding: str) -> str:
     """Raises UnreadableTable."""
-    for start, what in _OTHERS:
+    for start, what, hint in _OTHERS:
         if content.startswith(start):
-            raise UnreadableTable(f"{what}, not a CSV file", AS_UTF8 if "Excel" in what else "end its name in .parquet")
+            raise UnreadableTable(f"{what}, not a CSV file", hint)
     encoding = encoding or next((name for start, name in _MARKS if content.startswith(start)), "")
     if not encoding and b"\0" in content[:400]:
         even, odd = (content[start:400:2].count(0) for start in (0, 1))
@@ -219,8 +239,9 @@ def _checked_header(text: str, separator: str, names: Collection[str]) -> list[s
         raise UnreadableTable(f"two columns are called '{twice}'", "rename one of them")
     for number, row in enumerate(rows, 2):
         if len(row) > len(header) and any(row[len(header):]):
+            first = "remove what stands above the names of the columns, or " if number == 2 else ""
             raise UnreadableTable(f"row {number - 1} has {len(row)} columns, the first line {len(header)}",
-                                  "put texts that contain the separator in quotation marks, and export it again")
+                                  f"{first}put texts that contain the separator in quotation marks, and export again")
     return [name if name and header.index(name) == i else f"{name or 'column'} ({i + 1})"
             for i, name in enumerate(header)]
 

@@ -6,6 +6,7 @@ Knows nothing of pages or terminals: text only.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -24,6 +25,10 @@ FIGURE_NAMES = {
 """Keys of metrics.json that are no words themselves."""
 TERMINAL = str.maketrans({"\u202f": " ", "−": "-", "–": "-", "—": "-"})
 """Signs of print, in ASCII for a terminal."""
+INVISIBLE = ("\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+             "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff")
+"""Characters that show nothing and take no room, or only room, as in the brackets of a regular expression."""
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class HasInterval(Protocol):
@@ -47,6 +52,12 @@ def is_text(name: str) -> bool:
 def escaped(name: str) -> str:
     """A name as a table can hold it: bytes and parts of characters that are no text are written out, as \\udcff."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def visible(text: str) -> str:
+    """A text for a terminal, which would obey control characters: these, and the marks that turn the direction of
+    writing, are written out, as \\x1b."""
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def plain(name: object, limit: int = 0, *, head: float = 0.7) -> str:

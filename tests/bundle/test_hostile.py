@@ -8,9 +8,11 @@ import io
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,6 +173,53 @@ def test_other_parts_that_the_exporter_does_not_write_are_named(copy):
         assert said in str(forbidden(model))
 
 
+def test_what_a_cell_decides_is_found_in_any_order_of_the_graph(copy):
+    """onnxruntime sorts a graph itself, so that a size could be read before what it is computed from."""
+    def edit(model: onnx.ModelProto) -> None:
+        from_cells(model)
+        nodes = [*reversed(model.graph.node)]
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+
+    graph_with(copy, edit)
+    with pytest.raises(BundleError, match=r"model\.onnx computes a value before it is known \("):
+        open_bundle(copy)
+
+
+@pytest.mark.parametrize("edit", [
+    lambda model: model.graph.node.add(op_type="A" * 300_000),
+    lambda model: model.graph.node.add(op_type="Relu", domain="d" * 300_000),
+    lambda model: model.graph.initializer.add(name="t" * 300_000, data_type=TensorProto.FLOAT, dims=[7]),
+    lambda model: model.graph.node.add(op_type="\x1b[2J\nRelu")])
+def test_names_of_any_length_are_one_short_line(copy, edit):
+    """What the process that checks says was longer than a pipe holds: neither of the two went on."""
+    graph_with(copy, edit)
+    told, seconds, _ = measured(copy)[0]
+    assert "model.onnx" in told
+    assert len(told) < 700
+    assert told.isprintable()
+    assert seconds < SECONDS
+
+
+def test_a_zip_file_that_states_more_packed_bytes_than_it_has_is_refused(copy, tmp_path):
+    """Else 900 MB could be packed in 900 kB, of which the directory states 100 MB. Here it is a third."""
+    body = zlib.compressobj(1, zlib.DEFLATED, -15)
+    packed = b"".join([*(body.compress(bytes(10_000_000)) for _ in range(30)), body.flush()])
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w") as archive:
+        for file in copy.iterdir():
+            archive.write(file, file.name) if file.name != "model.onnx" else archive.writestr(file.name, packed)
+    content = bytearray((tmp_path / "bomb.zip").read_bytes())
+    place = content.rindex(b"model.onnx") - 46
+    assert content[place:place + 4] == b"PK\1\2"
+    struct.pack_into("<H", content, place + 10, zipfile.ZIP_DEFLATED)
+    struct.pack_into("<II", content, place + 20, 30_000_000, 300_000_000)
+    (tmp_path / "bomb.zip").write_bytes(content)
+    told, seconds, memory = measured(tmp_path / "bomb.zip")[0]
+    assert "states more packed bytes than the file holds" in told
+    assert seconds < SECONDS
+    assert memory < MEGABYTES
+
+
 def test_a_zip_file_that_unpacks_to_much_more_is_refused(copy, tmp_path):
     for name, size, said in (("model.onnx", 900_000_000, "model.onnx would unpack from"),
                              ("recipe.toml", 10_000_000, "recipe.toml has 10,000,000 bytes, and at most 262,144"),
@@ -218,7 +267,10 @@ def test_weights_whose_header_states_another_size_are_refused(copy):
     content = (copy / "weights.safetensors").read_bytes()
     for changed, said in ((content + b"more", "states .* bytes, and the file holds"), (b"", "no file of weights"),
                           ((2**60).to_bytes(8, "little") + content[8:], "no file of weights"),
-                          (b"\x02" + bytes(7) + b"[]", "no file of weights")):
+                          (b"\x02" + bytes(7) + b"[]", "no file of weights"),
+                          *((len(text).to_bytes(8, "little") + text, "no file of weights") for text in (
+                              b'{"a": {"data_offsets": [0, "x"]}}', b'{"a": {"data_offsets": [0, [1]]}}',
+                              b'{"a": {"data_offsets": [0, 1e308]}}', b'{"a": {"data_offsets": [0, null]}}'))):
         replace_file(copy, "weights.safetensors", changed)
         with pytest.raises(BundleError, match=said):
             open_bundle(copy)
@@ -307,11 +359,60 @@ def test_a_description_of_deep_tables_is_refused(copy):
         open_bundle(copy)
 
 
-@pytest.mark.parametrize("text", [b"x = " + b"[" * 50_000, b"x = " + b"9" * 5_000, b"\xff", b"x = "])
+@pytest.mark.parametrize(("more", "said"), [
+    ([0] * 2_000_000, "bundle.json has"), ([[]] * 500_000, ""), ({str(n): 0 for n in range(120_000)}, "")],
+    ids=["numbers", "lists", "keys"])
+def test_a_long_description_is_bounded_in_time_and_memory(copy, more, said):
+    change(copy, trained={**json.loads((copy / "bundle.json").read_text())["trained"], "more": more})
+    told, seconds, memory = measured(copy)[0]
+    assert said in told
+    assert seconds < SECONDS
+    assert memory < MEGABYTES
+
+
+@pytest.mark.parametrize("text", [b"x = " + b"[" * 50_000, b"x = " + b"9" * 5_000, b"\xff", b"x = ",
+                                  b"a." * 100_000 + b"a = 1", b"[" + b"''." * 50_000 + b"a]"])
 def test_a_recipe_that_is_no_toml_is_refused_at_opening(copy, text):
     replace_file(copy, "recipe.toml", text)
     with pytest.raises(BundleError, match=r"recipe\.toml cannot be read"):
         open_bundle(copy)
+
+
+def arrays(**named: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **named)  # type: ignore[arg-type]  # its stub takes the names for options
+    return file.getvalue()
+
+
+def stating(header: bytes, entries: int = 1) -> bytes:
+    """A .npz whose first array has this header and no values, and empty entries after it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("centre.npy", b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header)
+        for number in range(1, entries):
+            archive.writestr(f"{number}.npy", b"")
+    return file.getvalue()
+
+
+def encrypted(content: bytes) -> bytes:
+    changed = bytearray(content)
+    changed[6] |= 1
+    changed[changed.index(b"PK\1\2") + 8] |= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("content", [
+    b"nothing", arrays(), arrays(centre=np.zeros(3, np.float32))[:-40],
+    encrypted(arrays(centre=np.zeros(3, np.float32))),
+    stating(b"{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000,)}\n"), stating(b"(" * 9_000),
+    stating(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1)}\n"), stating(b"{}", entries=5_000),
+    arrays(**dict.fromkeys(("centre", "spread", "weights", "gain", "offset", "confirmed", "shift"),
+                           np.zeros(10**5, np.float32)))], ids=range(9))
+def test_a_head_that_is_damaged_is_refused_at_opening(copy, content):
+    replace_file(copy, "head.npz", content)
+    with pytest.raises(BundleError, match=r"head\.npz: ") as caught:
+        open_bundle(copy)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_table_of_training_cells_that_is_damaged_is_refused_at_opening(copy):
@@ -333,8 +434,8 @@ def test_a_table_of_a_hundred_million_training_cells_is_refused(copy):
     assert len(file.getvalue()) < 1_000_000
     replace_file(copy, "seen.parquet", file.getvalue())
     told, seconds, memory = measured(copy)[0]
-    assert "needs more memory" in told or "ended without an answer" in told
-    assert seconds < 2 * SECONDS
+    assert "it states 100,000,000 values in" in told
+    assert seconds < SECONDS
     assert memory < MEGABYTES
 
 

@@ -7,7 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import case
@@ -35,7 +35,10 @@ def changed(root: Path, change, split: str = "train2017"):
     ({"bbox": [500, 2, 3, 4]}, "outside"), ({"bbox": None}, "neither a box nor a segmentation"),
     ({"bbox": [], "segmentation": [[1, 2, 3]]}, "at least three pairs of numbers"), ({"bbox": {"x": 1}}, "4 numbers"),
     ({"category_id": 99}, "no category"), ({"category_id": [1]}, "usable category_id"),
-    ({"image_id": 999}, "no image with the id 999"), ({"image_id": None}, "usable image_id")])
+    ({"image_id": 999}, "no image with the id 999"), ({"image_id": None}, "usable image_id"),
+    ({"bbox": [0.1, 0.1, 0.5, 0.5]}, "the box has 0.5 x 0.5 px: give px, not shares of the sides of the image"),
+    ({"image_id": 10**400}, "has no usable image_id"), ({"bbox": [10**400, 1, 1, 1]}, "is not a number"),
+    ({"bbox": [], "segmentation": {"size": [1, 10**400], "counts": [10**399, 1]}}, "not made of a size and counts")])
 def test_bad_annotations_are_named_by_their_number(tmp_path, changes, reason):
     found = changed(tmp_path, lambda content: content["annotations"][0].update(changes))
     (where, why), = found.damaged
@@ -119,6 +122,7 @@ def test_one_file_may_be_named_and_other_json_is_left_out(tmp_path):
             index(tmp_path, annotations=name)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 500), st.floats(0, 500)), min_size=3, max_size=20))
 def test_polygons_are_reduced_to_their_boxes(points):
     xs, ys = zip(*points, strict=True)
@@ -126,6 +130,7 @@ def test_polygons_are_reduced_to_their_boxes(points):
     assert segmentation_edges([flat]) == (min(xs), min(ys), max(xs), max(ys))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.data())
 def test_run_lengths_are_reduced_to_their_boxes(height, width, data):
     bits = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
@@ -195,3 +200,11 @@ def test_a_name_that_is_no_text_is_damaged(tmp_path, where):
     key = "file_name" if where == "images" else "name"
     found = changed(tmp_path, lambda content: content[where][0].update({key: "a\ud800"}))
     assert any(reason == f"has no usable {key}" for _, reason in found.damaged)
+
+
+def test_a_file_of_millions_of_parts_is_damaged_before_it_is_read(tmp_path):
+    make(tmp_path)
+    (tmp_path / "more.json").write_text('{"images":[' + "[]," * 2_100_000 + '1],"annotations":[],"categories":[]}')
+    found = index(tmp_path)
+    assert found.manifest.height == 3
+    assert any("lists and objects, and at most 2,000,000 are read" in why for _, why in found.damaged)

@@ -108,11 +108,37 @@ def test_a_comma_that_may_part_thousands_is_damaged_and_not_guessed(folder):
     assert "'1,024' is not a number" in found.damaged[0][1]
 
 
+@pytest.mark.parametrize(("content", "says"), [
+    (b"\x1f\x8b\x08\0\0\0", "a gzip archive, not a CSV file; unpack it"), (b"<html><table>", "a web page, not a CSV"),
+    (b'[{"image": "a.jpg"}]', "JSON, not a CSV file"), (b"%PDF-1.4", "a PDF document, not a CSV file"),
+    (b"# by LabSoft\nimage,label\n001.jpg,a\n", "remove what stands above the names of the columns")])
+def test_files_of_other_kinds_are_called_what_they_are(folder, content, says):
+    (folder / "t.csv").write_bytes(content)
+    assert says in refusal("data", "index", "table", folder / "t.csv", "-o", folder / "c.parquet")
+
+
+def test_a_name_that_no_file_can_have_is_one_missing_image(folder):
+    (folder / "t.csv").write_text(f"image,label\n001.jpg,a\n{'n' * 300}/x.jpg,b\n002.jpg,a\n")
+    found = index(folder / "t.csv", images="img")
+    assert found.manifest.height == 2
+    assert len(found.missing) == 1
+
+
+@pytest.mark.parametrize("corners", ["xmin,ymin,xmax,ymax", "X1,Y1,X2,Y2", "left,top,right,bottom"])
+def test_boxes_under_other_names_are_not_left_out_without_a_word(folder, corners):
+    (folder / "t.csv").write_text(f"image,{corners}\n001.jpg,1,1,5,5\n")
+    notes = index(folder / "t.csv", images="img").notes
+    assert any("boxes are read from x, y, width, height alone" in note for note in notes)
+
+
 class TestSubjects:
     @pytest.mark.parametrize(("column", "says"), [
         ("patient_id", "subject_column=patient_id"), ("Patient", "subject_column=Patient"),
         ("PatientID", "subject_column=PatientID"), ("donor", "subject_column=donor"),
-        ("Case No", "'subject_column=Case No'"), ("colour", "subject_column=NAME")])
+        ("Case No", "'subject_column=Case No'"), ("Pat.-Nr.", "subject_column=Pat.-Nr."),
+        ("Patientennummer", "subject_column=Patientennummer"), ("paciente", "subject_column=paciente"),
+        ("Patient #", "'subject_column=Patient #'"), ("subj", "subject_column=subj"),
+        ("colour", "subject_column=NAME")])
     def test_a_column_that_is_not_used_is_named_with_the_option_that_uses_it(self, folder, column, says):
         (folder / "t.csv").write_text(written(("image", "label", column)), encoding="utf-8")
         notes = index(folder / "t.csv", images="img").notes

@@ -101,6 +101,17 @@ class TestWalk:
             assert split_of(tmp_path / name, tmp_path) == split
 
 
+def test_pictures_that_are_not_read_are_named_in_every_layout(tmp_path):
+    """Else a class whose images are all JPEG 2000 looks empty, and a scan is missed by nobody."""
+    make(tmp_path)
+    touch(*(tmp_path / "new" / name for name in ("a.jp2", "b.SVS", ".c.png", "._d.png", "e.zip", "f.txt", "g.avif")))
+    notes = folder(tmp_path).notes
+    left_out = [note for note in notes if note.startswith("left out: ")]
+    assert [Path(note.split(": ")[1]).name for note in left_out] == [".c.png", "a.jp2", "b.SVS", "g.avif"]
+    assert left_out[0].endswith("is hidden (its name begins with a dot)")
+    assert any(missing == "images of the class 'new' (the folder holds none)" for missing in folder(tmp_path).missing)
+
+
 class TestLookup:
     def test_folders_in_the_name_and_nearness_choose_between_equal_names(self, tmp_path):
         paths = [tmp_path / name for name in ("train/images/1.png", "val/images/1.png", "val/images/2.JPG")]

@@ -14,7 +14,8 @@ from PIL import Image, ImageCms
 
 from leukoscope.errors import ImageError
 from leukoscope.images.colour import profile_remark, to_srgb
-from leukoscope.images.read import colour_profile, image_size, picture_pixels, read_image
+from leukoscope.images.pillow import picture_pixels
+from leukoscope.images.read import colour_profile, image_size, read_image
 from leukoscope.smear.source import open_field
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

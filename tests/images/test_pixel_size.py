@@ -45,8 +45,9 @@ def test_imagej_without_a_unit_says_nothing(tmp_path: Path):
     assert stated_pixel_size(tiff(tmp_path / "a.tif", imagej=True, resolution=(10, 10))).micrometres is None
 
 
-def test_aperio(tmp_path: Path):
-    path = tiff(tmp_path / "a.tif", description="Aperio Image Library\r\n50x40 |AppMag = 40|MPP = 0.2520|Left = 1")
+@pytest.mark.parametrize("said", ["MPP = 0.2520|Left = 1", "MPP = 0,252", "MPP = .252, AppMag = 40"])
+def test_aperio(said: str, tmp_path: Path):
+    path = tiff(tmp_path / "a.tif", description=f"Aperio Image Library\r\n50x40 |AppMag = 40|{said}")
     assert stated_pixel_size(path).micrometres == pytest.approx(0.252)
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import runpy
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +22,7 @@ from PIL import Image, ImageOps
 
 from leukoscope.errors import ImageError
 from leukoscope.images import read as images
+from leukoscope.images.headers import plain_png
 
 helper = runpy.run_path(str(Path(__file__).parents[1] / "damaged.py"))
 picture, encoded, overwritten = helper["picture"], helper["encoded"], helper["overwritten"]
@@ -268,3 +273,129 @@ def test_resizing_keeps_what_is_uniform_and_every_range(height: int, width: int,
     assert small.shape == (size, size, 3)
     assert (small.min((0, 1)) >= pixels.min((0, 1))).all()
     assert (small.max((0, 1)) <= pixels.max((0, 1))).all()
+
+
+def chunks_of(content: bytes) -> list[tuple[bytes, bytes]]:
+    at, chunks = 8, []
+    while at < len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        chunks.append((kind, content[at + 8:at + 8 + length]))
+        at += 12 + length
+    return chunks
+
+
+def png_of(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(body)) + kind + body + struct.pack(
+        ">I", zlib.crc32(kind + body)) for kind, body in chunks)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I;16"])
+def test_a_png_whose_pixels_end_too_early_is_damaged_though_every_checksum_is_right(tmp_path, mode):
+    """Pillow shows what is missing as black."""
+    y, x = np.mgrid[:40, :30]
+    picture = Image.fromarray(((x * y * 97) % 251 + 4).astype(np.uint8))
+    picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257) if mode == "I;16" else (
+        picture.convert("RGB").convert(mode))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    chunks = chunks_of(buffer.getvalue())
+    rows = zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
+    others = [chunk for chunk in chunks if chunk[0] not in (b"IDAT", b"IEND")]
+    for share, whole in ((1.0, True), (0.5, False), (0.97, False)):
+        data = zlib.compress(rows[:int(share * len(rows))])
+        (tmp_path / "a.png").write_bytes(png_of([*others, (b"IDAT", data), (b"IEND", b"")]))
+        if whole:
+            assert images.read_image(tmp_path / "a.png").shape == (40, 30, 3)
+        else:
+            ends = "its pixels have|image file is truncated"
+            with pytest.raises(ImageError, match=rf"cannot be decoded \(({ends})"):
+                images.read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (33, 17)])
+def test_a_black_png_is_whole(tmp_path, mode, size):
+    Image.new("RGB", size).convert("L").convert(mode).save(tmp_path / "a.png")
+    assert images.read_image(tmp_path / "a.png").shape == (*size[::-1], 3)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_follows_the_pixels_of_a_png_is_not_unpacked(tmp_path, deep, monkeypatch):
+    """64 MB of nothing behind eight black rows."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.uint16 if deep else np.uint8)).save(buffer, "PNG")
+    rows, packer = zlib.decompress(dict(chunks_of(buffer.getvalue()))[b"IDAT"]), zlib.compressobj()
+    data = b"".join([packer.compress(rows), *(packer.compress(bytes(1 << 24)) for _ in range(4)), packer.flush()])
+    (tmp_path / "a.png").write_bytes(png_of([chunks_of(buffer.getvalue())[0], (b"IDAT", data), (b"IEND", b"")]))
+    unpacked: list[int] = []
+
+    class Counted:
+        def __init__(self) -> None:
+            self.real = zlib_decompressobj()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.real, name)
+
+        def decompress(self, packed: bytes, most: int) -> bytes:
+            unpacked.append(len(packed))
+            return self.real.decompress(packed, most)
+
+    zlib_decompressobj = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", Counted)
+    if deep:
+        with pytest.raises(ImageError, match="its pixels have more than"):
+            images.read_image(tmp_path / "a.png")
+    else:
+        assert not images.read_image(tmp_path / "a.png").any()
+    assert unpacked
+    assert sum(unpacked) <= 1 << 16
+
+
+def test_a_png_keeps_its_palette_where_libpng_reads_it():
+    y, x = np.mgrid[:40, :30]
+    coloured = Image.fromarray(np.dstack([y * 6, x * 8, (x * y) % 256]).astype(np.uint8)).quantize(60)
+    buffer = io.BytesIO()
+    coloured.save(buffer, "PNG", pnginfo=None)
+    np.testing.assert_array_equal(imagecodecs.png_decode(plain_png(buffer))[..., :3], coloured.convert("RGB"))
+
+
+def test_a_tiff_of_very_many_small_tiles_is_refused_by_its_header(tmp_path):
+    """389,376 tiles that all are one: a file of 3 MB that took 12 s."""
+    side, tile = 9_984, 16
+    count, body = (side // tile) ** 2, zlib.compress(bytes(tile * tile * 3))
+    body += bytes(len(body) % 2)
+    places = 8 + len(body)
+    tags = [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 2), (277, 3, 1, 3),
+            (322, 4, 1, tile), (323, 4, 1, tile), (324, 4, count, places), (325, 4, count, places + 4 * count)]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", places + 8 * count) + body + struct.pack(
+        "<I", 8) * count + struct.pack("<I", len(body)) * count + directory)
+    with pytest.raises(ImageError, match="it has 389,376 strips or tiles of 16 x 16 px"):
+        images.read_image(tmp_path / "a.tif")
+
+
+def test_no_line_of_a_library_reaches_the_terminal(tmp_path):
+    """libpng warns of other parts of a PNG of 16 bits, Pillow of EXIF that is damaged."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40) * 50).save(buffer, "PNG")
+    first, *rest = chunks_of(buffer.getvalue())
+    for number, part in enumerate((
+            (b"eXIf", b"nothing"), (b"iCCP", b"x\0\0" + zlib.compress(b"nothing")), (b"gAMA", bytes(4)),
+            (b"cHRM", b"\xff" * 32), (b"PLTE", b"\0\0"))):
+        (tmp_path / f"{number}.png").write_bytes(png_of([first, part, *rest]))
+    (tmp_path / "needs.png").write_bytes(png_of([first, (b"ABCD", b"x"), *rest]))
+    data = b"".join(body for kind, body in rest if kind == b"IDAT")
+    (tmp_path / "more.png").write_bytes(png_of([first, (b"IDAT", zlib.compress(zlib.decompress(data) * 2)), rest[-1]]))
+    exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x63\0\0\0"
+    Image.new("RGB", (20, 20), "white").save(tmp_path / "exif.png", exif=exif)
+    code = ("import sys\nfrom leukoscope.images.read import colour_profile, read_image\n"
+            "for path in sys.argv[1:]:\n    try: print(read_image(path).shape, colour_profile(path)[:1])\n"
+            "    except Exception as error: print(error)\n")
+    done = subprocess.run([sys.executable, "-c", code, *map(str, sorted(tmp_path.iterdir()))], capture_output=True,
+                          text=True, check=False)
+    assert done.stderr == ""
+    *whole, exif_line, more, needs = done.stdout.splitlines()
+    assert all(line.startswith("(30, 40, 3)") for line in whole)
+    assert exif_line.startswith("(20, 20, 3)")
+    assert "more.png: cannot be decoded (its pixels have" in more
+    assert "it needs a part of an unknown kind, b'ABCD'" in needs

@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 from scipy.spatial import KDTree
 
+from leukoscope.auditing.measure import measure_cells
 from leukoscope.images.decode import Damaged, map_cells
 from leukoscope.images.read import read_image
 from leukoscope.leaks import registration as duplicates_near
-from leukoscope.leaks.duplicates import duplicate_pairs, fingerprint, fingerprint_manifest, fingerprint_pixels
+from leukoscope.leaks.duplicates import duplicate_pairs, fingerprint, fingerprint_pixels
 from leukoscope.manifest import make_manifest
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -121,7 +122,7 @@ def test_identical_pixels_are_one_pair_of_each_two_whatever_the_file(tmp_path: P
         cv2.imwrite(str(tmp_path / name), first)
     cv2.imwrite(str(tmp_path / "d.png"), rng.integers(0, 256, (40, 40, 3), np.uint8))
     names = ["a.png", "b.bmp", "c.tif", "d.png"]
-    prints = fingerprint_manifest(make_manifest([{"cell_id": n, "image": str(tmp_path / n)} for n in names]))
+    prints = measure_cells(make_manifest([{"cell_id": n, "image": str(tmp_path / n)} for n in names])).prints
     pairs = duplicate_pairs(prints)
     assert pairs.rows() == [(a, b, "identical", 0.0, None, None)
                             for a, b in (("a.png", "b.bmp"), ("a.png", "c.tif"), ("b.bmp", "c.tif"))]
@@ -155,7 +156,7 @@ def test_damaged_and_cut_out_cells(tmp_path: Path) -> None:
     manifest = make_manifest([
         {"cell_id": "left", "x": 0, "y": 0, **box}, {"cell_id": "gone", "image": str(tmp_path / "broken.png")},
         {"cell_id": "far", "x": 500, "y": 0, **box}, {"cell_id": "right", "x": 40, "y": 40, **box}])
-    prints = fingerprint_manifest(manifest)
+    prints = measure_cells(manifest).prints
     assert prints["cell_id"].to_list() == ["left", "gone", "far", "right"]
     assert prints["sha256"].is_null().to_list() == [False, True, True, False]
     assert "0 bytes" in prints["damaged"][1]
@@ -224,7 +225,7 @@ def test_pairs_of_the_pbc_subset(data_folder: Path) -> None:
     files = [*(f for group in same for f in group), *(folder / f"{name}.jpg" for name in twice),
              *sorted((folder / "monocyte").glob("*.jpg"))[:60]]
     manifest = make_manifest([{"cell_id": f.stem, "image": str(f)} for f in dict.fromkeys(files)])
-    pairs = duplicate_pairs(fingerprint_manifest(manifest))
+    pairs = duplicate_pairs(measure_cells(manifest).prints)
     identical = pairs.filter(pl.col("kind") == "identical")
     assert set(identical.select("first", "second").rows()) == {tuple(sorted(f.stem for f in group)) for group in same}
     turned = pairs.filter(pl.col("kind") == "augmented")

@@ -130,6 +130,8 @@ def test_a_damaged_table_is_named():
         read_training_table(training_table_bytes(table.drop("hash")))
     with pytest.raises(ValueError, match="a value of 'hash' does not have 16 bytes"):
         read_training_table(training_table_bytes(table.with_columns(hash=pl.col("pixels"))))
+    with pytest.raises(ValueError, match="it names no cell"):
+        read_training_table(training_table_bytes(table.head(0)))
 
 
 def test_what_was_seen_is_found_as_it_is_turned_and_by_its_subject():

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import tomllib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from jaxtyping import Float32, UInt8
 from pydantic import ValidationError
 
 from ..errors import BundleError
-from ..files import atomic_path
+from ..files import atomic_path, parse_toml
 from ..finder.frame import FRAMING, framing
 from ..images.decode import usable_cores
 from ..leaks.training_table import read_training_table
@@ -202,14 +201,14 @@ def read_description(path: Path, text: bytes) -> Description:
     if not isinstance(version, int) or version < 1:
         raise damaged(path, f"{DESCRIPTION} names no format")
     if version > FORMAT:
-        raise BundleError(f"{path}: is of format {version}, and this version reads up to {FORMAT}",
-                          "install a newer leukoscope")
+        raise damaged(path, f"is of format {version}, and this version reads up to {FORMAT}",
+                      "install a newer leukoscope")
     try:
         described = Description.model_validate(content)
         check_values(content)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
+        key = ".".join(map(str, first["loc"])) or "its fields"
         if first["type"] == "missing":
             raise BundleError(f"{path}: an older version made it ({DESCRIPTION} lacks {key})", _EXPORT) from error
         raise damaged(path, f"{DESCRIPTION}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
@@ -233,7 +232,7 @@ def _check_parts(bundle: Bundle, digests: Mapping[str, str]) -> None:
             raise Fault(f"{name} is missing")
         if digests[name] != digest:
             raise Fault(f"{name} is not the file that the bundle was made with")
-    readers = {"MODEL_CARD.md": bytes.decode, "recipe.toml": lambda content: tomllib.loads(content.decode())}
+    readers = {"MODEL_CARD.md": bytes.decode, "recipe.toml": lambda content: parse_toml(content.decode())}
     for name, read in readers.items():
         try:
             read(bundle.parts[name])

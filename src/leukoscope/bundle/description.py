@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from ..text import escaped, is_text
+
 FORMAT = 1
 _LARGEST = 2**63
 """Numbers in bundle.json are below it."""
@@ -202,24 +204,16 @@ class Description(BaseModel):
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def check_values(content: Mapping[str, Any]) -> None:
+def check_values(content: Mapping[str, Any] | Sequence[Any], keys: tuple[str, ...] = ()) -> None:
     """Raise ValueError, with the key, where JSON holds a number that is not finite or too large, a text that cannot be
-    written as UTF-8, or is nested too deeply."""
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), content)]
-    while waiting:
-        keys, value = waiting.pop()
+    written as UTF-8, or is nested too deeply. keys: of the table or list inside the JSON."""
+    if len(keys) > _DEEPEST:
+        raise ValueError(f"{'.'.join(keys[:3])}: it is nested too deeply")
+    for name, value in content.items() if isinstance(content, Mapping) else enumerate(content):
+        key = escaped(str(name))
         if isinstance(value, dict | list):
-            if len(keys) > _DEEPEST:
-                raise ValueError(f"{'.'.join(keys[:3])}: it is nested too deeply")
-            inside = value.items() if isinstance(value, dict) else enumerate(value)
-            waiting += [((*keys, _printable(str(key))), item) for key, item in inside]
-            waiting += [(keys, key) for key in value if isinstance(value, dict)]
-        elif isinstance(value, str):
-            if _printable(value) != value:
-                raise ValueError(f"{'.'.join(keys)}: a text that cannot be written (half a character)")
+            check_values(value, (*keys, key))
         elif isinstance(value, int | float) and not abs(value) < _LARGEST:
-            raise ValueError(f"{'.'.join(keys)}: a number that is not finite, or too large")
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+            raise ValueError(f"{'.'.join((*keys, key))}: a number that is not finite, or too large")
+        if key != str(name) or (isinstance(value, str) and not is_text(value)):
+            raise ValueError(f"{'.'.join((*keys, key))}: a text that cannot be written (half a character)")

@@ -27,6 +27,8 @@ ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor
 """Operators of ONNX that the exporter of torch writes for networks of images, and others of the same kind. None repeats
 or branches (If, Loop, Scan), draws numbers, or gives as many values as a cell's content decides (NonZero, Unique)."""
 ALLOWED = frozenset(_ALLOWED.split())
+MOST_NODES = 50_000
+"""Operators of a graph; a DenseNet-121 has 430."""
 _SIZES = {
     "ConstantOfShape": (0,), "Expand": (1,), "OneHot": (1,), "Pad": (1, 3), "Range": (0, 1, 2), "Reshape": (1,),
     "Resize": (1, 2, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,), "Tile": (1,), "TopK": (1,),
@@ -43,19 +45,27 @@ _PAIRS = (TensorProto.FLOAT8E8M0, TensorProto.COMPLEX64, TensorProto.COMPLEX128,
 def forbidden(model: ModelProto) -> str | None:
     """What of a graph no bundle may hold, in words that go on after the name of the file; None where there is
     nothing."""
+    graph = model.graph
+    if len(graph.node) > MOST_NODES:
+        return f"has {len(graph.node):,} operators, and at most {MOST_NODES:,} are allowed"
     if any(tensor.data_location == TensorProto.EXTERNAL or tensor.external_data for tensor in _tensors(model)):
         return "keeps its weights in another file"
-    graph = model.graph
     if model.functions or model.training_info or graph.sparse_initializer:
         return "holds functions, training or sparse weights, which the exporter does not write"
-    for node in graph.node:
-        if node.domain not in _STANDARD or node.op_type not in ALLOWED:
-            return f"holds the operator {node.domain and f'{node.domain}.'}{node.op_type}, which bundles may not hold"
-        odd = next((attribute.name for attribute in node.attribute if attribute.type not in _ATTRIBUTES), None)
-        if odd is not None:
-            return f"holds a part of a kind that the exporter does not write ({node.op_type}: {odd})"
+    odd = next(filter(None, map(_forbidden_node, graph.node)), None)
+    if odd is not None:
+        return odd
     short = next((tensor.name for tensor in _tensors(model) if not _whole(tensor)), None)
-    return f"states more values than it holds ({short})" if short is not None else _size_from_cells(graph)
+    if short is not None:
+        return f"states more values than it holds ({short})"
+    return _out_of_order(graph) or _size_from_cells(graph)
+
+
+def _forbidden_node(node: NodeProto) -> str | None:
+    if node.domain not in _STANDARD or node.op_type not in ALLOWED:
+        return f"holds the operator {node.domain and f'{node.domain}.'}{node.op_type}, which bundles may not hold"
+    odd = next((attribute.name for attribute in node.attribute if attribute.type not in _ATTRIBUTES), None)
+    return None if odd is None else f"holds a part of a kind that the exporter does not write ({node.op_type}: {odd})"
 
 
 def _tensors(message: Any) -> Iterator[TensorProto]:
@@ -81,6 +91,21 @@ def _whole(tensor: TensorProto) -> bool:
     if tensor.raw_data:
         return len(tensor.raw_data) == each * math.prod(tensor.dims)
     return sum(len(getattr(tensor, name)) for name in _STORED) == math.prod(tensor.dims)
+
+
+def _out_of_order(graph: GraphProto) -> str | None:
+    """Where a node reads a value before another one gives it, or gives it a second time. The exporter writes no such
+    graph, and `_size_from_cells` reads it from its beginning to its end."""
+    known = {"", *(given.name for given in graph.input), *(tensor.name for tensor in graph.initializer)}
+    for node in graph.node:
+        for name in node.input:
+            if name not in known:
+                return f"computes a value before it is known ({name})"
+        for name in node.output:
+            if name in known and name:
+                return f"computes a value twice ({name})"
+            known.add(name)
+    return None
 
 
 def _size_from_cells(graph: GraphProto) -> str | None:

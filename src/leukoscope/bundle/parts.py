@@ -14,10 +14,12 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import IO
 
-from ..errors import BundleError
+from ..errors import BundleError, first_line
+from ..text import escaped, plain
 from .head import HEAD
 
 DESCRIPTION = "bundle.json"
@@ -32,14 +34,16 @@ FILES = ("model.onnx", WEIGHTS, "recipe.toml", "golden.npz", "MODEL_CARD.md", SE
 AGAIN = "export it again, or download it again"
 MOST_BYTES = 2 * 2**30
 """Size of a bundle, unpacked, at most."""
-MOST = {DESCRIPTION: 2**24, "model.onnx": 2**30, WEIGHTS: 2**30, "recipe.toml": 2**18, "golden.npz": 2**25,
+MOST = {DESCRIPTION: 2**21, "model.onnx": 2**30, WEIGHTS: 2**30, "recipe.toml": 2**18, "golden.npz": 2**25,
         "MODEL_CARD.md": 2**20, SEEN: 2**28, HEAD: 2**24}
 """Size of each file at most, bytes."""
 SMALL = 2**24
 """Bytes below which a file may be packed or sparse to any degree."""
 MOST_PACKED = 20
 """A larger file may unpack to this multiple of what is stored: trained weights hardly shrink."""
-_HEADER = 2**24
+LONGEST_FAULT = 400
+"""Characters of what is said of a bundle: names in it may be of any length."""
+_HEADER = 2**21
 """Size of the header of the weights at most, bytes."""
 _DIRECTORY = 2**20
 """Size of the directory of a ZIP file at most, bytes."""
@@ -57,14 +61,12 @@ class Parts:
 
 
 def damaged(path: Path, what: str, hint: str = AGAIN) -> BundleError:
-    return BundleError(f"{path}: {what}", hint)
+    return BundleError(f"{path}: {plain(what, LONGEST_FAULT)}", hint)
 
 
 def error_line(error: BaseException) -> str:
-    """The first line of an error's message, or its class where it has none; what cannot be printed is escaped."""
-    lines = str(error).strip().splitlines()
-    text = lines[0][:200] if lines else type(error).__name__
-    return text.encode("utf-8", "backslashreplace").decode()
+    """The first line of an error's message, or its class where it has none; what is no text is written out."""
+    return escaped(first_line(error))
 
 
 def check_sizes(path: Path, sizes: Mapping[str, int], stored: Mapping[str, int] | None = None) -> None:
@@ -147,6 +149,8 @@ def _read_zip(path: Path) -> Parts:
             if DESCRIPTION not in entries:
                 raise BundleError(f"{path}: not a bundle (holds no {DESCRIPTION})",
                                   "name one that leukoscope export has made")
+            if sum(info.compress_size for info in entries.values()) > path.stat().st_size:
+                raise damaged(path, "states more packed bytes than the file holds", "do not use this bundle")
             check_sizes(path, {name: info.file_size for name, info in entries.items()},
                         {name: info.compress_size for name, info in entries.items()})
             read = {}
@@ -197,7 +201,7 @@ def _check_weights(path: Path, opened: IO[bytes], size: int, digest: hashlib._Ha
     digest.update(first + header)
     try:
         tensors = [value for key, value in json.loads(header).items() if key != "__metadata__"]
-        end = max((tensor["data_offsets"][1] for tensor in tensors), default=0)
+        end = max((index(tensor["data_offsets"][1]) for tensor in tensors), default=0)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise damaged(path, f"{WEIGHTS} is no file of weights ({error_line(error)})") from error
     if end != size - 8 - length:

@@ -16,6 +16,19 @@ from ..errors import DatasetError, ImageError
 from ..text import is_text
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+ARCHIVES = (".zip", ".tar", ".gz", ".7z", ".rar")
+_KINDS = {
+    "JPEG 2000 (save it as TIFF or PNG)": (".jp2", ".j2k", ".jpf", ".jpx"),
+    "a scan of a slide (export its fields as TIFF or PNG)": (
+        ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vsi", ".czi", ".lif", ".nd2", ".dcm", ".isyntax"),
+    "raw data of a camera (save it as TIFF or PNG)": (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+    "an image of a kind that is not read (save it as TIFF or PNG)": (
+        ".avif", ".jxl", ".psd", ".pdf", ".eps", ".svg", ".ico", ".tga", ".ppm", ".pgm", ".pnm", ".exr", ".jfif",
+        ".jpe"),
+    "an archive (unpack it)": ARCHIVES, "a film (save its frames as images)": (".mp4", ".avi", ".mov", ".mkv")}
+NOT_READ = {suffix: f"is {kind}" for kind, suffixes in _KINDS.items() for suffix in suffixes}
+"""Suffix of files that hold pictures and are not read -> why they are left out."""
+HIDDEN = "is hidden (its name begins with a dot)"
 LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 """Names, in lower case, that operating systems leave in folders of images."""
 
@@ -154,6 +167,11 @@ def children_of(folder: Path) -> list[Path]:
 def is_litter(name: str) -> bool:
     """Whether a name is hidden or made by an operating system: never data."""
     return name.startswith(".") or name.lower() in LITTER
+
+
+def is_hidden_image(name: str) -> bool:
+    """Whether a name is that of an image that somebody has hidden: not what macOS writes beside an image."""
+    return name.startswith(".") and not name.startswith("._") and Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def inspect_image(path: Path) -> tuple[tuple[int, int] | None, str]:

@@ -73,7 +73,7 @@ def index(root: Path, view: str = "cells", **options: str) -> Index:
 
 def read_outlines(path: Path | str) -> tuple[Bool[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
     """(nucleus, whole cell) of all leukocytes of a field, from one of the published masks: nuclei are white, cytoplasm
-    is grey (155 or 161, which `images.read_mask` takes for white). Raises ImageError as `read_image` does.
+    is grey (155 or 161, which `read_mask` takes for white). Raises ImageError as `read_image` does.
     """
     grey = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2GRAY)
     return grey >= _NUCLEUS, grey >= _CELL

@@ -35,6 +35,10 @@ OPTIONS = {
     "turned": TURNED_HELP,
 }
 Edges = tuple[float, float, float, float]
+MOST_PARTS = 2_000_000
+"""Lists and objects of a JSON file: those of 600,000 cells."""
+LONGEST_SIDE = 1_000_000
+"""px, of a run-length mask."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ def _run_edges(mask: Mapping[str, Any]) -> Edges:
     if isinstance(counts, str):
         counts = _unpack(counts)
     if not (isinstance(size, list) and len(size) == 2 and isinstance(counts, list)
-            and all(isinstance(n, int) and n >= 0 for n in (*size, *counts)) and min(size) > 0):
+            and all(isinstance(n, int) and n >= 0 for n in (*size, *counts))
+            and 0 < min(size) <= max(size) <= LONGEST_SIDE):
         raise BadBox("the run-length mask is not made of a size and counts")
     height, width = size
     if sum(counts) > height * width:
@@ -153,7 +158,11 @@ def _contents(collector: Collector, name: str) -> Iterator[tuple[Path, dict[str,
                                "give its name below the folder")
     for file in files:
         try:
-            content = json.loads(file.read_text(encoding="utf-8-sig"))
+            text = file.read_text(encoding="utf-8-sig")
+            parts = text.count("{") + text.count("[")
+            if parts > MOST_PARTS:
+                raise ValueError(f"{parts:,} lists and objects, and at most {MOST_PARTS:,} are read")
+            content = json.loads(text)
         except (OSError, ValueError, RecursionError) as error:
             empty = not isinstance(error, OSError) and not file.stat().st_size
             collector.damaged.append((str(file), "the file is empty" if empty else f"not readable as JSON ({error})"))
@@ -239,7 +248,7 @@ def _values(entry: Any, first: str, second: str) -> tuple[Any, Any]:
     for name in (first, second):
         value = entry.get(name)
         text = isinstance(value, str) and value != "" and is_text(value)
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
         if not text and not number:
             raise ValueError(f"has no usable {name}")
     return entry[first], entry[second]

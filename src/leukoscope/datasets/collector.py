@@ -17,9 +17,10 @@ import polars as pl
 
 from ..errors import DatasetError
 from ..manifest import BOX, make_manifest
+from ..text import grouped
 from .base import Index, check_root, inspect_image
 from .labels import label_notes, subject_alike_note
-from .paths import cell_ids, files_below, name_parts, split_of
+from .paths import cell_ids, files_below, left_out_below, name_parts, split_of
 from .turned import check_turned, drawn_on_stored, orientation_of, shown_edges
 
 
@@ -145,9 +146,10 @@ class Collector:
         check_root(Path(root), name, layout)
         base = Path(root).absolute()
         paths = files_below(base)
-        hint = "" if pattern is None else "if the names of the files tell it, use --option pattern=..."
+        hint = "" if pattern is None else "if file names contain the subject, use --option pattern=..."
         return cls(base, name if pattern is None else base.name, paths, cell_ids(paths, base),
-                   name_parts(pattern or "", paths, base), turned=check_turned(turned), subject_hint=hint)
+                   name_parts(pattern or "", paths, base), turned=check_turned(turned), subject_hint=hint,
+                   notes=[f"left out: {line}" for line in grouped(left_out_below(base))])
 
     def open(self, path: Path, **known: str | None) -> Image | None:
         """The image with its size, from the header; None if that cannot be read: the image is added to `damaged`."""
@@ -170,6 +172,9 @@ class Collector:
         if orientation := self._turn(image, written):
             edges = shown_edges(edges, orientation, image.size)
         pixels = pixel_box(*edges, size=image.size)
+        if edges[2] - edges[0] < 1 and edges[3] - edges[1] < 1:
+            raise BadBox(f"the box has {edges[2] - edges[0]:g} x {edges[3] - edges[1]:g} px: give px, not shares of "
+                         "the sides of the image")
         if min(pixels.width, pixels.height) < self.smallest:
             raise BadBox(f"the box has {pixels.width} x {pixels.height} px inside the image, expected at least "
                          f"{self.smallest} x {self.smallest}")

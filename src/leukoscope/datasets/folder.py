@@ -49,8 +49,9 @@ def index(root: Path, view: str = "classes", **options: str) -> Index:
     collector.note_some("names do not match the pattern and have no subject or group", unmatched)
     if depth == 1:
         filled = {path.relative_to(collector.root).parts[0] for path in collector.paths}
-        collector.missing += [f"images of the class '{folder.name}' (the folder is empty)"
-                              for folder in subfolders(collector.root) if folder.name not in filled]
+        collector.missing += [
+            f"images of the class '{folder.name}' (the folder {'holds none' if any(folder.iterdir()) else 'is empty'})"
+            for folder in subfolders(collector.root) if folder.name not in filled]
     return collector.index(LAYOUT)
 
 

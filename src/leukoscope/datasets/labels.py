@@ -6,27 +6,33 @@ Says which belong together, and with what setting a training merges them.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
-from ..text import join, plural
+from ..tables import MISSING
+from ..text import INVISIBLE, join, plural
 
 SHOWN = 10
 """Labels of cells that were left out that a line names."""
-DOUBTFUL = frozenset({"-", "--", "---", "?", "??", ".", "unknown", "unbekannt", "not known", "not available", "missing",
-                      "undefined", "no data", "none given", "tbd"})
+DOUBTFUL = frozenset({
+    "-", "--", "---", "\u2013", "\u2014", "?", "??", ".", "unknown", "unk", "unbekannt", "not known", "not available",
+    "missing", "undefined", "no data", "none given", "tbd", "tba", "nil", "n/d", "n.d.", "nd", "k.a.", "k. a.",
+    "keine angabe", "n.v.", "s/d", "-1", "-9", "-99", "-999", "inf", "-inf", "(blank)", "blank", "empty",
+    "not applicable", "not recorded", "not stated", "#value!", "#ref!", "#name?", "#div/0!", "#null!", "#num!",
+    *(marker.casefold() for marker in MISSING if marker)})
 """Names, in lower case, that often stand for no value."""
 _LOOK_ALIKE = str.maketrans("АВЕКМНОРСТУХІЈЅаеорсухіјѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTYXIJSaeopcyxijsABEZHIKMNOPTYXo")
 """Cyrillic and Greek letters that look like Latin ones."""
+_INVISIBLE = re.compile(f"[{INVISIBLE}]")
 
 
 def alike(label: str) -> str:
     """What a reader sees of a label: equal for labels that differ invisibly or in case only."""
-    text = unicodedata.normalize("NFKC", label).translate(_LOOK_ALIKE)
+    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", label)).translate(_LOOK_ALIKE)
     text = "".join(" " if character.isspace() else character for character in text
                    if unicodedata.category(character) != "Cf")
     return " ".join(text.casefold().split())
@@ -50,7 +56,7 @@ def label_counts(labels: pl.Series) -> dict[str, int]:
 def merge_setting(groups: list[list[str]], merged: Mapping[str, str] | None = None) -> str:
     """The setting of a training that merges groups of `same_labels`, beside the merges that its recipe has."""
     pairs = dict(merged or {}) | {label: group[0] for group in groups for label in group[1:]}
-    table = ", ".join(f"{_quoted(old)} = {_quoted(new)}" for old, new in pairs.items())
+    table = ", ".join(f"{quoted(old)} = {quoted(new)}" for old, new in pairs.items())
     return f"--set {shlex.quote(f'data.merge={{{table}}}')}"
 
 
@@ -59,7 +65,7 @@ def label_warning(counts: Mapping[str, int], merged: Mapping[str, str] | None = 
     groups = same_labels(counts)
     if not groups:
         return ""
-    named = "; ".join(join(f"{_quoted(label)} ({plural(counts[label], 'cell')})" for label in group)
+    named = "; ".join(join(f"{quoted(label)} ({plural(counts[label], 'cell')})" for label in group)
                       for group in groups)
     return (f"labels that differ only in case, blanks or Unicode form are taken for different classes: {named}; if "
             f"they are one class, train with {merge_setting(groups, merged)}")
@@ -69,28 +75,9 @@ def unknown_alike(labels: Iterable[str], classes: Sequence[str]) -> list[str]:
     """A line for labels that are no class of a model and look like one, if there are any."""
     seen = {alike(name): name for name in classes}
     pairs = [(label, seen[alike(label)]) for label in sorted(labels) if label not in classes and alike(label) in seen]
-    named = ", ".join(f"{_quoted(label)} to {_quoted(name)}" for label, name in pairs)
+    named = ", ".join(f"{quoted(label)} to {quoted(name)}" for label, name in pairs)
     return [f"labels that differ from a class of the model only in case, blanks or Unicode form: rename {named} in the "
             "table of cells"] if pairs else []
-
-
-def left_out_line(left_out: Mapping[str, Any], used: int) -> str:
-    """One line about cells that are not used and why, from what left_out.json holds; "" where all are. used: cells that
-    are used."""
-    others: Mapping[str, int] = left_out.get("other_labels", {})
-    damaged = len(left_out.get("damaged", ()))
-    trained = left_out.get("trained", 0)
-    total = sum(others.values()) + left_out["unlabelled"] + left_out["over_per_class"] + trained + damaged
-    if not total:
-        return ""
-    shown = sorted(others.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
-    more = [f"{len(others) - SHOWN} more labels"] if len(others) > SHOWN else []
-    reasons = [*([f"label{'s' * (len(others) > 1)} " + ", ".join([*(f"{_quoted(name)} ({cells:,})" for name, cells in
-                                                                 shown), *more])] if others else []),
-               *(f"{cells:,} {why}" for cells, why in (
-                   (left_out["unlabelled"], "without a label"), (left_out["over_per_class"], "above data.per_class"),
-                   (trained, "that the model was trained on, or of the same people"), (damaged, "damaged")) if cells)]
-    return f"{total:,} of {total + used:,} cells left out: {'; '.join(reasons)}"
 
 
 def label_notes(labels: pl.Series) -> list[str]:
@@ -105,7 +92,7 @@ def subject_alike_note(subjects: pl.Series) -> list[str]:
     groups = same_labels(counts)
     if not groups:
         return []
-    named = "; ".join(join(f"{_quoted(name)} ({plural(counts[name], 'cell')})" for name in group)
+    named = "; ".join(join(f"{quoted(name)} ({plural(counts[name], 'cell')})" for name in group)
                       for group in groups[:SHOWN])
     more = f"; and {len(groups) - SHOWN} more" if len(groups) > SHOWN else ""
     return [f"subjects that differ only in case, blanks or Unicode form are taken for different people: {named}{more}; "
@@ -114,20 +101,22 @@ def subject_alike_note(subjects: pl.Series) -> list[str]:
 
 def unknown_note(column: pl.Series, name: str) -> list[str]:
     """One line about names that often stand for no value, and were taken for names."""
-    counts = {value: cells for value, cells in label_counts(column).items() if value.casefold() in DOUBTFUL}
+    counts = {value: cells for value, cells in label_counts(column).items()
+              if value not in MISSING and value.casefold() in DOUBTFUL}
     if not counts:
         return []
-    values = join(f"{_quoted(value)} ({cells:,})" for value, cells in sorted(counts.items()))
+    values = join(f"{quoted(value)} ({cells:,})" for value, cells in sorted(counts.items()))
     return [f"{values} {'are' if len(counts) > 1 else 'is'} taken for a {name}; if no {name} is known there, use "
             f"--option {shlex.quote('missing=NA,' + ','.join(sorted(counts)))} or leave it empty"]
 
 
 def _hidden(label: str) -> bool:
     """Whether a label holds anything that a reader does not see."""
-    return unicodedata.normalize("NFC", label) != label or label != " ".join(label.split()) or not label.isprintable()
+    return unicodedata.normalize("NFC", label) != label or label != " ".join(label.split()) or (
+        not label.isprintable() or _INVISIBLE.search(label) is not None)
 
 
-def _quoted(label: str) -> str:
+def quoted(label: str) -> str:
     """A label in quotation marks, as TOML reads it; what a reader would not see, or take for something else, is written
     as its number."""
     text = json.dumps(label, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -137,4 +126,4 @@ def _quoted(label: str) -> str:
 
 def _deceives(character: str) -> bool:
     return not character.isascii() and (not character.isprintable() or unicodedata.combining(character) > 0
-                                        or ord(character) in _LOOK_ALIKE)
+                                        or ord(character) in _LOOK_ALIKE or _INVISIBLE.match(character) is not None)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from ..errors import DatasetError
-from .base import IMAGE_SUFFIXES, is_litter
+from .base import ARCHIVES, HIDDEN, IMAGE_SUFFIXES, NOT_READ, is_hidden_image, is_litter
 
 SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
           "validation": "validation", "test": "test", "testing": "test"}
@@ -58,6 +58,19 @@ def files_below(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[
             elif Path(entry.name).suffix.lower() in suffixes and _may_be_read(entry):
                 files.append(Path(entry.path))
     return sorted(files)
+
+
+def left_out_below(root: Path) -> list[tuple[str, str]]:
+    """Files below `root` that hold pictures and are not read, or are hidden, and why; archives are not named."""
+    files = []
+    for where, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not is_litter(name))
+        for name in sorted(names):
+            suffix = Path(name).suffix.lower()
+            reason = HIDDEN if is_hidden_image(name) else "" if is_litter(name) or suffix in ARCHIVES else (
+                NOT_READ.get(suffix, ""))
+            files += [(os.path.join(where, name), reason)] if reason else []
+    return files
 
 
 def cell_ids(paths: Sequence[Path], root: Path) -> dict[Path, str]:

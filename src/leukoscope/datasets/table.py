@@ -46,11 +46,15 @@ OPTIONS = {
 _USUAL = {
     "image": r"(image|img|file|photo|picture)([ _-]?(name|path|file|id))?|path|filename|bild|datei",
     "label": r"(cell[ _-]?)?(class|type|category|diagnosis|label)([ _-]?(name|id))?|klasse",
-    "subject": r"(patient|subject|donor|person|case|proband?|participant|individual|animal)s?[ _-]?"
-               r"(id|no|nr|number|name|code)?|(id|no|nr)[ _-]?(patient|subject|donor|case)|pid|mrn",
+    "subject": r"(patient|pat|subject|subj|donor|person|case|proband?|participant|individual|animal|hospital|fall|"
+               r"sujeto?|paciente|paziente|hasta)(s|en)?[ ._#-]*(id|no|nr|num|number|nummer|name|code|hash|key)?\.?|"
+               r"(id|no|nr)[ ._-]*(patient|subject|donor|case|paciente|paziente)|pid|mrn|患者.*",
     "group": r"(slide|smear|group|batch|specimen|sample)s?[ _-]?(id|no|nr|number|name)?",
 }
 """What columns are usually called that a table does not call by our name: for the suggestion of an option."""
+_CORNERS = (("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"), ("x1", "y1", "x2", "y2"), ("bbox",),
+            ("x0", "y0", "x1", "y1"), ("left", "top", "right", "bottom"), ("bbox_x", "bbox_y"), ("box",))
+"""How other programs name boxes."""
 
 
 @dataclass
@@ -118,7 +122,7 @@ class _Images:
         slashes = self.named(name.replace("\\", "/"), suffix)
         if exists(slashes):
             return slashes
-        if slashes.parent != self.base and slashes.parent.is_dir():
+        if slashes.parent != self.base and exists(slashes.parent) and slashes.parent.is_dir():
             return None  # its folder exists and does not hold it: another image of that name is another image
         if self._lookup is None:
             root = self.base if self.base.is_dir() else self.file.parent
@@ -256,6 +260,9 @@ def _note_unused(collector: Collector, cells: Cells) -> None:
     hints = [hint.partition("option ")[2] for name in ("label", "group")
              if not any(cell.get(name) for cell in cells.rows) and (hint := _hint(name, cells.unused))]
     use = f"; to use one: --option {' --option '.join(hints)}" if hints else ""
+    if not any(cell.get(name) for cell in cells.rows for name in BOX) and any(
+            set(corners) <= {name.strip().casefold() for name in cells.unused} for corners in _CORNERS):
+        use += f"; boxes are read from {', '.join(BOX)} alone (px), so that each cell is a whole image here"
     collector.notes.append(f"columns not used: {', '.join(f'{name!r}' for name in cells.unused)}{use}")
 
 

@@ -25,14 +25,15 @@ def check_turned(choice: str) -> str:
 
 
 def orientation_of(path: Path) -> int:
-    """The EXIF orientation of an image file, 1 to 8, as `images.read` undoes it; 1 where there is none."""
+    """The EXIF orientation of an image file, 1 to 8, as `read_image` undoes it; 1 where there is none."""
     from PIL import Image, TiffImagePlugin
 
-    from ..images.headers import jpeg_header, orientation
+    from ..images.headers import format_of, jpeg_header
+    from ..images.orientation import orientation
 
     try:
         with open(path, "rb") as file:
-            if file.read(3) == b"\xff\xd8\xff":
+            if format_of(file.read(16)) == "JPEG":
                 return orientation(jpeg_header(file).exif)
             file.seek(0)
             with Image.open(file, formats=["PNG", "TIFF", "WEBP"]) as picture:

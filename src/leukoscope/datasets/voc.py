@@ -17,7 +17,8 @@ from .paths import PATTERN_HELP, SPLITS, Lookup, files_below, read_lines, whole_
 from .turned import TURNED_HELP
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-MAX_BYTES = 64 * 2**20
+MAX_BYTES = 16 * 2**20
+"""Of an annotation: 50,000 objects have as many."""
 LAYOUT = "XML files with the tag 'annotation', and the images that they name"
 VIEWS = {
     "boxes": "one row for each box, its class as the label",
@@ -98,6 +99,8 @@ def read_boxes(collector: Collector, annotation: Path, tree: ET.Element, _: Imag
             for name, text in {"name": label or None, **texts}.items():
                 if text is None:
                     raise BadBox(f"has no {name}")
+            if len(thing.find("name") or ()):
+                raise BadBox("has other tags in its name")
             if labels is not None and label not in labels:
                 raise BadBox(f"is called {label}, expected one of {', '.join(labels)}")
             left, top, right, bottom = numbers((text or "").strip() for text in texts.values())

@@ -8,6 +8,7 @@ names of the classes.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ OPTIONS = {
 }
 NAMES_BYTES, MOST_KEYS = 2**17, 2_000
 """Bytes of a file of class names, and entries of a table in it, at most."""
+MOST_CLASSES = 1_000_000
 _NAMES_HINT = "correct it, or use the option classes=NAME,NAME"
 
 
@@ -55,6 +57,8 @@ def index(root: Path, view: str = "boxes", **options: str) -> Index:
     collector = Collector.walk(root, "YOLO", LAYOUT, pattern=options.get("pattern", ""),
                                turned=options.get("turned", ""))
     names = class_names(collector, options.get("classes", ""))
+    twice = sorted(name for name, times in Counter(names.values()).items() if times > 1)
+    collector.note_some("names are those of several class numbers, whose cells are put together", twice)
     collector.add_fields(view, (Field(path, partial(read_boxes, collector, labels, names))
                                 for path, labels in pair_labels(collector).items()))
     return collector.index(LAYOUT)
@@ -117,8 +121,8 @@ def parse_line(number: int, text: str) -> Line | None:
     values = numbers(text.split())
     if len(values) != 5 and (len(values) < 7 or len(values) % 2 == 0):
         raise BadBox(f"expected 5 numbers (class, centre x, centre y, width, height), got {len(values)}")
-    if values[0] < 0 or not values[0].is_integer():
-        raise BadBox(f"the class must be a whole number from 0, got '{text.split(maxsplit=1)[0]}'")
+    if not 0 <= values[0] < MOST_CLASSES or not values[0].is_integer():
+        raise BadBox(f"the class must be a whole number from 0 on, got '{text.split(maxsplit=1)[0][:40]}'")
     if len(values) > 5:
         xs, ys = values[1::2], values[2::2]
         if not all(map(math.isfinite, values)):

@@ -1,4 +1,5 @@
-"""Headers of image files, and whether the file contains what they state: checks that image libraries leave out.
+"""Which format an image file has, its header, and whether the file contains what that states: checks that image
+libraries leave out.
 
 Raises ValueError (or struct.error) where a file breaks the rules of its format; read.py adds the name of the file.
 """
@@ -8,14 +9,26 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import simplejpeg
 
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+from .tiff_tags import TIFF_MAGIC
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_FORMATS = {"TIFF": TIFF_MAGIC, "JPEG": b"\xff\xd8\xff", "PNG": _PNG, "BMP": b"BM", "GIF": (b"GIF87a", b"GIF89a"),
+            "WebP": b"RIFF"}
+"""Images that are read: how their files begin."""
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_READABLE = "JPEG, PNG, TIFF, HEIC, BMP, GIF or WebP"
 
 MOST_SCANS = 100
 """Scans of a progressive JPEG."""
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Of an interlaced PNG: the first pixel (x, y), and the steps across and down."""
+_BLOCK = 1 << 16  # bytes that are unpacked at once
+_PALETTE = 3  # the kind of colours of a PNG whose pixels are places in a palette
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
 """What begins a segment, in the midst of the data of a scan too."""
 
@@ -47,14 +60,23 @@ class JpegHeader(NamedTuple):
     density: float
 
 
-def other_format(start: bytes) -> str:
-    """Which image that is not read a file is that starts so; "" where that is not known."""
-    return next((name for at, sign, name in _OTHERS if start[at:].startswith(sign)), "")
+def format_of(start: bytes) -> str:
+    """The format of an image that is read, by the first 12 bytes or more of its file: TIFF, JPEG, PNG, HEIF, BMP, GIF
+    or WebP; "" for other files."""
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
+        return "HEIF"
+    return next((name for name, signs in _FORMATS.items() if start.startswith(signs)), "")
 
 
-def no_image(start: bytes) -> str:
-    """What a file is that starts so and is no image; "" where that is not known."""
-    return next((name for sign, name in _NO_IMAGES.items() if start.startswith(sign)), "")
+def refusal(start: bytes) -> tuple[str, str]:
+    """Of a file that starts so and is not read: what it is, and what to do."""
+    other = next((name for sign, name in _NO_IMAGES.items() if start.startswith(sign)), "")
+    if other:
+        return f"is {other}, not an image", f"expected {_READABLE}"
+    known = next((name for at, sign, name in _OTHERS if start[at:].startswith(sign)), "")
+    if known:
+        return f"is {known}, which is not read", f"save it as {_READABLE}"
+    return f"is not an image (it starts with {start!r})", f"expected {_READABLE}"
 
 
 def jpeg_header(file: BinaryIO) -> JpegHeader:
@@ -102,23 +124,6 @@ def check_scans(content: bytes) -> None:
         at = marker.end() + (0 if marker[1] == b"\xd8" else int.from_bytes(length, "big"))
 
 
-def orientation(exif: bytes) -> int:
-    """The orientation of an EXIF block, 1 to 8; 1 if it is absent or unreadable, as the pixels are not damaged."""
-    exif = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None or len(exif) < 8:
-        return 1
-    (start,) = struct.unpack_from(f"{order}I", exif, 4)
-    if start + 2 > len(exif):
-        return 1
-    (count,) = struct.unpack_from(f"{order}H", exif, start)
-    for entry in range(start + 2, min(start + 2 + 12 * count, len(exif) - 11), 12):
-        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
-        if (tag, kind) == (0x0112, 3) and 1 <= value <= 8:
-            return value
-    return 1
-
-
 def is_harmless(error: ValueError) -> bool:
     """Whether a strict decoder complains of the way a JPEG is written, not of its pixels."""
     return any(harmless in str(error) for harmless in _HARMLESS)
@@ -136,7 +141,55 @@ def check_jpeg(content: bytes, channels: int = 3) -> None:
 
 def check_png(file: BinaryIO) -> None:
     """Raise ValueError unless every chunk is complete and has the right checksum: Pillow does not check all of them."""
-    file.seek(len(PNG_MAGIC))
+    for _ in _png_chunks(file):
+        pass
+    file.seek(0)
+
+
+def plain_png(file: BinaryIO) -> bytes:
+    """A PNG with nothing but its pixels, their palette and what is transparent: of other parts libpng warns on the
+    terminal. Raises ValueError where it is damaged."""
+    check_png_pixels(file, exact=True)
+    content, kept = [_PNG], {b"IHDR", b"IDAT", b"IEND", b"tRNS"}
+    for kind, body in _png_chunks(file):
+        if kind == b"IHDR" and body[9] == _PALETTE:
+            kept.add(b"PLTE")
+        if kind in kept:
+            content += [struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))]
+        elif kind[:1].isupper() and kind != b"PLTE":
+            raise ValueError(f"it needs a part of an unknown kind, {kind!r}")
+    return b"".join(content)
+
+
+def check_png_pixels(file: BinaryIO, *, exact: bool = False) -> None:
+    """Raise ValueError where the pixels of a PNG end too early, which Pillow leaves black; exact: or go on too long."""
+    expected, length, unpacked = 0, 0, zlib.decompressobj()
+    for kind, body in _png_chunks(file):
+        if kind == b"IHDR":
+            expected = _png_bytes(bytes(body))
+        for at in range(0, len(body) if kind == b"IDAT" else 0, _BLOCK):
+            waiting: bytes | memoryview = body[at:at + _BLOCK]
+            while waiting and not unpacked.eof and length <= expected:  # what comes after the pixels may be very long
+                length += len(unpacked.decompress(waiting, max(expected + 1 - length, 1)))
+                waiting = unpacked.unconsumed_tail
+    if length < expected or (exact and length > expected):
+        raise ValueError(f"its pixels have {'more than ' * (length > expected)}{min(length, expected):,} bytes, "
+                         f"expected {expected:,}")
+    file.seek(0)
+
+
+def _png_bytes(head: bytes) -> int:
+    """Bytes of the pixels of a PNG, with the byte that begins each row. head: its IHDR."""
+    width, height, bits, colours, _, _, interlaced = struct.unpack(">IIBBBBB", head)
+    bits *= {2: 3, 4: 2, 6: 4}.get(colours, 1)
+    parts = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in (
+        _PASSES if interlaced else ((0, 0, 1, 1),))]
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in parts if columns > 0)
+
+
+def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, memoryview]]:
+    """The kind and content of each chunk. Raises ValueError for one that is cut off or damaged."""
+    file.seek(len(_PNG))
     data = memoryview(file.read())
     at, kind = 0, b""
     while kind != b"IEND":
@@ -148,5 +201,5 @@ def check_png(file: BinaryIO) -> None:
             raise ValueError("the file is truncated")
         if zlib.crc32(data[at + 4:end]) != struct.unpack_from(">I", data, end)[0]:
             raise ValueError(f"wrong checksum in the chunk {kind!r}")
+        yield kind, data[at + 8:end]
         at = end + 4
-    file.seek(0)

@@ -12,9 +12,10 @@ from pathlib import Path
 from PIL import Image
 
 from . import tiff_tags as tags
-from .headers import jpeg_header
-from .read import Page, embedded_exif, opened_image
-from .tiff_tags import TIFF_MAGIC, Directory, Tiff, open_tiff
+from .formats import Page, embedded_exif
+from .headers import format_of, jpeg_header
+from .read import opened_image
+from .tiff_tags import Directory, Tiff, open_tiff
 
 LEAST, MOST = 0.02, 2.0
 """um: no microscope for smears has smaller or larger pixels."""
@@ -48,22 +49,24 @@ class PixelSize:
 def stated_pixel_size(path: Path | str, *, page: Page | None = None) -> PixelSize:
     """What a file states of the size of its pixels. Raises ImageError where it cannot be opened."""
     first = page if isinstance(page, int) or page is None else page[0]
-    with opened_image(Path(path)) as file:
-        start = file.read(4)
-        if start in TIFF_MAGIC:
+    path = Path(path)
+    with opened_image(path) as file:
+        kind = format_of(file.read(16))
+        if kind == "TIFF":
             tiff = open_tiff(file)
             return _of_tiff(tiff, tiff.directories[(first or 0) if (first or 0) < len(tiff.directories) else 0])
-        if start.startswith(b"\xff\xd8\xff"):
+        if kind == "JPEG":
             header = jpeg_header(file)
             by_exif = _of_exif(header.exif)
             if by_exif.micrometres is not None or by_exif.remark:
                 return by_exif
             return _usable(_INCH / header.density, "JPEG resolution") if header.density else PixelSize()
-        if start.startswith(b"BM"):
-            return _of_bmp(file.read(50))
-        by_chunk = _of_png(file.read(65_536)) if start == b"\x89PNG" else PixelSize()
-    stated = by_chunk.micrometres is not None or by_chunk.remark or start == b"GIF8"
-    return by_chunk if stated else _of_exif(embedded_exif(path))
+        file.seek(0)
+        if kind == "BMP":
+            return _of_bmp(file.read(54))
+        by_chunk = _of_png(file.read(65_536)) if kind == "PNG" else PixelSize()
+        stated = by_chunk.micrometres is not None or by_chunk.remark or kind == "GIF"
+        return by_chunk if stated else _of_exif(embedded_exif(path, file))
 
 
 def _usable(micrometres: float, origin: str, height: float | None = None, *, deliberate: bool = False) -> PixelSize:
@@ -94,7 +97,7 @@ def _of_tiff(tiff: Tiff, page: Directory) -> PixelSize:
         if size and across > 0 and down > 0:
             return _usable(size / across, "ImageJ", size / down, deliberate=not printing)
         return PixelSize()
-    if text.startswith("Aperio") and (found := re.search(r"\|\s*MPP\s*=\s*([0-9.]+)", text)):
+    if text.startswith("Aperio") and (found := re.search(r"\|\s*MPP\s*=\s*(\d*[.,]?\d+)", text)):
         return _usable(_number(found[1]), "Aperio", deliberate=True)
     unit_size = {2: _INCH, 3: _CENTIMETRE}.get(tiff.number(page, tags.RESOLUTION_UNIT, 2))
     if not unit_size or across <= 0 or down <= 0:
@@ -147,10 +150,10 @@ def _of_png(head: bytes) -> PixelSize:
 
 
 def _of_bmp(head: bytes) -> PixelSize:
-    """Pixels in a metre, in the header of Windows. head: what follows the first four bytes."""
-    if len(head) < 42 or int.from_bytes(head[10:14], "little") < 40:
+    """Pixels in a metre, in the header of Windows."""
+    if len(head) < 46 or int.from_bytes(head[14:18], "little") < 40:
         return PixelSize()
-    across, down = (int.from_bytes(head[i:i + 4], "little", signed=True) for i in (34, 38))
+    across, down = (int.from_bytes(head[i:i + 4], "little", signed=True) for i in (38, 42))
     return _usable(1e6 / across, "BMP resolution", 1e6 / down) if across > 0 and down > 0 else PixelSize()
 
 
@@ -163,7 +166,7 @@ def _unescaped(text: str) -> str:
 
 def _number(text: str) -> float:
     try:
-        value = float(text)
+        value = float(text.replace(",", "."))  # some languages have a decimal comma
     except ValueError:
         return 0.0
     return value if 0 < value < float("inf") else 0.0

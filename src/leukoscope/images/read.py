@@ -8,68 +8,25 @@ from __future__ import annotations
 
 import os
 import stat
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-import simplejpeg
 from jaxtyping import Bool, UInt8
-from numpy.typing import NDArray
-from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
-from PIL.ImageFile import ImageFile
 
-from ..errors import ImageError, LeukoscopeError
-from .colour import exif_profile, to_srgb
-from .headers import (
-    PNG_MAGIC,
-    JpegHeader,
-    check_jpeg,
-    check_png,
-    check_scans,
-    is_harmless,
-    jpeg_header,
-    no_image,
-    orientation,
-    other_format,
-)
-from .tiff_layout import layout_of
-from .tiff_pages import contents_of, only_picture
-from .tiff_pixels import page_profile, read_page, used_bits
-from .tiff_tags import TIFF_MAGIC, open_tiff
+from ..errors import ImageError
+from .colour import to_srgb
+from .formats import RETRIEVE, Header, Page, read_header
+from .orientation import turned
+from .pillow import Pixels
 
 MAX_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded (10,000 x 10,000): a protection against decompression bombs."""
 LONGEST_SIDE = 65_535
 """px: the longest side of an image; JPEG allows no longer one."""
-LARGEST_FILE = 1_000_000_000
-"""Bytes of an image file that is read as a whole."""
-
-Pixels = UInt8[np.ndarray, "height width 3"]
-Page = int | tuple[int, ...]
-"""A page of a file, from 0, or the three pages with its red, green and blue."""
-
-_JPEG, _HEIF = b"\xff\xd8\xff", b"ftyp"
-# The plugins are called directly: Image.open would try every format, and its own limit on pixels only warns.
-_FORMATS: tuple[tuple[bytes | tuple[bytes, ...], type[ImageFile]], ...] = (
-    (PNG_MAGIC, PngImagePlugin.PngImageFile),
-    (b"BM", BmpImagePlugin.BmpImageFile),
-    ((b"GIF87a", b"GIF89a"), GifImagePlugin.GifImageFile),
-    (b"RIFF", WebPImagePlugin.WebPImageFile),
-)
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_READABLE = "JPEG, PNG, TIFF, HEIC, BMP, GIF or WebP"
-_RETRIEVE = "download or export the file again, or leave it out with --skip-damaged"
-_BACKWARDS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
-"""EXIF orientation -> steps down and right, where an axis is reversed."""
-_BAND = 1 << 22  # px that are copied at once
-
-# What Pillow only warns of (a damaged animation, a chunk that lacks its end) is damage here, and no line on a terminal.
-warnings.filterwarnings("error", category=UserWarning, module=r"PIL\.(Png|Gif|WebP|Bmp|Jpeg)\w*")
 
 
 def read_image(path: Path | str, *, page: Page | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -106,16 +63,6 @@ def colour_profile(path: Path | str, *, page: Page | None = None) -> bytes:
     path = Path(path)
     with opened_image(path) as file:
         return _read_header(path, file, page, None).profile
-
-
-def embedded_exif(path: Path | str) -> bytes:
-    """The EXIF block of a PNG, WebP or HEIC, which may be empty. Raises ImageError as `image_size` does."""
-    path = Path(path)
-    with opened_image(path) as file:
-        start = file.read(16)
-        file.seek(0)
-        exif = _plugin(path, start)(file).info.get("exif")
-        return exif if isinstance(exif, bytes) else b""
 
 
 def read_cell(row: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -198,35 +145,11 @@ def as_image_error(path: Path) -> Iterator[None]:
         raise ImageError(path, "cannot be decoded (not enough memory)", "close other programs, or cut the image into "
                          "parts") from error
     except Exception as error:
-        raise ImageError(path, f"cannot be decoded ({str(error) or type(error).__name__})", _RETRIEVE) from error
+        raise ImageError(path, f"cannot be decoded ({str(error) or type(error).__name__})", RETRIEVE) from error
 
 
-@dataclass(frozen=True)
-class _Header:
-    """Size in px as stored, EXIF orientation (1 where the decoder itself rotates the image), colour profile, and what
-    decodes the pixels."""
-
-    width: int
-    height: int
-    orientation: int
-    profile: bytes
-    decode: Callable[[], Pixels]
-
-
-def _read_header(path: Path, file: BinaryIO, page: Page | None, max_pixels: int | None) -> _Header:
-    start = file.read(16)
-    if not start:
-        raise ImageError(path, "is empty (0 bytes)", _RETRIEVE)
-    size = os.fstat(file.fileno()).st_size
-    if start.startswith(TIFF_MAGIC):
-        header = _tiff_header(path, file, page)
-    elif size > LARGEST_FILE:
-        raise ImageError(path, f"has {size:,} bytes, over the limit of {LARGEST_FILE:,}", "cut the image into parts")
-    elif start.startswith(_JPEG):
-        _check_page(path, page, 1)
-        header = _jpeg_file_header(file)
-    else:
-        header = _header_of_pillow(path, file, page, _plugin(path, start))
+def _read_header(path: Path, file: BinaryIO, page: Page | None, max_pixels: int | None) -> Header:
+    header = read_header(path, file, page)
     pixels = header.width * header.height
     if max_pixels is not None and pixels > max_pixels:
         raise ImageError(path, f"{header.width} x {header.height} px are {pixels:,} pixels, over the limit of "
@@ -235,191 +158,3 @@ def _read_header(path: Path, file: BinaryIO, page: Page | None, max_pixels: int 
         raise ImageError(path, f"{header.width:,} x {header.height:,} px: a side is over the limit of {LONGEST_SIDE:,} "
                          "px", "give a photograph of cells, or cut the image into parts")
     return header
-
-
-def _plugin(path: Path, start: bytes) -> type[ImageFile]:
-    """Pillow's reader of a file that starts so. ImageError for other files."""
-    if start[4:8] == _HEIF and start[8:12] in _HEIF_BRANDS:
-        from pillow_heif import HeifImageFile  # late: few files need it
-
-        return HeifImageFile
-    plugin = next((plugin for magic, plugin in _FORMATS if start.startswith(magic)), None)
-    if plugin is None:
-        other = no_image(start)
-        if other:
-            raise ImageError(path, f"is {other}, not an image", f"expected {_READABLE}")
-        known = other_format(start)
-        if known:
-            raise ImageError(path, f"is {known}, which is not read", f"save it as {_READABLE}")
-        raise ImageError(path, f"is not an image (it starts with {start!r})", f"expected {_READABLE}")
-    return plugin
-
-
-def _jpeg_file_header(file: BinaryIO) -> _Header:
-    jpeg = jpeg_header(file)
-    return _Header(jpeg.width, jpeg.height, orientation(jpeg.exif), jpeg.profile or exif_profile(jpeg.exif),
-                   lambda: _decode_jpeg(file, jpeg))
-
-
-def _tiff_header(path: Path, file: BinaryIO, page: Page | None) -> _Header:
-    tiff = open_tiff(file)
-    contents = contents_of(tiff)
-    count = len(contents.pages)
-    if tiff.broken and (page is None or page == count):
-        raise ValueError(tiff.broken)
-    if page is None:
-        picture = only_picture(contents)
-        if picture is None:
-            _check_page(path, None, max(contents.total, count) - len(contents.left_out))
-        if picture is None or picture.refused:
-            raise ValueError(picture.refused if picture else "its pages are planes of one field")
-        page = picture.planes[0]
-    numbers = (page,) if isinstance(page, int) else page
-    for number in numbers:
-        _check_page(path, number, count)
-    pages = [contents.pages[number] for number in numbers]
-    layouts = [layout_of(tiff, chosen) for chosen in pages]
-    first = layouts[0]
-    if any((it.width, it.height, it.turn) != (first.width, first.height, first.turn) for it in layouts):
-        raise ValueError("its channels differ in size")
-
-    def decode() -> Pixels:
-        if len(pages) == 1:
-            return read_page(tiff, pages[0])
-        return np.dstack([read_page(tiff, channel)[..., 0] for channel in pages])
-
-    return _Header(first.width, first.height, first.turn, page_profile(tiff, pages[0]), decode)
-
-
-def _header_of_pillow(path: Path, file: BinaryIO, page: Page | None, plugin: type[ImageFile]) -> _Header:
-    file.seek(0)
-    picture = plugin(file)
-    _check_page(path, page, getattr(picture, "n_frames", 1))
-    if page:
-        picture.seek(page if isinstance(page, int) else page[0])
-    exif, png = picture.info.get("exif", b""), plugin is PngImagePlugin.PngImageFile
-    turn = orientation(exif) if isinstance(exif, bytes) and plugin.__name__ != "HeifImageFile" else 1
-
-    def decode() -> Pixels:
-        if png:
-            check_png(file)
-        return _decode_deep_png(file) if png and _is_deep_png(file) and not page else _to_rgb(picture)
-
-    return _Header(*picture.size, turn, _profile(picture), decode)
-
-
-def _profile(picture: Image.Image) -> bytes:
-    """The colour profile that a file embeds, or that its EXIF names."""
-    exif = picture.info.get("exif")
-    return picture.info.get("icc_profile") or (exif_profile(exif) if isinstance(exif, bytes) else b"")
-
-
-def _check_page(path: Path, page: Page | None, pages: int) -> None:
-    if page is None and pages > 1:
-        raise ImageError(path, f"contains {pages} frames or pages, expected one",
-                         "save each as a separate file, or choose one with page=0 (the first)")
-    if isinstance(page, int) and not 0 <= page < pages:
-        raise ImageError(path, f"has no page {page}", f"it contains {pages}, counted from 0")
-
-
-def _decode_jpeg(file: BinaryIO, header: JpegHeader) -> Pixels:
-    # Pillow hides libjpeg's warnings about corrupt data, and OpenCV also fills missing parts with grey: of PBC cells
-    # with 20 bytes overwritten they report 10 % and 0 %, simplejpeg 61 % (tests/images/test_read.py). It is also the
-    # fastest of the three.
-    file.seek(0)
-    content = file.read()
-    check_scans(content)
-    if header.channels not in (1, 3):
-        check_jpeg(content, header.channels)
-        file.seek(0)
-        return _to_rgb(JpegImagePlugin.JpegImageFile(file))
-    try:
-        return simplejpeg.decode_jpeg(content, colorspace="RGB", strict=True)
-    except ValueError as error:
-        if not is_harmless(error):
-            raise
-        file.seek(0)
-        return _to_rgb(JpegImagePlugin.JpegImageFile(file))
-
-
-def _is_deep_png(file: BinaryIO) -> bool:
-    """Whether a PNG has 16 bits a channel."""
-    file.seek(24)
-    return file.read(1) == b"\x10"
-
-
-def _decode_deep_png(file: BinaryIO) -> Pixels:
-    """A PNG of 16 bits a channel: Pillow drops the lower ones before it can be seen how many the camera used."""
-    file.seek(0)
-    deep: Any = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if deep is None or deep.dtype != np.uint16:
-        raise ValueError("the PNG of 16 bits cannot be decoded")
-    deep = np.atleast_3d(deep)
-    colours = deep[..., :3][..., ::-1] if deep.shape[2] > 2 else deep[..., :1]
-    rgb = np.broadcast_to((colours >> (used_bits(int(colours.max())) - 8)).astype(np.uint8), (*deep.shape[:2], 3))
-    return _on_white(rgb, deep[..., -1] >> 8) if deep.shape[2] in (2, 4) else rgb.copy()
-
-
-def _on_white(rgb: Pixels, alpha: NDArray[Any]) -> Pixels:
-    """Pixels on white where alpha (0 to 255) is low; an alpha of zero everywhere means nothing."""
-    if not alpha.any():
-        return rgb.copy()
-    opaque = alpha.astype(np.uint16)[..., None]
-    return ((rgb * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
-
-
-def picture_pixels(picture: Image.Image) -> Pixels:
-    """The pixels of an opened Pillow image, as `read_image` gives those of its file: rotated by its EXIF orientation,
-    in the colours of sRGB, on white where it is transparent. Raises LeukoscopeError for 32-bit values."""
-    orientation = int(picture.getexif().get(0x0112, 1) or 1)
-    try:
-        pixels = to_srgb(_to_rgb(picture), _profile(picture))
-        return np.ascontiguousarray(turned(pixels, orientation))
-    except (ValueError, OSError) as error:
-        raise LeukoscopeError(f"a Pillow image of mode {picture.mode} cannot be read: {error}",
-                              "convert it to 8 bits per channel") from error
-
-
-def _to_rgb(picture: Image.Image) -> Pixels:
-    picture.load()
-    if picture.mode.startswith("I;16"):
-        values = np.asarray(picture)
-        high = (values >> (used_bits(int(values.max())) - 8)).astype(np.uint8)
-        return np.repeat(high[..., None], 3, axis=-1)
-    if picture.mode in ("I", "F"):
-        raise ValueError("32-bit values, expected 8 or 16 bits per channel")
-    if picture.has_transparency_data:
-        clear = picture.convert("RGBA")
-        if clear.getchannel("A").getextrema() != (0, 0):  # an alpha of zero everywhere means nothing
-            clear = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), clear)
-        return _as_array(clear.convert("RGB"))
-    return _as_array(picture if picture.mode == "RGB" else picture.convert("RGB"))
-
-
-def _as_array(picture: Image.Image) -> Pixels:
-    """The pixels of an RGB picture, copied in bands: Pillow would need three times the memory."""
-    width, height = picture.size
-    if width * height <= _BAND:
-        return np.array(picture)
-    pixels, band = np.empty((height, width, 3), np.uint8), max(_BAND // width, 1)
-    for top in range(0, height, band):
-        pixels[top:top + band] = np.asarray(picture.crop((0, top, width, min(top + band, height))))
-    return pixels
-
-
-def turned(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo an EXIF orientation: values above 4 swap the axes; then one or both axes may be reversed."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    down, right = _BACKWARDS.get(orientation, (1, 1))
-    return pixels[::down, ::right]
-
-
-def stored_window(orientation: int, window: tuple[int, int, int, int], size: tuple[int, int],
-                  ) -> tuple[int, int, int, int]:
-    """Where a window (left, top, width, height) of an upright image of `size` (width, height) lies in the stored one.
-    """
-    (left, top, width, height), (down, right) = window, _BACKWARDS.get(orientation, (1, 1))
-    left = left if right == 1 else size[0] - left - width
-    top = top if down == 1 else size[1] - top - height
-    return (top, left, height, width) if orientation >= 5 else (left, top, width, height)

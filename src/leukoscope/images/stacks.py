@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .headers import format_of
 from .tiff_layout import layout_of
 from .tiff_pages import Contents, Picture, contents_of, without_pages
 from .tiff_pixels import PageReader
-from .tiff_tags import TIFF_MAGIC, Tiff, open_tiff
+from .tiff_tags import Tiff, open_tiff
 
 ALIKE = 0.8
 """Correlation of the detail of two pages from which on they show one scene."""
@@ -60,7 +61,7 @@ def is_tiff(path: Path) -> bool:
         if not path.is_file():
             return False
         with open(path, "rb") as file:
-            return file.read(4) in TIFF_MAGIC
+            return format_of(file.read(16)) == "TIFF"
     except (OSError, ValueError):
         return False
 

@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from .headers import check_jpeg, check_scans, jpeg_header
+from .headers import check_jpeg, check_scans, jpeg_header, plain_png
 from .stated_size import jpeg2000_size, jpegxl_size, png_size, webp_size
 from .tiff_layout import (
     CCITT,
@@ -37,6 +37,11 @@ from .tiff_layout import (
     Layout,
 )
 
+
+def _png(content: bytes) -> Any:
+    return imagecodecs.png_decode(plain_png(BytesIO(content)))
+
+
 _TO_BYTES: dict[int, Callable[..., Any]] = {
     LZW: imagecodecs.lzw_decode, **dict.fromkeys(DEFLATE, imagecodecs.zlib_decode),
     PACKBITS: imagecodecs.packbits_decode, LZMA: imagecodecs.lzma_decode,
@@ -45,7 +50,7 @@ _TO_BYTES: dict[int, Callable[..., Any]] = {
 _TO_ARRAY: dict[int, tuple[Callable[[bytes], tuple[int, int]], Callable[..., Any]]] = {
     **dict.fromkeys(JPEG2000, (jpeg2000_size, imagecodecs.jpeg2k_decode)),
     **dict.fromkeys(WEBP, (webp_size, imagecodecs.webp_decode)),
-    **dict.fromkeys(JPEG_XL, (jpegxl_size, imagecodecs.jpegxl_decode)), PNG: (png_size, imagecodecs.png_decode)}
+    **dict.fromkeys(JPEG_XL, (jpegxl_size, imagecodecs.jpegxl_decode)), PNG: (png_size, _png)}
 """Compression -> the size that the header states, (width, height) in px, and decoder to an array."""
 
 

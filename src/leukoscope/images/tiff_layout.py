@@ -14,6 +14,8 @@ from .tiff_tags import Directory, Tiff
 
 MOST_PIECES = 4_000_000
 """Strips or tiles of a page."""
+MOST_SMALL, SMALL = 200_000, 4_096
+"""Strips or tiles of a page, where they have fewer pixels than SMALL: each takes time, however small it is."""
 LARGEST_PIECE = 100_000_000
 """Pixels of a strip or tile."""
 
@@ -114,8 +116,8 @@ def layout_of(tiff: Tiff, page: Directory) -> Layout:
                          f"of {width:,} x {height:,} px")
     across = ceil(width / piece[0])
     count = across * ceil(height / piece[1]) * planes
-    if count > MOST_PIECES:
-        raise ValueError(f"it has {count:,} strips or tiles")
+    if count > MOST_PIECES or (count > MOST_SMALL and size < SMALL):
+        raise ValueError(f"it has {count:,} strips or tiles of {piece[0]:,} x {piece[1]:,} px")
     turn = number(tags.ORIENTATION, 1)
     return Layout(width, height, *piece, across, count, tiled, bits, samples, planes, compression, photometric,
                   number(tags.PREDICTOR, 1), _COLOURS[photometric], alpha, subsampling, turn if 1 <= turn <= 8 else 1,

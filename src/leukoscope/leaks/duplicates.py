@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 import polars as pl
 
-from ..images.decode import Damaged, map_cells
+from ..images.decode import Damaged
 from ..images.read import Pixels, crop_centre, resize
 from ..progress import OnProgress
 from .registration import THUMBNAIL, near_pairs
@@ -58,20 +58,9 @@ def fingerprint(pixels: Pixels) -> Fingerprint:
     return Fingerprint(digest.hexdigest(), cv2.cvtColor(square, cv2.COLOR_RGB2GRAY))
 
 
-def fingerprint_manifest(manifest: pl.DataFrame, on_progress: OnProgress | None = None) -> pl.DataFrame:
-    """`[cell_id, sha256, thumbnail, damaged]`, one row for each cell in the manifest's order; decodes every image once.
-
-    A cell that cannot be decoded has null in `sha256` and `thumbnail` and the reason in `damaged`.
-    """
-    prints: list[Fingerprint | Damaged | None] = [None] * manifest.height
-    for row, result in map_cells(manifest, fingerprint, on_progress=on_progress):
-        prints[row] = result
-    return prints_table(manifest["cell_id"].to_list(), prints)
-
-
 def fingerprint_pixels(cell_ids: Sequence[str], pixels: np.ndarray,
                        on_progress: OnProgress | None = None) -> pl.DataFrame:
-    """Like `fingerprint_manifest`, from packed pixels uint8 (n, S, S, 3), which are read one cell at a time."""
+    """The table of fingerprints of packed pixels uint8 (n, S, S, 3), which are read one cell at a time."""
     if len(cell_ids) != len(pixels):
         raise ValueError(f"{len(cell_ids)} cell ids for {len(pixels)} cells")
     prints: list[Fingerprint | Damaged | None] = []
@@ -83,7 +72,8 @@ def fingerprint_pixels(cell_ids: Sequence[str], pixels: np.ndarray,
 
 
 def prints_table(cell_ids: Sequence[str], prints: Sequence[Fingerprint | Damaged | None]) -> pl.DataFrame:
-    """The table of fingerprints, one row for each cell; see `fingerprint_manifest`."""
+    """`[cell_id, sha256, thumbnail, damaged]`, one row for each cell. Of a cell that cannot be decoded, `sha256` and
+    `thumbnail` are null, and `damaged` gives the reason."""
     known = [p if isinstance(p, Fingerprint) else None for p in prints]
     return pl.DataFrame({
         "cell_id": pl.Series(cell_ids, dtype=pl.String),

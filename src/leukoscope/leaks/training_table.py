@@ -55,6 +55,8 @@ def read_training_table(content: bytes) -> pl.DataFrame:
         raise ValueError(first_line(error)) from error
     if dict(table.schema) != SCHEMA:
         raise ValueError(f"its columns are {', '.join(table.columns)}, expected {', '.join(SCHEMA)}")
+    if table.is_empty():
+        raise ValueError("it names no cell")
     for name, size in (("pixels", PIXEL_BYTES), ("hash", 16)):
         if (table[name].bin.size() != size).any():
             raise ValueError(f"a value of '{name}' does not have {size} bytes")
