@@ -113,8 +113,8 @@ def test_two_images_of_260_separate_nothing():
         assert test["difference"]["value"] == pytest.approx(2 / 260)
         assert test["difference"]["low"] < 0 < test["difference"]["high"]
         assert test["p_value"] >= least_p("resnet50", "vgg19") == 0.5
-        assert found["answer"] == ("resnet50 is right most often, but these cells tell it apart from none of the "
-                                   "others.")
+        assert found["answer"] == ("resnet50 is right most often, but on these cells it is not significantly "
+                                   "better than any other.")
     assert wilson(259, 260).low == pytest.approx(0.979, abs=5e-4)
     assert wilson(257, 260).high == pytest.approx(0.996, abs=5e-4)
 
@@ -164,8 +164,8 @@ def test_every_p_value_is_that_of_its_own_test_corrected_over_all_pairs():
         assert pair["tests"]["auc"]["p_value"] == pytest.approx(expected.p_value, rel=0.03, abs=1e-6)
         assert pair["tests"]["auc"]["difference"]["value"] == pytest.approx(expected.difference.value, abs=1e-12)
     assert set(found["pairs"][0]["tests"]) == {"accuracy", "sensitivity", "specificity", "auc"}
-    assert found["answer"].startswith(f"{found['order'][0]} is right most often. These cells tell it apart from three, "
-                                      "and do not tell it apart from ")
+    assert found["answer"].startswith(f"{found['order'][0]} is right most often. On these cells it is significantly "
+                                      "better than three, and not significantly better than ")
 
 
 def test_subjects_are_drawn_whole():

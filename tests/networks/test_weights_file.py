@@ -13,6 +13,7 @@ from leukoscope.errors import RecipeError
 from leukoscope.networks.registry import build_network
 from leukoscope.networks.weights_file import LITE0, read_start, weights_path
 from leukoscope.recipes.sections import Network
+from leukoscope.runs.network import fresh_network
 from leukoscope.train.transfer import start_network
 from tiny import tiny_recipe
 
@@ -56,6 +57,22 @@ def test_names_are_mapped_by_their_beginnings(tmp_path):
     found = read_start(str(tmp_path / "w.safetensors"), network().state_dict(),
                        {"stage_one.": "layer1.", "stem.": "conv1."})
     assert torch.equal(found["body.layer1.0.conv1.weight"], published()["layer1.0.conv1.weight"])
+
+
+def test_a_network_behind_a_microscope_starts_from_weights_for_colours(tmp_path):
+    save_file(published(), tmp_path / "w.safetensors")
+    recipe = tiny_recipe(network={"name": "resnet18", "start": str(tmp_path / "w.safetensors")},
+                         preprocess={"size": 64, "normalise": "none"}, optics={"simulate": True, "pool": 2},
+                         data={"classes": ["a", "b", "c"]})
+    behind = fresh_network(recipe)
+    start_network(recipe, behind)
+    first = behind.state_dict()["body.conv1.weight"]
+    assert first.shape[1] == 1
+    images = torch.rand(2, 1, 16, 16)
+    torch.testing.assert_close(
+        torch.conv2d(images, first), torch.conv2d(images.expand(-1, 3, -1, -1), published()["conv1.weight"]))
+    assert torch.equal(behind.state_dict()["body.layer1.0.conv1.weight"],
+                       published()["layer1.0.conv1.weight"])
 
 
 def test_what_does_not_fit_is_named(tmp_path):

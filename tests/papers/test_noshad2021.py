@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,8 @@ from PIL import Image
 
 from command import leukoscope, refusal
 from leukoscope.errors import DatasetError
+from leukoscope.evaluation.evaluate import evaluate
+from leukoscope.evaluation.results import ClassMetrics
 from leukoscope.manifest import make_manifest, read_manifest, write_manifest
 from leukoscope.papers.noshad2021 import read_task
 from leukoscope.papers.noshad2021_tables import PRINTED_INTERVALS, PUBLISHED, comparison, study_tables
@@ -21,6 +24,7 @@ from leukoscope.papers.request import Request
 from leukoscope.phantom import write_cells
 from leukoscope.recipes import load_recipe
 from leukoscope.runs.run import Run
+from leukoscope.stats import Estimate
 from leukoscope.text import TERMINAL
 
 DATA = Path(__file__).parents[1] / "data"
@@ -200,10 +204,17 @@ def test_published_figures_agree_with_each_other():
 
 def test_inflation_is_the_difference_with_the_two_intervals_squared_and_added():
     def metrics(low, value, high):
-        estimate = {"value": value, "low": low, "high": high, "method": "m"}
-        figures = dict.fromkeys(("accuracy", "macro_sensitivity", "macro_ppv", "macro_f1"), estimate)
-        own = dict.fromkeys(("sensitivity", "specificity", "ppv", "f1", "auc", "label_auc"), estimate)
-        return {"positive": "p", "classes": ["n", "p"], "overall": figures, "per_class": {"n": own, "p": own}}
+        estimate = Estimate(value, low, high, "m")
+        figures: dict[str, Estimate] = dict.fromkeys(
+            ["accuracy", "macro_sensitivity", "macro_ppv", "macro_f1"], estimate)
+        own: dict[str, Estimate] = dict.fromkeys(
+            ["sensitivity", "specificity", "ppv", "f1", "auc", "label_auc"], estimate)
+        return replace(evaluated, overall=figures, per_class=dict.fromkeys(("n", "p"), ClassMetrics(2, own)))
+
+    evaluated = evaluate(pl.DataFrame({
+        "cell_id": ["1", "2", "3", "4"], "subject": None, "group": None, "fold": 0, "label": ["n", "n", "p", "p"],
+        "predicted": ["n", "p", "p", "p"], "p_n": [0.9, 0.4, 0.2, 0.1], "p_p": [0.1, 0.6, 0.8, 0.9]},
+        schema_overrides={"subject": pl.String, "group": pl.String}), ["n", "p"], positive="p", rounds=100)
 
     rows = comparison({"clean": {"test": metrics(0.7, 0.8, 0.87)}, "paper": {"test": metrics(0.93, 0.96, 0.98)}}, "")
     first = rows[0]

@@ -234,7 +234,7 @@ def test_dimuro2020_learns_or_freezes_the_same_optics_at_every_size_of_pixel(pro
     assert (recipe.network.name, recipe.training.optimizer, recipe.training.patience) == ("densenet121", "adam", 10)
     assert recipe.split.select_on == {"clean": "validation", "paper": "test"}[protocol]
     small = expand_variants(load_recipe("dimuro2020", protocol=protocol, scale="small"))
-    assert set(small) == {name for name in variants if name[-1] in "46"}
+    assert set(small) == {name for name in variants if name[-1] in "46"} | {"frozen-1", "learned-1"}
 
 
 # The page
@@ -378,8 +378,8 @@ class TestHostile:
     @pytest.mark.parametrize(("text", "says"), [
         ("a = " + "[" * 50_000 + "]" * 50_000, "nested more than 12 deep"),
         ("a = " + "{a=" * 50_000 + "1" + "}" * 50_000, "nested more than 12 deep"),
-        ("[" + "a." * 50_000 + "a]\nb = 1", "nested more than 12 deep"),
-        ("a." * 50_000 + "a = 1", "nested more than 12 deep"),
+        ("[" + "a." * 50_000 + "a]\nb = 1", "a key has more than 20 parts"),
+        ("a." * 50_000 + "a = 1", "a key has more than 20 parts"),
         ('name = "x"\n[network]\nname = "a"\n[variants.v]\nx = ' + "[" * 20 + "]" * 20, "nested more than 12 deep"),
         ("seed = " + "9" * 5_000, "a number has too many digits"),
         ('name = "x"\nseed = 0x' + "f" * 5_000 + '\n[network]\nname = "lenet5"', "got a number of too many digits"),

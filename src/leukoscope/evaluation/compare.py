@@ -96,13 +96,13 @@ def answer(order: Sequence[str], accuracy: Sequence[float], against_best: Mappin
         p = against_best[other]
         (apart if p is not None and p < LEVEL else like).append(other)
     if not apart:
-        return f"{best} is right most often, but these cells tell it apart from none of the others."
+        return f"{best} is right most often, but on these cells it is not significantly better than any other."
     if len(order) == 2:
         return f"{best} is right more often than {apart[0]}."
     if not like:
         return f"{best} is right most often, and more often than each of the others: {join(apart)}."
-    return (f"{best} is right most often. These cells tell it apart from {join(apart)}, and do not tell it apart from "
-            f"{join(like)}.")
+    return (f"{best} is right most often. On these cells it is significantly better than {join(apart)}, and not "
+            f"significantly better than {join(like)}.")
 
 
 def _replicates(kinds: Sequence[Kind], positive: str, rounds: int, seed: int, *,

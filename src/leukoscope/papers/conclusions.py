@@ -41,6 +41,10 @@ def conclusions(clean: ProtocolResult | None, paper: ProtocolResult | None, publ
     open_questions: list[tuple[str, Estimate]] = []
     if clean is not None and published is not None:
         sentences.append(_against_published(clean, published))
+        if paper is not None and paper.accuracy.high is not None and paper.accuracy.high < published:
+            sentences.append(f"The paper's own protocol does not reach it on these cells either: "
+                             f"{interval(paper.accuracy, page=True)}. So how the cells were split need not be all of "
+                             "the difference.")
         own = clean.accuracy
         if own.value is not None and own.low is not None and own.high is not None:
             open_questions.append(("clean minus published", Estimate(

@@ -99,8 +99,9 @@ def _sentences(effects: Mapping[Kind, Effect]) -> list[str]:
             losses.setdefault(f"{made_up_for(effect.loss)} (against frozen optics at N = {effect.least})",
                               []).append(where)
     listed = ["; ".join(f"{text} at {join(places)}" for text, places in texts.items()) for texts in (gains, losses)]
+    answer = listed[1][:1].upper() + listed[1][1:]
     return ([f"Learning the optics {listed[0]}."] if gains else []) + ([
-        f"Does it make up for the lost pixels, to within {100 * MARGIN:g} point? {listed[1]}."] if losses else [])
+        f"Does it make up for the lost pixels, to within {100 * MARGIN:g} point? {answer}."] if losses else [])
 
 
 def made_up_for(loss: Comparison) -> str:

@@ -7,9 +7,7 @@ One run for each protocol, on ALL-IDB1, on C-NMC or on any two classes, with the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -18,13 +16,13 @@ from ..commands.outcome import Outcome
 from ..datasets import get_dataset
 from ..errors import DatasetError, LeakError
 from ..evaluation.evaluate import evaluate
+from ..evaluation.results import Metrics
 from ..evaluation.table import read_cells
 from ..files import write_json
 from ..manifest import read_manifest
 from ..recipes.recipe import load_recipe
 from ..report.study import write_study
 from ..runs.run import Run, read_fold_tables
-from ..stats.estimate import Estimate
 from ..text import interval, number
 from .conclusions import ProtocolResult, conclusions
 from .noshad2021_tables import PUBLISHED, comparison, study_tables
@@ -62,7 +60,7 @@ def reproduce(request: Request) -> Outcome:
     jobs = {protocol: Job(request.recipe(task.recipe, protocol, task.settings), task.cells, request.out / protocol)
             for protocol in protocols}
     countdown = request.countdown(list(jobs.values()))
-    parts: dict[str, dict[str, Mapping[str, Any]]] = {}
+    parts: dict[str, dict[str, Metrics]] = {}
     tested: dict[str, ProtocolResult] = {}
     remarks = list(task.remarks)
     for protocol, job in jobs.items():
@@ -72,12 +70,13 @@ def reproduce(request: Request) -> Outcome:
             ("test", "predictions.parquet"), ("validation", "validation.parquet"))}
         if by_part["test"] is not None:
             cells = read_cells(run.predictions, run.classes)
-            tested[protocol] = ProtocolResult(Estimate.from_dict(by_part["test"]["overall"]["accuracy"]), cells.count,
+            tested[protocol] = ProtocolResult(by_part["test"].overall["accuracy"], cells.count,
                                       cells.unit)
         if task.external is not None:
             try:
-                by_part["preliminary"] = evaluate_run(run.folder, task.external, request.out / f"{protocol}-{EXTERNAL}",
-                                                    skip_damaged=request.skip_damaged).metrics
+                by_part["preliminary"] = Metrics.from_dict(evaluate_run(
+                    run.folder, task.external, request.out / f"{protocol}-{EXTERNAL}",
+                    skip_damaged=request.skip_damaged).metrics)
             except LeakError as error:
                 remarks.append(f"The preliminary test set was not used under protocol {protocol}: {error.what}.")
         parts[protocol] = {part: metrics for part, metrics in by_part.items() if metrics is not None}
@@ -94,17 +93,18 @@ def reproduce(request: Request) -> Outcome:
     page = write_study(request.out)
     lines = [title, *remarks, "", *(line for table in tables for line in (*table.lines(), "")), *said.lines(),
              f"report: {page}"]
-    return Outcome(request.out, page, tuple(lines), parts)
+    return Outcome(request.out, page, tuple(lines), {
+        protocol: {part: own.to_dict() for part, own in by_part.items()} for protocol, by_part in parts.items()})
 
 
-def _apart(metrics: Mapping[str, Any]) -> str:
+def _apart(metrics: Metrics) -> str:
     """Our AUC and weighted F1 under the clean protocol, beside what others published with subjects kept apart."""
-    area = interval(Estimate.from_dict(metrics["per_class"][metrics["positive"]]["auc"]), number, "", page=True)
+    area = interval(metrics.per_class[metrics.positive].estimates["auc"], number, "", page=True)
     return (f"With subjects kept apart: AUC {area}, others {APART[0]} ({APART[1]}); weighted F1 "
-            f"{interval(Estimate.from_dict(metrics['overall']['weighted_f1']), page=True)}.")
+            f"{interval(metrics.overall['weighted_f1'], page=True)}.")
 
 
-def _of_one_network(run: Run, table: str) -> Mapping[str, Any] | None:
+def _of_one_network(run: Run, table: str) -> Metrics | None:
     """The mean figures of the networks of the single folds; None where there is no such table.
 
     The paper reports these, not the figures of the mean probability, which are better. A cell that several networks
@@ -116,7 +116,7 @@ def _of_one_network(run: Run, table: str) -> Mapping[str, Any] | None:
     each = by_fold.with_columns(
         group=pl.coalesce("group", pl.when(pl.col("subject").is_null()).then("cell_id")),
         cell_id=pl.format("{} in fold {}", "cell_id", "fold"))
-    return evaluate(each, run.classes, positive=run.recipe.data.positive, seed=run.recipe.seed).to_dict()
+    return evaluate(each, run.classes, positive=run.recipe.data.positive, seed=run.recipe.seed)
 
 
 def read_task(request: Request) -> Task:

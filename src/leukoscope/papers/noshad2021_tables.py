@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from ..evaluation.results import Metrics
 from ..stats.estimate import Estimate
 from ..stats.rates import difference
 from ..text import number, points, share
@@ -58,8 +58,8 @@ class Row:
     inflation: Estimate | None
 
 
-def comparison(parts: Mapping[str, Mapping[str, Mapping[str, Any]]], published: str) -> list[Row]:
-    """Rows from metrics: protocol -> part -> what `evaluate` gives. published: the recipe whose tables are shown beside
+def comparison(parts: Mapping[str, Mapping[str, Metrics]], published: str) -> list[Row]:
+    """Rows from metrics: protocol -> part -> metrics. published: the recipe whose tables are shown beside
     ours; "" where the cells are not the paper's."""
     rows = []
     for part in PARTS:
@@ -69,7 +69,7 @@ def comparison(parts: Mapping[str, Mapping[str, Mapping[str, Any]]], published: 
         paper = PUBLISHED.get(published, {}).get(part, {})
         intervals = PRINTED_INTERVALS.get(published, {}) if part == "test" else {}
         first = next(iter(metrics.values()))
-        names = {"positive": first["positive"], "negative": next(c for c in first["classes"] if c != first["positive"])}
+        names = {"positive": first.positive, "negative": next(name for name in first.classes if name != first.positive)}
         for figure, name, *_ in FIGURES:
             ours = {protocol: _estimate(own, figure, names) for protocol, own in metrics.items()}
             inflation = difference(ours["paper"], ours["clean"]) if {"paper", "clean"} <= ours.keys() else None
@@ -78,12 +78,12 @@ def comparison(parts: Mapping[str, Mapping[str, Mapping[str, Any]]], published: 
     return rows
 
 
-def _estimate(metrics: Mapping[str, Any], figure: str, names: Mapping[str, str]) -> Estimate:
+def _estimate(metrics: Metrics, figure: str, names: Mapping[str, str]) -> Estimate:
     # Of two classes, the mean specificity is the mean sensitivity: the same two numbers.
     figure = "macro_sensitivity" if figure == "macro_specificity" else figure
     side, _, key = figure.rpartition(".")
-    table = metrics["per_class"][names[side or "positive"]] if side or figure in AREAS else metrics["overall"]
-    return Estimate.from_dict(table[key])
+    estimates = metrics.per_class[names[side or "positive"]].estimates if side or figure in AREAS else metrics.overall
+    return estimates[key]
 
 
 def study_tables(rows: Sequence[Row], protocols: Sequence[str]) -> list[Table]:

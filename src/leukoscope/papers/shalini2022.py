@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -18,7 +17,8 @@ from ..commands.compare import compare_runs
 from ..commands.outcome import Outcome
 from ..evaluation.compare import LEVEL
 from ..recipes.recipe import Protocol, expand_variants, load_recipe
-from ..stats.estimate import Estimate
+from ..report.compare import read_comparison
+from ..runs.comparison import Comparison
 from .conclusions import settled_by
 from .request import Job, Request, two_classes
 from .shalini2022_tables import OWN, against_own, inflation_table, published_figures, table_two
@@ -47,7 +47,7 @@ def reproduce(request: Request) -> Outcome:
         protocol: request.repeated(RECIPE, protocol, task.cells, request.repeats or 1, task.settings)
         for protocol in request.protocols}
     countdown = request.countdown([job for own in jobs.values() for job in own])
-    contents: dict[str, dict[str, Any]] = {}
+    contents: dict[str, Mapping[str, object]] = {}
     lines, page = list(task.remarks), request.out
     for protocol, own in jobs.items():
         for job in own:
@@ -59,37 +59,38 @@ def reproduce(request: Request) -> Outcome:
 
 
 def _compared(jobs: list[Job], protocol: Protocol, request: Request, task: Task,
-              earlier: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Compare the runs of one protocol; the lines to print, and the content of compare.json."""
+              earlier: Mapping[str, Mapping[str, object]]) -> tuple[list[str], Mapping[str, object]]:
+    """Compare the runs of one protocol; the lines to print, and the content of compare.json. earlier: that of the
+    protocols before."""
     runs = [job.out / name for job in jobs for name in expand_variants(job.recipe)]
 
-    def more(content: Mapping[str, Any]) -> dict[str, Any]:
-        tables.append(table_two(content))
+    def more(comparison: Comparison) -> Mapping[str, object]:
+        tables.append(table_two(comparison))
         if protocol == "paper" and "clean" in earlier:
-            tables.append(inflation_table(earlier["clean"], content))
-        tables.extend(_settled(content))
-        others = len(content["kinds"]) - 1
+            tables.append(inflation_table(read_comparison(earlier["clean"]), comparison))
+        tables.extend(_settled(comparison))
+        others = len(comparison.kinds) - 1
         return {"title": f"ResNet-50 against {others} networks, {protocol} protocol, {request.scale} scale",
-                "description": " ".join([against_own(content), *task.remarks]),
+                "description": " ".join([against_own(comparison), *task.remarks]),
                 "tables": [table.to_dict() for table in tables]}
 
-    tables = []
+    tables: list[Table] = []
     lines, content = compare_runs(runs, request.out / protocol, published=published_figures(), more=more)
     shown = [line for table in tables for line in (*table.lines(), table.note, "")]
-    return [*shown, *lines[:-1], against_own(content), lines[-1]], content
+    return [*shown, *lines[:-1], against_own(read_comparison(content)), lines[-1]], content
 
 
-def _settled(content: Mapping[str, Any]) -> list[Table]:
+def _settled(comparison: Comparison) -> list[Table]:
     """For each difference from ResNet-50 that is not significant, the subjects that would settle it; none where the
-    subjects of the cells are not known. content: of compare.json."""
-    if content["clusters"] == content["cells"]:
+    subjects of the cells are not known."""
+    if comparison.clusters == comparison.cells:
         return []
     undecided = []
-    for pair in content["pairs"]:
-        test = pair["tests"]["accuracy"]
-        if OWN in (pair["first"], pair["second"]) and (test["holm"] is None or test["holm"] >= LEVEL):
-            undecided.append((f"{pair['first']} minus {pair['second']}", Estimate.from_dict(test["difference"])))
-    return settled_by(undecided, content["clusters"])
+    for pair in comparison.pairs:
+        test = pair.tests["accuracy"]
+        if OWN in (pair.first, pair.second) and (test.holm is None or test.holm >= LEVEL):
+            undecided.append((f"{pair.first} minus {pair.second}", test.difference))
+    return settled_by(undecided, comparison.clusters)
 
 
 def read_task(request: Request) -> Task:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from ..evaluation.compare import LEVEL
+from ..runs.comparison import Comparison
 from ..stats.estimate import Estimate
 from ..stats.paired import holm, mcnemar_p
 from ..stats.rates import difference, wilson
@@ -60,14 +60,14 @@ def what_the_paper_shows() -> str:
             f"pairing, corrected by Holm); with twice as many images, from all but {join(still)}.")
 
 
-def table_two(content: Mapping[str, Any]) -> Table:
-    """Each network's figures as the paper has them, with Wilson's intervals, beside ours. content: compare.json."""
-    kinds = {kind["name"]: kind["figures"] for kind in content["kinds"]}
+def table_two(comparison: Comparison) -> Table:
+    """Each network's figures as the paper has them, with Wilson's intervals, beside ours."""
+    kinds = {network.name: network.figures for network in comparison.kinds}
     rows = []
     for name in sorted(kinds, key=lambda name: [*MATRICES, name].index(name)):
         paper = published_rates(name) if name in MATRICES else {}
         rows.append([name, *(text for figure in FIGURES for text in (
-            cell(paper.get(figure)), share(kinds[name][figure]["value"])))])
+            cell(paper.get(figure)), share(kinds[name][figure].value)))])
     columns = ["network", *(text for figure in FIGURES for text in (f"{figure_name(figure)}, the paper", "ours"))]
     return Table("Table 2 of the paper, and ours", columns, rows,
                  "In percent; the intervals of ours are in the first table. The paper gives none: these are Wilson’s "
@@ -75,10 +75,10 @@ def table_two(content: Mapping[str, Any]) -> Table:
                  f"{what_the_paper_shows()}")
 
 
-def inflation_table(clean: Mapping[str, Any], paper: Mapping[str, Any]) -> Table:
+def inflation_table(clean: Comparison, paper: Comparison) -> Table:
     """Accuracy of each network under the two protocols, and their difference (of two sets of test images)."""
-    accuracies = [{kind["name"]: Estimate.from_dict(kind["figures"]["accuracy"]) for kind in content["kinds"]}
-                  for content in (paper, clean)]
+    accuracies = [{network.name: network.figures["accuracy"] for network in comparison.kinds}
+                  for comparison in (paper, clean)]
     rows = [[name, cell(theirs), cell(accuracies[1][name]), cell(difference(theirs, accuracies[1][name]), points)]
             for name, theirs in accuracies[0].items() if name in accuracies[1]]
     return Table("What the paper’s protocol adds",
@@ -86,20 +86,20 @@ def inflation_table(clean: Mapping[str, Any], paper: Mapping[str, Any]) -> Table
                  "The two protocols test different images, so the difference is not paired and its interval wide.")
 
 
-def against_own(content: Mapping[str, Any]) -> str:
+def against_own(comparison: Comparison) -> str:
     """The answer to the paper's claim: is ResNet-50 better than the others here?"""
-    if OWN not in {kind["name"] for kind in content["kinds"]}:
+    if OWN not in {network.name for network in comparison.kinds}:
         return ""
     others: dict[str, list[str]] = {"better than": [], "worse than": [], "not significantly different from": []}
-    for pair in content["pairs"]:
-        names = [pair["first"], pair["second"]]
+    for pair in comparison.pairs:
+        names = [pair.first, pair.second]
         if OWN not in names:
             continue
-        test = pair["tests"]["accuracy"]
-        ahead = (test["difference"]["value"] or 0.0) * (1 if pair["first"] == OWN else -1)
-        significant = test["holm"] is not None and test["holm"] < LEVEL
+        test = pair.tests["accuracy"]
+        ahead = (test.difference.value or 0.0) * (1 if pair.first == OWN else -1)
+        significant = test.holm is not None and test.holm < LEVEL
         key = ("better than" if ahead > 0 else "worse than") if significant else "not significantly different from"
         names.remove(OWN)
-        others[key].append(f"{names[0]} ({points(ahead)} points, {p_of(test['holm']) or 'no test'})")
+        others[key].append(f"{names[0]} ({points(ahead)} points, {p_of(test.holm) or 'no test'})")
     answer = join(f"{key} {join(names)}" for key, names in others.items() if names)
     return f"Is ResNet-50 better than the others here? By accuracy it is {answer}."

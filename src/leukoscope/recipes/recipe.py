@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ..errors import RecipeError
+from ..files import parse_toml
 from ..text import is_text, plain
 from .sections import Augment, Components, Data, Edges, Network, Optics, Preprocess, Section, Split, Training
 
@@ -122,15 +123,15 @@ def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, d
 
 def read_toml(text: str, where: str = "recipe") -> dict[str, Any]:
     """The table that TOML text describes. RecipeError for what is not TOML, for tables and lists nested more than
-    DEEPEST deep, and for numbers that are too long to be read."""
+    DEEPEST deep, and for numbers and keys that are too long to be read."""
     try:
-        raw = tomllib.loads(text)
+        raw = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{where}: not valid TOML ({error})", "see docs/recipes.md for an example") from error
     except RecursionError as error:
         raise RecipeError(f"{where}: {_TOO_DEEP}", "docs/recipes.md lists every key") from error
-    except ValueError as error:  # Python's own limit
-        raise RecipeError(f"{where}: a number has too many digits", "docs/recipes.md lists every key") from error
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}", "docs/recipes.md lists every key") from error
     level: list[Any] = [raw]
     for _ in range(DEEPEST):
         level = [inner for value in level if isinstance(value, dict | list)

@@ -77,7 +77,7 @@ def comparison_lines(table: Mapping[str, Any]) -> list[str]:
                    for key in keys]
         rows.append([network.name, *figures, f"{network.rank.mean:.1f}",
                      f"{cost.parameters / 1e6:.1f} M" if cost else "-",
-                     f"{cost.prediction_ms:.2g} ms" if cost and cost.prediction_ms else "-"])
+                     _milliseconds(cost.prediction_ms) if cost and cost.prediction_ms else "-"])
     pairs = []
     for pair in comparison.pairs:
         test = pair.tests["accuracy"]
@@ -85,3 +85,8 @@ def comparison_lines(table: Mapping[str, Any]) -> list[str]:
         pairs.append(f"{pair.first} minus {pair.second}: {ahead}, {p_of(test.holm) or 'no test'}")
     once = trained_once(comparison)
     return [*aligned(rows), "", *pairs, "", comparison.answer, *([once] if once else []), *comparison.remarks]
+
+
+def _milliseconds(value: float) -> str:
+    """Two digits or more."""
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.2g} ms"

@@ -48,7 +48,11 @@ def write_report(run_folder: Path) -> Path:
     Raises RunError, naming the file, where the folder is not finished or damaged. Images that are gone are named in
     the page.
     """
-    results = read_results(Path(run_folder))
+    return draw_report(read_results(Path(run_folder)))
+
+
+def draw_report(results: Results) -> Path:
+    """`write_report` of a folder that has been read."""
     folder, metrics, recipe = results.folder, results.metrics, results.recipe
     words, data, mistakes = describe(results), data_table(results), worst_mistakes(results)
     cards, class_keys, weakest = numbers.cards(metrics), numbers.class_keys(metrics), numbers.weakest_classes(metrics)
