@@ -2,24 +2,30 @@
 
     python benchmarks/archives.py                                    # 100,000 empty regions, 200 slides, 20 kills
     python benchmarks/archives.py --empty 10000 --slides 20          # what fewer cores allow
-    python benchmarks/archives.py --parts empty
+    python benchmarks/archives.py --folder DIR --parts empty         # one part at a time: then local, ray, kills
 
 Parts: `empty`, regions that do nothing, on both engines; `local` and `ray`, the same phantom archive on each; `kills`,
-the same on Ray while workers are killed at random. The archive is four different phantom slides under many names. Ray
-runs on this machine, with a core for each worker. docs/archives.md extends these figures to a million slides.
+the same on Ray while workers are killed at random. The archive is four different phantom slides under many names. With
+`--folder` archive and results stay there, so that each part runs alone and is compared with what an earlier call has
+counted. On 2 cores `empty` takes about 4 min and each other part about 15 min, with --slides 100 half of that; after
+20 regions a part says how long it takes. Ray runs on this machine, with a core for each worker. docs/archives.md
+extends these figures to a million slides.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import logging
 import os
 import pickle
 import random
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +46,8 @@ from leukoscope.phantom.slide_files import write_slide
 PARTS = ("empty", "local", "ray", "kills")
 LEAST = 0.9
 """Throughput on Ray, of that of the local engine."""
+ESTIMATE = 20
+"""Regions after which a part says how long it takes."""
 _SIDES = 2880, 2400  # px of a slide of the archive
 _BLOCK = 480
 
@@ -82,7 +90,11 @@ def empty(name: str, engine: Engine, count: int) -> None:
 
 
 def archive_of(count: int, folder: Path) -> Path:
-    """`count` phantom slides, every fourth of the same content."""
+    """`count` phantom slides, every fourth of the same content; those of an earlier call stay."""
+    if len(list(folder.glob("slide_*.svs"))) == count:
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     rendered = render_slide(*_SIDES, seed=4, block=_BLOCK, variety=4, white_cells=0.15)
     zones = np.full((_SIDES[1] // _BLOCK, _SIDES[0] // _BLOCK), "monolayer", dtype="<U9")
     for number in range(count):
@@ -99,23 +111,34 @@ def archive_of(count: int, folder: Path) -> Path:
 
 def count(archive: Path, out: Path, make: Callable[[], Engine], meddle: Callable[[Engine], None] | None = None) -> Run:
     """Count an archive with 20 leukocytes a slide."""
-    started, regions = [], 0
+    started, regions, said = [], 0, False
 
     def engine(*_: object) -> Engine:
         started.append(make())
         return started[0]
 
     def on_progress(done: int, total: int) -> None:
-        nonlocal regions
+        nonlocal regions, said
         regions = done
+        if done >= ESTIMATE and not said:
+            said = True
+            print(f"{out.name}: about {(time.perf_counter() - clock) * total / done / 60:.0f} min in all", flush=True)
         if meddle is not None:
             meddle(started[0])
 
     smear_slides.engine_for = engine
     clock = time.perf_counter()
     smear_slides.smear_archive(slides_of([str(archive)], out), out, SlideOptions(types=True, target=20),
-                               on_progress=on_progress)
-    return Run(time.perf_counter() - clock, regions, out)
+                               overwrite=True, on_progress=on_progress)
+    run = Run(time.perf_counter() - clock, regions, out)
+    out.with_suffix(".json").write_text(json.dumps({"clock": run.clock, "regions": run.regions}))
+    return run
+
+
+def earlier(folder: Path, part: str) -> Run | None:
+    """What a part of an earlier call has counted there."""
+    stored = folder / f"{part}.json"
+    return Run(**json.loads(stored.read_text()), out=folder / part) if stored.is_file() else None
 
 
 def killer(times: int, every: float) -> tuple[Callable[[Engine], None], list[int]]:
@@ -147,6 +170,19 @@ def same(first: Path, second: Path) -> bool:
         "cells.parquet", "subjects.parquet"))
 
 
+def compare(folder: Path, parts: Sequence[str]) -> None:
+    """Print whether parts gave the table of the local engine, and the throughput of Ray."""
+    local = earlier(folder, "local")
+    for part in parts if local else ():
+        run = earlier(folder, part)
+        assert local is not None
+        assert run is not None
+        print(f"{part}: the same table as local: {same(local.out, run.out)}")
+        if part == "ray":
+            ratio = local.clock / run.clock
+            print(f"throughput of ray, of local: {ratio:.2f}, aim {LEAST}: {'ok' if ratio >= LEAST else 'below'}")
+
+
 def main() -> None:
     """Print the cost of empty regions, throughput of both engines, and whether the tables are the same."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -156,6 +192,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=2.0, help="s between two kills, at least")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--folder", type=Path, help="where archive and results stay, for parts that run alone")
     given = parser.parse_args()
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
@@ -164,8 +201,9 @@ def main() -> None:
     nodes = {"num_cpus": given.workers, "object_store_memory": 100 * 2**20, "include_dashboard": False}
     ray.init(**nodes, log_to_driver=False, logging_level=logging.ERROR)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        folder, runs = Path(name), dict[str, Run]()
+    with contextlib.ExitStack() as stack:
+        folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
 
         def cluster() -> Cluster:
             return Cluster(None, given.workers, folder, unheard)
@@ -176,19 +214,13 @@ def main() -> None:
         if "empty" in given.parts:
             empty("local", local(), given.empty)
             empty("ray", cluster(), given.empty)
-        (folder / "archive").mkdir()
         archive = archive_of(given.slides, folder / "archive") if set(given.parts) - {"empty"} else folder
         meddle, killed = killer(given.kills, given.every)
         for part, make, between in (("local", local, None), ("ray", cluster, None), ("kills", cluster, meddle)):
             if part in given.parts:
-                runs[part] = count(archive, folder / part, make, between)
-                show(f"{part}{f', {killed[0]} workers killed' if between else ''}", runs[part], given.slides)
-        for part in ("ray", "kills"):
-            if {"local", part} <= runs.keys():
-                print(f"{part}: the same table as local: {same(runs['local'].out, runs[part].out)}")
-        if {"local", "ray"} <= runs.keys():
-            ratio = runs["local"].clock / runs["ray"].clock
-            print(f"throughput of ray, of local: {ratio:.2f}, aim {LEAST}: {'ok' if ratio >= LEAST else 'below'}")
+                run = count(archive, folder / part, make, between)
+                show(f"{part}{f', {killed[0]} workers killed' if between else ''}", run, given.slides)
+        compare(folder, [part for part in ("ray", "kills") if part in given.parts])
     ray.shutdown()
 
 

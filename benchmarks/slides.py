@@ -6,7 +6,8 @@
 
 Parts: `quarter`, every leukocyte of the monolayer on a slide of half the sides; `whole`, the same on the whole one;
 `some`, 200 leukocytes of the whole one along the battlement; `peer`, the same network on overlapping tiles of all the
-tissue of the quarter, read by OpenSlide, as tiled inference does that knows no monolayer. Processor seconds are printed
+tissue of the quarter, read by OpenSlide, as tiled inference does that knows no monolayer; `tiatoolbox`, the same
+network on the quarter by TIAToolbox, with a Python that has it (--tiatoolbox PYTHON). Processor seconds are printed
 beside those of the clock; memory is that of all processes together. Slides are kept in --keep, if it is given.
 """
 
@@ -36,7 +37,7 @@ from leukoscope.slides import open_slide
 
 SECONDS, MEGABYTES, RECALL, BATTLEMENT, GROWTH = 600.0, 1500.0, 0.97, 60.0, 4.4
 """What 40,000 x 30,000 px must reach: all leukocytes, memory, recall, 200 leukocytes, and four times the area."""
-PARTS = ("quarter", "whole", "some", "peer")
+PARTS = ("quarter", "whole", "some", "peer", "tiatoolbox")
 NEAR = 12.0
 """px: a found cell whose middle is this near to that of a true one is that cell; a second one is it twice."""
 
@@ -163,6 +164,16 @@ def peer(slide: Path, tile: int = 512, overlap: int = REACH) -> None:
           f"mm2, {used / mm2:.2f} s/mm2; cells are not outlined, measured or typed", flush=True)
 
 
+def tiatoolbox(slide: Path, python: str) -> None:
+    """The finder's network on all tissue by TIAToolbox's tiled inference: seconds by mm2."""
+    script = Path(__file__).with_name("slides_tiatoolbox.py")
+    told = subprocess.run([python, str(script), str(slide)], check=True, capture_output=True, text=True).stdout
+    taken = json.loads(told.splitlines()[-1])
+    print(f"TIAToolbox, tiles of all tissue, the same network: {taken['clock']:.1f} s ({taken['processors']:.1f} s of "
+          f"processors) for {taken['mm2']:.2f} mm2, {taken['processors'] / taken['mm2']:.2f} s/mm2; cells are not "
+          "outlined, measured or typed", flush=True)
+
+
 def slide_of(width: int, height: int, block: int, folder: Path) -> Path:
     """A phantom slide; the one that was kept, if there is one."""
     path = folder / f"phantom_{width}x{height}_{block}.svs"
@@ -187,6 +198,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--no-types", action="store_true", help="find and measure only")
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--tiatoolbox", help="a Python that has tiatoolbox and leukoscope")
     parser.add_argument("--keep", type=Path, help="a folder for the slides, which are written once")
     given = parser.parse_args()
     options = ["--workers", given.workers, *(["--no-types"] if given.no_types else [])]
@@ -206,6 +218,11 @@ def main() -> None:
             report(f"{given.width:,} x {given.height:,} px, 200 leukocytes", slide, runs["some"])
         if "peer" in given.parts:
             peer(slide_of(given.width // 2, given.height // 2, given.block, given.keep or folder))
+        if "tiatoolbox" in given.parts and not given.tiatoolbox:
+            print("tiatoolbox: left out, since no --tiatoolbox PYTHON was given")
+        elif "tiatoolbox" in given.parts:
+            tiatoolbox(slide_of(given.width // 2, given.height // 2, given.block, given.keep or folder),
+                       given.tiatoolbox)
     if {"quarter", "whole"} <= runs.keys():
         print(verdict("four times the area, times the processors' time", runs["whole"].processors /
                       runs["quarter"].processors, GROWTH),

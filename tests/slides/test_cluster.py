@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
+import re
+import shutil
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +22,16 @@ import pytest
 
 from command import leukoscope, refusal
 from leukoscope import __version__
+from leukoscope.commands import cluster as cluster_module
 from leukoscope.commands import smear_slides
 from leukoscope.commands.archive_tables import scan_archive
 from leukoscope.commands.cluster import Cluster
 from leukoscope.commands.engines import TRIES, Task
 from leukoscope.commands.slide_inputs import slides_of
 from leukoscope.commands.slide_options import SlideOptions, unheard
+from leukoscope.errors import LeukoscopeError
 from leukoscope.manifest import write_table
-from worker_tasks import die, die_once, double, refuse
+from worker_tasks import die, die_once, double, fill_disk, refuse
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'leukoscope[ray]'")
 
@@ -118,13 +128,15 @@ def test_workers_may_join_die_and_leave(cluster: Any, archive: Path, here: Path,
     import ray
 
     out, engine = tmp_path / "out", Cluster(cluster.address, None, tmp_path, unheard)
-    steps, machines = iter(("kill", "join", "leave", "work", "stop")), set()
+    steps, machines = ["kill", "join", "leave", "stop"], set()
 
     def meddle(done: int, total: int) -> None:
         assert total >= done
         busy = [worker for worker, _, _ in engine._busy.values()]
         machines.update(worker.machine for worker in busy)
-        match next(steps, ""):
+        if steps == ["stop"] and len(machines) < 2:
+            return  # results of the first machine may still come in
+        match steps.pop(0):
             case "kill":
                 ray.kill(busy[0].actor)
             case "join":
@@ -174,6 +186,170 @@ sys.meta_path.insert(0, Old())
         cluster.remove_node(node, allow_graceful=False)
     assert len(said) == 1
     assert said[0].endswith(f" has leukoscope 0.0.1, and this is {__version__}")
+
+
+def test_a_killed_run_goes_on_with_either_engine(cluster: Any, archive: Path, here: Path, tmp_path: Path):
+    """The command itself is killed on the cluster, by kill -9; the folder that it leaves goes on twice."""
+    out, copy = tmp_path / "out", tmp_path / "copy"
+    words = ["smear", str(archive), "-o", str(out), "--no-types", "--target", "20"]
+    on_ray = ["--engine", "ray", "--address", cluster.address]
+    process = subprocess.Popen([sys.executable, "-c", "from leukoscope.cli.main import main; main()", *words, *on_ray],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 240
+    while not list(out.glob("*/.parts/0*.json")) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it was done before it could be killed"
+    assert list(out.glob("*/.parts/0*.json"))
+    shutil.copytree(out, copy)
+    for folder, options in ((out, on_ray), (copy, ["--workers", "1"])):
+        words[3] = str(folder)
+        assert "holds a stopped run; continue with --resume" in refusal(*words, *options)
+        answer = leukoscope(*words, *options, "--resume")
+        assert answer.code == 0, answer.err
+        same(folder, here)
+        assert not list(folder.glob("**/.parts"))
+
+
+def test_a_slide_that_vanishes_and_a_full_disk_are_said(cluster: Any, archive: Path, tmp_path: Path):
+    """As with the local engine (test_archives.py). The disk is a real one of 1 MB, if it can be mounted."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.svs", "b.svs"):
+        shutil.copy(archive / "one" / "slide.svs", tmp_path / "in" / name)
+    options = replace(SQUARES, target=2, engine="ray", address=cluster.address)
+    slides = slides_of([str(tmp_path / "in")], tmp_path / "out")
+    (tmp_path / "in" / "a.svs").unlink()
+    summary = smear_slides.smear_archive(slides, tmp_path / "out", options)
+    assert list(summary.smears) == ["b"]
+    assert [reason for name, reason in summary.unreadable.items() if name.endswith("a.svs")] == ["no such file"]
+    engine = Cluster(cluster.address, None, tmp_path, unheard)
+    try:
+        full = results(engine, Task(1, fill_disk, ()))[1]
+    finally:
+        engine.close()
+    assert isinstance(full.error(), OSError)
+    with small_disk(tmp_path / "disk") as disk:
+        words = ("smear", tmp_path / "in", "-o", disk / "out", "--no-types", "--target", 2, "--engine", "ray",
+                 "--address", cluster.address)
+        line = refusal(*words)
+        assert "No space left on device; free disk space" in line
+        subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
+        answer = leukoscope(*words, "--resume")
+        assert answer.code == 0, answer.err
+        assert pl.read_parquet(disk / "out" / "cells.parquet").equals(pl.read_parquet(tmp_path / "out/cells.parquet"))
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A disk of 1 MB. Skips the rest of the test where none can be mounted."""
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True,
+                      check=False).returncode:
+        pytest.skip("no disk can be mounted here: the full disk was tried with a worker's error alone")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+ONLY_HERE = "/proc/self/task/{}"
+"""A path that this process sees and no other one."""
+
+
+def test_what_no_machine_sees_is_said_with_its_machines(cluster: Any, tmp_path: Path):
+    path = ONLY_HERE.format(os.getpid())
+    assert Path(path).exists()
+    engine = Cluster(cluster.address, None, tmp_path, unheard)
+    try:
+        done = results(engine, Task(1, double, (4,), path), Task(2, double, (5,)), Task(3, double, (6,), "/gone.svs"))
+    finally:
+        engine.close()
+    host = socket.gethostname()
+    assert f"{path}: no machine of the cluster sees it ({host}); put slides where all" in str(done[1].error())
+    assert done[2] == 10
+    assert done[3] == 12  # of a file that has gone everywhere the task itself speaks
+    engine = Cluster(cluster.address, None, tmp_path, unheard, [path])
+    try:
+        with pytest.raises(LeukoscopeError, match=f"no machine of the cluster can work: {host} does not see {path}"):
+            results(engine, Task(1, double, (4,)))
+    finally:
+        engine.close()
+
+
+def test_a_slide_is_left_to_the_machines_that_see_it(cluster: Any, archive: Path, here: Path, tmp_path: Path):
+    """A node whose processes do not see the slides works on no slide, and costs none."""
+    (tmp_path / "sitecustomize.py").write_text(f"""
+import os
+stat = os.stat
+def blind(path, *arguments, **options):
+    if str(path).startswith({str(archive)!r}):
+        raise FileNotFoundError(2, "hidden", path)
+    return stat(path, *arguments, **options)
+os.stat = blind
+""")
+    said: list[str] = []
+    out, engine = tmp_path / "out", Cluster(cluster.address, None, tmp_path, said.append)
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    node = cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": path}, **small())
+    slide = str(archive / "one" / "slide.svs")
+    try:
+        end = time.monotonic() + 120
+        while not said and time.monotonic() < end:
+            assert results(engine, *(Task(n, double, (n,), slide) for n in range(3))) == {0: 0, 1: 2, 2: 4}
+        assert said == [f"{socket.gethostname()} does not see {slide}: left to other machines"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(smear_slides, "engine_for", lambda *_: engine)
+            smear_slides.smear_archive(slides_of([str(archive)], out), out, SQUARES)
+    finally:
+        engine.close()
+        cluster.remove_node(node, allow_graceful=False)
+    same(out, here)
+
+
+def test_it_is_said_what_a_busy_or_empty_cluster_is_waited_for(cluster: Any, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch):
+    import ray
+
+    monkeypatch.setattr(cluster_module, "WAIT", 1.0)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        other: Any = ray.remote(num_cpus=1)(Other).remote()
+        assert ray.get(other.works.remote())
+        said: list[str] = []
+
+        def busy(line: str) -> None:
+            said.append(line)
+            ray.kill(other)
+
+        engine = Cluster(None, None, tmp_path, busy)
+        assert results(engine, Task(1, double, (4,))) == {1: 8}
+        engine.close()
+        (line,) = said
+        assert re.fullmatch(r"waiting for a free processor on the cluster \(it has \d\); Ctrl\+C stops, and --resume "
+                            "goes on", line)
+        said.clear()
+        cluster.remove_node(getattr(cluster, "second", cluster.first), allow_graceful=True)
+        while ray.cluster_resources().get("CPU", 0):
+            time.sleep(0.2)
+
+        def empty(line: str) -> None:
+            said.append(line)
+            cluster.add_node(num_cpus=1, **small())
+
+        engine = Cluster(None, None, tmp_path, empty)
+        assert results(engine, Task(1, double, (4,))) == {1: 8}
+        engine.close()
+        assert said == ["waiting for a machine: the cluster has none that can work; add one with ray start within "
+                        "5 min"]
+    finally:
+        ray.shutdown()
+
+
+class Other:
+    """Another program on the cluster."""
+
+    def works(self) -> bool:
+        return True
 
 
 def test_the_cells_of_an_archive_are_one_table_by_subject(here: Path, tmp_path: Path):

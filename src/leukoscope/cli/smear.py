@@ -85,11 +85,12 @@ def _slides(inputs: list[str], out: Path, options: SlideOptions, subject: str, *
     from ..commands.slide_inputs import is_archive, one_slide, slides_of
     from ..commands.smear_slides import smear_archive, smear_slide
 
-    if is_archive(inputs) and subject:
+    archive = is_archive(inputs)
+    if archive and subject:
         raise LeukoscopeError("--subject and several slides: each is one smear", "name subjects in a table with the "
                               "columns slide and subject")
     with console.progress("parts of slides", quiet=as_json) as on_progress:
-        if is_archive(inputs):
+        if archive:
             summary = smear_archive(slides_of(inputs, out), out, options, overwrite=overwrite, resume=resume,
                                     on_progress=on_progress, on_note=console.note)
         else:

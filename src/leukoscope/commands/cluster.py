@@ -1,26 +1,27 @@
 """Work on a Ray cluster: an actor for each core of each machine, which holds the networks and does a task at a time.
 
 Only tasks travel, which are names of functions, paths and coordinates: slides and results lie where all machines see
-them under one path. An actor is asked for its version of leukoscope before it gets work. Machines may join and leave
-while the work goes on: a new one gets actors within seconds, and what actors of a lost one had in work is done again.
+them under one path. An actor is asked for its version of leukoscope, and whether it sees the folder of the results and
+the bundle, before it gets work; a machine that lacks one is refused. A slide that a machine does not see is left to
+those that do. Machines may join and leave while the work goes on: a new one gets actors within seconds, and what actors
+of a lost one had in work is done again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import socket
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..errors import LeukoscopeError, first_line, require
+from ..errors import LeukoscopeError, first_line
+from .cluster_join import connect
 from .engines import TRIES, Failed, Task, given_up
 
 LOOK = 2.0
@@ -29,7 +30,8 @@ STARTS = 10
 """Times that an actor is started on a machine where they die at once."""
 PATIENCE = 300.0
 """s for which a cluster may be without any machine."""
-_REACH = 5.0  # s in which the head of a cluster must answer
+WAIT = 10.0
+"""s without any worker after which it is said what is waited for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +46,23 @@ class _Worker:
 class Cluster:
     """An engine on a Ray cluster. address: of its head; None for the one that runs on this machine or, where there is
     none, for one of this machine's own. workers: at most so many actors. folder: below which results are written.
-    on_note: takes lines for the user. Raises LeukoscopeError where there is no such cluster."""
+    on_note: takes lines for the user. needs: paths that each machine must see. Raises LeukoscopeError where there is no
+    such cluster."""
 
-    def __init__(self, address: str | None, workers: int | None, folder: Path, on_note: Callable[[str], None]) -> None:
-        self._most, self._folder, self._say = workers, folder, on_note
-        self._connected = _connect(address)
+    def __init__(self, address: str | None, workers: int | None, folder: Path, on_note: Callable[[str], None],
+                 needs: Sequence[str] = ()) -> None:
+        self._most, self._folder, self._say, self._needs = workers, folder, on_note, needs
+        self._connected = connect(address)
         self._waiting: deque[tuple[Task, int]] = deque()
         self._starting: dict[Any, _Worker] = {}
         self._idle: list[_Worker] = []
         self._busy: dict[Any, tuple[_Worker, Task, int]] = {}
         self._ended: deque[tuple[Hashable, Any]] = deque()
         self._refused: dict[str, str] = {}  # machine -> why
+        self._blind: dict[str, dict[str, str]] = {}  # path that a task needs -> machines without it, with their names
         self._unsaid: list[str] = []
+        self._said_blind: set[str] = set()
+        self._said_waiting = False
         self._failed_starts: Counter[str] = Counter()
         self._worked = self._looked = time.monotonic()
         self._class = _actor_class()
@@ -81,10 +88,12 @@ class Cluster:
             pending = [*self._starting, *self._busy]
             if not self._idle and not self._busy:
                 self._check_hope()
-            if not pending:
+            if not self._busy and (self._waiting or not self._idle):
+                self._tell_waiting()
+            self._give_up_unseen()
+            if not pending and not self._ended:
                 time.sleep(LOOK / 4)
-                continue
-            for reference in ray.wait(pending, timeout=LOOK)[0]:
+            for reference in ray.wait(pending, timeout=LOOK)[0] if pending and not self._ended else ():
                 if reference in self._starting:
                     self._welcome(reference, self._starting.pop(reference))
                 else:
@@ -105,7 +114,11 @@ class Cluster:
 
     @property
     def _workers(self) -> list[_Worker]:
-        return [*self._starting.values(), *self._idle, *(worker for worker, _, _ in self._busy.values())]
+        return [*self._starting.values(), *self._able]
+
+    @property
+    def _able(self) -> list[_Worker]:
+        return [*self._idle, *(worker for worker, _, _ in self._busy.values())]
 
     def _look(self) -> None:
         """Start an actor for each core that has none."""
@@ -129,7 +142,8 @@ class Cluster:
 
         there = NodeAffinitySchedulingStrategy(machine, soft=False)
         actor = self._class.options(num_cpus=1, max_restarts=0, scheduling_strategy=there).remote()
-        self._starting[actor.hello.remote(str(self._sign))] = _Worker(actor, machine, host)
+        paths = [str(self._sign), *self._needs]
+        self._starting[actor.hello.remote(paths)] = _Worker(actor, machine, host)
 
     def _welcome(self, reference: Any, worker: _Worker) -> None:
         """Take an actor that has started; refuse its machine if it has another version or other folders."""
@@ -137,7 +151,7 @@ class Cluster:
         from ray.exceptions import RayError, RayTaskError
 
         try:
-            version, sees = ray.get(reference)
+            version, unseen = ray.get(reference)
         except RayTaskError:
             self._refuse(worker, "has no leukoscope that can be loaded")
             return
@@ -149,11 +163,12 @@ class Cluster:
             return
         if version != __version__:
             self._refuse(worker, f"has leukoscope {version}, and this is {__version__}")
-        elif not sees:
-            self._refuse(worker, f"does not see {self._folder}")
+        elif unseen:
+            self._refuse(worker, f"does not see {self._folder if unseen == str(self._sign) else unseen}")
         else:
             self._failed_starts.pop(worker.machine, None)
             self._idle.append(worker)
+            self._worked, self._said_waiting = time.monotonic(), False
             self._tell()
 
     def _refuse(self, worker: _Worker, reason: str) -> None:
@@ -174,10 +189,50 @@ class Cluster:
                 self._say(line)
             self._unsaid.clear()
 
+    def _tell_waiting(self) -> None:
+        """Say once, after some seconds, why nothing is done."""
+        import ray
+
+        if self._said_waiting or time.monotonic() - self._worked < WAIT:
+            return
+        self._said_waiting = True
+        count = int(ray.cluster_resources().get("CPU", 0))
+        self._say(f"waiting for a free processor on the cluster (it has {count}); Ctrl+C stops, and --resume goes on"
+                  if self._starting else
+                  f"waiting for a machine: the cluster has none that can work; add one with ray start within "
+                  f"{PATIENCE / 60:.0f} min")
+
     def _hand_out(self) -> None:
-        while self._waiting and self._idle:
-            worker, (task, tried) = self._idle.pop(), self._waiting.popleft()
-            self._busy[worker.actor.work.remote(task.function, task.arguments)] = worker, task, tried
+        for worker in self._idle[::-1] if self._waiting else ():
+            place = next((place for place, (task, _) in enumerate(self._waiting)
+                          if worker.machine not in self._blind.get(task.needs, ())), None)
+            if place is not None:
+                task, tried = self._waiting[place]
+                del self._waiting[place]
+                self._idle.remove(worker)
+                work = worker.actor.work.remote(task.function, task.arguments, task.needs)
+                self._busy[work] = worker, task, tried
+
+    def _pass_on(self, worker: _Worker, task: Task, tried: int) -> None:
+        """Leave a task to machines that see its file. A file that has gone here too is for the task to report."""
+        if os.path.exists(task.needs):
+            self._blind.setdefault(task.needs, {})[worker.machine] = worker.host
+        else:
+            task = replace(task, needs="")
+        self._waiting.appendleft((task, tried))
+
+    def _give_up_unseen(self) -> None:
+        """End tasks whose file no machine sees; one whose processors are all busy may see it."""
+        machines = {worker.machine for worker in self._workers}
+        if not self._blind or not machines:
+            return
+        for item in list(self._waiting):
+            task, hosts = item[0], self._blind.get(item[0].needs, {})
+            if machines <= hosts.keys():
+                self._waiting.remove(item)
+                names = ", ".join(sorted(set(hosts.values())))
+                self._ended.append((task.key, Failed(f"{task.needs}: no machine of the cluster sees it ({names})",
+                                                     "put slides where all machines see them under one path")))
 
     def _collect(self, reference: Any, worker: _Worker, task: Task, tried: int) -> None:
         """Take the result of an actor, or note that it died; a lost machine is no fault of the task."""
@@ -186,8 +241,16 @@ class Cluster:
 
         self._worked = time.monotonic()
         try:
-            self._ended.append((task.key, ray.get(reference)))
+            seen, result = ray.get(reference)
             self._idle.append(worker)
+            if not seen:
+                self._pass_on(worker, task, tried)
+                return
+            self._ended.append((task.key, result))
+            for machine, host in self._blind.get(task.needs, {}).items():
+                if machine not in self._said_blind:
+                    self._said_blind.add(machine)
+                    self._say(f"{host} does not see {task.needs}: left to other machines")
         except RayTaskError as error:  # its message could not be read there
             self._ended.append((task.key, Failed(first_line(error))))
             self._idle.append(worker)
@@ -220,56 +283,26 @@ def _actor_class() -> Any:
     import ray
 
     class Worker:
-        def hello(self, sign: str) -> tuple[str, bool]:
-            """Version, and whether the machine sees a file."""
+        def hello(self, paths: list[str]) -> tuple[str, str]:
+            """Version, and the first of the paths that the machine does not see, or ""."""
             import os
 
             from leukoscope import __version__
 
-            return __version__, os.path.exists(sign)
+            return __version__, next((path for path in paths if not os.path.exists(path)), "")
 
-        def work(self, function: Any, arguments: Any) -> Any:
+        def work(self, function: Any, arguments: Any, needs: str) -> tuple[bool, Any]:
+            """Whether the machine sees what the task needs, and the result."""
+            import os
+
             from leukoscope.commands.engines import call, one_thread
 
+            if needs and not os.path.exists(needs):
+                return False, None
             one_thread()
-            return call(function, arguments)
+            return True, call(function, arguments)
 
     return ray.remote(Worker)
-
-
-def _connect(address: str | None) -> bool:
-    """Join the cluster; False where the program has joined one already."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports its use to its makers
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of a future version
-    os.environ.setdefault("RAY_worker_niceness", "0")  # else workers stand back behind everything on the machine
-    import ray
-
-    if ray.is_initialized():
-        return False
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # of many classes
-        named = f"--address {address}" if address else "--engine ray"
-        raise LeukoscopeError(f"{named}: no Ray cluster can be joined ({first_line(error)})", "run this on a machine "
-                              "of the cluster, with the same versions of Python and Ray") from error
-    return True
-
-
-def check_cluster(address: str | None) -> None:
-    """Raise ModuleNotFoundError where Ray is not installed, and LeukoscopeError unless something listens at an address:
-    Ray itself would try for minutes."""
-    require("ray")
-    if address is None or address == "auto":
-        return
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise LeukoscopeError(f"--address {address}: expected HOST:PORT", "for example 10.0.0.1:6379, as ray start "
-                              "--head says")
-    try:
-        socket.create_connection((host, int(port)), _REACH).close()
-    except (OSError, OverflowError) as error:
-        raise LeukoscopeError(f"--address {address}: nothing answers there ({first_line(error)})",
-                              "start a cluster with: ray start --head") from error
 
 
 def _end(worker: _Worker) -> None:

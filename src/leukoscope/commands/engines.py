@@ -42,11 +42,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Task:
-    """A function of a module, and what it is called with."""
+    """A function of a module, and what it is called with. needs: a path that the machine must see, or ""."""
 
     key: Hashable
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    needs: str = ""
 
 
 class Engine(Protocol):

@@ -157,7 +157,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
         if len({name.lower() for name in names}) == len(names):
             return names
     double = next(name for name in names if [one.lower() for one in names].count(name.lower()) > 1)
-    raise LeukoscopeError(f"{double}: two slides have this name and folder, and their results cannot be told apart",
+    raise LeukoscopeError(f"{double}: two slides have this name and folder, and their results cannot be distinguished",
                           "rename one of them")
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import LeukoscopeError
 from ..images.decode import usable_cores
 from ..predict.model import Model
-from .cluster import Cluster, check_cluster
+from .cluster import Cluster
+from .cluster_join import check_cluster
 from .engines import Engine, Here, Processes
 from .smear import open_model
 
@@ -65,7 +66,8 @@ def engine_for(options: SlideOptions, folder: Path, on_note: OnNote) -> Engine:
     joined."""
     if options.engine == RAY:
         folder.mkdir(parents=True, exist_ok=True)
-        return Cluster(options.address, options.workers, folder.absolute(), on_note)
+        bundle = Path(options.bundle).absolute() if options.bundle and Path(options.bundle).exists() else None
+        return Cluster(options.address, options.workers, folder.absolute(), on_note, [str(bundle)] if bundle else [])
     workers = options.workers if options.workers is not None else usable_cores()
     return Here() if workers == 1 else Processes(workers)
 

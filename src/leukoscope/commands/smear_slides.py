@@ -197,7 +197,7 @@ class _Slides:
 
     def _submit(self, run: _Run, step: str, number: int, function: Any, *arguments: Any) -> None:
         self._flying += 1
-        self._engine.submit(Task((Path(run.job.out).name, step, number), function, arguments))
+        self._engine.submit(Task((Path(run.job.out).name, step, number), function, arguments, run.job.path))
 
     def _take(self, run: _Run, step: str, number: int, result: Any, strict: bool) -> None:
         name = Path(run.job.out).name

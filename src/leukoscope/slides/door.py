@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ImageError, require
-from ..images.headers import PNG_MAGIC, jpeg_header
+from ..images.headers import format_of, jpeg_header
 from ..images.read import MAX_PIXELS
-from ..images.tiff_tags import HEIGHT, TIFF_MAGIC, WIDTH, open_tiff
+from ..images.tiff_tags import HEIGHT, WIDTH, open_tiff
 from ..smear.source import LARGEST
 from .slide import Slide
 
@@ -18,7 +18,6 @@ UNREAD = (".vsi", ".czi", ".lif", ".nd2", ".isyntax")
 """Endings of slides that nothing here reads."""
 _ONLY_OPENSLIDE = (".ndpi", ".mrxs", ".vms", ".vmu", ".svslide", ".bif", ".scn")
 _TIFF = (".svs", ".ndpi", ".scn", ".bif")
-_JPEG = b"\xff\xd8\xff"
 
 
 def is_slide(path: Path | str) -> bool:
@@ -32,7 +31,7 @@ def is_slide(path: Path | str) -> bool:
             start = _start(path)
             if path.suffix.lower() == ".dcm":
                 return start[128:] == b"DICM"
-            return path.suffix.lower() not in _TIFF or start.startswith(TIFF_MAGIC)
+            return path.suffix.lower() not in _TIFF or format_of(start) == "TIFF"
         width, height = _size(path)
     except Exception:  # of many classes; reading says what is wrong
         return False
@@ -68,11 +67,12 @@ def _by_content(path: Path) -> Slide:
     if path.suffix.lower() in _ONLY_OPENSLIDE:
         require("openslide")
         raise ImageError(path, "is no slide that OpenSlide can read", "export or copy it again, with all its files")
-    if start.startswith(TIFF_MAGIC):
+    kind = format_of(start)
+    if kind == "TIFF":
         from .tiff import TiffSlide  # late: photographs of fields need none of it
 
         return TiffSlide(path)
-    if start.startswith((PNG_MAGIC, _JPEG)):
+    if kind in ("PNG", "JPEG"):
         require("pyvips")
         from .streamed import StreamedSlide  # late: an extra
 
@@ -99,13 +99,14 @@ def _size(path: Path) -> tuple[int, int]:
     """(width, height) of the largest image of a TIFF, PNG or JPEG; (0, 0) for other files."""
     with open(path, "rb") as file:
         start = file.read(24)
-        if start.startswith(TIFF_MAGIC):
+        kind = format_of(start)
+        if kind == "TIFF":
             tiff = open_tiff(file)
             sizes = [(tiff.number(page, WIDTH, 0), tiff.number(page, HEIGHT, 0)) for page in tiff.directories]
             return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
-        if start.startswith(PNG_MAGIC):
+        if kind == "PNG":
             return int.from_bytes(start[16:20]), int.from_bytes(start[20:24])
-        if start.startswith(_JPEG):
+        if kind == "JPEG":
             header = jpeg_header(file)
             return header.width, header.height
     return 0, 0

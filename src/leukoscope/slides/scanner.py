@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from ..errors import ImageError
 from ..images.pixel_size import LEAST, MOST, PixelSize
 from ..images.read import opened_image
-from ..images.tiff_tags import HEIGHT, TIFF_MAGIC, TILE_LENGTHS, WIDTH, open_tiff
+from ..images.tiff_tags import HEIGHT, TILE_LENGTHS, WIDTH, open_tiff
 from .slide import MISSING, Facts, Level, Slide
 
 NOT_HERE = ("generic-tiff", "dicom")
@@ -71,12 +71,10 @@ def _tiles(path: Path) -> tuple[int, int]:
     """(missing, all) tiles of the finest level of a file that is TIFF inside; (0, 0) for others."""
     with open(path, "rb") as file:
         try:
-            if not file.read(4).startswith(TIFF_MAGIC):
-                return 0, 0
             tiff = open_tiff(file)
             finest = max(tiff.directories, key=lambda it: tiff.number(it, WIDTH, 0) * tiff.number(it, HEIGHT, 0))
             lengths = tiff.numbers(finest, TILE_LENGTHS)
-        except ValueError:  # a scanner's own kind of TIFF, which OpenSlide knows
+        except ValueError:  # no TIFF, or a scanner's own kind, which OpenSlide knows
             return 0, 0
     return sum(length == 0 for length in lengths), len(lengths)
 
