@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import threading
 import zipfile
@@ -135,3 +136,41 @@ def test_a_smear_whose_folder_is_not_named_is_left_out(folder: Path, counted: Pa
     (other / "summary.json").write_text(json.dumps(summary | {"subject": "S2"}))
     assert "S1: left out, no named folder" in leukoscope("review", "restore", tmp_path / "b.zip", other).out
     assert not (other / "review.sqlite").exists()
+
+
+def test_a_damaged_backup_is_one_line_whatever_is_wrong_with_it(folder: Path, tmp_path: Path):
+    """A packed part that is damaged raises zlib's error, one that is cut off an EOFError."""
+    with database("sqlite") as db:
+        decide(folder, db, *(f"decision-{number}" for number in range(30)))
+    file, other = tmp_path / "b.zip", tmp_path / "other.zip"
+    assert leukoscope("review", "backup", file, folder).code == 0
+    content, chance = file.read_bytes(), random.Random(16)
+    for _ in range(25):
+        changed = bytearray(content)
+        for _ in range(chance.randint(1, 3)):
+            changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+        other.write_bytes(changed)
+        answer = leukoscope("review", "restore", other, folder)
+        assert answer.code in (0, 2), answer
+        assert answer.code == 0 or len(answer.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("smear", "event", "says"), [
+    ({"smear": [1]}, {}, "Input should be a valid string"), ({}, {"seq": "a"}, "Input should be a valid integer"),
+    ({}, {"body": 5}, "is no backup"), ({}, {"body": {"x": float("nan")}}, "is no backup"),
+    ({}, {"more": 1}, "is no backup"),
+    ({}, {"key": "\ud800"}, "is no backup"), ({"name": "\ud800"}, {}, "is no backup")])
+def test_a_backup_of_odd_values_is_refused(tmp_path: Path, folder: Path, smear: dict, event: dict, says: str):
+    row = {"seq": 1, "key": "k", "at": "", "who": "", "kind": "", "body": {}, "previous": "0" * 64, "hash": ""} | event
+    record = {"smear": "x", "name": "n", "folder": ""} | smear
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as file:
+        file.writestr("backup.json", json.dumps({"format": 1, "smears": [record]}))
+        file.writestr(f"events/{record['smear']}.jsonl", json.dumps(row))
+        file.writestr("accounts.jsonl", "")
+    assert says in refusal("review", "restore", tmp_path / "b.zip", folder)
+
+
+def test_a_backup_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, folder: Path):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        file.writestr("backup.json", b" " * 30_000_000)
+    assert "would unpack to 30,000,000 bytes" in refusal("review", "restore", tmp_path / "b.zip", folder)

@@ -210,6 +210,52 @@ def test_two_people_at_once(folder: Path, chromium: Any):
     assert not faults
 
 
+def test_a_reload_during_saving_asks_and_two_tabs_and_the_back_button_show_what_is_stored(folder: Path, chromium: Any):
+    faults: list[str] = []
+    with served([folder]) as server:
+        hand = sit(chromium, server, faults)
+        page, review = hand.page, stands(server)
+        asked: list[str] = []
+        page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+        held: list[Any] = []
+        page.route("**/decisions", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks its handlers
+        hand.click("#canvas .tile")
+        hand.key("1")
+        page.locator("#saving", has_text="Saving").wait_for()
+        while not held:
+            page.wait_for_timeout(50)
+        assert review.state().seq == 0
+        page.evaluate("setTimeout(() => location.reload())")
+        while not asked:
+            page.wait_for_timeout(50)
+        assert asked == ["beforeunload"]
+        held[0].continue_()
+        hand.saved()
+        cell = review.state().events[-1].body["cells"][0]
+        assert cell[2][1] == "confirmed"
+
+        page.unroute("**/decisions")
+        other = Hand(page.context.new_page())  # a second tab of the same person
+        other.page.goto(page.url)
+        other.saved()
+        tile = f"#cell-{review.cells.places[cell[0]]}"
+        other.click(tile)
+        other.key("2")
+        other.saved()
+        hand.key("4")  # the first tab has not heard of it yet: the last word of the same person counts
+        hand.saved()
+        assert review.state().cells[cell[0]] == (review.types(review.state())[3], "confirmed")
+        assert [event.who for event in review.state().events[1:]] == ["Ann"] * 3
+
+        page.goto(f"{page.url}/history")
+        page.locator("tbody tr").nth(3).wait_for()
+        page.go_back()
+        hand.saved()
+        page.locator('[data-filter="changed"]', has_text="Changed 1").wait_for()
+        page.context.close()
+    assert not faults
+
+
 def two_hundred(counted: Path, out: Path, seed: int) -> dict[str, str]:
     """A smear of CELLS cells, of which WRONG have another type than the true one, and are unsure: name -> true type."""
     rng = np.random.default_rng(seed)

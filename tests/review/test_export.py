@@ -84,6 +84,17 @@ def test_a_spreadsheet_runs_nothing(decided):
     assert book["smear"].cell(2, total + 1).value == bench.smear["standing"]["total"]
 
 
+def test_every_smear_is_a_row_of_the_worklists_spreadsheet_and_the_manifest_opens_alone(decided):
+    bench, whole = decided
+    book = openpyxl.load_workbook(BytesIO(bench.client.get("/api/v1/export/smears.xlsx").content))
+    heads, *rows = ([cell.value for cell in line] for line in book.worksheets[0].iter_rows())
+    assert [row[heads.index("subject")] for row in rows] == ["S1"]
+    assert rows[0][heads.index("leukocytes")] == bench.smear["standing"]["total"]
+    table = pl.read_parquet(BytesIO(fetch(bench, "confirmed.parquet")))
+    assert table.height == len(whole[:2])
+    assert "basophil" in table["label"].to_list()
+
+
 def test_outlines_have_the_types_as_they_are_now(decided):
     bench, whole = decided
     cells = read_result(bench.folder).cells

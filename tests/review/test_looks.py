@@ -80,6 +80,7 @@ class Looker:
 
     def look(self, screen: str, *, keyboard: bool = True) -> None:
         self.screens += 1
+        self.page.wait_for_load_state("load")  # with its styles
         for size, scheme in ((DESKTOP, "light"), (DESKTOP, "dark"), (TABLET, "light"), (PHONE, "dark")):
             self.page.set_viewport_size({"width": size[0], "height": size[1]})
             self.page.emulate_media(color_scheme=scheme)
@@ -194,6 +195,12 @@ def test_every_screen_of_the_accounts_can_be_read_and_reached(folder: Path, chro
     engine.dispose()
 
 
+def _reloaded(page: Any, what: str) -> None:
+    """Wait until the page that was loaded anew shows `what`, and until its buttons do something."""
+    page.locator(what).wait_for()
+    page.wait_for_load_state("load")
+
+
 def _use_the_accounts(page: Any, accounts: Accounts) -> None:
     """An administrator adds Kim, makes her a haematologist, disables Tom, and changes her own password."""
     page.click("#add")
@@ -204,12 +211,13 @@ def _use_the_accounts(page: Any, accounts: Accounts) -> None:
     page.locator("#add-dialog .error", has_text="differ").wait_for()
     page.fill('#add-dialog [name="again"]', PASSWORD)
     page.click("#add-dialog .primary")
+    _reloaded(page, '[data-account="Kim"]')
     page.click('[data-account="Kim"] [data-change="role"]')
     page.select_option('#role-dialog [name="role"]', "haematologist")
     page.click("#role-dialog .primary")
-    page.locator('[data-account="Kim"][data-role="haematologist"]').wait_for()
+    _reloaded(page, '[data-account="Kim"][data-role="haematologist"]')
     page.click('[data-account="Tom"] [data-change="disable"]')
-    page.locator('[data-account="Tom"] [data-change="enable"]').wait_for()
+    _reloaded(page, '[data-account="Tom"] [data-change="enable"]')
     page.click("#me")
     page.click("#own-password")
     page.fill('#own-password-dialog [name="password"]', PASSWORD)

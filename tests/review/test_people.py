@@ -8,8 +8,10 @@ import re
 import shutil
 import ssl
 import subprocess
+import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +24,7 @@ from command import leukoscope, refusal
 from leukoscope.errors import LeukoscopeError
 from leukoscope.review import accounts as accounts_module
 from leukoscope.review import attempts as attempts_module
-from leukoscope.review.accounts import Accounts, open_accounts
+from leukoscope.review.accounts import Accounts, NotAdministrator, open_accounts
 from leukoscope.review.attempts import Attempts
 from leukoscope.review.database import open_engine
 from leukoscope.review.desk import Desk
@@ -316,11 +318,15 @@ def test_accounts_by_the_command(db, tmp_path, monkeypatch):
     assert "has a new password" in leukoscope(*user, "password", "tom", "--password-stdin", *db.options).out
     assert "use --password-stdin" in refusal(*user, "password", "Tom", *db.options)
     assert leukoscope(*user, "role", "Tom", "administrator", *db.options).out == "Tom: administrator now\n"
+    for last in (("disable", "Tom"), ("role", "Tom", "technician")):
+        assert "Tom: is the last administrator" in refusal(*user, *last, *db.options)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(readline=lambda: f"{PASSWORD}\n"))
+    leukoscope(*user, "add", "Ada", "--role", "administrator", "--password-stdin", *db.options)
     for order in ("disable", "enable", "disable"):
         assert f"Tom: {order}d" in leukoscope(*user, order, "Tom", *db.options).out
     listed = json.loads(leukoscope(*user, "list", "--json", *db.options).out)
     assert [(one["name"], one["role"], one["disabled"] is None) for one in listed] == [
-        ("Ann Weber", "haematologist", True), ("Tom", "administrator", False)]
+        ("Ada", "administrator", True), ("Ann Weber", "haematologist", True), ("Tom", "administrator", False)]
     if db.url is None:
         assert (tmp_path / "own" / "accounts.sqlite").stat().st_mode & 0o077 == 0
     accounts = open_accounts(db.shared())
@@ -373,6 +379,45 @@ def test_an_administrator_always_remains_and_nobody_else_sees_the_accounts(lab, 
     assert 'href="/accounts"' in ada.get("/").text
     assert 'href="/accounts"' not in ann.get("/").text
     assert accounts.check("Tom", PASSWORD)
+
+
+@pytest.mark.parametrize(("what", "body"), [("/disabled", {"disabled": True}), ("/role", {"role": "technician"})])
+def test_of_two_administrators_who_remove_each_other_at_once_one_remains(lab, accounts, monkeypatch, what, body):
+    names = ["Ada", "Bea"]
+    for name in names:
+        accounts.add(name, "administrator", PASSWORD)
+    browsers = [lab(), lab()]
+    for browser, name in zip(browsers, names, strict=True):
+        log_in(browser, name)
+    both, writing = threading.Barrier(2), accounts_module.writing
+
+    def together(*arguments):
+        both.wait(60)  # each was let in as an administrator before the other one writes
+        return writing(*arguments)
+
+    monkeypatch.setattr(accounts_module, "writing", together)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda browser, other: of_accounts(browser, what, name=other, **body), browsers,
+                                reversed(names)))
+    assert sorted(answer.status_code for answer in answers) == [200, 403]
+    assert "may no longer look after accounts" in max(answers, key=lambda one: one.status_code).json()["error"]
+    assert sum(one.role == "administrator" and one.disabled is None for one in accounts.every()) == 1
+
+
+def test_the_last_administrator_stays_and_one_who_was_removed_changes_nothing(accounts):
+    accounts.add("Ada", "administrator", PASSWORD)
+    for remove in (lambda: accounts.disable("Ada"), lambda: accounts.set_role("Ada", "technician")):
+        with pytest.raises(LeukoscopeError, match="Ada: is the last administrator; give another account"):
+            remove()
+    assert accounts.set_password("Ada", "another pass phrase").disabled is None
+    accounts.add("Bea", "administrator", PASSWORD, by="Ada")
+    accounts.disable("Ada", by="Bea")
+    for act in (lambda: accounts.add("Eve", "administrator", PASSWORD, by="Ada"),
+                lambda: accounts.enable("Ada", by="Ada"), lambda: accounts.set_password("Bea", PASSWORD, by="Ada"),
+                lambda: accounts.set_role("Tom", "administrator", by="Tom")):
+        with pytest.raises(NotAdministrator):
+            act()
+    assert [one.name for one in accounts.every()] == ["Ada", "Ann Weber", "Bea", "Tom"]
 
 
 def test_everybody_changes_their_own_password(lab, accounts):

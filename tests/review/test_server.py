@@ -272,13 +272,13 @@ def test_a_whole_review_from_new_to_amended(bench):
     assert "thick smear &lt;b&gt;here&lt;/b&gt;" in history
     assert "Every event follows from the one before" in history
     report = bench.client.get(f"/smears/{key}/report").text
-    assert "Signed by <strong>Ann</strong>" in report
+    assert "signed by <strong>Ann</strong>" in report
     assert "seen &amp; signed" in report
     assert bench.smear["signed"]["who"] == "Ann"
     assert "signed by Ann" in bench.send("decisions", 409, cells=[0], did="reject")["error"]
     bench.send("amendments", text="second look")
     bench.send("signature", text="")
-    assert "Amended and signed" in bench.client.get(f"/smears/{key}/report").text
+    assert "amended and signed" in bench.client.get(f"/smears/{key}/report").text
     assert bench.client.get("/api/v1/smears").json()[0]["state"] == "amended"
 
 

@@ -36,6 +36,7 @@
     openapi.py    its OpenAPI document
     pages.py      the pages
     fitting.py    the model fitted to the laboratory: api_model.py
+    child.py      a command in a process that ends with the server
     watch.py      new photographs are counted as they come
     serve.py      the server
 

@@ -59,8 +59,13 @@ class StoredAccount:
     removed: str | None
 
 
+class NotAdministrator(LeukoscopeError):
+    """Who wants to change accounts is no administrator, or no longer."""
+
+
 class Accounts:
-    """The accounts of a database."""
+    """The accounts of a database. Changes name by whom they are made: an administrator, who must still be one when the
+    change is written, or None for the command line."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -91,12 +96,13 @@ class Accounts:
         right = _matches(row.password if row is not None else _nobody(), password[:LONGEST_PASSWORD + 1])
         return _account(row) if right and row is not None and row.removed is None else None
 
-    def add(self, name: str, role: Role, password: str) -> Account:
+    def add(self, name: str, role: Role, password: str, *, by: str | None = None) -> Account:
         """A new account. Raises LeukoscopeError for a name or password that will not do, and for a name that was given
-        before, even to an account that is disabled: decisions are stored under names."""
+        before, even to an account that is disabled: decisions are stored under names. Raises NotAdministrator."""
         name = _checked_name(name)
         hashed = _hash(name, password)
         with writing(self._engine, "accounts") as connection:
+            _check_administrator(connection, by)
             row = connection.execute(sa.select(_TABLE).where(_TABLE.c.folded == folded(name))).first()
             if row is not None:
                 was = "" if row.removed is None else f", disabled since {row.removed}"
@@ -107,32 +113,38 @@ class Accounts:
         self._known.clear()
         return self._needed(name)
 
-    def disable(self, name: str) -> Account:
-        """Disable an account; its sessions end. Its name stays taken. Raises LeukoscopeError."""
-        return self._change(name, {"removed": _now()})
+    def disable(self, name: str, *, by: str | None = None) -> Account:
+        """Disable an account; its sessions end. Its name stays taken. Raises LeukoscopeError, also for the last
+        administrator, and NotAdministrator."""
+        return self._change(name, {"removed": _now()}, by)
 
-    def enable(self, name: str) -> Account:
-        """Let a disabled account in again, with the password that it had. Raises LeukoscopeError."""
-        return self._change(name, {"removed": None}, disabled=True)
+    def enable(self, name: str, *, by: str | None = None) -> Account:
+        """Let a disabled account in again, with the password that it had. Raises as `disable`."""
+        return self._change(name, {"removed": None}, by, disabled=True)
 
-    def set_role(self, name: str, role: Role) -> Account:
-        """Another role; older sessions end. Raises LeukoscopeError."""
-        return self._change(name, {"role": role})
+    def set_role(self, name: str, role: Role, *, by: str | None = None) -> Account:
+        """Another role; older sessions end. Raises as `disable`."""
+        return self._change(name, {"role": role}, by)
 
-    def set_password(self, name: str, password: str) -> Account:
-        """A new password; older sessions end. Raises LeukoscopeError."""
-        return self._change(name, {"password": _hash(name, password)})
+    def set_password(self, name: str, password: str, *, by: str | None = None) -> Account:
+        """A new password; older sessions end. Raises as `disable`."""
+        return self._change(name, {"password": _hash(name, password)}, by)
 
-    def _change(self, name: str, values: dict[str, Any], *, disabled: bool = False) -> Account:
+    def _change(self, name: str, values: dict[str, Any], by: str | None, *, disabled: bool = False) -> Account:
         with writing(self._engine, "accounts") as connection:
+            _check_administrator(connection, by)
             row = connection.execute(sa.select(_TABLE).where(_TABLE.c.folded == folded(name))).first()
             if row is None:
                 raise LeukoscopeError(f"{plain(name, 60)}: no such account", "see leukoscope review user list")
             if (row.removed is not None) != disabled:
                 raise LeukoscopeError(f"{row.name}: the account is {'not disabled' if disabled else 'disabled'}",
                                       "nothing to do" if disabled else "enable it first")
+            was = _is_administrator(row)
             connection.execute(sa.update(_TABLE).where(_TABLE.c.folded == row.folded).values(
                 **values, stamp=secrets.token_hex(16)))
+            if was and not any(map(_is_administrator, connection.execute(sa.select(_TABLE)))):
+                raise LeukoscopeError(f"{row.name}: is the last administrator",
+                                      "give another account the role administrator first")
         self._known.clear()
         return self._needed(name)
 
@@ -182,6 +194,20 @@ def add_missing_accounts(connection: sa.Connection, accounts: Sequence[StoredAcc
     for one in accounts:
         if one.folded not in there:
             connection.execute(sa.insert(_TABLE).values(**one.__dict__))
+
+
+def _check_administrator(connection: sa.Connection, by: str | None) -> None:
+    """Raise NotAdministrator unless `by` is an administrator at this moment, or None."""
+    if by is None:
+        return
+    row = connection.execute(sa.select(_TABLE).where(_TABLE.c.folded == folded(by))).first()
+    if row is None or not _is_administrator(row):
+        raise NotAdministrator(f"{plain(by, 60)}: your account may no longer look after accounts",
+                               "ask an administrator")
+
+
+def _is_administrator(row: Any) -> bool:
+    return row.removed is None and row.role == "administrator"
 
 
 def _checked_name(name: str) -> str:

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from ..errors import LeukoscopeError
 from ..text import plain
 from . import actions, export, fhir, hl7, words
+from .accounts import NotAdministrator
 from .database import NotSaved
 from .desk import Blind, Desk, Seat
 from .door import Keys, Session
@@ -78,7 +79,8 @@ class Forbidden(LeukoscopeError):
 
 def status_of(error: LeukoscopeError) -> int:
     """The HTTP status of an error."""
-    kinds = ((NotFound, 404), (BadMessage, 400), (Forbidden, 403), (Blind, 403), (actions.Refused, 409))
+    kinds = ((NotFound, 404), (BadMessage, 400), (Forbidden, 403), (NotAdministrator, 403), (Blind, 403),
+             (actions.Refused, 409))
     if isinstance(error, NotSaved):
         return 507 if error.full else 503
     return next((status for kind, status in kinds if isinstance(error, kind)), 422)

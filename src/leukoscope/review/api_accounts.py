@@ -66,20 +66,24 @@ class ApiAccounts:
         return JSONResponse([account_json(one) for one in administered(self._keys, session_of(request)).every()])
 
     def add_account(self, request: Request, message: NewAccount) -> Response:
-        accounts = self._for_passwords(request)
-        return JSONResponse(account_json(accounts.add(message.name, message.role, message.password)))
+        _check_safe(request)
+        session = session_of(request)
+        accounts = administered(self._keys, session)
+        return JSONResponse(account_json(accounts.add(message.name, message.role, message.password, by=session.name)))
 
     def reset_password(self, request: Request, message: NewPassword) -> Response:
         _check_safe(request)
-        accounts = self._of_others(request, message)
-        return JSONResponse(account_json(accounts.set_password(message.name, message.password)))
+        accounts, by = self._of_others(request, message)
+        return JSONResponse(account_json(accounts.set_password(message.name, message.password, by=by)))
 
     def change_role(self, request: Request, message: NewRole) -> Response:
-        return JSONResponse(account_json(self._of_others(request, message).set_role(message.name, message.role)))
+        accounts, by = self._of_others(request, message)
+        return JSONResponse(account_json(accounts.set_role(message.name, message.role, by=by)))
 
     def switch_account(self, request: Request, message: Switch) -> Response:
-        accounts = self._of_others(request, message)
-        return JSONResponse(account_json((accounts.disable if message.disabled else accounts.enable)(message.name)))
+        accounts, by = self._of_others(request, message)
+        switch = accounts.disable if message.disabled else accounts.enable
+        return JSONResponse(account_json(switch(message.name, by=by)))
 
     def own_password(self, request: Request, message: OwnPassword) -> Response:
         accounts, session = accounts_of(self._keys), session_of(request)
@@ -96,18 +100,14 @@ class ApiAccounts:
         self._keys.enter(request, response, account)
         return response
 
-    def _for_passwords(self, request: Request) -> Accounts:
-        _check_safe(request)
-        return administered(self._keys, session_of(request))
-
-    def _of_others(self, request: Request, message: Named) -> Accounts:
-        """Accounts, for a change of one that is not one's own: an administrator always remains."""
+    def _of_others(self, request: Request, message: Named) -> tuple[Accounts, str]:
+        """Accounts, for a change of one that is not one's own, and by whom: an administrator always remains."""
         session = session_of(request)
         accounts = administered(self._keys, session)
         if folded(message.name) == folded(session.name):
             raise Refused("you cannot give your own account a role or password here, or disable it",
                           "click your name to change your password; for the rest ask another administrator")
-        return accounts
+        return accounts, session.name
 
 
 def accounts_of(keys: Keys) -> Accounts:

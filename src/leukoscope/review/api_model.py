@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -17,7 +18,10 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; san
 
 
 class Begin(Message):
-    """Nothing but the wish."""
+    """bundle: of the model to fit, as `confirmed` names it, where several models have typed smears; "" for the only
+    one."""
+
+    bundle: Annotated[str, Field(max_length=5000)] = ""
 
 
 class ApiModel:
@@ -33,7 +37,7 @@ class ApiModel:
         session = session_of(request)
         if not may_fit(session):
             raise Forbidden(f"accounts of the role {session.role} may not fit a model", "ask a haematologist")
-        self._fitting.start()
+        self._fitting.start(message.bundle)
         return JSONResponse(model_json(self._fitting))
 
     def model_page(self, request: Request) -> Response:
@@ -51,5 +55,5 @@ def may_fit(session: Session) -> bool:
 
 def model_json(fitting: Fitting) -> dict[str, Any]:
     """What is confirmed, what is being done, and what has been fitted."""
-    return {"confirmed": asdict(fitting.confirmed()), "running": fitting.running, "failed": fitting.failed,
-            "fitted": [one.to_dict() for one in fitting.fitted()]}
+    return {"confirmed": [asdict(one) for one in fitting.confirmed()], "running": fitting.running,
+            "failed": fitting.failed, "fitted": [one.to_dict() for one in fitting.fitted()]}

@@ -9,15 +9,17 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter, ValidationError
 
 from .. import __version__
 from ..errors import LeukoscopeError, first_line
 from ..files import atomic_path
-from ..text import plain
+from ..text import is_text, plain
 from .accounts import StoredAccount, add_missing_accounts, stored_accounts
 from .database import exists, name_of, open_engine, reading, writing
 from .journal import Event, add, broken, read_events
@@ -26,8 +28,11 @@ from .result import DATABASE, digest_of
 from .smear import results_with_records
 
 FORMAT = 1
+MOST_BYTES, MOST_PACKED = 2**24, 200
+"""Bytes of a backup, unpacked, and times the bytes of the file, of which it may exceed one."""
 INDEX, ACCOUNTS = "backup.json", "accounts.jsonl"
 _ANOTHER = "name a file that leukoscope review backup wrote"
+Stored = TypeVar("Stored", Record, Event, StoredAccount)
 
 
 @dataclass(frozen=True)
@@ -144,23 +149,45 @@ def _read_backup(path: Path) -> tuple[list[Held], list[StoredAccount]]:
         raise LeukoscopeError(f"{path}: no such file", _ANOTHER)
     try:
         with zipfile.ZipFile(path) as file:
+            size = sum(entry.file_size for entry in file.infolist())
+            if size > MOST_BYTES and size > MOST_PACKED * path.stat().st_size:
+                raise LeukoscopeError(f"{path}: would unpack to {size:,} bytes", _ANOTHER)
             index = json.loads(file.read(INDEX))
             if index["format"] > FORMAT:
                 raise LeukoscopeError(f"{path}: was written by a newer version of leukoscope",
                                       "install that version, or a newer one")
-            records = [Record(one["smear"], one["name"], one["folder"]) for one in index["smears"]]
-            held = [Held(record, tuple(Event(**row) for row in _rows(file.read(_events_file(record)))), "")
+            records = [_as(Record, {key: one[key] for key in ("smear", "name", "folder")}) for one in index["smears"]]
+            held = [Held(record, tuple(_as(Event, row) for row in _rows(file.read(_events_file(record)))), "")
                     for record in records]
-            accounts = [StoredAccount(**row) for row in _rows(file.read(ACCOUNTS))]
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, RecursionError, NotImplementedError) as error:
+            accounts = [_as(StoredAccount, row) for row in _rows(file.read(ACCOUNTS))]
+        faults = [broken(one.events) for one in held]
+    except LeukoscopeError:
+        raise
+    except Exception as error:  # a damaged file raises errors of many classes
         raise LeukoscopeError(f"{path}: is no backup of decisions, or damaged ({first_line(error)})",
                               _ANOTHER) from error
-    for one in held:
-        fault = broken(one.events)
+    for one, fault in zip(held, faults, strict=True):
         if fault:
             raise LeukoscopeError(f"{path}: the record of {plain(one.record.name, 60)} is damaged: {fault}",
                                   "take an earlier backup")
     return held, accounts
+
+
+def _as(kind: type[Stored], row: Any) -> Stored:
+    """A row of the file, its values of the right types. Raises TypeError and ValueError."""
+    made = kind(**row)
+    if not all(is_text(value) for value in made.__dict__.values() if isinstance(value, str)):
+        raise ValueError("a text that cannot be written (half a character)")
+    try:
+        return _adapter(kind).validate_python(made.__dict__)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _events_file(record: Record) -> str:

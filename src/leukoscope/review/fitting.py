@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import threading
 import zipfile
 from collections import Counter
@@ -17,29 +16,38 @@ from typing import Any
 
 from ..errors import LeukoscopeError
 from ..stats.estimate import Estimate
-from ..text import plain
+from ..text import join, plain
 from .actions import Refused
+from .child import Child
 from .desk import Desk
 from .export import confirmed_cells
 from .smear import Review
-from .watch import LEUKOSCOPE
 
 MODELS = "models"
 """The folder for fitted models, in the first folder that the server was given."""
 LEAST, TYPES = 5, 2
 """Confirmed cells of a type, and such types, that are enough."""
+PACKAGED = "packaged"
+"""The built-in model, by the word that `adapt` takes."""
 _NAME = re.compile(r"model-(\d+)\.zip")
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """What people have confirmed so far. counts: type -> cells; folders: of the smears; bundle: that typed them;
-    lacking: why no model can be fitted yet, or ""."""
+    """What people have confirmed so far in the smears that one model has typed. bundle: its file, or PACKAGED; counts:
+    type -> cells; folders: of the smears; others: smears with confirmed cells that other models have typed; lacking:
+    why this model cannot be fitted yet, or ""."""
 
+    bundle: str
     counts: Mapping[str, int]
     folders: tuple[str, ...]
-    bundle: str
+    others: int
     lacking: str
+
+    @property
+    def model(self) -> str:
+        """The model in a sentence."""
+        return "the built-in model" if self.bundle == PACKAGED else plain(self.bundle)
 
 
 @dataclass(frozen=True)
@@ -65,38 +73,39 @@ class Fitting:
     def __init__(self, desk: Desk, out: Path) -> None:
         self.out, self._desk = out / MODELS, desk
         self._lock, self._stopped = threading.Lock(), threading.Event()
-        self._process: subprocess.Popen[str] | None = None
+        self._child: Child | None = None
         self.failed = ""
 
     @property
     def running(self) -> bool:
         """Whether a model is being fitted."""
-        return self._process is not None
+        return self._child is not None
 
     def close(self) -> None:
         """End a fit that is under way."""
-        self._stopped.set()
-        process = self._process
-        if process is not None:
-            process.kill()
-            process.wait()
+        with self._lock:
+            self._stopped.set()
+            child = self._child
+        if child is not None:
+            child.end()
 
-    def confirmed(self) -> Confirmed:
-        """The confirmed cells of all smears."""
-        counts, folders, bundles = Counter[str](), [], set()
+    def confirmed(self) -> list[Confirmed]:
+        """The confirmed cells of all smears, by the model that has typed them; that with most cells first."""
+        counts: dict[str, Counter[str]] = {}
+        folders: dict[str, list[str]] = {}
         for seat in list(self._desk.seats.values()):
             own = {} if seat.review.reading else _confirmed_of(seat.review)
             if own:
                 bundle = seat.review.result.summary.bundle
-                bundles.add("packaged" if bundle is None or bundle.packaged else bundle.path)
-                counts.update(own)
-                folders.append(str(seat.review.result.folder))
-        enough = sum(number >= LEAST for number in counts.values())
-        lacking = "" if enough >= TYPES else (
-            f"Confirm at least {LEAST} cells of at least {TYPES} types. About 20 of each, of several smears, are good.")
-        if len(bundles) > 1:
-            lacking = "The smears were typed by several models. Fit each alone: leukoscope adapt BUNDLE --review DIR."
-        return Confirmed(dict(sorted(counts.items())), tuple(folders), min(bundles, default="packaged"), lacking)
+                path = PACKAGED if bundle is None or bundle.packaged else bundle.path
+                counts.setdefault(path, Counter()).update(own)
+                folders.setdefault(path, []).append(str(seat.review.result.folder))
+        if not counts:
+            return [Confirmed(PACKAGED, {}, (), 0, _lacking(PACKAGED, {}))]
+        all_of_them = sum(map(len, folders.values()))
+        return [Confirmed(path, dict(sorted(own.items())), tuple(folders[path]), all_of_them - len(folders[path]),
+                          _lacking(path, own))
+                for path, own in sorted(counts.items(), key=lambda item: (-item[1].total(), item[0]))]
 
     def fitted(self) -> list[Fitted]:
         """All fitted models, the newest first. Files that are none are left out."""
@@ -115,39 +124,59 @@ class Fitting:
         laboratory = next((seat.review.laboratory.name for seat in self._desk.seats.values()), "")
         return ["adapt", found.bundle, *reviews, *(["--name", laboratory] if laboratory else []), "-o", out]
 
-    def start(self) -> None:
-        """Fit a model in the background. Raises Refused while another is being fitted, and where cells are lacking."""
-        found = self.confirmed()
+    def start(self, bundle: str = "") -> None:
+        """Fit a model in the background. bundle: the one that is fitted, where several have typed smears. Raises
+        Refused while another is being fitted, where cells are lacking, and where it must be said which model."""
+        choices = self.confirmed()
+        found = next((one for one in choices if one.bundle == bundle), None) if bundle else choices[0]
+        if found is None or (not bundle and len(choices) > 1):
+            names = join(one.model for one in choices)
+            raise Refused(f"the smears were typed by {names}" if not bundle else "no smear was typed by that model",
+                          "choose the one to fit")
         if found.lacking:
             raise Refused(found.lacking)
         with self._lock:
             if self.running:
                 raise Refused("a model is being fitted already", "wait until it has ended")
+            if self._stopped.is_set():
+                raise Refused("the server is being stopped", "start it again")
             try:
                 self.out.mkdir(exist_ok=True)
                 words = self.command(found, str(self._free()))
+            except OSError as error:
+                raise Refused(f"{self.out}: {error.strerror}", "models are kept in the folder that was given"
+                              ) from error
+            try:
                 environment = {name: value for name, value in os.environ.items() if name != "LEUKOSCOPE_DB"}
                 if self._desk.engine is not None:  # not among the words: everybody sees those, and it holds a password
                     environment["LEUKOSCOPE_DB"] = self._desk.engine.url.render_as_string(hide_password=False)
                 self.failed = ""
-                self._process = subprocess.Popen(
-                    [*LEUKOSCOPE, *words, "--json"], env=environment, stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE, text=True, errors="replace")
+                self._child = Child([*words, "--json"], environment)
             except OSError as error:
-                raise Refused(f"{self.out}: {error.strerror}", "models are kept in the folder that was given"
+                raise Refused(f"the fit cannot be started ({error.strerror})", "free memory, or try again later"
                               ) from error
-        threading.Thread(target=self._wait, args=(self._process,), name="fitting", daemon=True).start()
+        threading.Thread(target=self._wait, args=(self._child,), name="fitting", daemon=True).start()
 
-    def _wait(self, process: subprocess.Popen[str]) -> None:
-        _, said = process.communicate()
-        if process.returncode and not self._stopped.is_set():
-            line = (said.strip().splitlines() or ["stopped without a word"])[-1]
-            self.failed = plain(line.removeprefix("leukoscope: "), 500)
-        self._process = None
+    def _wait(self, child: Child) -> None:
+        try:
+            child.wait()
+        except LeukoscopeError as error:
+            if not self._stopped.is_set():
+                self.failed = str(error)
+        self._child = None
 
     def _free(self) -> Path:
         taken = [int(match[1]) for path in self.out.iterdir() if (match := _NAME.fullmatch(path.name))]
         return self.out / f"model-{max(taken, default=0) + 1}.zip"
+
+
+def _lacking(bundle: str, counts: Mapping[str, int]) -> str:
+    """Why a model cannot be fitted to so many cells, or ""."""
+    if bundle != PACKAGED and not Path(bundle).exists():
+        return f"The file of this model is no longer there: {plain(bundle)}. Put it back to fit the model."
+    if sum(number >= LEAST for number in counts.values()) >= TYPES:
+        return ""
+    return f"Confirm at least {LEAST} cells of at least {TYPES} types. About 20 of each, of several smears, are good."
 
 
 def _confirmed_of(review: Review) -> Mapping[str, int]:

@@ -3,7 +3,6 @@ no smear."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import LeukoscopeError, first_line
+from ..files import parse_toml
 from ..text import plain
 from .actions import LONGEST_TYPE, MOST_TYPES
 
@@ -94,13 +94,13 @@ def read_laboratory(path: Path) -> Laboratory:
     try:
         if path.stat().st_size > LARGEST:
             raise LeukoscopeError(f"{path}: has more than {LARGEST:,} bytes", "name a file of settings")
-        return Laboratory.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise LeukoscopeError(f"{path}: cannot be read ({first_line(error)})",
-                              "docs/review.md shows such a file") from error
+        return Laboratory.model_validate(parse_toml(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         found = error.errors()[0]
         where = [plain(".".join(str(part) for part in found["loc"]), 120)] if found["loc"] else []
         message = ": ".join((*where, plain(found["msg"].removeprefix("Value error, "), 300)))
         raise LeukoscopeError(f"{path}: {message}",
+                              "docs/review.md shows such a file") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise LeukoscopeError(f"{path}: cannot be read ({first_line(error)})",
                               "docs/review.md shows such a file") from error

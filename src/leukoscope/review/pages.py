@@ -73,10 +73,9 @@ def routes(desk: Desk, keys: Keys, fitting: Fitting) -> list[Route]:
         return shown("accounts.html", request, keys, rows=rows, roles=get_args(Role))
 
     def model(request: Request) -> Response:
-        found = fitting.confirmed()
-        return shown("model.html", request, keys, found=found, fitted=fitting.fitted(), running=fitting.running,
-                     failed=fitting.failed, least=LEAST, may_fit=may_fit(session_of(request)),
-                     command=shlex.join(["leukoscope", *fitting.command(found, "ours.zip")]))
+        choices = [(one, shlex.join(["leukoscope", *fitting.command(one, "ours.zip")])) for one in fitting.confirmed()]
+        return shown("model.html", request, keys, choices=choices, fitted=fitting.fitted(), running=fitting.running,
+                     failed=fitting.failed, least=LEAST, may_fit=may_fit(session_of(request)))
 
     smear = "/smears/{smear}"
     return [Route("/", _answered(worklist)), Route("/agreement", _answered(agreement)),

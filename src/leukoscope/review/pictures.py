@@ -36,7 +36,7 @@ UNSCALED, UNSCALED_AROUND = 1.6, 3.2
 """Sides of these pictures over the longer side of the cell's box, where the scale is not known."""
 LARGEST = 6000
 """px: longest side of the picture of a field."""
-PIXELS = 40_000_000
+PIXELS = 20_000_000
 """Pixels of decoded fields that stay in memory."""
 FIELDS = 150
 """Fields whose cut cells stay in memory."""

@@ -143,7 +143,7 @@ def agreement(first: str, second: str, pairs: Sequence[tuple[Observed, Observed]
     for one, other in said:
         table[places[one], places[other]] += 1
     shared = [pair for pair in pairs if all(observer.shares for observer in pair)]  # the others have no differential
-    types = sorted({name for pair in shared for observer in pair for name in observer.shares})
+    types = sorted({name for pair in shared for observer in pair for name, share in observer.shares.items() if share})
     return Agreement(first, second, _names(pairs), len(pairs), len(said), wilson(int(np.trace(table)), len(said)),
                      cohen_kappa(table), tuple(labels), tuple(tuple(map(int, row)) for row in table),
                      tuple(_type(name, shared) for name in types) if len(shared) >= FEWEST_SMEARS else ())

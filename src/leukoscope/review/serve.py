@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import getpass
+import signal
 import socket
+import sys
+import threading
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,11 +121,30 @@ def serve(folders: Sequence[Path], options: Options, on_start: Callable[[Started
     if options.browser:
         webbrowser.open(started.address)
     try:
-        server.run(sockets=[opened])
+        with _ended_by_signals():
+            server.run(sockets=[opened])
     finally:
         fitting.close()
         desk.close()
         opened.close()
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM, and the SIGHUP of a terminal that is closed, end the program like Ctrl+C does: by an exception, so
+    that what it has begun ends too. uvicorn alone would stop, and then die of the signal at once."""
+    def end(number: int, _: Any) -> None:
+        sys.exit(128 + number)
+
+    named = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {one: signal.signal(one, end) for one in named if signal.getsignal(one) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def open_desk(folders: Sequence[Path], engine: sa.Engine | None = None, laboratory: Path | None = None) -> Desk:

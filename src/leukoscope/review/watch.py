@@ -4,8 +4,6 @@ a smear of the worklist. A count that is there is never touched: photographs tha
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +14,12 @@ from ..datasets.base import IMAGE_SUFFIXES, is_litter
 from ..errors import LeukoscopeError, first_line
 from ..files import read_json
 from ..smear.summary import SUMMARY
-from ..text import plain
+from .child import Child
 
 QUIET = 30.0
 """Seconds without a new or growing photograph of a subject, after which its photographs are counted."""
 EVERY = 2.0
 """Seconds between two looks into the folder."""
-LEUKOSCOPE = (sys.executable, "-c",
-              "import sys; sys.argv[0] = 'leukoscope'; from leukoscope.cli.main import main; main()")
-"""The command, as a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Watch:
         self._waiting: tuple[Waiting, ...] = ()
         self._counting = ""
         self._stopped = threading.Event()
-        self._process: subprocess.Popen[str] | None = None
+        self._child: Child | None = None
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     @property
@@ -73,9 +68,9 @@ class Watch:
     def close(self) -> None:
         """Stop, and end a count that is under way: the next start begins it anew."""
         self._stopped.set()
-        process = self._process
-        if process is not None:
-            process.kill()
+        child = self._child
+        if child is not None:
+            child.end()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -131,21 +126,22 @@ class Watch:
         words = ["smear", *sorted(path for path, _, _ in stamps), "-o", str(beside), f"--subject={subject}",
                  "--overwrite", "--json"]
         try:
-            self._process = subprocess.Popen([*LEUKOSCOPE, *words], stdout=subprocess.DEVNULL,
-                                             stderr=subprocess.PIPE, text=True, errors="replace")
-            _, said = self._process.communicate()
+            self._child = child = Child(words)
+            if self._stopped.is_set():
+                child.end()
+            try:
+                child.wait()
+            finally:
+                self._child = None
             if self._stopped.is_set():
                 return
-            if self._process.returncode:
-                line = (said.strip().splitlines() or ["stopped without a word"])[-1].removeprefix("leukoscope: ")
-                raise LeukoscopeError(plain(line, 300))
             beside.rename(place)
             self._done |= stamps
             self._on_count(place)
         except (LeukoscopeError, OSError) as error:
             self._failed[stamps] = Waiting(subject, len(stamps), first_line(error, 300))
         finally:
-            self._counting, self._process = "", None
+            self._counting = ""
 
     def _place(self, subject: str) -> Path:
         """A folder for a count that is not there yet: S1, S1-2, S1-3."""

@@ -108,7 +108,7 @@ export class Gallery {
     }
   }
 
-  /** Select cells; the page is told. */
+  /** Select cells, and report it to the page. */
   choose(cells, active = this.active, {anchor = active, quiet = false} = {}) {
     this.chosen = new Set(cells);
     this.active = active;

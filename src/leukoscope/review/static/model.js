@@ -1,5 +1,5 @@
 // The model of the laboratory: begin to fit it, and wait until it has ended.
-import {$, closers, naming, post} from "./dom.js";
+import {$, $$, closers, naming, post} from "./dom.js";
 
 const EVERY = 2000; // ms
 
@@ -12,18 +12,18 @@ async function wait() {
   else setTimeout(wait, EVERY);
 }
 
-$("#fit")?.addEventListener("click", async () => {
-  $("#fit").disabled = true;
-  $("#progress").textContent = "Fitting … this takes about a minute.";
+for (const button of $$("[data-fit]")) button.addEventListener("click", async () => {
+  for (const one of $$("[data-fit]")) one.disabled = true;
+  $("#progress").textContent = "Fitting …";
   $("#problem").hidden = true;
   try {
-    await post("/api/v1/model");
+    await post("/api/v1/model", {bundle: button.dataset.fit});
     setTimeout(wait, EVERY);
   } catch (problem) {
     $("#progress").textContent = "";
     $("#problem").textContent = problem.message;
     $("#problem").hidden = false;
-    $("#fit").disabled = false;
+    for (const one of $$("[data-fit]")) one.disabled = false;
   }
 });
-if ($("#progress")?.dataset.running) wait();
+if ($("#progress").dataset.running) wait();

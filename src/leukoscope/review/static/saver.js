@@ -1,4 +1,4 @@
-// Sends every change to the server, one after the other, and says how it stands. A change that the server could not be
+// Sends every change to the server, one after the other, and shows whether all is saved. A change that the server could not be
 // reached for stays in the queue and is sent again with the same key: the server stores it once.
 import {csrf} from "./dom.js";
 
@@ -6,7 +6,7 @@ const AGAIN = 2500; // ms
 const unsure = (status) => status === 0 || status === 401 || status === 502 || status === 503 || status === 507;
 
 export class Saver {
-  /** news: is told what the server answers; refused: a change that was refused, and why; show: (kind, text). */
+  /** news: gets each answer of the server; refused: gets a refused change, and why; show: (kind, text). */
   constructor(smear, {news, refused, show, since}) {
     Object.assign(this, {path: `/api/v1/smears/${smear}`, news, refused, show, since, queue: [], busy: false});
     addEventListener("beforeunload", (event) => { if (this.queue.length) event.preventDefault(); });
@@ -18,6 +18,11 @@ export class Saver {
       this.queue.push({what, body: {...body, key: crypto.randomUUID()}, stored, broken});
       this.work();
     });
+  }
+
+  /** The cells that are answered by changes that are not stored yet. */
+  get answered() {
+    return new Set(this.queue.flatMap(({what, body}) => what === "decisions" && body.did !== "restore" ? body.cells : []));
   }
 
   async work() {

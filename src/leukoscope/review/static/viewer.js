@@ -5,8 +5,8 @@ import {Tiles} from "./slide.js";
 const MOST = 16;
 
 export class Viewer {
-  /** path: of the smear's API; chosen: (cell, event); look: (cell) => {colour, dashed, gone, absent}; pointed: (place,
-   * x, y) is told where one clicks while `aim` is set. */
+  /** path: of the smear's API; chosen: (cell, event); look: (cell) => {colour, dashed, gone, absent}; pointed: gets (place,
+   * x, y) of a click while `aim` is set. */
   constructor(box, {path, version, fields, cells, chosen, look, fail, pointed}) {
     Object.assign(this, {box, path, version, fields, cells, chosen, look, fail, pointed, place: null, known: new Map(), drawn: new Map(), fingers: new Map()});
     this.lines = svg("g");
@@ -43,6 +43,7 @@ export class Viewer {
   /** Wait for a click on a place instead of a cell; null for cells again. */
   aim(what) {
     this.aiming = what;
+    this.middles = []; // of the two cells, while one is split
     this.box.classList.toggle("aiming", what !== null);
     this.marks.replaceChildren();
   }
