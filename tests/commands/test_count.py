@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -99,14 +98,11 @@ def test_the_index_of_subjects_says_so_too(field: np.ndarray, elsewhere: Path, t
     assert "types are not reliable: no differential" in Page(out / "index.html").text
 
 
-def test_phantoms_are_like_enough_and_a_laboratory_that_nobody_trained_on_is_not() -> None:
+def test_phantoms_are_like_enough_and_a_laboratory_that_nobody_trained_on_is_not(data_folder) -> None:
     """Photographs of pig blood through an eyepiece: no model knows their types."""
     fields = [render_field(640, 480, seed=(11, seed), white_cells=2).pixels for seed in range(4)]
     phantoms = count_smear(fields).summary
     assert phantoms.differential.total >= 10
     assert not phantoms.unreliable
-    data = Path(os.environ.get("LEUKOSCOPE_DATA", "")) / "phone_pig"
-    if not data.is_dir():
-        pytest.skip("LEUKOSCOPE_DATA/phone_pig: no real laboratory to try")
-    files = sorted(data.glob("**/*.jpg"))
+    files = sorted((data_folder / "phone_pig").glob("**/*.jpg"))
     assert count_smear(files[::len(files) // 8][:8]).summary.unreliable

@@ -128,7 +128,7 @@ def count_field(field: FieldSource, name: str, image: str, model: Model | None, 
     squares = squares_of(model, found)
     beyond = found.white if frames_cells(description) else None
     remarks = [*found.remarks, *([choice.remark] if choice.remark and found.is_smear else []),
-               *(scale_remarks(description, scale) if found.cells else [])]
+               *scale_remarks(description, found.cells, scale)]
     thumbs = [image_uri(cut_square(field, replace(square, size=THUMB_SIDE), beyond)) for square in squares]
     answers: pl.DataFrame | None = None
     if model is not None:

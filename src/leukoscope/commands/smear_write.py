@@ -85,8 +85,8 @@ def summarise(fields: Sequence[FieldSummary], table: pl.DataFrame, aside: Aside,
     if model is not None:
         it = model.description
         blasts = blasts_of(count, it.metrics.get("elsewhere"))
-        bundle = BundleSummary(str(model.bundle.path), model.is_packaged, it.name, it.title, tuple(it.classes),
-                               blasts_known(it.classes), it.micrometres, it.crop, it.size)
+        bundle = BundleSummary(str(model.bundle.path.absolute()), model.is_packaged, it.name, it.title,
+                               tuple(it.classes), blasts_known(it.classes), it.micrometres, it.crop, it.size)
     return SmearSummary(
         __version__, plan.options["subject"] or None, bundle, mm2, finding_of(blasts), blasts, count,
         meaning(count, mm2, len(smears)), dict(table["flag"].drop_nulls().value_counts(sort=True).iter_rows()),

@@ -187,10 +187,10 @@ def meaning(count: Differential, mm2: float | None, fields: int) -> str:
         where = f"{fields} field{'s' if fields != 1 else ''}" + (f" ({mm2:.3g} mm²)" if mm2 else "")
         bound = f": fewer than {ZERO / mm2:,.0f} per mm²" if mm2 else ""
         return (f"No leukocyte was found in {where}, so there is no differential. With 95 % confidence fewer than "
-                f"{ZERO:g} are to be expected in as much smear{bound}.")
+                f"{ZERO:g} are to be expected in the same area{bound}.")
     if count.total == 0:
         return "No leukocyte could be counted: all cells are cut by a border, damaged, or no leukocytes."
     if count.total < FEW and count.types:
         few = f"{count.total} leukocyte{'s are' if count.total != 1 else ' is'} few"
-        return f"{few}: a differential is usually of 100 or 200, and the intervals show what this one leaves open."
+        return f"{few}: a differential is usually of 100 or 200. The intervals show how uncertain this one is."
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Protocol, runtime_checkable
@@ -11,7 +12,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from ..errors import LeukoscopeError
-from ..finder.frame import Frame, Shape, frame_outlined
+from ..finder.frame import SPAN, Frame, Shape, frame_outlined
 from ..images.read import resize
 from .field import FoundCell
 from .source import FieldSource
@@ -71,9 +72,18 @@ def cell_frame(source: FieldSource, cell: FoundCell, square: Square, white: tupl
                    y=(frame.y + cell.y - square.top + 0.5) * by - 0.5, side=frame.side * by)
 
 
-def scale_remarks(model: CellInput | None, scale: float | None) -> list[str]:
-    """Remarks where the scale of a field, um per pixel or None, does not suit a model that needs cells at its own."""
-    if model is None or not model.crop or model.micrometres is None or frames_cells(model):
+def scale_remarks(model: CellInput | None, cells: Sequence[FoundCell], scale: float | None) -> list[str]:
+    """Remarks where the cells of a field are too few pixels wide for a model, or where the scale of the field, um per
+    pixel or None, does not suit a model that needs cells at its own."""
+    if model is None or not cells:
+        return []
+    if frames_cells(model):
+        width = float(np.median([max(cell.width, cell.height) for cell in cells]))
+        enlarged = model.size / (SPAN * width)
+        return [] if enlarged <= ENLARGED else [
+            f"leukocytes are {width:.0f} px wide, enlarged {enlarged:.1f} times for the model, and lack detail; types "
+            "are doubtful: photograph through an oil immersion objective (100 x), and do not reduce the pictures"]
+    if not model.crop or model.micrometres is None:
         return []
     if scale is None:
         return ["without a scale, cells are cut by their size and not at the bundle's scale; types are doubtful"]

@@ -66,7 +66,8 @@ def _corrected(share: Estimate, elsewhere: Mapping[str, Any] | None) -> Estimate
     low = _rogan(share.low, max(*sensitivities, share.high), min(specificities))
     high = _rogan(share.high, min(sensitivities), max(specificities))
     if None in (middle, low, high):
-        return no_estimate("undefined: in a laboratory left out of training the model told no blasts from others")
+        return no_estimate("undefined: in a laboratory left out of training the model did not distinguish blasts from "
+                           "others")
     return Estimate(middle, min(low, middle), max(high, middle),  # type: ignore[type-var]  # none of them is None
                     "rogan-gladen, over the laboratories left out of training")
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, LeukoscopeError
 from ..images.colour import to_srgb
-from ..images.read import opened_image, stored_window, turned
+from ..images.orientation import stored_window, turned
+from ..images.read import opened_image
 from ..images.stacks import is_tiff
 from ..images.tiff_pages import contents_of
 from ..images.tiff_pixels import PageReader, page_profile
@@ -100,10 +101,10 @@ class TiffField:
 
 def open_field(path: Path | str, *, page: int | None = None) -> TiffField:
     """A TIFF on disk, read one window at a time. Raises ImageError for another file, and for a layout that is not read:
-    `images.read_image` reads other files as a whole."""
+    `leukoscope.read_image` reads other files as a whole."""
     path = Path(path)
     if path.exists() and not is_tiff(path):
-        raise ImageError(path, "is not a TIFF", "read it whole with leukoscope.images.read_image")
+        raise ImageError(path, "is not a TIFF", "read it whole with leukoscope.read_image")
     return TiffField(path, page)
 
 
@@ -119,7 +120,7 @@ def field_source(field: np.ndarray | FieldSource) -> FieldSource:
 def _checked(pixels: NDArray) -> ArrayField:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise LeukoscopeError(f"the field is an array of {pixels.dtype} {pixels.shape}, expected uint8 (height, width, "
-                              "3)", "read the image with leukoscope.images.read_image")
+                              "3)", "read the image with leukoscope.read_image")
     return ArrayField(pixels)
 
 
