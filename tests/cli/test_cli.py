@@ -221,7 +221,7 @@ def test_json_is_json(tmp_path, cells):
 
 
 def test_a_reader_that_stops_listening_is_no_error():
-    done = subprocess.run(f"{sys.executable} -c 'from leukoscope.cli.main import main; main()' data list | head -1",
+    done = subprocess.run(f"{sys.executable} -m leukoscope data list | head -1",
                           shell=True, capture_output=True, text=True, check=False)
     assert done.stderr == ""
 

@@ -13,7 +13,7 @@ import pytest
 from cases import write_noise
 from command import leukoscope, refusal
 from leukoscope.manifest import read_manifest
-from leukoscope.text import escaped, is_text
+from leukoscope.text import escaped, is_text, visible
 
 LATIN = os.fsdecode(b"Pr\xe9l")
 WRITTEN = "Pr\\udce9l"
@@ -109,3 +109,16 @@ def test_a_smear_keeps_its_other_fields(folder):
     assert any(WRITTEN in image for image in cells["image"])
     assert leukoscope("smear", fields, "-o", folder / LATIN / "out", "--subject", LATIN, "--no-types",
                       "--resume").code == 0
+
+
+def test_a_terminal_is_given_no_name_that_it_obeys(tmp_path):
+    """Control characters would clear the screen, and marks of direction show `gpj.exe` as `exe.jpg`."""
+    assert visible("a\x1b[2J\r\u202eb\x9b") == r"a\x1b[2J\r\u202eb\x9b"
+    assert visible("Zölle 漢 😀\t\n") == "Zölle 漢 😀\t\n"
+    write_noise(tmp_path / "cells", ["a\x1b[2J/1.png", "b/2.png"])
+    (tmp_path / "cells" / "b" / "\x1b]0;x\x07\u202e.png").write_bytes(b"nothing")
+    answer = leukoscope("data", "index", "folder", tmp_path / "cells", "-o", tmp_path / "c.parquet")
+    assert answer.code == 0, answer
+    assert r"a\x1b[2J" in answer.out
+    assert not any(sign in answer.out + answer.err for sign in "\x1b\x07\u202e")
+    assert "a\x1b[2J" in read_manifest(tmp_path / "c.parquet")["label"].to_list()

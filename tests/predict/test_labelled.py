@@ -177,7 +177,7 @@ def test_labels_that_a_bundle_cannot_judge_are_refused(bundle, cells, tmp_path):
     assert not (tmp_path / "out").exists()
     partly = cells.with_columns(label=pl.when(pl.col("label") == "c").then(pl.lit("")).otherwise("label"))
     found = predict_bundle(open_bundle(bundle), partly)
-    assert (found.predictions.height, found.left_out["unlabelled"]) == (34, 8)
+    assert (found.predictions.height, found.left_out.unlabelled) == (34, 8)
 
 
 def test_damaged_cells_stop_it_or_are_left_out(bundle, cells, tmp_path):

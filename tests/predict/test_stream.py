@@ -263,6 +263,23 @@ def test_python_refuses_what_is_no_image(folder, tmp_path):
     (tmp_path / "x.png").write_bytes(b"nothing")
     with pytest.raises(ImageError):
         model.predict(tmp_path / "x.png")
+    Image.new("RGB", (20, 20)).save(tmp_path / "y.png")
+    closed = Image.open(tmp_path / "y.png")
+    closed.close()
+    masked = np.ma.masked_greater(np.full((20, 20, 3), 9, np.uint8), 5)
+    for wrong, says in ((None, "NoneType is not"), (5, "int is not"), (b"bytes", "bytes is not"),
+                        (masked, "masked pixels"), (closed, "cannot be read: Operation on closed image")):
+        with pytest.raises(LeukoscopeError, match=says):
+            model.predict(wrong)  # type: ignore[arg-type]  # on purpose
+
+
+def test_hidden_pictures_are_named_and_no_litter_is(tmp_path):
+    for name in ("a.png", ".b.png", "._a.png", "Thumbs.db", ".c.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    listed = look_through([tmp_path])
+    assert [Path(source.image).name for source in listed.sources] == ["a.png"]
+    assert [(Path(one.name).name, one.reason) for one in listed.left_out] == [
+        (".b.png", "is hidden (its name begins with a dot)")]
 
 
 def test_a_model_shows_itself_in_a_line_and_in_a_table(folder):

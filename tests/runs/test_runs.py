@@ -14,6 +14,7 @@ from PIL import Image
 
 from leukoscope.cells import pack_cells
 from leukoscope.commands.evaluate import evaluate_run
+from leukoscope.datasets.left_out import LeftOut
 from leukoscope.errors import LeakError, LeukoscopeError, ManifestError, RunError
 from leukoscope.evaluation.operating_point import choose_threshold
 from leukoscope.finder.frame import FRAMING
@@ -74,7 +75,7 @@ def test_cells_from_elsewhere_get_the_mean_of_the_folds(run, tmp_path):
     assert result.predictions["label"].to_list() == ["A"] * 5 + ["b"] * 4 + ["c"] * 3
     assert result.predictions["fold"].unique().to_list() == [0]
     assert result.verdict.leaks == ()
-    assert result.left_out == {"damaged": [], "other_labels": {}, "over_per_class": 0, "unlabelled": 0, "trained": 0}
+    assert result.left_out == LeftOut(trained=0)
 
 
 def _first(run: Run, fold: int, packed):
@@ -135,7 +136,7 @@ def test_labels_the_run_does_not_know_are_counted_or_refused(run, tmp_path):
     some = other.with_columns(label=pl.Series([None, "", "x", "a"] + ["b"] * 4 + ["y"] * 4))
     result = predict_run(run, some)
     assert result.manifest["label"].to_list() == ["A"] + ["b"] * 4
-    assert (result.left_out["other_labels"], result.left_out["unlabelled"]) == ({"x": 1, "y": 4}, 2)
+    assert (result.left_out.other_labels, result.left_out.unlabelled) == ({"x": 1, "y": 4}, 2)
     with pytest.raises(ManifestError, match=r"no cell has a label that the run knows \(A, b, c\); labels there: z"):
         predict_run(run, other.with_columns(label=pl.lit("z")))
     unlabelled = predict_run(run, other.with_columns(label=pl.lit(None, pl.String)))

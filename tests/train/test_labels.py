@@ -14,7 +14,9 @@ import pytest
 from cases import write_noise
 from command import leukoscope, refusal
 from leukoscope.datasets import get_dataset
-from leukoscope.datasets.labels import alike, label_warning, left_out_line, same_labels, unknown_alike
+from leukoscope.datasets.labels import alike, label_warning, same_labels, unknown_alike
+from leukoscope.datasets.left_out import LeftOut
+from leukoscope.images.decode import Damaged
 from leukoscope.manifest import read_manifest, write_manifest
 from leukoscope.recipes.recipe import parse_setting
 from tiny import make_cells
@@ -66,13 +68,12 @@ def test_the_setting_merges_what_it_names(variants):
 
 
 def test_the_line_of_cells_that_are_left_out():
-    nothing = {"other_labels": {}, "unlabelled": 0, "over_per_class": 0, "damaged": []}
-    assert left_out_line(nothing, 30) == ""
-    assert left_out_line(nothing | {"other_labels": {"Lymphocyte": 5, "b": 15}}, 10) == (
+    assert LeftOut().line(30) == ""
+    assert LeftOut(other_labels={"Lymphocyte": 5, "b": 15}).line(10) == (
         '20 of 30 cells left out: labels "b" (15), "Lymphocyte" (5)')
-    assert left_out_line(nothing | {"unlabelled": 2, "over_per_class": 3, "damaged": [{}]}, 4) == (
+    assert LeftOut((Damaged("a", "a.png", "truncated"),), unlabelled=2, over_per_class=3).line(4) == (
         "6 of 10 cells left out: 2 without a label; 3 above data.per_class; 1 damaged")
-    many = left_out_line(nothing | {"other_labels": {f"c{i:02d}": 1 for i in range(12)}}, 4)
+    many = LeftOut(other_labels={f"c{i:02d}": 1 for i in range(12)}).line(4)
     assert many.endswith('"c09" (1), 2 more labels')
 
 

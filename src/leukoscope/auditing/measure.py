@@ -36,7 +36,7 @@ STAINED = 0.25
 
 @dataclass(frozen=True)
 class Measured:
-    """measures: cell_id and `COLUMNS`, without damaged cells. prints: as `duplicates.fingerprint_manifest`."""
+    """measures: cell_id and `COLUMNS`, without damaged cells. prints: as `duplicates.prints_table`."""
 
     measures: pl.DataFrame
     prints: pl.DataFrame

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..progress import OnProgress
-from ..text import duration, escaped, join, plural
+from ..text import duration, escaped, join, plural, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WIDE = 150
 """Columns of a terminal from which a list gives reasons too."""
+_UNBROKEN = 10_000  # columns of a file or a pipe: rows stay on one line
 
 
 def _bar(quiet: bool) -> Progress:
@@ -148,9 +149,10 @@ def note(text: str) -> None:
 
 
 def _print(text: str, stream: TextIO) -> None:
-    """A line; characters that the stream cannot encode, such as bytes of a file name, are written out."""
+    """A line; characters that the stream cannot encode, such as bytes of a file name, and those that a terminal obeys
+    are written out."""
     encoding = stream.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+    print(visible(text).encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
 def emit(value: Any) -> None:
@@ -173,8 +175,9 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, titl
         numbers = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else escaped(str(cell)) for cell in row))
-    Console(highlight=False, markup=False, emoji=False).print(table)
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else visible(escaped(str(cell))) for cell in row))
+    width = None if sys.stdout.isatty() else _UNBROKEN
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table)
 
 
 def show_some(title: str, lines: Sequence[str], most: int = 10) -> None:

@@ -78,8 +78,9 @@ def export(
     """
     check_run(run, "export")
     from ..commands.export import export_run
-    from ..commands.outcome import interval
     from ..runs.run import Run
+    from ..stats.estimate import Estimate
+    from ..text import interval
 
     elsewhere = None
     if laboratories is not None:
@@ -95,8 +96,9 @@ def export(
         console.emit(described)
         return
     metrics = described["metrics"]
-    console.say(f"accuracy {interval(metrics['overall']['accuracy'])} on {metrics['cells']:,} cells that were not "
-                f"trained on; temperature {described['temperature']:.3g}")
+    accuracy = interval(Estimate.from_dict(metrics["overall"]["accuracy"]))
+    console.say(f"accuracy {accuracy} on {metrics['cells']:,} cells that were not trained on; temperature "
+                f"{described['temperature']:.3g}")
     console.say(f"bundle: {out}")
 
 

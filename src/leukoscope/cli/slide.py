@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ def info(
 
     The label is left out unless it is asked for.
     """
-    from ..commands.slide import info_lines, slide_info  # late: help needs no library
+    from ..commands.slide import slide_info  # late: help needs no library
 
-    facts = slide_info(slide, thumbnail=thumbnail, label=label, overwrite=overwrite)
-    console.emit(facts) if as_json else console.show_lines(info_lines(facts))
+    described = slide_info(slide, thumbnail=thumbnail, label=label, overwrite=overwrite)
+    console.emit(asdict(described)) if as_json else console.show_lines(described.lines())

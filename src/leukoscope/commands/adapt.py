@@ -158,7 +158,7 @@ def _read(bundle: Bundle, manifest: pl.DataFrame, options: AdaptOptions, on_prog
     seen = seen.some(~seen.cells["label"].is_in(list(few)).to_numpy())
     _enough(seen.cells)
     remarks = unknown + [f"{plural(count, what)}{which}" for count, what, which in (
-        (left["unlabelled"], "cell", " without a label"), (len(damaged), "damaged image", ""),
+        (left.unlabelled, "cell", " without a label"), (len(damaged), "damaged image", ""),
         (int((~own).sum()), "cell", " that the model was trained on")) if count]
     remarks += [f"{plural(count, 'cell')} of the type {type_name(name)}: fewer than {LEAST}, so it stays as it was"
                 for name, count in few.items()]

@@ -16,20 +16,20 @@ from ..evaluation.ranking import mean_curve
 from ..evaluation.results import to_json
 from ..files import read_json, write_json
 from ..manifest import write_table
-from ..report.compare import comparison_lines, write_comparison
+from ..report.compare import comparison_lines, read_comparison, write_comparison
+from ..runs.comparison import Comparison
 
 RESULT = "compare.json"
 
 
 def compare_runs(folders: Sequence[Path], out: Path, *, rounds: int = ROUNDS, timed: bool = True, seed: int = 0,
                  published: Mapping[str, Mapping[str, float]] | None = None,
-                 more: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None) \
-        -> tuple[list[str], dict[str, Any]]:
+                 more: Callable[[Comparison], Mapping[str, Any]] | None = None) -> tuple[list[str], dict[str, Any]]:
     """Compare finished runs (or evaluations) on the same cells; writes compare.json, pairs.csv and compare.html into
     `out`. Gives the lines for a terminal, and what compare.json holds.
 
-    published: kind -> metric -> what a paper gives for it, drawn beside ours. more: from the content of compare.json to
-    what the page shows besides: "title", "description", "tables" as in study.json. Raises RunError where the runs do
+    published: kind -> metric -> what a paper gives for it, drawn beside ours. more: from the comparison to what the
+    page shows besides: "title", "description", "tables" as in study.json. Raises RunError where the runs do
     not match, LeukoscopeError where `out` is one of them.
     """
     check_comparison(out, rounds)
@@ -54,14 +54,14 @@ def check_comparison(out: Path, rounds: int) -> None:
 
 def finish_comparison(compared: Compared, kinds: Sequence[Kind], out: Path, facts: Mapping[str, Any],
                       of_kinds: Sequence[Mapping[str, Any]] = (),
-                      more: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None) \
-        -> tuple[list[str], dict[str, Any]]:
+                      more: Callable[[Comparison], Mapping[str, Any]] | None = None
+                      ) -> tuple[list[str], dict[str, Any]]:
     """Write a comparison's files and page. facts: what compare.json holds besides; of_kinds: of each kind."""
     content = compared.to_dict()
     for kind, own in zip(content["kinds"], of_kinds, strict=bool(of_kinds)):
         kind.update(own)
     content |= {"curves": _curves(kinds, compared.positive), "published": {}, **facts}
-    content |= {"title": "", "description": "", "tables": []} | dict(more(content) if more else {})
+    content |= {"title": "", "description": "", "tables": []} | dict(more(read_comparison(content)) if more else {})
     write_json(out / RESULT, content)
     write_table(pairs_table(compared), out / "pairs.csv")
     page = write_comparison(content, out)

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ..bundle.bundle import DESCRIPTION, Bundle, open_bundle
-from ..datasets.labels import left_out_line, unknown_alike
+from ..datasets.labels import unknown_alike
 from ..errors import ManifestError, RunError
 from ..evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt, scene_of
 from ..evaluation.doubt import doubt
@@ -32,8 +32,8 @@ from ..predict.table import Predicted, mean_over_folds, predictions_table
 from ..progress import OnProgress
 from ..recipes.recipe import dump_recipe
 from ..report.robustness import RESULT, SHEET, robustness_lines, write_robustness
-from ..report.run import write_report
-from ..runs.results import BUNDLE_RECIPE
+from ..report.run import draw_report
+from ..runs.results import BUNDLE_RECIPE, read_results
 from ..runs.run import Run, check_finished
 from ..text import interval, is_text
 from .outcome import Outcome, summary
@@ -87,15 +87,15 @@ def evaluate_model(path: Path, manifest: pl.DataFrame, out: Path, options: Evalu
                  _evaluate_run(Run(path), manifest, options, on_progress))
     content = evaluated.metrics.to_dict()
     _write(evaluated, content, out)
-    lines = [*summary(content, evaluated.predicted.verdict.to_dict()), *_left_out_lines(evaluated),
-             *_doubt_lines(evaluated.metrics)]
+    results = read_results(out)
+    lines = [*summary(results), *_left_out_lines(evaluated), *_doubt_lines(evaluated.metrics)]
     for old in (RESULT, "shift.html", "shift.parquet"):  # of an earlier evaluation
         (out / old).unlink(missing_ok=True)
     if options.robustness:
         robustness = _robustness(evaluated, options, out, on_progress)
         content |= {"shift": robustness}
         lines += [*robustness_lines(robustness), f"robustness: {write_robustness(robustness, out)}"]
-    page = write_report(out)
+    page = draw_report(results)
     return Outcome(out, page, (*lines, f"report: {page}"), content)
 
 
@@ -171,7 +171,7 @@ def _write(evaluated: Evaluated, metrics: dict[str, Any], out: Path) -> None:
     predicted = evaluated.predicted
     write_table(predicted.predictions, out / "predictions.parquet")
     write_manifest(predicted.manifest, out / "manifest.parquet")
-    write_json(out / "left_out.json", predicted.left_out)
+    write_json(out / "left_out.json", predicted.left_out.to_dict())
     write_json(out / "guard.json", predicted.verdict.to_dict())
     write_json(out / "evaluation.json", evaluated.facts)
     if evaluated.recipe:
@@ -207,9 +207,9 @@ def _robustness(evaluated: Evaluated, options: EvaluateOptions, out: Path,
 
 def _left_out_lines(evaluated: Evaluated) -> list[str]:
     """Cells that were left out and why; and labels that look like a class of the model and are not."""
-    others = evaluated.predicted.left_out["other_labels"]
-    line = left_out_line(evaluated.predicted.left_out, evaluated.predicted.manifest.height)
-    return [*([line] if line else []), *unknown_alike(others, evaluated.facts["classes"])]
+    left_out = evaluated.predicted.left_out
+    line = left_out.line(evaluated.predicted.manifest.height)
+    return [*([line] if line else []), *unknown_alike(left_out.other_labels, evaluated.facts["classes"])]
 
 
 def _doubt_lines(metrics: Metrics) -> list[str]:

@@ -11,8 +11,8 @@ from ..evaluation.predictions_table import GivenPredictions, read_predictions
 from ..evaluation.results import Metrics
 from ..files import write_json
 from ..manifest import write_table
-from ..report.run import write_report
-from ..runs.results import BUNDLE_RECIPE
+from ..report.run import draw_report
+from ..runs.results import BUNDLE_RECIPE, read_results
 from .outcome import Outcome, summary
 
 FILES = ("evaluation.json", "metrics.json", "predictions.parquet", "report.html")
@@ -30,14 +30,13 @@ def evaluate_table(path: Path, out: Path, *, columns: Mapping[str, str] | None =
     for old in OLD:
         (out / old).unlink(missing_ok=True)
     write_table(given.table, out / "predictions.parquet")
-    guard = {"protocol": "clean", "leaks": [], "checked": [], "not_checked": [UNCHECKED]}
-    write_json(out / "guard.json", guard)
+    write_json(out / "guard.json", {"protocol": "clean", "leaks": [], "checked": [], "not_checked": [UNCHECKED]})
     write_json(out / "evaluation.json", {"table": str(path.resolve()), "title": path.stem, "recipe": path.stem,
                                          "classes": given.classes, "columns": dict(given.columns)})
     write_json(out / "metrics.json", content)
-    lines = [*summary(content, guard), *given.remarks]
-    page = write_report(out)
-    return Outcome(out, page, (*lines, f"report: {page}"), content)
+    results = read_results(out)
+    page = draw_report(results)
+    return Outcome(out, page, (*summary(results), *given.remarks, f"report: {page}"), content)
 
 
 def table_metrics(path: Path, *, columns: Mapping[str, str] | None = None, positive: str = "",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,32 @@ _DPI = 120
 _PARTS = {"test": "tested", "train": "trained", "validation": "validated"}
 
 
+@dataclass(frozen=True)
+class Explained:
+    """A cell as explanations.json holds it. part: of the cell in the fold; explained: the class; unit: of the network
+    that Grad-CAM is taken from; maps: the file; agreement: rank correlation of the two maps."""
+
+    cell: str
+    label: str | None
+    fold: int
+    part: str | None
+    predicted: str
+    explained: str
+    probabilities: Mapping[str, float]
+    unit: str | None
+    maps: str
+    agreement: float | None
+    remarks: tuple[str, ...]
+
+    def line(self) -> str:
+        """For a terminal."""
+        answer, true = self.predicted, self.label
+        explained = "" if self.explained == answer else f"; explained: {self.explained}"
+        truth = "" if true is None else ", which is correct" if true == answer else f", true class {true}"
+        return (f"{self.cell}: {answer} {percent(self.probabilities[answer])}{truth}{explained}; fold {self.fold}"
+                + (f", which was {_PARTS[self.part]} on this cell" if self.part else ""))
+
+
 def explain_cells(folder: Path, cells: Sequence[str], out: Path, *, fold: int | None = None, target: str | None = None,
                   elsewhere: Elsewhere | None = None,
                   on_progress: Callable[[int, int], None] | None = None) -> list[str]:
@@ -44,7 +71,7 @@ def explain_cells(folder: Path, cells: Sequence[str], out: Path, *, fold: int | 
     names = list(dict.fromkeys(cells))
     pixels = {name: cell_pixels(run, name) for name in names}
     done: list[ExplainedCell] = []
-    facts: list[dict[str, Any]] = []
+    explained: list[Explained] = []
     files = _file_names(run, names)
     for name in names:
         chosen = _fold_of(run, name) if fold is None else fold
@@ -54,12 +81,10 @@ def explain_cells(folder: Path, cells: Sequence[str], out: Path, *, fold: int | 
                                   f"fold {chosen}" + (f", {part}" if part else ""), explanation,
                                   shown_square(pixels[name], run.recipe.preprocess)))
         doubt = contradiction(explanation)
-        facts.append({"cell": name, "label": label or None, "fold": chosen, "part": part or None,
-                      "predicted": explanation.predicted, "explained": explanation.target,
-                      "probabilities": explanation.probabilities,
-                      "unit": explanation.unit or None,
-                      "maps": f"{files[name]}.npz", "agreement": agreement_of(explanation),
-                      "remarks": [*explanation.remarks, *([doubt] if doubt else [])]})
+        explained.append(Explained(
+            name, label or None, chosen, part or None, explanation.predicted, explanation.target,
+            explanation.probabilities, explanation.unit or None, f"{files[name]}.npz", agreement_of(explanation),
+            (*explanation.remarks, *([doubt] if doubt else []))))
         if on_progress is not None:
             on_progress(len(done), len(names))
     for name, cell in zip(names, done, strict=True):
@@ -72,10 +97,11 @@ def explain_cells(folder: Path, cells: Sequence[str], out: Path, *, fold: int | 
         number = start // ROWS + 1
         sheets.append(out / (f"explanations_{number}.png" if start else "explanations.png"))
         save_png(explanation_sheet(done[start:start + ROWS]), sheets[-1], dpi=_DPI)
-    content = {"run": str(run.folder.resolve()), "recipe": run.recipe.name, "cells": facts}
+    content = {"run": str(run.folder.resolve()), "recipe": run.recipe.name, "cells": list(map(asdict, explained))}
     write_json(out / "explanations.json", content)
     page = write_explanations(content, sheets, out)
-    return [*(_line(row) for row in facts), *(f"{row['cell']}: {remark}" for row in facts for remark in row["remarks"]),
+    return [*(cell.line() for cell in explained),
+            *(f"{cell.cell}: {remark}" for cell in explained for remark in cell.remarks),
             f"explained: {', '.join(str(sheet) for sheet in sheets)}, {out / 'explanations.json'}", f"page: {page}"]
 
 
@@ -135,11 +161,3 @@ def _file_names(run: Run, cells: Sequence[str]) -> dict[str, str]:
         taken.add(name.lower())
         names[cell] = name
     return names
-
-
-def _line(row: dict[str, Any]) -> str:
-    answer, true = row["predicted"], row["label"]
-    explained = "" if row["explained"] == answer else f"; explained: {row['explained']}"
-    truth = "" if true is None else ", which is correct" if true == answer else f", true class {true}"
-    return (f"{row['cell']}: {answer} {percent(row['probabilities'][answer])}{truth}{explained}; fold {row['fold']}"
-            + (f", which was {_PARTS[row['part']]} on this cell" if row["part"] else ""))

@@ -64,7 +64,7 @@ def plans_of(folder: Path) -> list[Plan]:
     """A plan for each pair of a comparison, for accuracy. LeukoscopeError where subjects are not known."""
     comparison = read_comparison(read_json(folder / "compare.json"), folder / "compare.json")
     if comparison.clusters == comparison.cells:
-        raise LeukoscopeError(f"{folder}: subjects are not known, or there is one cell of each",
+        raise LeukoscopeError(f"{folder}: subjects are not known, or each has one cell",
                               "give --difference, --low, --high and --subjects")
     return [plan_for(f"{pair.first} minus {pair.second}", pair.tests["accuracy"].difference, comparison.clusters,
                      comparison.confidence) for pair in comparison.pairs]

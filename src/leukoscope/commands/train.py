@@ -9,12 +9,12 @@ from pathlib import Path
 
 import polars as pl
 
-from ..datasets.labels import left_out_line
 from ..evaluation.laboratories import read_laboratories
 from ..files import read_json, write_json
 from ..recipes.recipe import Recipe, expand_variants
-from ..report.run import write_report
+from ..report.run import draw_report
 from ..report.study import write_study
+from ..runs.results import read_results
 from ..runs.run import LABORATORIES, Run
 from ..text import interval, percent
 from ..train.epochs import OnEvent
@@ -81,13 +81,12 @@ def _outcome(run: Run) -> Outcome:
     if run.recipe.optics.simulate:
         draw_optics(run, fold=run.folds[0])
     shortcut = check_shortcut(run) if (run.folder / LABORATORIES).is_file() else None
-    page = write_report(run.folder)
-    metrics = read_json(run.folder / "metrics.json")
-    guard = read_json(run.folder / "guard.json")
-    left_out = left_out_line(read_json(run.folder / "left_out.json"), _originals(run))
+    results = read_results(run.folder)
+    page = draw_report(results)
+    left_out = results.left_out.line(_originals(run)) if results.left_out else ""
     lines = (*_laboratory_lines(run.folder / LABORATORIES), *([shortcut.sentence] if shortcut else []),
-             *summary(metrics, guard), *([left_out] if left_out else []), f"report: {page}")
-    return Outcome(run.folder, page, lines, metrics)
+             *summary(results), *([left_out] if left_out else []), f"report: {page}")
+    return Outcome(run.folder, page, lines, read_json(run.folder / "metrics.json"))
 
 
 def _laboratory_lines(file: Path) -> list[str]:

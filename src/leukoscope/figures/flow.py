@@ -30,7 +30,7 @@ def flow_of(results: Results) -> tuple[str, list[str], str, list[str]]:
     used, left = table.height - copies, results.left_out
     reasons = [] if left is None else [(len(left.damaged), "damaged"), (sum(left.other_labels.values()), "other types"),
                                        (left.unlabelled, "no label"), (left.over_per_class, "above the number a class"),
-                                       (left.trained, "trained on")]
+                                       (left.trained or 0, "trained on")]
     gone = sum(number for number, _ in reasons)
     subjects = table["subject"].drop_nulls().n_unique() if "subject" in table.columns else 0
     people = f" of {plural(subjects, 'subject')}" if subjects else ""

@@ -80,8 +80,8 @@ def contradiction(explanation: Explanation) -> str:
     """A sentence where the two methods point at different places, else ""."""
     agreement = agreement_of(explanation)
     return "" if agreement is None or agreement >= LITTLE_AGREEMENT else (
-        f"Grad-CAM and occlusion point at different places (rank correlation {agreement:.2f}): neither is to be relied "
-        "on for this cell")
+        f"Grad-CAM and occlusion point at different places (rank correlation {agreement:.2f}): do not rely on "
+        "either for this cell")
 
 
 def explain(run: Run, fold: int, pixels: UInt8[np.ndarray, "h w 3"], *, target: str | None = None,

@@ -5,15 +5,16 @@ Evaluates nothing: `commands.evaluate` joins this with metrics and a page.
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from ..bundle.bundle import Bundle
-from ..errors import BundleError, ImageError, ManifestError
+from ..datasets.left_out import LeftOut
+from ..errors import BundleError, ImageError, ManifestError, first_line
+from ..files import parse_toml
 from ..images.decode import Damaged, map_cells
 from ..images.read import Pixels
 from ..leaks.duplicates import Fingerprint, fingerprint, prints_table
@@ -44,9 +45,9 @@ class BundlePredicted(Predicted):
 def bundle_recipe(bundle: Bundle) -> Recipe:
     """The recipe of a bundle. BundleError where it is damaged."""
     try:
-        return make_recipe(tomllib.loads(bundle.parts["recipe.toml"].decode()), f"{bundle.path}: recipe.toml")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{bundle.path}: recipe.toml is not a recipe ({error})",
+        return make_recipe(parse_toml(bundle.parts["recipe.toml"].decode()), f"{bundle.path}: recipe.toml")
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{bundle.path}: recipe.toml is not a recipe ({first_line(error)})",
                           "export it again, or download it again") from error
 
 
@@ -66,11 +67,10 @@ def predict_bundle(bundle: Bundle, manifest: pl.DataFrame, *, skip_damaged: bool
         _refuse_early(bundle, classifier, cells)
     classified = classify_cells(classifier, cells, with_fingerprint(classifier), 1, on_progress=on_progress)
     whole, damaged = whole_cells(cells, classified, skip_damaged)
-    left_out["damaged"] = [{key: str(value) for key, value in asdict(cell).items()} for cell in damaged]
     prints = prints_table(cells["cell_id"].to_list(), classified.notes).filter(whole)
     rows, cells, probabilities = np.flatnonzero(whole), cells.filter(whole), classified.probabilities[0]
     kept, verdict = without_overlap(bundle_overlap(bundle, cells, prints), cells["cell_id"], leave_out_trained)
-    left_out["trained"] = int((~kept).sum())
+    left_out = replace(left_out, damaged=tuple(damaged), trained=int((~kept).sum()))
     rows, cells = rows[kept], cells.filter(kept)
     energies = np.full(cells.height, np.nan) if classified.energies is None else classified.energies[0][rows]
     answers = answers_allowed(bundle.classes, cells["label"], within)
@@ -142,8 +142,8 @@ def answers_allowed(classes: tuple[str, ...], labels: pl.Series, within: bool) -
     return answers
 
 
-def labelled_cells(bundle: Bundle, manifest: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The labelled cells, under the bundle's labels, and what is left out, as in left_out.json."""
+def labelled_cells(bundle: Bundle, manifest: pl.DataFrame) -> tuple[pl.DataFrame, LeftOut]:
+    """The labelled cells, under the bundle's labels, and what is left out."""
     cells = without_copies(make_manifest(manifest))
     cells = cells.with_columns(pl.col("label").replace(bundle_recipe(bundle).data.merge).replace("", None))
     labelled = cells.filter(pl.col("label").is_not_null())
@@ -156,19 +156,17 @@ def labelled_cells(bundle: Bundle, manifest: pl.DataFrame) -> tuple[pl.DataFrame
         named = ", ".join(f"'{name}' ({count:,})" for name, count in others.iter_rows())
         raise ManifestError(f"the bundle does not know the label{'s' * (others.height > 1)} {named}",
                             f"its classes are {known}: rename the labels in the manifest, or leave those cells out")
-    return labelled, {"damaged": [], "other_labels": {}, "over_per_class": 0,
-                      "unlabelled": cells.height - labelled.height}
+    return labelled, LeftOut(unlabelled=cells.height - labelled.height)
 
 
-def known_cells(run: Run, manifest: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The cells to predict, under the run's labels, and what is left out, as in left_out.json."""
+def known_cells(run: Run, manifest: pl.DataFrame) -> tuple[pl.DataFrame, LeftOut]:
+    """The cells to predict, under the run's labels, and what is left out."""
     cells = without_copies(make_manifest(manifest))
     merged = cells.with_columns(pl.col("label").replace(run.recipe.data.merge).replace("", None))
     unlabelled = merged["label"].is_null()
     known = merged["label"].is_in(run.classes).fill_null(False)
     others = merged.filter(~known & ~unlabelled).group_by("label").len().sort("label")
-    left_out = {"damaged": [], "other_labels": dict(others.iter_rows()), "over_per_class": 0,
-                "unlabelled": int(unlabelled.sum()) if known.any() else 0}
+    left_out = LeftOut(other_labels=dict(others.iter_rows()), unlabelled=int(unlabelled.sum()) if known.any() else 0)
     cells = merged.filter(known if known.any() else unlabelled)
     if cells.is_empty():
         raise ManifestError(f"no cell has a label that the run knows ({', '.join(run.classes)}); labels there: "

@@ -17,7 +17,8 @@ import polars as pl
 from ..bundle.bundle import Bundle, Description, open_bundle
 from ..errors import LeukoscopeError
 from ..finder.frame import Frame
-from ..images.read import Pixels, picture_pixels, read_image
+from ..images.pillow import Pixels, picture_pixels
+from ..images.read import read_image
 from ..stats.estimate import Estimate
 from ..text import interval, join, plural, type_name
 from .batches import Picture, predict_pictures, reason_of
@@ -84,6 +85,7 @@ class Model:
         like a whole field.
         """
         alone = isinstance(images, str | Path) or hasattr(images, "convert") or getattr(images, "ndim", 4) != 4
+        alone = alone or isinstance(images, bytes | bytearray | memoryview) or not isinstance(images, Iterable)
         given: Any = [images] if alone else images
         if isinstance(given, list | tuple):
             paths = [str(image) for image in given[:FIRST] if isinstance(image, str | Path)]
@@ -151,6 +153,8 @@ def _pixels(image: Any) -> Pixels:
             raise LeukoscopeError(f"a Pillow image of {image.size[0]} x {image.size[1]} px is not an image",
                                   "give one with pixels")
         return picture_pixels(image)
+    if np.ma.is_masked(image):
+        raise LeukoscopeError("an array with masked pixels is not an image", "give all pixels, as a plain array")
     if not isinstance(image, np.ndarray):
         raise LeukoscopeError(f"{type(image).__name__} is not an image", "give paths, uint8 arrays or Pillow images")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -92,11 +92,10 @@ def predict_run(run: Run, manifest: pl.DataFrame, *, skip_damaged: bool = False,
     cells, left_out = known_cells(run, manifest)
     packed = pack_cells(cells, run.recipe.preprocess, skip_damaged=skip_damaged)
     cells = cells.filter(pl.col("cell_id").is_in(packed.cell_ids))
-    left_out["damaged"] = [{key: str(value) for key, value in asdict(cell).items()} for cell in packed.damaged]
     prints = fingerprint_pixels(packed.cell_ids, packed.pixels)
     kept, verdict = without_overlap(run_overlap(run, cells, prints, run.all_folds, run.recipe.protocol),
                                     cells["cell_id"], leave_out_trained)
-    left_out["trained"] = int((~kept).sum())
+    left_out = replace(left_out, damaged=packed.damaged, trained=int((~kept).sum()))
     cells = cells.filter(kept)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     levels, folds = level_cells(packed, run.recipe), run.all_folds

@@ -14,7 +14,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
-from ..datasets.base import IMAGE_SUFFIXES, is_litter
+from ..datasets.base import HIDDEN, IMAGE_SUFFIXES, NOT_READ, is_hidden_image, is_litter
 from ..errors import ImageError, LeukoscopeError
 from ..images.read import Page, Pixels, read_cell, read_image
 from ..images.stacks import TiffFields, fields_of_tiff, is_tiff
@@ -24,16 +24,6 @@ from ..text import grouped
 TABLES = {".parquet", ".csv"}
 MISSING = 20
 """Missing pages of a TIFF that are named one by one."""
-_KINDS = {
-    "JPEG 2000 (save it as TIFF or PNG)": (".jp2", ".j2k", ".jpf", ".jpx"),
-    "a scan of a slide (export its fields as TIFF or PNG)": (
-        ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vsi", ".czi", ".lif", ".nd2", ".dcm", ".isyntax"),
-    "raw data of a camera (save it as TIFF or PNG)": (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
-    "an image of a kind that is not read (save it as TIFF or PNG)": (
-        ".avif", ".jxl", ".psd", ".pdf", ".eps", ".svg", ".ico", ".tga", ".ppm", ".pgm", ".pnm", ".exr", ".jfif"),
-    "an archive (unpack it)": (".zip", ".tar", ".gz", ".7z", ".rar"),
-    "a film (save its frames as images)": (".mp4", ".avi", ".mov", ".mkv")}
-_REASONS = {suffix: f"is {kind}" for kind, suffixes in _KINDS.items() for suffix in suffixes}
 
 
 @dataclass(frozen=True)
@@ -137,17 +127,20 @@ def _listed(given: str, left_out: list[LeftOut]) -> Iterator[Source]:
 def _in_folder(file: Path, left_out: list[LeftOut]) -> Iterator[Source]:
     """The cells of a file of a folder or pattern: only those are taken whose name ends as that of an image."""
     suffix = file.suffix.lower()
+    if is_hidden_image(file.name):
+        left_out.append(LeftOut(str(file), HIDDEN))
+        return
     if suffix in IMAGE_SUFFIXES:
         yield from _pages(file, left_out)
         return
     kind = f"a {suffix} file" if suffix else "a file without an ending"
-    reason = "is a table (name it by itself)" if suffix in TABLES else _REASONS.get(suffix, f"is {kind}, not an image")
+    reason = "is a table (name it by itself)" if suffix in TABLES else NOT_READ.get(suffix, f"is {kind}, not an image")
     left_out.append(LeftOut(str(file), reason))
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Files of a folder and its subfolders, by name, broken links too (reading names them), without those that are
-    hidden or the system's. LeukoscopeError for a folder that cannot be read."""
+    """Files of a folder and its subfolders, by name, broken links and hidden images too, without what else is hidden or
+    the system's. LeukoscopeError for a folder that cannot be read."""
     def refuse(error: OSError) -> None:
         raise LeukoscopeError(f"{error.filename}: the folder cannot be read ({error.strerror})",
                               "grant read permission, or name folders that can be read")
@@ -160,7 +153,7 @@ def _below(folder: Path) -> Iterator[Path]:
             continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not is_litter(name))
-        yield from (Path(where, name) for name in sorted(files) if not is_litter(name))
+        yield from (Path(where, name) for name in sorted(files) if not is_litter(name) or is_hidden_image(name))
 
 
 def _pages(file: Path, left_out: list[LeftOut]) -> Iterator[Source]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from ..datasets.left_out import LeftOut
 from ..leaks.guard import Verdict
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Predictions on cells from elsewhere: the table, the cells under the model's labels, what was left out (as in
-    left_out.json), and whether cells were in its training."""
+    """Predictions on cells from elsewhere: the table, the cells under the model's labels, what was left out, and
+    whether cells were in its training."""
 
     predictions: pl.DataFrame
     manifest: pl.DataFrame
-    left_out: dict[str, Any]
+    left_out: LeftOut
     verdict: Verdict
 
 

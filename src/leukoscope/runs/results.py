@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import polars as pl
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
+from ..datasets.left_out import LeftOut
 from ..errors import LeukoscopeError, RunError, first_line
 from ..files import read_json
 from ..manifest import read_manifest
@@ -194,26 +195,6 @@ class Guard:
     leaks: tuple[Leak, ...] = ()
     checked: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class DamagedImage:
-    """An image that could not be read, and why."""
-
-    cell_id: str
-    image: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """left_out.json: cells of the manifest that were not used, in numbers of cells."""
-
-    damaged: tuple[DamagedImage, ...] = ()
-    other_labels: Mapping[str, int] = field(default_factory=dict)
-    unlabelled: int = 0
-    over_per_class: int = 0
-    trained: int = 0
 
 
 @dataclass(frozen=True)

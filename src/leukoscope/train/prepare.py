@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,7 @@ def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: 
     with claim():
         write_text(out / "recipe.toml", dump_recipe(recipe))
         write_json(out / "guard.json", joined_verdict(recipe.protocol, verdicts).to_dict())
-        damaged = [{key: str(value) for key, value in asdict(d).items()} for d in packed.damaged]
-        write_json(out / "left_out.json", {"damaged": damaged, **selection.left_out})
+        write_json(out / "left_out.json", replace(selection.left_out, damaged=packed.damaged).to_dict())
         write_json(out / "environment.json", environment | {"pixels": digest})
         write_table(prints, out / "fingerprints.parquet")
         write_manifest(cells, out / "manifest.parquet")

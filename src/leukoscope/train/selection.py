@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from ..datasets.labels import label_counts, label_warning, left_out_line
+from ..datasets.labels import label_counts, label_warning
+from ..datasets.left_out import LeftOut
 from ..errors import ManifestError
 from ..recipes.recipe import Recipe
 from ..recipes.sections import Data
@@ -18,27 +18,18 @@ from ..recipes.sections import Data
 
 @dataclass(frozen=True)
 class Selection:
-    """The cells of an experiment, with its labels, and its classes in order; and numbers of cells left out: by label,
-    above the limit per class, and without a label."""
+    """The cells of an experiment, with its labels, and its classes in order; and which cells are left out, but for
+    damaged ones."""
 
     cells: pl.DataFrame
     classes: tuple[str, ...]
-    other_labels: dict[str, int]
-    over_per_class: int
-    unlabelled: int
-
-    @property
-    def left_out(self) -> dict[str, Any]:
-        """As in left_out.json, without damaged cells."""
-        return {"other_labels": self.other_labels, "over_per_class": self.over_per_class,
-                "unlabelled": self.unlabelled}
+    left_out: LeftOut
 
     def remarks(self, merged: Mapping[str, str]) -> list[str]:
         """Lines for a terminal: how many cells are left out and why, and labels that look alike. merged: the merges of
         the recipe."""
-        counts = label_counts(self.cells["label"]) | self.other_labels
-        return [line for line in (left_out_line(self.left_out, self.cells.height), label_warning(counts, merged))
-                if line]
+        counts = {**label_counts(self.cells["label"]), **self.left_out.other_labels}
+        return [line for line in (self.left_out.line(self.cells.height), label_warning(counts, merged)) if line]
 
 
 def select_cells(manifest: pl.DataFrame, recipe: Recipe) -> Selection:
@@ -66,8 +57,9 @@ def select_cells(manifest: pl.DataFrame, recipe: Recipe) -> Selection:
                             "correct data.positive")
     chosen = labelled.filter(pl.col("label").is_in(classes))
     cells = _draw(chosen, classes, data, recipe.augment.copies, recipe.seed)
-    return Selection(cells, classes, {name: n for name, n in counts.items() if name not in classes},
-                     chosen.height - cells.height, merged.height - labelled.height)
+    return Selection(cells, classes, LeftOut(
+        other_labels={name: n for name, n in counts.items() if name not in classes},
+        over_per_class=chosen.height - cells.height, unlabelled=merged.height - labelled.height))
 
 
 def _draw(cells: pl.DataFrame, classes: tuple[str, ...], data: Data, most: Mapping[str, int],
