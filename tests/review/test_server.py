@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import shutil
+import socket
 import uuid
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,7 @@ from leukoscope.commands.smear import smear_fields
 from leukoscope.commands.smear_subjects import smear_subjects
 from leukoscope.review import presence
 from leukoscope.review.door import CSRF, Keys
-from leukoscope.review.serve import application
+from leukoscope.review.serve import _listen, application
 from leukoscope.review.smear import verify
 
 ADDRESS = "http://127.0.0.1:8765"
@@ -395,3 +396,9 @@ def test_many_subjects_have_one_worklist(counted, tmp_path, sit):
         bench.send("decisions", cells=[0], did="reject")
     assert (tmp_path / "out" / "P1" / "review.sqlite").is_file() is (bench.db.url is None)
     assert not (tmp_path / "out" / "P2" / "review.sqlite").exists()
+
+
+def test_answers_are_sent_at_once():
+    """Without the protocol of the socket, asyncio leaves Nagle's algorithm on, and each answer waits 40 ms."""
+    with _listen("127.0.0.1", None) as listening:
+        assert listening.proto == socket.IPPROTO_TCP

@@ -208,7 +208,9 @@ def _listen(host: str, port: int | None) -> socket.socket:
     """A socket that listens, on the port or on the first free one."""
     wanted = [port] if port is not None else list(range(PORT, PORT + _TRIED))
     for one in wanted:
-        opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # asyncio sends at once (TCP_NODELAY) only where the protocol is stated; else each answer waits 40 ms.
+        opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM,
+                               socket.IPPROTO_TCP)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.bind((host, one))
