@@ -114,11 +114,7 @@ class Cluster:
 
     @property
     def _workers(self) -> list[_Worker]:
-        return [*self._starting.values(), *self._able]
-
-    @property
-    def _able(self) -> list[_Worker]:
-        return [*self._idle, *(worker for worker, _, _ in self._busy.values())]
+        return [*self._starting.values(), *self._idle, *(worker for worker, _, _ in self._busy.values())]
 
     def _look(self) -> None:
         """Start an actor for each core that has none."""

@@ -151,10 +151,10 @@ def _of_pillow(path: Path, file: BinaryIO, page: Page | None, plugin: type[Image
     turn = orientation(exif) if isinstance(exif, bytes) and plugin.__name__ != "HeifImageFile" else 1
 
     def decode() -> Pixels:
+        if png and not page and _is_deep_png(file):
+            return _decode_deep_png(file)  # which checks the file too
         if png:
             check_png(file)
-            if _is_deep_png(file) and not page:
-                return _decode_deep_png(file)
         pixels = to_rgb(picture)
         if png and not _has_last_rows(picture):
             check_png_pixels(file)
