@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import RecipeError
 from ..recipes.sections import Section
 from .units import Units, register
+from .weights_file import divided
 
 ALEXNET_UNITS = (0, 3, 6, 8, 10, 13)  # where each convolutional unit begins in torchvision's list of layers
 DENSE_BLOCKS = 4
@@ -102,7 +103,7 @@ def for_channels(conv: nn.Module, channels: int, pretrained: bool) -> nn.Conv2d:
     fresh = nn.Conv2d(channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,  # type: ignore[arg-type]  # torch: as wide as its own attributes
                       bias=conv.bias is not None)
     if pretrained:
-        fresh.weight.data.copy_(conv.weight.data.sum(1, keepdim=True).expand_as(fresh.weight) / channels)
+        fresh.weight.data.copy_(divided(conv.weight.data, channels))
         if conv.bias is not None and fresh.bias is not None:
             fresh.bias.data.copy_(conv.bias.data)
     else:

@@ -98,11 +98,16 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _for_channels(weights: Tensor, own: Tensor) -> Tensor:
-    """Weights of a convolution of three colours for the channels of `own`: summed and divided equally, so that a grey
-    image gives what it would give as three equal channels. All others are unchanged."""
+    """Weights of a convolution of three colours for the channels of `own`, so that a grey image gives what it would
+    give as three equal channels. All others are unchanged."""
     if weights.ndim != 4 or own.ndim != 4 or weights.shape[1] != 3 or own[:, :1].shape != weights[:, :1].shape:
         return weights
-    return weights if own.shape[1] == 3 else weights.sum(1, keepdim=True).expand(own.shape) / own.shape[1]
+    return weights if own.shape[1] == 3 else divided(weights, own.shape[1])
+
+
+def divided(weights: Tensor, channels: int) -> Tensor:
+    """Weights of a convolution, summed over its channels and divided equally among `channels`."""
+    return weights.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
 
 
 def _renamed(name: str, names: Mapping[str, str]) -> str:
