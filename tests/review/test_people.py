@@ -478,7 +478,7 @@ def test_what_cannot_be_listened_on_or_encrypted_with_is_named(folder: Path, tmp
     assert "--host 192.0.2.1: not an address of this computer" in refusal("review", folder, "--host", "192.0.2.1")
     assert "--host no.such.invalid: not an address" in refusal("review", folder, "--host", "no.such.invalid")
     assert "no such file" in refusal("review", folder, "--cert", tmp_path / "none.pem")
-    assert "there is no --cert to it" in refusal("review", folder, "--key", tmp_path / "none.pem")
+    assert "--key: has no --cert" in refusal("review", folder, "--key", tmp_path / "none.pem")
     (tmp_path / "text.pem").write_text("no certificate")
     assert "not a certificate with its key" in refusal("review", folder, "--cert", tmp_path / "text.pem")
 

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from leukoscope.commands.smear import smear_fields
 from leukoscope.commands.smear_subjects import smear_subjects
+from leukoscope.files import read_json, write_json
 from leukoscope.review import presence
 from leukoscope.review.door import CSRF, Keys
 from leukoscope.review.serve import _listen, application
@@ -264,6 +265,52 @@ def test_a_field_that_has_gone_is_named_and_its_cells_are_shown(bench, counted, 
 
 # ------------------------------------------------------------------------------------------------ the pages
 
+def test_what_the_count_says_of_itself_is_on_the_page_and_in_the_report(folder, sit):
+    summary = read_json(folder / "summary.json")
+    first = summary["fields"][0] | {"remarks": ["out of focus <b>"]}
+    write_json(folder / "summary.json", summary | {
+        "unreliable": "Types are not to be relied on: <i>other stain</i>.", "finding": "2 cells look like blasts.",
+        "unreadable": [{"image": "torn.jpg", "reason": "the file ends too early"}], "remarks": ["half are unsure"],
+        "left_out": [{"image": "notes.txt", "reason": "is no image"}], "fields": [first, *summary["fields"][1:]]})
+    with sit([folder]) as bench:
+        key = bench.path.rsplit("/")[-1]
+        page, report = (bench.client.get(f"/smears/{key}{path}").text for path in ("", "/report"))
+        for text in ("other stain&lt;/i&gt;.", "torn.jpg: the file ends too early"):
+            assert text in page
+            assert text in report
+        for text in ("2 cells look like blasts.", "2 remarks on this count", "half are unsure",
+                     "in no count: notes.txt: is no image"):
+            assert text in page
+        assert bench.smear["fields"][0]["remarks"] == ["out of focus <b>"]
+        assert bench.client.get(f"{bench.path}/export/smear.csv").text.count("torn.jpg") == 1
+
+
+def test_the_page_rounds_as_the_report_does(bench):
+    state = bench.smear
+    counted = [cell for cell, cut in enumerate(state["cells"]["cut"]) if not cut][:8]
+    rest = [cell for cell in range(len(state["cells"]["cut"])) if cell not in counted]
+    bench.send("decisions", cells=counted, did="type", type="neutrophil")
+    bench.send("decisions", cells=counted[:1], did="type", type="monocyte")
+    bench.send("values", name="white_cells", value=5)
+    types = bench.send("decisions", cells=rest, did="reject")["standing"]["types"]
+    texts = {one["name"]: one["text"] for one in types}
+    assert texts["monocyte"] == {"value": "12.5", "ci": "2.2–47.1", "rumke": "8.3–17.9", "litre": "0.62"}  # 0.625
+    report = bench.client.get(f"/smears/{state['key']}/report").text
+    for name in ("neutrophil", "monocyte"):
+        row = report.partition(f'<th scope="row">{name}</th>')[2].partition("</tr>")[0]
+        assert f"<td>{texts[name]['value']}\u202f%</td><td>{texts[name]['ci']}</td>" in row
+        assert f"<td>{texts[name]['litre']}</td>" in row
+
+
+def test_nobody_signs_on_a_damaged_record(bench, sit):
+    bench.answer_all()
+    bench.db.unprotect(bench.folder)
+    bench.db.sql(bench.folder, "UPDATE events SET who = 'Bob' WHERE seq = 2")
+    with sit([bench.folder]) as later:
+        assert "is damaged: event 2 was changed" in later.send("signature", 409, text="")["error"]
+        for path in ("", "/history", "/report"):
+            assert "event 2 was changed" in later.client.get(f"/smears/{later.smear['key']}{path}").text
+
 def test_a_whole_review_from_new_to_amended(bench):
     key = bench.path.rsplit("/")[-1]
     bench.send("comments", text="thick smear <b>here</b>")
@@ -271,7 +318,7 @@ def test_a_whole_review_from_new_to_amended(bench):
     bench.send("signature", text="seen & signed")
     history = bench.client.get(f"/smears/{key}/history").text
     assert "thick smear &lt;b&gt;here&lt;/b&gt;" in history
-    assert "Every event follows from the one before" in history
+    assert "every event follows from the one before it" in history
     report = bench.client.get(f"/smears/{key}/report").text
     assert "signed by <strong>Ann</strong>" in report
     assert "seen &amp; signed" in report

@@ -16,6 +16,7 @@ from ..errors import LeukoscopeError
 from ..manifest import make_manifest
 from ..smear.formats import UNTYPED, coco_categories
 from ..tables import harmless
+from ..text import plain
 from .outcome import outcome_of
 from .result import SmearResult
 from .smear import Review
@@ -69,7 +70,9 @@ def smear_row(review: Review, state: State) -> dict[str, Any]:
         "signature_comment": (signed and signed.text) or None, "signature_hash": signed and signed.hash,
         "second_signed_by": second and second.who, "second_signed_at": second and second.at,
         "second_signature_comment": (second and second.text) or None,
-        "fields": len(review.result.summary.fields), "found": now.count.found + now.rejected,
+        "fields": len(review.result.summary.fields),
+        "not_read": "; ".join(plain(one.image) for one in review.result.summary.unreadable) or None,
+        "found": now.count.found + now.rejected,
         "leukocytes": now.count.total, "rejected": now.rejected, "answered": now.answered, "changed": now.changed,
         "unsure_open": len(now.unsure),
         "flagged_open": len(now.flagged), "nucleated_red_cells": now.count.nucleated,

@@ -23,12 +23,22 @@ COMMANDS = "xnfcmvgb?"
 LARGEST = 1_000_000
 """Bytes of a file of settings."""
 
+_WORDS = {"extra_forbidden": "is no setting", "string_pattern_mismatch": "must be one small letter or one digit",
+          "literal_error": "must be {expected}", "too_long": "at most {max_length} are possible"}
+"""Pydantic's kinds of faults in plain words."""
+
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_TYPE)]
 Bound = Annotated[float, Field(ge=0, le=1000)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _ordered(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    if bounds is not None and not bounds[0] < bounds[1]:
+        raise ValueError("the first number must be below the second")
+    return bounds
 
 
 class Range(_Section):
@@ -38,12 +48,7 @@ class Range(_Section):
     percent: tuple[Bound, Bound] | None = None
     per_litre: tuple[Bound, Bound] | None = None
 
-    @field_validator("percent", "per_litre")
-    @classmethod
-    def _ordered(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
-        if bounds is not None and not bounds[0] < bounds[1]:
-            raise ValueError("the first number must be below the second")
-        return bounds
+    _both = field_validator("percent", "per_litre")(_ordered)
 
 
 class Laboratory(_Section):
@@ -59,6 +64,8 @@ class Laboratory(_Section):
     white_cells: tuple[Bound, Bound] | None = None
     platelets: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(le=5000)]] | None = None
     platelets_per_field: Annotated[float, Field(ge=5, le=40)] = 15.0
+
+    _both = field_validator("white_cells", "platelets")(_ordered)
 
     @model_validator(mode="after")
     def _consistent(self) -> Laboratory:
@@ -98,9 +105,12 @@ def read_laboratory(path: Path) -> Laboratory:
     except ValidationError as error:
         found = error.errors()[0]
         where = [plain(".".join(str(part) for part in found["loc"]), 120)] if found["loc"] else []
-        message = ": ".join((*where, plain(found["msg"].removeprefix("Value error, "), 300)))
+        words = _WORDS.get(found["type"], "").format(**found.get("ctx", {}))
+        message = ": ".join((*where, words or plain(found["msg"].removeprefix("Value error, "), 300)))
         raise LeukoscopeError(f"{path}: {message}",
                               "docs/review.md shows such a file") from error
+    except FileNotFoundError as error:
+        raise LeukoscopeError(f"{path}: no such file", "docs/review.md shows such a file") from error
     except (OSError, ValueError, RecursionError) as error:
         raise LeukoscopeError(f"{path}: cannot be read ({first_line(error)})",
                               "docs/review.md shows such a file") from error

@@ -18,8 +18,9 @@ from starlette.routing import Route
 
 from .. import __version__, templates
 from ..errors import LeukoscopeError
+from ..smear.summary import SmearSummary
 from ..stats.estimate import Estimate
-from ..text import interval, points, share, span
+from ..text import grouped, interval, plain, points, share, span
 from . import words
 from .accounts import Role
 from .api import error_json, seat_of, session_of, status_of
@@ -125,8 +126,17 @@ def smear_page(seat: Seat) -> dict[str, Any]:
     result = seat.review.result
     state = seat.review.state()
     reading = state.readings[state.reading - 1] if state.reading else None
-    return {"key": seat.key, "name": result.name, "missing": result.missing(), "remarks": result.summary.notices,
-            "reading": reading, "exports": EXPORTS}
+    return {"key": seat.key, "name": result.name, "missing": result.missing(), "reading": reading, "exports": EXPORTS,
+            "fault": broken(state.events), **_remarks(result.summary)}
+
+
+def _remarks(summary: SmearSummary) -> dict[str, Any]:
+    """What must be known of a count. grave: before anything else, in words; unreadable: photographs that are in no
+    count; remarks: everything else."""
+    left_out = grouped((plain(one.image, 60), plain(one.reason)) for one in summary.left_out)
+    return {"grave": [text for text in (summary.unreliable, summary.finding) if text],
+            "unreadable": grouped((plain(one.image, 60), plain(one.reason)) for one in summary.unreadable),
+            "remarks": [*summary.remarks, *(f"in no count: {line}" for line in left_out)]}
 
 
 def history_page(seat: Seat) -> dict[str, Any]:
@@ -156,6 +166,7 @@ def report_page(seat: Seat) -> dict[str, Any]:
             "ranges": any(row.percent_range or row.litre_range for row in found.rows),
             "laboratory": review.laboratory.name, "grades": GRADES,
             "signed": state.signatures[-1] if state.locked else None, "second": state.second,
+            "fault": broken(state.events), **_remarks(review.result.summary),
             "flags": flags[:FLAGGED_SHOWN], "more": max(len(flags) - FLAGGED_SHOWN, 0), "last": state.last,
             "counted": datetime.fromtimestamp(review.result.written).strftime("%Y-%m-%d"),
             "comments": [one for one in state.comments if one.cell is None], "digest": review.result.digest[:8]}

@@ -37,7 +37,7 @@ from .openapi import with_document
 from .watch import Watch, watched_folders
 
 PORT = 8765
-NO_TLS = ("this server does not encrypt: a proxy with TLS must stand before it (--proxy ADDRESS), or give --cert and "
+NO_TLS = ("this server does not encrypt: a proxy with TLS must be in front of it (--proxy ADDRESS), or give --cert and "
           "--key; until then nobody can log in from another computer")
 _TRIED = 20
 """Ports after PORT that are tried where none is asked for."""
@@ -186,7 +186,7 @@ def check_certificate(cert: Path | None, key: Path | None) -> None:
     """Raise LeukoscopeError for a certificate or key that cannot be used."""
     if cert is None:
         if key is not None:
-            raise LeukoscopeError("--key: there is no --cert to it", "give both")
+            raise LeukoscopeError("--key: has no --cert", "give both")
         return
     for path in (cert, *([key] if key else [])):
         if not path.is_file():

@@ -8,19 +8,20 @@ from dataclasses import asdict
 from typing import Any
 
 from ..smear.count import kind_of
-from ..text import plain, type_name
+from ..text import plain, share, span, type_name
 from .desk import Seat
 from .door import Session
 from .entries import FINDING, FINDINGS, GRADES, PLATELETS, TARGET, WHITE_CELLS
 from .export import type_colours
 from .journal import Event
 from .laboratory import TARGETS
-from .outcome import outcome_of
+from .outcome import TypeRow, outcome_of
 from .pictures import AROUND, path_of, place_of
 from .smear import Review
 from .state import ABSENT, CONFIRMED, HOW, REJECTED, Signature, State
 
 _MEASURES = (("cell_diameter", "Cell", 1, "µm", "px"), ("nucleus_diameter", "Nucleus", 1, "µm", "px"))
+_TURNED = {"undone": "undone: ", "redone": "done again: "}
 _RATIOS = (("nucleus_to_cytoplasm", "N:C ratio", 1), ("nucleus_roundness", "Roundness of nucleus", 2))
 
 
@@ -42,7 +43,7 @@ def smear_json(seat: Seat, session: Session) -> dict[str, Any]:
                "scale": one.micrometres_per_pixel, "missing": one.name in missing,
                "remarks": [plain(text) for text in one.remarks]} for one in result.summary.fields]
     return {"key": seat.key, "name": result.name, "version": result.digest[:8], "fields": fields,
-            "cells": cells_json(review, state), "remarks": [plain(text) for text in result.summary.notices],
+            "cells": cells_json(review, state),
             "typed": bool(result.classes), "reading": reading_json(state),
             "grades": GRADES, "known_findings": FINDINGS, "targets": TARGETS, "laboratory": review.laboratory.name,
             **news(seat, session, 0)}
@@ -115,13 +116,26 @@ def standing_json(review: Review, state: State) -> dict[str, Any]:
     found, places = outcome_of(review, state), review.cells.places
     now = found.standing
     return {"total": now.count.total, "machine_total": review.result.summary.differential.total,
-            "types": [asdict(row) for row in found.rows], "found": now.count.found + now.rejected,
-            "cut": now.count.cut, "damaged": now.count.damaged,
+            "types": [asdict(row) | {"text": _row_texts(row)} for row in found.rows],
+            "found": now.count.found + now.rejected, "cut": now.count.cut, "damaged": now.count.damaged,
             "rejected": now.rejected, "answered": now.answered, "changed": now.changed,
             "unsure": [places[name] for name in now.unsure], "flagged": [places[name] for name in now.flagged],
             "target": found.target, "white_cells": found.white_cells, "white_flag": found.white_flag,
             "platelets": found.platelets and asdict(found.platelets), "platelet_flag": found.platelet_flag,
             "findings": found.findings, "values": state.values}
+
+
+def _row_texts(row: TypeRow) -> dict[str, str]:
+    """The numbers of a type as the report prints them. value: percent, or per 100 leukocytes with a star; ci: its ends;
+    rumke: percent; litre: 10^9/l. "" where there is none."""
+    ratio = row.per_hundred
+    if ratio is not None and ratio.value is not None:
+        value, ends = f"{ratio.value:.1f}*", span(ratio.low, ratio.high, "{:.1f}".format, page=True)
+    else:
+        value = share(row.share.value if row.share else None)
+        ends = span(row.share.low, row.share.high, page=True) if row.share else ""
+    litre = f"{row.per_litre.value:.2f}" if row.per_litre and row.per_litre.value is not None else ""
+    return {"value": value, "ci": ends, "rumke": span(*row.rumke, page=True) if row.rumke else "", "litre": litre}
 
 
 def cell_json(review: Review, place: int) -> dict[str, Any]:
@@ -139,7 +153,8 @@ def cell_json(review: Review, place: int) -> dict[str, Any]:
             "drawn": state.drawn[place - review.cells.machine].how if place >= review.cells.machine else None,
             "probabilities": chances[:5], "measures": measures_of(row),
             "around": {"left": shown.left, "top": shown.top, "side": shown.side, "size": AROUND},
-            "history": [{"at": event.at, "who": event.who, "what": change_words(event, was, now)}
+            "history": [{"at": event.at, "who": event.who,
+                         "what": f"{_TURNED.get(event.kind, '')}{change_words(was, now)}"}
                         for event in state.mine for cell, was, now in event.body.get("cells", ()) if cell == name]}
 
 
@@ -166,25 +181,24 @@ def measures_of(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found + ([("Lobes", str(row["lobes"]))] if row.get("lobes") is not None else [])
 
 
-def change_words(event: Event, was: list[Any], now: list[Any]) -> str:
+def change_words(was: list[Any], now: list[Any]) -> str:
     """A change of a cell in words: "lymphocyte → monocyte"."""
     before, after = (plain(type_name(one[0])) if one[0] else "no type" for one in (was, now))
-    turned = {"undone": "undone: ", "redone": "done again: "}.get(event.kind, "")
     if ABSENT in (was[1], now[1]):
-        return f"{turned}{f'drawn, {after}' if was[1] == ABSENT else 'taken out'}"
+        return f"drawn, {after}" if was[1] == ABSENT else "taken out"
     if now[1] == REJECTED:
-        return f"{turned}{before} → rejected"
+        return f"{before} → rejected"
     if was[1] == REJECTED:
-        return f"{turned}rejected → {after}"
+        return f"rejected → {after}"
     if before != after:
-        return f"{turned}{before} → {after}"
-    return f"{turned}{after} confirmed" if now[1] == CONFIRMED else f"{turned}{after}, not yet decided"
+        return f"{before} → {after}"
+    return f"{after} confirmed" if now[1] == CONFIRMED else f"{after}, not yet decided"
 
 
 def event_words(event: Event) -> tuple[str, list[str]]:
     """What an event was, and each cell that it changed; a single cell stands in the words."""
     body = event.body
-    cells = [f"{name}: {change_words(event, was, now)}" for name, was, now in body.get("cells", ())]
+    cells = [f"{name}: {change_words(was, now)}" for name, was, now in body.get("cells", ())]
     many = f" {len(cells)} cells" if len(cells) > 1 else ""
     values = ", ".join(value_words(*change) for change in body.get("values", ()))
     words = {
@@ -192,9 +206,9 @@ def event_words(event: Event) -> tuple[str, list[str]]:
         "imported": lambda: f"Review begun, of {body.get('found')} cells that were found",
         "decided": lambda: f"{_did(event)}{many}", "drawn": lambda: _drew(event),
         "entered": lambda: f"Entered {values}",
-        "undone": lambda: f"Undid event {body['of']}:{many} {values}",
-        "redone": lambda: f"Did event {body['of']} again:{many} {values}",
-        "commented": lambda: f"Wrote{' on cell ' + body['cell'] if body['cell'] else ''}: {body['text']}",
+        "undone": lambda: f"Undid event {body['of']}:{many}{values and f' {values}'}",
+        "redone": lambda: f"Did event {body['of']} again:{many}{values and f' {values}'}",
+        "commented": lambda: f"Commented{' on cell ' + body['cell'] if body['cell'] else ''}: {body['text']}",
         "type_added": lambda: f"Added the type {body['name']}",
         "signed": lambda: f"Signed {body['counts'].get('leukocytes', 0)} leukocytes"
                           + (f": {body['comment']}" if body["comment"] else ""),

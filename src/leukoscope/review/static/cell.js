@@ -19,7 +19,8 @@ export async function drawCell(cell) {
   if (mine !== detail) return;
   const {left, top, side} = one.around;
   const picture = svg("svg", {viewBox: `${left} ${top} ${side} ${side}`, preserveAspectRatio: "xMidYMid slice", role: "img", "aria-label": titleOf(cell)},
-    svg("image", {href: `${path}/cells/${cell}/around.jpg?v=${data.version}`, x: left, y: top, width: side, height: side}));
+    svg("image", {href: `${path}/cells/${cell}/around.jpg?v=${data.version}`, x: left, y: top, width: side, height: side}),
+    outside(data.fields[cells().field[cell]], left, top, side));
   const type = typeOf(cell), title = one.how === "rejected" ? "Rejected" : type ? type.label : "No type";
   const dot = make("span", {className: "dot"});
   dot.style.background = type ? type.colour : "var(--soft)";
@@ -52,6 +53,11 @@ export async function drawCell(cell) {
     }
     picture.style.setProperty("--px", side / 340);
   } catch { /* the viewer says what is wrong */ }
+}
+
+/** What lies outside the field, in the colour of the page. */
+function outside({width, height}, left, top, side) {
+  return svg("path", {class: "outside", "fill-rule": "evenodd", d: `M${left} ${top}h${side}v${side}h${-side}zM0 0h${width}v${height}h${-width}z`});
 }
 
 /** Cells of known type beside the cell: open where it is doubtful, else on demand. */

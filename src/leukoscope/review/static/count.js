@@ -4,31 +4,27 @@ import {data, gallery, many, saver, viewer, when} from "./smear.js";
 import {setView} from "./views.js";
 
 export function drawCount() {
-  const {standing} = data, percent = (value) => (100 * value).toFixed(1);
+  const {standing} = data;
   $("#total").textContent = `${many(standing.total)} leukocytes`;
   $("#target").value = standing.target;
   $("#target").disabled = data.locked;
-  const shownBeside = $("#column").value, litre = (value) => value.toFixed(value < 1 ? 2 : 1), arrow = {L: "↓", H: "↑", "": ""};
+  const shownBeside = $("#column").value, arrow = {L: "↓", H: "↑", "": ""};
   const beside = (kind) => {
     const range = kind.percent_range ?? kind.litre_range;
-    if (shownBeside === "rumke") return kind.rumke ? `${percent(kind.rumke[0])}–${percent(kind.rumke[1])}` : "";
     if (shownBeside === "range") return range ? `${range[0]}–${range[1]}${kind.percent_range ? "" : " ×10⁹"}` : "";
-    if (shownBeside === "litre") return kind.per_litre ? `${litre(kind.per_litre.value)}${arrow[kind.litre_flag]}` : "";
-    return null;
+    return kind.text[shownBeside] + (shownBeside === "litre" ? arrow[kind.litre_flag] : "");
   };
   const rows = standing.types.map((kind) => {
     const place = data.types.findIndex((type) => type.name === kind.name), type = data.types[place];
-    const by = kind.cells - kind.machine, share = kind.share, ratio = kind.per_hundred;
-    const value = share ? (share.value === null ? "—" : percent(share.value)) : ratio && ratio.value !== null ? `${ratio.value.toFixed(1)}*` : "—";
-    const ends = share && share.low !== null ? `${percent(share.low)}–${percent(share.high)}` : ratio && ratio.value !== null ? `${ratio.low.toFixed(1)}–${ratio.high.toFixed(1)}` : "";
+    const by = kind.cells - kind.machine;
     const dot = make("span", {className: "dot"}), flag = kind.flag || kind.litre_flag;
     const why = flag ? `${flag === "H" ? "above" : "below"} the reference range ${kind.flag ? `${kind.percent_range.join("–")} %` : `${kind.litre_range.join("–")} × 10⁹/l`}` : "";
     dot.style.background = type.colour;
     return make("tr", {"data-group": String(place), className: kind.cells ? "" : "empty"},
       make("th", {scope: "row"}, make("button", {type: "button", className: "type", title: `${type.label}: go to the group${type.key ? `; key ${type.key.toUpperCase()} gives this type` : ""}`,
         onclick: () => { setView("gallery"); gallery.jump(String(place)); }}, make("kbd", {textContent: type.key.toUpperCase()}), dot, make("span", {textContent: type.label}))),
-      make("td", {textContent: many(kind.cells)}), make("td", {className: flag ? "flag" : "", title: why}, value, flag ? make("span", {className: "arrow", role: "img", "aria-label": why, textContent: arrow[flag]}) : ""),
-      make("td", {className: "soft", textContent: beside(kind) ?? ends}),
+      make("td", {textContent: many(kind.cells)}), make("td", {className: flag ? "flag" : "", title: why}, kind.text.value, flag ? make("span", {className: "arrow", role: "img", "aria-label": why, textContent: arrow[flag]}) : ""),
+      make("td", {className: "soft", textContent: beside(kind)}),
       make("td", {className: by ? "by" : "soft", textContent: by ? `${by > 0 ? "+" : "−"}${many(Math.abs(by))}` : "·"}));
   });
   $("#differential tbody").replaceChildren(...rows);
@@ -51,7 +47,7 @@ export function drawEntered() {
 
 export function openFindings() {
   const {values} = data.standing, enter = (name, value) => saver.send("values", {name, value}).catch(() => {});
-  const number = (name, label, unit, whole) => {
+  const number = (name, label, whole, unit = "") => {
     const input = make("input", {type: "number", min: 0, max: whole ? 100000 : 1000, step: whole ? 1 : "any", value: values[name] ?? "", disabled: data.locked});
     input.addEventListener("change", () => { if (input.validity.valid) enter(name, input.value === "" ? null : Number(input.value)); else input.reportValidity(); });
     return make("label", {className: "entry"}, make("span", {textContent: label}), input, make("span", {className: "soft", textContent: unit}));
@@ -63,8 +59,8 @@ export function openFindings() {
     return make("label", {className: "entry"}, make("span", {textContent: name}), list);
   };
   const place = viewer.place ?? 0;
-  $("#entries").replaceChildren(make("h3", {textContent: "Counts"}), number("white_cells", "Leukocytes, of the analyser", "× 10⁹/l", false),
-    ...data.fields.map((field, i) => [field, i]).filter(([field, i]) => i === place || values[`platelets:${field.name}`] !== undefined).map(([field]) => number(`platelets:${field.name}`, `Platelets in field ${field.name}`, field.scale ? "" : "scale not known", true)),
+  $("#entries").replaceChildren(make("h3", {textContent: "Counts"}), number("white_cells", "Leukocytes, of the analyser", false, "× 10⁹/l"),
+    ...data.fields.map((field, i) => [field, i]).filter(([field, i]) => i === place || values[`platelets:${field.name}`] !== undefined).map(([field]) => number(`platelets:${field.name}`, `Platelets in field ${field.name}${field.scale ? "" : " (scale not known)"}`, true)),
     make("p", {className: "soft small", textContent: "Another field: open it in Fields first. The estimate of the platelets is rough, and needs the scale."}),
     ...Object.entries(data.known_findings).flatMap(([group, names]) => [make("h3", {textContent: group}), ...names.map(grade)]));
   $("#findings-dialog").showModal();

@@ -1,8 +1,8 @@
 // A field with the outlines of its cells: zoom by wheel, keys or two fingers, move by dragging, choose by a click.
-import {svg} from "./dom.js";
+import {make, svg} from "./dom.js";
 import {Tiles} from "./slide.js";
 
-const MOST = 16;
+const MOST = 16, LENGTHS = [1000, 500, 200, 100, 50, 20, 10, 5, 2, 1], LONGEST = 140; // of the scale bar, um and px of the screen
 
 export class Viewer {
   /** path: of the smear's API; chosen: (cell, event); look: (cell) => {colour, dashed, gone, absent}; pointed: gets (place,
@@ -15,7 +15,8 @@ export class Viewer {
     const layer = svg("g");
     this.tiles = new Tiles(layer, path, version);
     this.svg = svg("svg", {role: "img", preserveAspectRatio: "xMidYMid meet"}, this.image, layer, this.lines, this.marks);
-    box.append(this.svg);
+    this.bar = make("div", {className: "scale-bar", hidden: true});
+    box.append(this.svg, this.bar);
     box.addEventListener("wheel", (event) => this.wheel(event), {passive: false});
     for (const kind of ["pointerdown", "pointermove", "pointerup", "pointercancel"]) {
       box.addEventListener(kind, (event) => this[kind](event));
@@ -135,7 +136,13 @@ export class Viewer {
   }
 
   thick() {
-    if (this.view) this.svg.style.setProperty("--px", this.unit());
+    if (!this.view) return;
+    const unit = this.unit(), scale = this.fields[this.place].scale;
+    this.svg.style.setProperty("--px", unit);
+    const length = scale && LENGTHS.find((one) => one <= LONGEST * unit * scale);
+    this.bar.hidden = !length;
+    this.bar.textContent = `${length} µm`;
+    this.bar.style.width = `${length / (unit * scale)}px`;
   }
 
   wheel(event) {

@@ -31,6 +31,9 @@ export function showField(place) {
   $("#field-list").value = place;
   $("#field-before").disabled = place === 0;
   $("#field-next").disabled = place === data.fields.length - 1;
+  const {remarks} = data.fields[place];
+  $("#field-remarks").textContent = remarks.join("; ");
+  $("#field-remarks").hidden = !remarks.length;
   return viewer.show(place);
 }
 
