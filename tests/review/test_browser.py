@@ -14,6 +14,7 @@ import pytest
 
 from browser import PATIENCE, Hand, Served, field_to_window, served
 from leukoscope.files import read_json, write_json
+from leukoscope.review import actions
 from leukoscope.review.smear import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -252,6 +253,35 @@ def test_a_reload_during_saving_asks_and_two_tabs_and_the_back_button_show_what_
         page.go_back()
         hand.saved()
         page.locator('[data-filter="changed"]', has_text="Changed 1").wait_for()
+        page.context.close()
+    assert not faults
+
+
+def test_a_refusal_is_seen_in_the_dialog_that_is_open(folder: Path, chromium: Any):
+    faults: list[str] = []
+    with served([folder]) as server:
+        hand = sit(chromium, server, faults)
+        page, review = hand.page, stands(server)
+        hand.click("#findings")
+        page.route("**/news*", lambda route: route.abort())  # Ann has not heard of it
+        review.act("bob-1", "Bob", lambda state: actions.enter(state, "white_cells", 7, base=state.seq, who="Bob"))
+        page.fill("#entries input >> nth=0", "8")
+        hand.key("Tab")
+        page.locator("dialog[open] #toast", has_text="leukocytes, 10⁹/l: was changed by Bob meanwhile").wait_for()
+        assert page.evaluate("(({x, y, width}) => document.elementFromPoint(x + width / 2, y + 5).id)(document"
+                             ".querySelector('#toast').getBoundingClientRect())") == "toast"  # nothing covers it
+        hand.key("Escape")
+        page.unroute("**/news*")
+        assert review.state().values == {"white_cells": 7}
+        hand.click("details.menu summary")
+        hand.click("#give")
+        page.fill("#give-dialog input", "Ann")
+        hand.click("#give-dialog .primary")
+        page.locator("#give-dialog .error", has_text="has seen this smear already").wait_for()
+        page.fill("#give-dialog input", "Cora")
+        hand.click("#give-dialog .primary")
+        page.locator("dialog[open]").wait_for(state="detached")
+        page.locator("#toast", has_text="Given to Cora").wait_for()
         page.context.close()
     assert not faults
 

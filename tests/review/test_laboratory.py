@@ -192,7 +192,7 @@ def test_what_somebody_else_has_entered_meanwhile_is_not_overwritten(bench, sit_
     message = {"key": str(uuid.uuid4()), "since": 0, "name": "white_cells", "value": 8}
     answer = other.post(f"{bench.path}/values", json=message)
     assert answer.status_code == 409
-    assert "was changed by Ann meanwhile" in answer.json()["error"]
+    assert "leukocytes, 10⁹/l: was changed by Ann meanwhile" in answer.json()["error"]
     assert other.post(f"{bench.path}/values", json=message | {"since": bench.smear["seq"]}).status_code == 200
     assert "was changed by Bob since" in bench.send("undo", 409)["error"]
 

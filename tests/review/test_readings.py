@@ -131,7 +131,7 @@ def test_the_page_compares_machine_review_and_reading_over_smears(folder, sit, s
         assert "Cohen’s kappa" in page
         assert "Passing and Bablok" in page
         single = bench.client.get("/agreement", params={"smear": keys[0]}).text
-        assert "Shares are compared from two smears on" in single
+        assert "Shares of the types are compared once two smears" in single
         assert bench.client.get("/api/v1/agreement", params={"smear": "nowhere"}).status_code == 404
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ..errors import LeukoscopeError
 from ..text import plain, plural
 from .journal import broken
-from .state import ABSENT, CONFIRMED, MACHINE, REJECTED, Cell, State
+from .state import ABSENT, CONFIRMED, MACHINE, REJECTED, Cell, State, title_of
 
 Did = Literal["type", "confirm", "reject", "restore"]
 MOST_TYPES = 15
@@ -131,7 +131,7 @@ def _turned(state: State, who: str, stacks: Mapping[str, list[int]], kind: str, 
     values = [[name, now, was] if back else [name, was, now] for name, was, now in of.body.get("values", ())]
     odd = next((name for name, before, _ in values if state.values.get(name) != before), "")
     if odd:
-        raise Stale(f"{odd} was changed by {plain(state.entered[odd][1], 40)} since",
+        raise Stale(f"{title_of(odd)}: was changed by {plain(state.entered[odd][1], 40)} since",
                     f"what you want to {word} no longer fits; enter it anew")
     body = {"of": of.seq, "did": of.body["did"], "cells": [list(change) for change in changes]}
     return Draft(kind, {**body, "values": values} if values else body)
@@ -142,7 +142,7 @@ def enter(state: State, name: str, value: float | None, *, base: int, who: str) 
     _check_open(state)
     seq, by = state.entered.get(name, (0, ""))
     if seq > base and by != who:
-        raise Stale(f"{name} was changed by {plain(by, 40)} meanwhile", "look at it again")
+        raise Stale(f"{title_of(name)}: was changed by {plain(by, 40)} meanwhile", "look at it again")
     was = state.values.get(name)
     if was == value:
         raise Refused("nothing to change: this is entered already")

@@ -12,6 +12,7 @@ from scipy.special import chdtri
 from ..smear.summary import FieldSummary
 from ..stats.estimate import Estimate, no_estimate
 from .actions import Refused
+from .state import FINDING, PLATELETS, TARGET, WHITE_CELLS
 
 FINDINGS: Mapping[str, tuple[str, ...]] = {
     "Red cells": (
@@ -26,8 +27,6 @@ FINDINGS: Mapping[str, tuple[str, ...]] = {
 """Those of the ICSH's recommendations (Palmer et al. 2015), in groups."""
 GRADES = ("none", "few (1+)", "moderate (2+)", "many (3+)")
 """The grades 0 to 3."""
-FINDING, PLATELETS = "finding:", "platelets:"
-WHITE_CELLS, TARGET = "white_cells", "target"
 FIELD_OF_VIEW = pi * 0.11**2
 """mm2: a field of view of 0.22 mm, through an objective of 100 x and eyepieces of field number 22."""
 

@@ -10,10 +10,10 @@ from ..smear.count import LEUKOCYTE, TypeCount
 from ..stats.agreement import rumke_limits
 from ..stats.estimate import Estimate
 from .count import Standing
-from .entries import TARGET, WHITE_CELLS, Platelets, findings_of, platelets_of
+from .entries import Platelets, findings_of, platelets_of
 from .laboratory import Laboratory, Range
 from .smear import Review
-from .state import State
+from .state import TARGET, WHITE_CELLS, State
 
 LOW, HIGH = "L", "H"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, get_args
 from urllib.parse import urlencode
 
@@ -20,7 +20,7 @@ from .. import __version__, templates
 from ..errors import LeukoscopeError
 from ..smear.summary import SmearSummary
 from ..stats.estimate import Estimate
-from ..text import grouped, interval, plain, points, share, span
+from ..text import grouped, interval, number, plain, points, share, span
 from . import words
 from .accounts import Role
 from .api import error_json, seat_of, session_of, status_of
@@ -186,8 +186,7 @@ def _estimate(found: Estimate) -> str:
     """A figure with its interval, or why there is none."""
     if found.value is None:
         return found.method.removeprefix("undefined: ")
-    ends = "" if found.low is None or found.high is None else f" ({found.low:.2f} to {found.high:.2f})"
-    return f"{found.value:.2f}{ends}"
+    return interval(found, partial(number, digits=2), "", confidence=None, page=True)
 
 
 def _when(at: str) -> str:

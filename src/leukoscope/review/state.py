@@ -16,8 +16,19 @@ NEW, IN_REVIEW, SIGNED, AMENDING, AMENDED = "new", "in review", "signed", "being
 """How a smear stands."""
 STATES = (NEW, IN_REVIEW, SIGNED, AMENDING, AMENDED)
 
+FINDING, PLATELETS = "finding:", "platelets:"
+"""What the name of a value begins with that is the grade of a finding, or the platelets of a field."""
+WHITE_CELLS, TARGET = "white_cells", "target"
+"""The names of the other values: leukocytes, 10^9/l, and how many leukocytes are to be counted."""
+
 Cell = tuple[str | None, str]
 """(type, how it stands)"""
+
+
+def title_of(value: str) -> str:
+    """The name of a value that a person enters, in words."""
+    return {WHITE_CELLS: "leukocytes, 10⁹/l", TARGET: "cells to count"}.get(
+        value, value.removeprefix(FINDING).replace(PLATELETS, "platelets in field "))
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from ..smear.count import kind_of
 from ..text import plain, share, span, type_name
 from .desk import Seat
 from .door import Session
-from .entries import FINDING, FINDINGS, GRADES, PLATELETS, TARGET, WHITE_CELLS
+from .entries import FINDINGS, GRADES
 from .export import type_colours
 from .journal import Event
 from .laboratory import TARGETS
 from .outcome import TypeRow, outcome_of
 from .pictures import AROUND, path_of, place_of
 from .smear import Review
-from .state import ABSENT, CONFIRMED, HOW, REJECTED, Signature, State
+from .state import ABSENT, CONFIRMED, FINDING, HOW, REJECTED, Signature, State, title_of
 
 _MEASURES = (("cell_diameter", "Cell", 1, "µm", "px"), ("nucleus_diameter", "Nucleus", 1, "µm", "px"))
 _TURNED = {"undone": "undone: ", "redone": "done again: "}
@@ -225,9 +225,7 @@ def value_words(name: str, was: float | None, now: float | None) -> str:
             return "not entered"
         return GRADES[int(value)] if name.startswith(FINDING) else f"{value:g}"
 
-    title = {WHITE_CELLS: "leukocytes, 10⁹/l", TARGET: "cells to count"}.get(
-        name, name.removeprefix(FINDING).replace(PLATELETS, "platelets in field "))
-    return f"{title}: {said(now)}, was {said(was)}"
+    return f"{title_of(name)}: {said(now)}, was {said(was)}"
 
 
 def _drew(event: Event) -> str:

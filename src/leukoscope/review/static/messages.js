@@ -4,6 +4,7 @@ import {$} from "./dom.js";
 let vanishes;
 export function toast(text) {
   const box = $("#toast");
+  ($("dialog[open]") ?? document.body).append(box); // an open dialog covers everything else
   box.textContent = text;
   box.hidden = false;
   clearTimeout(vanishes);

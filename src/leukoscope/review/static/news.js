@@ -78,7 +78,7 @@ export function takeOutlines() {
 }
 
 export async function reload(problem) {
-  toast(problem);
+  if (!$("dialog[open] .error")) toast(problem); // else the dialog says it
   try {
     take(await saver.get());
     refresh();

@@ -21,7 +21,7 @@ function wire() {
   closers();
   naming($("#me"), (name) => { data.me = name; saver.get(`/news?since=${data.seq}`).then(news); });
   document.addEventListener("keydown", keyed);
-  for (const dialog of $$("dialog")) dialog.addEventListener("close", focus);
+  for (const dialog of $$("dialog")) dialog.addEventListener("close", () => { document.body.append($("#toast")); focus(); });
   $("#undo").addEventListener("click", () => turn("undo"));
   $("#redo").addEventListener("click", () => turn("redo"));
   $("#sign").addEventListener("click", signOrAmend);
