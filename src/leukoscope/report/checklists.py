@@ -79,11 +79,15 @@ def run_facts(results: Results) -> dict[str, str]:
         "subjects": _subjects(results), "doubt": _doubt(metrics), "software": _software(results),
         "version": f"Leukoscope {results.environment.leukoscope or __version__}; the weights are fixed, nothing is "
                    "learned in use." if results.recipe else "",
+        "stored": "predictions.parquet holds label, answer and probabilities of each test cell.",
         "laboratories": "", "balance": "", "robustness": "See shift.html: accuracy under blur, stain, light and noise."
         if (results.folder / "shift.json").is_file() else "",
         "explanations": "Grad-CAM and occlusion in the report."
         if any((results.folder / "figures" / "explanations").glob("*.png")) else ""}
-    return facts | (_recipe_facts(results) if results.recipe else {})
+    facts |= _recipe_facts(results) if results.recipe else {}
+    development = f"{facts['partition']} {facts['flow']}" if results.recipe else ""
+    return facts | {"algorithm": " ".join(filter(None, [facts.get("network"), facts["version"]])),
+                    "development": development}
 
 
 def _recipe_facts(results: Results) -> dict[str, str]:
