@@ -165,7 +165,8 @@ def _sources(results: Results) -> str:
 def _labels(results: Results) -> str:
     merged = results.recipe.data.merge if results.recipe else {}
     pairs = "; ".join(f"{plain(old)} to {plain(new)}" for old, new in merged.items())
-    return f"The labels of the table of cells; merged: {pairs}. Who gave them: {TO_FILL}." if pairs else ""
+    merges = f"; merged: {pairs}" if pairs else ""
+    return f"The labels of the table of cells{merges}. Who gave them, and how: {TO_FILL}."
 
 
 def _left_out(results: Results) -> str:
@@ -185,8 +186,8 @@ def _output(metrics: Metrics) -> str:
     point = metrics.operating_point
     text = (f"A probability for each of {plural(len(metrics.classes), 'class', 'classes')}; the most probable is the "
             "answer.")
-    return text if point is None else (f"{text} {_type(metrics.positive)} from {number(point.threshold)} on, chosen on "
-                                       f"the {plain(point.chosen_on)} part.")
+    return text if point is None else (f"{text} A cell is called {_type(metrics.positive)} from a probability of "
+                                       f"{number(point.threshold)} on, chosen on the {plain(point.chosen_on)} part.")
 
 
 def _doubt(metrics: Metrics) -> str:
