@@ -48,7 +48,7 @@ function measure(frame, width) {
       if (own.height > PAPER_HEIGHT) wrong.push("higher than a sheet: " + where(e));
       if (style.breakInside !== "avoid") wrong.push("may break inside: " + where(e));
     }
-    if (e.tagName === "IMG" && !e.naturalWidth && e.loading !== "lazy") wrong.push("no picture: " + where(e));
+    if (e.tagName === "IMG" && !e.naturalWidth) wrong.push("no picture: " + where(e));
     if (e.tagName === "svg") for (const text of e.querySelectorAll("text")) {
       const drawn = text.getBoundingClientRect();
       if (drawn.right > own.right + 3 || drawn.left < own.left - 3 || drawn.bottom > own.bottom + 3

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.metrics import cohen_kappa_score
+from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from command import leukoscope, refusal
@@ -89,7 +90,12 @@ def test_shares_differences_and_abnormal_smears(tables):
     # Blasts from 1 %: smears 1, 2 and 3 by hand; 1, 3 and 5 by machine. Erythroblasts: 1 and 3 of 100 in 2 and 3.
     assert result.abnormal is not None
     assert result.abnormal.table == ((2, 1), (0, 3))
-    assert (result.abnormal.sensitivity.count, result.abnormal.sensitivity.total) == (3, 3)
+    for rate, right, total in ((result.abnormal.sensitivity, 3, 3), (result.abnormal.specificity, 2, 3),
+                               (result.abnormal.ppv, 3, 4), (result.abnormal.npv, 2, 2)):
+        assert rate.value == pytest.approx(right / total, abs=1e-12)
+        assert (rate.low, rate.high) == pytest.approx(proportion_confint(right, total, method="wilson"), abs=1e-9)
+    kappa = cohens_kappa(np.array(result.abnormal.table))
+    assert result.abnormal.kappa.value == pytest.approx(kappa.kappa, abs=1e-9)
     assert result.abnormal.false_alarms == ("005",)
 
 

@@ -47,6 +47,17 @@ def test_columns_are_found_and_ids_keep_their_zeros(tmp_path):
     assert given.remarks == ()
 
 
+def test_subjects_that_have_lost_their_zeros_are_named(tmp_path):
+    frame = predictions().with_columns(patient=pl.when(pl.col("image") < "0010.png").then(
+        pl.col("patient").str.strip_chars_start("0")).otherwise("patient"))
+    remark, = [text for text in read_predictions(written(tmp_path, frame)).remarks if "leading zeros" in text]
+    assert '"003" (7 cells) and "3" (1 cell)' in remark
+    assert remark.endswith("write them alike and evaluate again")
+    answer = leukoscope("evaluate", tmp_path / "theirs.csv", "-o", tmp_path / "out")
+    assert remark in answer.out
+    assert "leading zeros" in Page(tmp_path / "out" / "report.html").text
+
+
 def test_pooled_figures_are_those_of_sklearn(tmp_path):
     given = read_predictions(written(tmp_path, predictions()))
     overall = evaluate(given.table.drop("stain"), given.classes, rounds=200).overall
@@ -158,8 +169,10 @@ def test_what_does_not_compare_is_refused(tmp_path):
     (lambda f: f.head(0), "the table has no rows"),
 ])
 def test_bad_tables_are_refused_in_one_line(tmp_path, change, says):
-    frame = change(predictions())
-    assert says in refusal("evaluate", written(tmp_path, frame), "-o", tmp_path / "out")
+    table = written(tmp_path, change(predictions()))
+    line = refusal("evaluate", table, "-o", tmp_path / "out")
+    assert says in line
+    assert str(table) in line
     assert not (tmp_path / "out").exists()
 
 

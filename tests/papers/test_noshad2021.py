@@ -95,6 +95,8 @@ def test_it_says_what_can_be_concluded(reproduced):
     for start in ("Does the paper's 98.80 % survive?", "With subjects kept apart: AUC"):
         sentence = next(line for line in printed.splitlines() if line.startswith(start))
         assert sentence.replace("'", "&#39;") in page
+    assert ", others 0.913 (EfficientNet-B1" in sentence
+    assert ", others 91.04 % (winner of the C-NMC challenge" in sentence
     assert "How many subjects would settle it: clean minus published" in printed
 
 

@@ -47,7 +47,26 @@ def test_every_item_is_filled_or_left_to_the_authors(run):
         assert len(rows) == len(checklist.items)
         assert sum(TO_FILL in row and f"*{TO_FILL}*" in row for row in rows) == len(rows) - filled(checklist, facts)
         assert filled(checklist, facts) >= len(rows) // 3
-    assert [len(checklist.items) for checklist in CHECKLISTS[1:]] == [52, 44]
+
+
+def test_numbers_are_those_of_the_published_lists():
+    rows = {checklist.name: [item.number for item in checklist.items] for checklist in CHECKLISTS}
+    split = {"STARD-AI": {15: "abcd", 16: "abc", 17: "ab", 26: "ab", 40: "ab"},
+             "TRIPOD+AI": {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "abcdef", 20: "abc",
+                           23: "ab", 27: "abc"},
+             "CLAIM": {}}
+    for name, items, count in (("STARD-AI", 40, 48), ("TRIPOD+AI", 27, 52), ("CLAIM", 44, 44)):
+        wanted = [f"{n}{part}" for n in range(1, items + 1) for part in split[name].get(n, [""])]
+        assert rows[name] == wanted
+        assert len(wanted) == count
+
+
+def test_stard_ai_has_the_version_and_the_development_of_the_model(run):
+    facts = run_facts(read_results(run))
+    assert facts["algorithm"].startswith("WBCsNet-2")
+    assert "the weights are fixed" in facts["algorithm"]
+    assert facts["development"].startswith(facts["partition"])
+    assert facts["development"].endswith(facts["flow"])
 
 
 def test_the_command_writes_a_page_and_markdown(run, tmp_path):

@@ -16,8 +16,10 @@ from leukoscope.phantom import write_cells, write_smears
 from leukoscope.report.checklists import write_checklists
 from leukoscope.report.run import write_report
 from leukoscope.report.study import write_study
+from leukoscope.runs.run import Run
 from page_looks import chromium, look_at
 from run_folder import Plan, build_run
+from tiny import make_cells
 
 EIGHT = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte", "immature granulocyte", "erythroblast",
          "platelet or thrombocyte")
@@ -36,15 +38,31 @@ def predictions(folder: Path) -> list[Path]:
 
 
 def counts(folder: Path) -> list[Path]:
-    rows = [f"{k:03d}," + ",".join(str((7 * k + 5 * i) % 31 + 1) for i in range(len(TYPES))) for k in range(12)]
-    for name in ("machine", "reference"):
+    """Of two counts; the last type is rare, so that letters of notes stand in the table."""
+    for name, other in (("machine", 0), ("reference", 1)):
+        rows = [",".join([f"{k:03d}", *(str((7 * k + 5 * i + other * (k % 4)) % 31 + 1) for i in range(len(TYPES) - 1)),
+                          str(k // 11)]) for k in range(12)]
         (folder / f"{name}.csv").write_text("\n".join([",".join(["smear", *TYPES]), *rows]))
-        rows = [row + "0" for row in rows]
     return [folder / "machine.csv", folder / "reference.csv"]
 
 
+def of_models(folder: Path, bundle: Path, run: Run) -> dict[str, Path]:
+    """Pages that a network makes: explanations, a model fitted to a laboratory, robustness."""
+    chosen = run.predictions["cell_id"].head(3).to_list()
+    assert leukoscope("explain", run.folder, *chosen, "-o", folder / "why").code == 0
+    cells = make_cells(folder / "elsewhere", counts=dict.fromkeys("abc", 12), strength=0.5, seed=5)
+    write_manifest(cells.with_columns(
+        pl.col("label").replace({"a": "b", "b": "c", "c": "a"}),
+        group=pl.Series([f"slide {k % 6}" for k in range(cells.height)])), folder / "elsewhere.parquet")
+    assert leukoscope("adapt", bundle, "--data", folder / "elsewhere.parquet", "-o", folder / "ours.zip").code == 0
+    assert leukoscope("evaluate", bundle, "--data", folder / "elsewhere.parquet", "-o", folder / "shift", "--shift",
+                      "--shift-cells", "6").code == 0
+    return {"explanations": folder / "why" / "explanations.html", "fitted": folder / "ours.html",
+            "robustness": folder / "shift" / "shift.html", "evaluation": folder / "shift" / "report.html"}
+
+
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def pages(tmp_path_factory: pytest.TempPathFactory, bundle: Path, run: Run) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     cells = write_cells(folder / "cells", 3, size=48, labels=("neutrophil", "lymphocyte"), subjects=2)
     images = [Path(image) for image in cells["image"]]
@@ -78,7 +96,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "report": write_report(folder / "study" / "one"), "study": write_study(folder / "study"),
             "comparison": folder / "compare" / "compare.html", "agreement": folder / "agreement" / "agreement.html",
             "subjects": folder / "smear" / "index.html",
-            "smear": next((folder / "smear").glob("*/smear.html"))}
+            "smear": next((folder / "smear").glob("*/smear.html")), **of_models(folder, bundle, run)}
 
 
 def test_pages_stay_small(pages):

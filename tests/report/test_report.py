@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from leukoscope.errors import RunError
 from leukoscope.files import read_json, write_json
@@ -213,10 +214,12 @@ def test_feature_maps_are_taken_in_and_those_too_large_are_named(tmp_path, cells
     folder = run / "figures" / "feature_maps"
     folder.mkdir(parents=True)
     shutil.copy(cells[0], folder / "unit_1.png")
-    (folder / "unit_2.png").write_bytes(bytes(3_000_000))
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "unit_2.png")
+    (folder / "unit_3.png").write_bytes(bytes(300_000))
     page = Page(write_report(run))
     assert [a["alt"] for tag, a in page.tags if tag == "img"] == ["feature maps: unit 1"]
-    assert "Too large for this page, in figures/feature_maps: unit_2.png" in page.text
+    assert "Not in this page, but in figures/feature_maps: unit_2.png, unit_3.png" in page.text
 
 
 def test_an_evaluation_on_other_cells_has_a_page(tmp_path, five):

@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import polars as pl
 
@@ -28,6 +28,7 @@ DOUBTFUL = frozenset({
 _LOOK_ALIKE = str.maketrans("АВЕКМНОРСТУХІЈЅаеорсухіјѕΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTYXIJSaeopcyxijsABEZHIKMNOPTYXo")
 """Cyrillic and Greek letters that look like Latin ones."""
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
+_LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
 def alike(label: str) -> str:
@@ -38,12 +39,12 @@ def alike(label: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def same_labels(counts: Mapping[str, int]) -> list[list[str]]:
+def same_labels(counts: Mapping[str, int], key: Callable[[str], str] = alike) -> list[list[str]]:
     """Groups of labels that look alike, in order; in each, the one to keep first: that with the most cells, of equals
-    one that is plain text. counts: label -> cells."""
+    one that is plain text. counts: label -> cells; key: what is equal for labels that look alike."""
     groups: dict[str, list[str]] = {}
     for label in counts:
-        groups.setdefault(alike(label), []).append(label)
+        groups.setdefault(key(label), []).append(label)
     return [sorted(group, key=lambda label: (-counts[label], _hidden(label), label))
             for _, group in sorted(groups.items()) if len(group) > 1]
 
@@ -86,17 +87,18 @@ def label_notes(labels: pl.Series) -> list[str]:
     return [warning] if warning else []
 
 
-def subject_alike_note(subjects: pl.Series) -> list[str]:
-    """One line about subjects that look alike: they may be one person, whose cells a split then parts."""
+def subject_alike_note(subjects: pl.Series, again: str = "index again") -> list[str]:
+    """One line about subjects that look alike: they may be one person, whose cells a split then parts. Leading zeros,
+    which a spreadsheet drops, do not tell them apart. again: what to do once they are written alike."""
     counts = label_counts(subjects)
-    groups = same_labels(counts)
+    groups = same_labels(counts, lambda name: _LEADING_ZEROS.sub("", alike(name)))
     if not groups:
         return []
     named = "; ".join(join(f"{quoted(name)} ({plural(counts[name], 'cell')})" for name in group)
                       for group in groups[:SHOWN])
     more = f"; and {len(groups) - SHOWN} more" if len(groups) > SHOWN else ""
-    return [f"subjects that differ only in case, blanks or Unicode form are taken for different people: {named}{more}; "
-            "if they are one person, write them alike and index again"]
+    return [f"subjects that differ only in case, blanks, leading zeros or Unicode form are taken for different people: "
+            f"{named}{more}; if they are one person, write them alike and {again}"]
 
 
 def unknown_note(column: pl.Series, name: str) -> list[str]:

@@ -47,7 +47,7 @@ def evaluate(predictions: pl.DataFrame, classes: Sequence[str], *, positive: str
     notes = [f"class '{name}' has no cell in the test part; means over classes leave it out"
              for name, support in zip(cells.classes, resampled.matrix.sum(1), strict=True) if not support]
     if not cells.independent:
-        notes.append(f"{len(cells.labels)} cells of {cells.count} {cells.unit}s: intervals are by {cells.unit}")
+        notes.append(f"{len(cells.labels):,} cells {_clusters(cells)}: intervals are by {cells.unit}")
     point, reason = None, ""
     if positive and threshold is not None:
         point = point_at(cells, positive, threshold, options)
@@ -94,9 +94,17 @@ def _subject_level(cells: Cells, options: IntervalOptions) -> tuple[SubjectLevel
         cells, labels=labels[first], predicted=means.argmax(1), probabilities=means, folds=cells.folds[known][first],
         subjects=names.astype(object), clusters=clusters, count=count,
         unit="subject" if count == len(names) else "group"), options)
-    note = "" if known.all() else f"subject level: {int((~known).sum())} cells without a subject are left out"
+    note = "" if known.all() else f"subject level: {int((~known).sum()):,} cells without a subject are left out"
     return SubjectLevel(len(names), SUBJECT_RULE, _rows(resampled.matrix), resampled.overall_estimates(),
                         resampled.class_estimates()), note
+
+
+def _clusters(cells: Cells) -> str:
+    """What the independent units are: of cells whose subject is not known, some are clusters by a group or alone."""
+    if cells.unit == "subject" and any(subject is None for subject in cells.subjects):
+        known = len({subject for subject in cells.subjects if subject is not None})
+        return (f"in {cells.count:,} clusters ({known:,} subjects; where none is known, groups or single cells)")
+    return f"of {cells.count:,} {cells.unit}s"
 
 
 def _rows(matrix: np.ndarray) -> tuple[tuple[int, ...], ...]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ..datasets.labels import alike, label_counts, same_labels
+from ..datasets.labels import alike, label_counts, same_labels, subject_alike_note
 from ..errors import LeukoscopeError
 from ..text import join, plural
 from .given_table import find_column, numbers_in, read_given
-from .table import TOLERANCE
+from .table import TOLERANCE, read_cells
 
 NAMES = {
     "cell_id": ("cell_id", "cell", "image", "file", "filename", "id"),
@@ -69,6 +69,7 @@ def read_predictions(path: Path, *, columns: Mapping[str, str] | None = None, po
         _names(frame, found["group"], "group"), _folds(frame, found["fold"], path), labels.alias("label"),
         predicted.alias("predicted"), *(probabilities[name].alias(f"p_{name}") for name in classes),
         *(frame[name] for name in frame.columns if name not in used and name not in NAMES)])
+    read_cells(table.select(table.columns[:6 + len(classes)]), classes, str(path))
     return GivenPredictions(table, classes, {key: name for key, name in found.items() if name},
                             tuple(_remarks(table, found)))
 
@@ -170,4 +171,5 @@ def _remarks(table: pl.DataFrame, found: Mapping[str, str]) -> list[str]:
         return ["no column names the subject, so cells are taken as independent: with several cells a person the "
                 "intervals are too narrow (--column subject=NAME)"]
     missing = table["subject"].null_count()
-    return [f"{plural(missing, 'cell')} without a subject"] if found["subject"] and missing else []
+    return [*([f"{plural(missing, 'cell')} without a subject"] if found["subject"] and missing else []),
+            *subject_alike_note(table["subject"], "evaluate again")]

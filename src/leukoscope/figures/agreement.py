@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..evaluation.agreement import Agreement, Lines, TypeAgreement
 from ..stats.agreement import rumke_limits
@@ -14,7 +15,7 @@ from .common import BLUE, GREEN, SOFT, VERMILLION, axes_at, styled
 
 BAND = 200
 """Cells for which Rümke's limits are drawn."""
-SIDE, LEFT, BELOW, ABOVE = 2.6, 0.62, 0.55, 0.4
+SIDE, LEFT, BELOW, ABOVE = 2.6, 0.7, 0.55, 0.4
 MOST = 400
 """Smears above which points are drawn as a picture, so that the page stays small."""
 
@@ -62,6 +63,7 @@ def difference_figure(kind: TypeAgreement) -> Figure:
             for value in (own.value, own.low, own.high) if value is not None]
     reach = 1.08 * max([*np.abs(ends), *np.abs(second - first), 1.0])
     axes.set(ylim=(-reach, reach), xlim=(0, None))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
     return figure
 
 

@@ -40,7 +40,7 @@ MARKERS = "os^Dv<>P"
 """One a network, since networks of equal cost lie on each other."""
 MOST_PAIRS = 21
 """Of more pairs, only those with the best network are drawn; the table has all."""
-PANEL, GAP = 2.35, 0.3
+PANEL, GAP = 2.2, 0.45
 COLUMNS = 3
 SIDE = 3.5
 GRID = np.linspace(0, 1, 501)
@@ -161,7 +161,7 @@ def ranks_figure(networks: Sequence[Network]) -> Figure:
     often it is best."""
     ranks = [network.rank for network in networks]
     labels = short_names([network.name for network in networks], NAME_LIMIT)
-    figure, axes = rows_figure(labels, [f"best in {percent(rank.best, 0)}" for rank in ranks], wide=3.0,
+    figure, axes = rows_figure(labels, [f"first in {percent(rank.best, 0)}" for rank in ranks], wide=3.0,
                                title="Ranks over repeated draws", xlabel="rank by accuracy (1 is best)")
     for y, rank in enumerate(ranks):
         draw_estimate(axes, y, Estimate(rank.mean, rank.low, rank.high, ""))

@@ -55,16 +55,15 @@ def flow_figure(results: Results) -> Figure:
     start, out, used, parts = flow_of(results)
     across = max(len(parts), 2 if out else 1)
     width = across * (WIDE + 0.25) + 0.1
-    figure = Figure(figsize=(width, 0.3 + 3 * (HIGH + GAP) + 0.13 * max(len(out) - 2, 0)))
+    figure = Figure(figsize=(width, 0.1 + 3 * (HIGH + GAP) + 0.13 * max(len(out) - 2, 0)))
     axes = blank_axes(figure, 0.0, 0.0, *figure.get_size_inches())
-    axes.text(0.05, 0.14, "Flow of cells", fontsize=10.5, fontweight="bold", va="center")
 
     def box(x: float, y: float, text: str, colour: str = INK, high: float = HIGH) -> None:
         axes.add_patch(FancyBboxPatch((x, y), WIDE, high, boxstyle="round,pad=0,rounding_size=0.06",
                                       facecolor="#f6f5fa", edgecolor="#b9bec9", linewidth=0.8))
         axes.text(x + WIDE / 2, y + high / 2, text, ha="center", va="center", fontsize=8, color=colour)
 
-    top, second = 0.3, 0.3 + HIGH + GAP
+    top, second = 0.05, 0.05 + HIGH + GAP
     box(0.05, top, start)
     box(0.05, second, used.replace(" of ", "\nof "))
     _arrow(axes, (0.05 + WIDE / 2, top + HIGH), (0.05 + WIDE / 2, second))

@@ -102,7 +102,8 @@ def check_leaks(manifest: pl.DataFrame, splits: pl.DataFrame, recipe: Recipe, *,
     leaks: list[Leak] = []
     for name in ("subject", "group"):
         known = manifest[name].is_not_null().sum() if name in manifest.columns else 0
-        partly = "" if known == manifest.height else f" (known for {known or 'none'} of {manifest.height} cells)"
+        of = f"{known:,}" if known else "none"
+        partly = "" if known == manifest.height else f" (known for {of} of {manifest.height:,} cells)"
         (checked if known else missing).append(f"{KINDS[name][0]}{partly}")
         leaks += _shared(joined, name) if known else []
     if recipe.split.kind == "laboratory":

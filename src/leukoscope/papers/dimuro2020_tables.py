@@ -86,22 +86,25 @@ def _effects(rows: Sequence[Row], clusters: np.ndarray | None) -> dict[Kind, Eff
 def _sentences(effects: Mapping[Kind, Effect]) -> list[str]:
     """One sentence on what learning adds, one on whether it makes up for the lost pixels."""
     gains: dict[str, list[str]] = {}
-    losses: dict[str, list[str]] = {}
+    losses: dict[tuple[str, int | None], list[str]] = {}
+    alike = len({replace(kind, pool=1) for kind in effects}) < 2
     for kind, effect in effects.items():
         photons = f", {kind.photons:,.0f} photons" if kind.photons else ""
-        where = f"N = {kind.pool} ({'free' if kind.free else 'incoherent'}{photons}{kind.also})"
+        light = "" if alike else f" ({'free' if kind.free else 'incoherent'}{photons}{kind.also})"
+        where = f"N = {kind.pool}{light}"
         if effect.gain is not None:
             better = (effect.gain.difference.value or 0.0) > 0
             significant = effect.p_value is not None and effect.p_value < 0.05
             gains.setdefault(("helps" if better else "harms") if significant else "makes no significant difference",
                              []).append(where)
         if effect.loss is not None:
-            losses.setdefault(f"{made_up_for(effect.loss)} (against frozen optics at N = {effect.least})",
-                              []).append(where)
-    listed = ["; ".join(f"{text} at {join(places)}" for text, places in texts.items()) for texts in (gains, losses)]
-    answer = listed[1][:1].upper() + listed[1][1:]
-    return ([f"Learning the optics {listed[0]}."] if gains else []) + ([
-        f"Does it make up for the lost pixels, to within {100 * MARGIN:g} point? {answer}."] if losses else [])
+            losses.setdefault((made_up_for(effect.loss), effect.least), []).append(where)
+    learned = "; ".join(f"{text} at {join(places)}" for text, places in gains.items())
+    answer = "; ".join(f"{text} at {join(places)}, against frozen optics at N = {least}"
+                       for (text, least), places in losses.items())
+    return ([f"Learning the optics {learned}."] if gains else []) + ([
+        f"Does it make up for the lost pixels, to within {100 * MARGIN:g} point? {answer[:1].upper()}{answer[1:]}."]
+        if losses else [])
 
 
 def made_up_for(loss: Comparison) -> str:

@@ -1,8 +1,8 @@
 """Items of three reporting guidelines, in our own words, each with the fact of a run that answers it, if any.
 
-Numbers are those of CLAIM 2024 (44 items) and TRIPOD+AI 2024 (27 items in 52 parts), checked against public copies of
-the two lists. STARD-AI 2025 has 40 items, 18 of them new or changed, with numbers of its own: here stand those of STARD
-2015, and after them what AI adds. Before submitting, compare with the published checklists, which these do not replace.
+Numbers are those of STARD-AI 2025 (40 items, 48 rows), TRIPOD+AI 2024 (27 items, 52 rows) and CLAIM 2024 (44 items),
+compared row by row with public copies of the three lists. Before submitting, compare with the published checklists,
+which these do not replace.
 """
 
 from __future__ import annotations
@@ -140,51 +140,55 @@ TRIPOD = Checklist("TRIPOD+AI", "prediction models that use regression or machin
 """))
 
 STARD = Checklist("STARD-AI", "diagnostic accuracy of systems that use AI",
-                  "Sounderajah and others 2025, Nat Med 31:3283; Bossuyt and others 2015, BMJ 351:h5527", _items("""
-1 | Title or abstract names a measure of diagnostic accuracy and the use of AI | measures
-2 | Abstract |
-3 | Background, and the intended use of the index test |
+                  "Sounderajah and others 2025, Nat Med 31:3283", _items("""
+1 | Title or abstract says that the study is of the diagnostic accuracy of AI, and names a measure of it | measures
+2 | Abstract: design, methods, results and conclusions |
+3 | Background, intended use of the index test, whether it is new, and its place in the workflow |
 4 | Objectives and hypotheses |
-5 | Whether data were collected before or after the tests |
-6 | Eligibility |
-7 | How eligible participants were identified |
-8 | Where and when |
-9 | Consecutive, random or convenience series |
-10a | The index test, so that it can be repeated | network
-10b | The reference standard | labels
-11 | Why this reference standard |
-12a | Thresholds of the index test, chosen before or after seeing the data | output
-12b | Categories of the reference standard | classes
-13a | Whether readers of the index test knew the reference | blind
-13b | Whether assessors of the reference knew the index test |
-14 | Methods for accuracy | uncertainty
-15 | Indeterminate results | doubt
-16 | Missing data | missing
-17 | Variability, which analyses were planned | uncertainty
-18 | Sample size | size
-19 | Flow of participants | flow
-20 | Characteristics of the participants | subjects
-21a | Severity of disease in those with it |
-21b | Other diagnoses in those without it |
-22 | Time and treatments between the two tests |
-23 | Index test against reference, as a table | confusion
-24 | Accuracy with intervals | result
-25 | Adverse events |
-26 | Limitations | limits
-27 | Implications for practice |
-28 | Registration |
-29 | Protocol | recipe
-30 | Funding |
-AI | Version of the algorithm, and whether it learns on | version
-AI | Sources of training and test data | sources
-AI | How data were annotated | labels
-AI | Preprocessing | input
-AI | Partition of the data, and its level | disjoint
-AI | Hardware and software | software
-AI | Errors, and failures of the system | errors
-AI | Fairness and bias | laboratories
-AI | Who uses the output, and how |
-AI | Availability of code, model and data | available
+5 | Whether data were collected before or after the two tests |
+6 | Approval by an ethics committee, or why none was needed |
+7 | Inclusion and exclusion in the order in which they were applied, of participants and of data | left_out
+8 | How eligible participants were identified |
+9 | Where and when they were identified |
+10 | Consecutive, random or convenience series |
+11 | Sources of the data: routine, collected for the study, or public | sources
+12 | Who labelled the data, with what experience, and how | labels
+13 | Devices that recorded the data; software that the index test was made with | software
+14 | How images were acquired and preprocessed | input
+15a | The index test, so that it can be repeated | algorithm
+15b | How it was developed: training, validation, test and external evaluation, with numbers | development
+15c | Thresholds or categories of the index test, chosen before or after seeing the data | output
+15d | Who is to use it, and with what expertise |
+16a | The reference standard, so that it can be repeated | labels
+16b | Why this reference standard |
+16c | Thresholds or categories of the reference standard | classes
+17a | Whether clinical data and the reference were known to the index test or its readers | blind
+17b | Whether clinical data and the index test were known to those who set the reference |
+18 | How accuracy was estimated or compared | uncertainty
+19 | How indeterminate results were handled | doubt
+20 | How missing data were handled | missing
+21 | Analyses of the variation of accuracy, planned or exploratory | laboratories
+22 | Sample size, and how it was chosen | size
+23 | Analysis of errors, bias and fairness | errors
+24 | Flow of participants, as a diagram | flow
+25 | Characteristics of the participants and data in training, validation and test | subjects
+26a | Severity of disease in those who have it |
+26b | Other diagnoses in those who do not |
+27 | Time and treatments between the two tests |
+28 | Whether the data are like those of the intended population |
+29 | How an external test set differs from the training, validation and test sets | external
+30 | Index test against reference, as a table | confusion
+31 | Accuracy with its precision | result
+32 | Adverse events |
+33 | Limitations: bias, uncertainty, how far results carry over | limits
+34 | Implications for practice, intended use |
+35 | Ethics of using the index test, fairness |
+36 | Registration |
+37 | Where the full protocol is | recipe
+38 | Funding, and the role of funders |
+39 | Commercial interests |
+40a | Availability of data and code | available
+40b | Whether outputs are stored and can be audited | stored
 """))
 
 CHECKLISTS = (STARD, TRIPOD, CLAIM)

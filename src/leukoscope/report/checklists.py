@@ -79,11 +79,15 @@ def run_facts(results: Results) -> dict[str, str]:
         "subjects": _subjects(results), "doubt": _doubt(metrics), "software": _software(results),
         "version": f"Leukoscope {results.environment.leukoscope or __version__}; the weights are fixed, nothing is "
                    "learned in use." if results.recipe else "",
+        "stored": "predictions.parquet holds label, answer and probabilities of each test cell.",
         "laboratories": "", "balance": "", "robustness": "See shift.html: accuracy under blur, stain, light and noise."
         if (results.folder / "shift.json").is_file() else "",
         "explanations": "Grad-CAM and occlusion in the report."
         if any((results.folder / "figures" / "explanations").glob("*.png")) else ""}
-    return facts | (_recipe_facts(results) if results.recipe else {})
+    facts |= _recipe_facts(results) if results.recipe else {}
+    development = f"{facts['partition']} {facts['flow']}" if results.recipe else ""
+    return facts | {"algorithm": " ".join(filter(None, [facts.get("network"), facts["version"]])),
+                    "development": development}
 
 
 def _recipe_facts(results: Results) -> dict[str, str]:
@@ -161,7 +165,8 @@ def _sources(results: Results) -> str:
 def _labels(results: Results) -> str:
     merged = results.recipe.data.merge if results.recipe else {}
     pairs = "; ".join(f"{plain(old)} to {plain(new)}" for old, new in merged.items())
-    return f"The labels of the table of cells; merged: {pairs}. Who gave them: {TO_FILL}." if pairs else ""
+    merges = f"; merged: {pairs}" if pairs else ""
+    return f"The labels of the table of cells{merges}. Who gave them, and how: {TO_FILL}."
 
 
 def _left_out(results: Results) -> str:
@@ -181,8 +186,8 @@ def _output(metrics: Metrics) -> str:
     point = metrics.operating_point
     text = (f"A probability for each of {plural(len(metrics.classes), 'class', 'classes')}; the most probable is the "
             "answer.")
-    return text if point is None else (f"{text} {_type(metrics.positive)} from {number(point.threshold)} on, chosen on "
-                                       f"the {plain(point.chosen_on)} part.")
+    return text if point is None else (f"{text} A cell is called {_type(metrics.positive)} from a probability of "
+                                       f"{number(point.threshold)} on, chosen on the {plain(point.chosen_on)} part.")
 
 
 def _doubt(metrics: Metrics) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,22 @@ from typing import Any
 from markupsafe import Markup
 
 from .. import __version__
+from ..figures.svg import sheet_uri
 from .html import write_page
 
-ROOM = 1_000_000
-"""Bytes of sheets in the page; further ones lie beside it."""
+ROOM = 1_300_000
+"""Characters of sheets in the page; further ones lie beside it."""
 
 
 def write_explanations(content: Mapping[str, Any], sheets: Sequence[Path], folder: Path) -> Path:
     """Write `explanations.html`. content: what explanations.json holds; sheets: the pictures."""
     shown, left, room = [], [], ROOM
     for sheet in sheets:
-        data = sheet.read_bytes()
-        room -= len(data)
+        uri = sheet_uri(sheet)
+        room -= len(uri)
         if room < 0:
             left.append(sheet.name)
         else:
-            shown.append(Markup(f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"))
+            shown.append(Markup(uri))
     return write_page(folder / "explanations.html", "explanations.html", {}, content=content, sheets=shown, left=left,
                       version=__version__)

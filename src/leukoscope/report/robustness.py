@@ -9,8 +9,7 @@ from typing import Any
 from .. import __version__
 from ..evaluation.corruptions import ASSUMED_SPAN
 from ..figures.robustness import curves_figure, summary_figure
-from ..figures.svg import image_uri
-from ..images.read import read_image
+from ..figures.svg import sheet_uri
 from ..runs.results import json_view
 from ..runs.robustness import LITTLE, Robustness
 from ..text import aligned, count, interval, join, percent, plain, plural, points, span, type_name
@@ -32,7 +31,7 @@ def write_robustness(table: Mapping[str, Any], folder: Path) -> Path:
     return write_page(
         folder / "shift.html", "shift.html",
         {"shift_summary": summary_figure(robustness), "shift_curves": curves_figure(robustness)}, robustness=robustness,
-        sheet=image_uri(read_image(sheet)) if sheet.is_file() else "", version=__version__, cards=_cards(robustness),
+        sheet=sheet_uri(sheet) if sheet.is_file() else "", version=__version__, cards=_cards(robustness),
         banners=_banners(robustness), little=LITTLE, used=f"{used} ({counts}).")
 
 

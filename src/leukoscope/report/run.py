@@ -6,7 +6,6 @@ is in `study.py`.
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from .. import __version__
 from ..evaluation.attributes import Attributes, errors_by_attribute
 from ..evaluation.laboratories import read_laboratories, read_shortcut
 from ..figures.metrics import run_figures
-from ..figures.svg import svg
+from ..figures.svg import sheet_uri, svg
 from ..figures.training import training_figure
 from ..files import write_json
 from ..recipes.recipe import dump_recipe
@@ -29,8 +28,8 @@ from .html import write_page
 from .sentences import describe
 
 ATTRIBUTES = "attributes.json"
-PICTURE_BUDGET = 700_000
-"""Bytes of pictures in the page, so that it stays below 1.5 MB; the others are named, and stay in the folder."""
+PICTURE_BUDGET = 930_000
+"""Characters of pictures in the page, so that it stays below 1.5 MB; the others are named, and stay in the folder."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +86,13 @@ def _attributes(results: Results) -> Attributes | None:
 
 
 def pictures(folder: Path, left: int) -> tuple[Pictures, int]:
-    """The PNG files of a folder, as far as `left` bytes go, and the bytes left after them."""
+    """The PNG files of a folder, as far as `left` characters go, and those left after them."""
     shown, omitted = [], []
     for file in sorted(folder.glob("*.png")):
-        size = file.stat().st_size
-        if size > left:
+        uri = sheet_uri(file)
+        if not uri or len(uri) > left:
             omitted.append(file.name)
             continue
-        left -= size
-        encoded = base64.b64encode(file.read_bytes()).decode("ascii")
-        shown.append((file.stem.lstrip("0123456789_").replace("_", " "), Markup(f"data:image/png;base64,{encoded}")))
+        left -= len(uri)
+        shown.append((file.stem.lstrip("0123456789_").replace("_", " "), Markup(uri)))
     return Pictures(tuple(shown), tuple(omitted)), left

@@ -59,6 +59,15 @@ class Study:
     runs: Mapping[str, Results]
     file: StudyFile
 
+    @property
+    def short(self) -> dict[str, str]:
+        """The name of each run without the folders that all of them lie in."""
+        parts = [Path(name).parts for name in self.runs]
+        shared = 0
+        while all(len(own) > shared + 1 and own[:shared + 1] == parts[0][:shared + 1] for own in parts):
+            shared += 1
+        return {name: "/".join(own[shared:]) for name, own in zip(self.runs, parts, strict=True)}
+
     def shared(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys that every run has."""
         return [key for key in keys if all(key in results.metrics.overall for results in self.runs.values())]
@@ -69,7 +78,8 @@ def write_study(folder: Path) -> Path:
     study = read_study(Path(folder))
     runs, paper = list(study.runs.values()), study.file.paper
     return write_page(
-        Path(folder) / "study.html", "study.html", {}, study=study, keys=study.shared(COLUMNS), as_printed=as_printed,
+        Path(folder) / "study.html", "study.html", {}, study=study, short=study.short, keys=study.shared(COLUMNS),
+        as_printed=as_printed,
         paper_keys=[key for key in COLUMNS if any(key in paper.get(name, {}) for name in study.runs)],
         against=differences(study), verdicts={name: verdict(results) for name, results in study.runs.items()},
         drawn=_figures(study), curves=[svg(figure) for figure in cost_figures(runs, study.file.published)],
@@ -105,8 +115,8 @@ def _figures(study: Study) -> list[Markup]:
             others = [study.file.paper.get(name, {}).get(key) for name in study.runs]
             printed = any(value is not None for value in others)
             drawn.append(svg(dots_figure(
-                list(study.runs), [results.metrics.overall[key] for results in study.runs.values()], title=title,
-                xlabel=figure_name(key), shares=key not in PLAIN_NUMBERS, others=others if printed else (),
+                list(study.short.values()), [results.metrics.overall[key] for results in study.runs.values()],
+                title=title, xlabel=figure_name(key), shares=key not in PLAIN_NUMBERS, others=others if printed else (),
                 others_label="the paper's figure" if printed else "")))
     return drawn
 

@@ -211,9 +211,15 @@ def _environment(recipe: Recipe, hardware: Hardware) -> dict[str, Any]:
         "leukoscope": __version__, "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "platform": platform.platform(), "cpu": _cpu_name(), "device": name, "devices": hardware.devices,
-        "threads": torch.get_num_threads(), "seed": recipe.seed, "command": shlex.join(sys.argv),
+        "threads": torch.get_num_threads(), "seed": recipe.seed, "command": _command(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": 0.0, "start": start_digest(recipe),
     }
+
+
+def _command() -> str:
+    """What was typed: of the program, the name and not its path."""
+    program = "leukoscope" if Path(sys.argv[0]).name in ("leukoscope", "__main__.py", "-c") else sys.argv[0]
+    return shlex.join([program, *sys.argv[1:]])
 
 
 def _cpu_name() -> str:
