@@ -286,6 +286,33 @@ def test_a_refusal_is_seen_in_the_dialog_that_is_open(folder: Path, chromium: An
     assert not faults
 
 
+def test_a_field_shows_what_is_said_of_it_and_its_scale(folder: Path, chromium: Any):
+    summary = read_json(folder / "summary.json")
+    first = summary["fields"][0] | {"remarks": ["out of focus <b>"]}
+    write_json(folder / "summary.json", summary | {"fields": [first, *summary["fields"][1:]]})
+    faults: list[str] = []
+    with served([folder]) as server:
+        hand = sit(chromium, server, faults)
+        page = hand.page
+        hand.click('[data-view="field"]')
+        page.locator(".shape").first.wait_for()
+        page.locator("#field-remarks", has_text="out of focus <b>").wait_for()
+        widths = []
+        for key in ("0", "+"):
+            hand.key(key)
+            bar = page.locator(".scale-bar")
+            micrometres = float(bar.inner_text().removesuffix(" µm"))
+            length = micrometres / first["micrometres_per_pixel"]  # px
+            (left, _), (right, _) = (field_to_window(page, x, 0) for x in (0, length))
+            widths.append((bar.bounding_box() or {})["width"] / micrometres)
+            assert widths[-1] * micrometres == pytest.approx(right - left, abs=0.6)
+        assert widths[1] == pytest.approx(1.4 * widths[0], rel=0.02)
+        hand.click("#field-next")
+        page.locator("#field-remarks").wait_for(state="hidden")
+        page.context.close()
+    assert not faults
+
+
 def two_hundred(counted: Path, out: Path, seed: int) -> dict[str, str]:
     """A smear of CELLS cells, of which WRONG have another type than the true one, and are unsure: name -> true type."""
     rng = np.random.default_rng(seed)
