@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -94,7 +95,7 @@ def test_shares_differences_and_abnormal_smears(tables):
                                (result.abnormal.ppv, 3, 4), (result.abnormal.npv, 2, 2)):
         assert rate.value == pytest.approx(right / total, abs=1e-12)
         assert (rate.low, rate.high) == pytest.approx(proportion_confint(right, total, method="wilson"), abs=1e-9)
-    kappa = cohens_kappa(np.array(result.abnormal.table))
+    kappa: Any = cohens_kappa(np.array(result.abnormal.table))
     assert result.abnormal.kappa.value == pytest.approx(kappa.kappa, abs=1e-9)
     assert result.abnormal.false_alarms == ("005",)
 
