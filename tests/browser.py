@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import time
@@ -25,6 +26,10 @@ PATIENCE = 120_000
 """ms for which something is waited for, on a busy machine."""
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
+
+
+SAVED = re.compile("^Saved$")
+"""What the page says once every decision is on the disk; "Not saved" is something else."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class Hand:
 
     def saved(self) -> None:
         """Wait until every decision is on the disk."""
-        self.page.locator("#saving", has_text="Saved").wait_for()
+        self.page.locator("#saving", has_text=SAVED).wait_for()
 
     def heard(self, text: str) -> None:
         """Wait until the page says something to a screen reader."""

@@ -12,7 +12,7 @@ import openpyxl
 import polars as pl
 import pytest
 
-from browser import PATIENCE, Hand, Served, field_to_window, served
+from browser import PATIENCE, SAVED, Hand, Served, field_to_window, served
 from leukoscope.files import read_json, write_json
 from leukoscope.review import actions
 from leukoscope.review.smear import verify
@@ -151,14 +151,14 @@ def test_a_review_by_touch(folder: Path, chromium: Any):
         page.goto(server.address)
         review = stands(server)
         page.tap("#work tbody a")
-        page.locator("#saving", has_text="Saved").wait_for()
+        page.locator("#saving", has_text=SAVED).wait_for()
         hold(page, "#canvas .tile >> nth=0")
         page.tap("#canvas .tile >> nth=1")
         page.locator("#selected", has_text="2 selected").wait_for()
         page.tap('[data-do="menu"]')
         page.tap("#menu button >> nth=0")
         page.locator("#heard", has_text="2 cells").wait_for(state="attached")
-        page.locator("#saving", has_text="Saved").wait_for()
+        page.locator("#saving", has_text=SAVED).wait_for()
         event = review.state().events[-1]
         assert [change[2] for change in event.body["cells"]] == [[review.types(review.state())[0], "confirmed"]] * 2
         page.tap("#undo")

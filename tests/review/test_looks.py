@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
-from browser import PATIENCE, served
+from browser import PATIENCE, SAVED, served
 from leukoscope.review import accounts as accounts_module
 from leukoscope.review import actions
 from leukoscope.review.accounts import Accounts
@@ -119,7 +119,7 @@ def test_every_screen_of_a_review_can_be_read_and_reached(folder: Path, chromium
         page.click("details.menu summary")
         looker.look("worklist, export")
         page.goto(smear)
-        page.locator("#saving", has_text="Saved").wait_for()
+        page.locator("#saving", has_text=SAVED).wait_for()
         looker.look("gallery")
         page.click("details.menu summary")
         looker.look("gallery, more", keyboard=False)
