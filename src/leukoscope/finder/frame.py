@@ -23,9 +23,9 @@ from ..images.stain import optical_density, white_point
 from .network import predict_maps
 from .outline import CELL, NUCLEUS, separate, whole
 
-SPAN = 1.9
+SPAN = 1.4
 """Side of the square over the mean (geometric) of the diameters of nucleus and cell: the whole cell with a margin."""
-FRAMING = 5
+FRAMING = 8
 """Version of the framing: a cached cell or a bundle with another version cannot be used."""
 LIT = 240
 """Grey level of a place without cells after framing."""
@@ -35,10 +35,11 @@ _NUCLEUS = 34.0  # px: a nucleus of 8.5 um at the quarter of a micrometre that t
 _FITS = 0.65, 1.5  # its diameter over that, within which one look is enough
 _SIDES = 48, 224  # px: the least and most that is shown to the network
 _LOOKS = 3
-_DEEP, _STRONGEST, _RED = 0.4, 4.0, 0.5
-"""Where nothing is found, all densities are multiplied by what brings the deepest of the image (green) to the first, at
-most by the second: some laboratories stain nuclei so weakly that the network does not see them. What is found then is a
-nucleus if its red density is at least the third of its green one; red cells hardly absorb red light."""
+_PALE, _DEEP, _STRONGEST, _RED = 0.35, 0.45, 4.0, 0.5
+"""Some laboratories stain nuclei so weakly that the network does not see them, or sees a part of them. Where nothing is
+found, or a nucleus paler than the first (median green density), it looks again with all densities multiplied by what
+brings the nucleus, or the deepest of the image, to the second, at most by the third. What is found then is a nucleus if
+its red density is at least the fourth of its green one; red cells hardly absorb red light."""
 _LEAST_NUCLEUS = 100  # px of the network's view: a smaller one does not part cells that touch
 _NEAR = 0.35  # of the shorter side: a nucleus at this distance from the middle has the weight e^-0.5
 _BLACK = 8  # grey level: darker pixels (all channels) that reach the border were not recorded
@@ -195,8 +196,8 @@ def outline_photograph(pixels: Pixels) -> tuple[Pixels, Float64[np.ndarray, " 3"
 
 def _look(pixels: Pixels) -> tuple[Float64[np.ndarray, " 3"], _Seen | None]:
     """RGB of a place without cells; nucleus and cell nearest to the middle, None if there is none. The network is shown
-    the image at the size at which the nucleus is as wide as those that it was trained on, which the first look tells;
-    and where it finds nothing, with stronger densities.
+    the image at the size at which the nucleus is as wide, and in densities in which it is as deep, as those that it was
+    trained on; the looks before tell both.
     """
     white, size, strength, found = _white(pixels), _FIRST, 1.0, None
     for _ in range(_LOOKS):
@@ -207,19 +208,21 @@ def _look(pixels: Pixels) -> tuple[Float64[np.ndarray, " 3"], _Seen | None]:
                 break
             density = optical_density(small, white)
             density[_nothing(small)] = 0
-            size, strength = _SECOND, _strength(density)
+            size, strength = _SECOND, _strength(float(np.percentile(density[..., 1], 99)))
             continue
         found, wide = seen, _disc(seen.nucleus)[2] / _NUCLEUS
         wanted = int(np.clip(round(max(small.shape[:2]) / wide), *_SIDES))
-        if _FITS[0] < wide < _FITS[1] or wanted == size:
+        fits = _FITS[0] < wide < _FITS[1] or wanted == size
+        pale = seen.depth * strength < _PALE and strength < _STRONGEST
+        if fits and not pale:
             break
-        size = wanted
+        size, strength = size if fits else wanted, _strength(seen.depth) if pale else strength
     return white, found
 
 
-def _strength(density: Float32[np.ndarray, "height width 3"]) -> float:
-    """What the densities of a view are multiplied by so that its deepest places look like nuclei to the network."""
-    return float(np.clip(_DEEP / max(float(np.percentile(density[..., 1], 99)), 0.01), 1.0, _STRONGEST))
+def _strength(depth: float) -> float:
+    """What densities are multiplied by so that a nucleus of this depth looks like those that the network knows."""
+    return float(np.clip(_DEEP / max(depth, 0.01), 1.0, _STRONGEST))
 
 
 def _shrunk(pixels: Pixels, size: int) -> tuple[Pixels, float]:
