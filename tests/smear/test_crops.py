@@ -33,7 +33,7 @@ def test_cells_that_a_framing_model_must_enlarge_are_remarked_upon(cell):
     assert scale_remarks(Input(), [cell(100), cell(100), cell(10)], 0.1) == []
     assert scale_remarks(Input(), [], 0.6) == []
     (said,) = scale_remarks(Input(), [cell(25), cell(25), cell(100)], None)
-    assert said.startswith("leukocytes are 25 px wide, enlarged 2.0 times for the model, and lack detail")
+    assert said.startswith("leukocytes are 25 px wide, enlarged 2.7 times for the model, and lack detail")
 
 
 def test_a_model_of_one_scale_is_told_of_a_coarser_one(cell):

@@ -20,7 +20,9 @@ from .source import FieldSource
 AROUND = 1.5
 """Side of the square over the longer side of the cell's box, where the scales do not give it."""
 ENLARGED = 1.5
-"""A remark is made where cells are enlarged more than this for a model."""
+"""A remark is made where cells are enlarged more than this for a model of one scale."""
+LEAST_WIDE = 34
+"""px: leukocytes narrower than this lack detail for a model that frames them; about 0.35 um per pixel."""
 FRAMED, LEAST_FRAMED = 2.2, 80
 """The same, and the least side in px, for a model that frames each cell by itself: enough of the surroundings to see
 the white of the background."""
@@ -79,10 +81,10 @@ def scale_remarks(model: CellInput | None, cells: Sequence[FoundCell], scale: fl
         return []
     if frames_cells(model):
         width = float(np.median([max(cell.width, cell.height) for cell in cells]))
-        enlarged = model.size / (SPAN * width)
-        return [] if enlarged <= ENLARGED else [
-            f"leukocytes are {width:.0f} px wide, enlarged {enlarged:.1f} times for the model, and lack detail; types "
-            "are doubtful: photograph through an oil immersion objective (100 x), and do not reduce the pictures"]
+        return [] if width >= LEAST_WIDE else [
+            f"leukocytes are {width:.0f} px wide, enlarged {model.size / (SPAN * width):.1f} times for the model, and "
+            "lack detail; types are doubtful: photograph through an oil immersion objective (100 x), and do not reduce "
+            "the pictures"]
     if not model.crop or model.micrometres is None:
         return []
     if scale is None:
