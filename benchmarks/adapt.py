@@ -16,7 +16,7 @@ import polars as pl
 import torch
 from scipy.special import softmax
 
-from leukoscope.adaptation.fit import Confirmed, calibrated, choose, fit_head
+from leukoscope.adaptation.fit import Confirmed, find_temperatures, fit_head
 from leukoscope.cells.pack import pack_cells
 from leukoscope.evaluation.table import read_cells
 from leukoscope.predict.table import predictions_table
@@ -77,8 +77,7 @@ def main(folder: Path) -> None:
                 if min(map(len, drawn)) < min(5, size):
                     continue
                 some = every.some(np.concatenate(drawn))
-                freedom, temperature = choose(some, rng)
-                head = calibrated(fit_head(some, freedom), temperature)
+                head = fit_head(some, find_temperatures(some, rng))
                 right = head.probabilities(test.probabilities, test.features).argmax(1) == test.labels
                 rows[size].append(float(right.mean()))
         name = cells["source"][0]

@@ -117,11 +117,11 @@ def test_what_was_done_is_said_in_plain_words(five):
 def test_no_change_of_the_training_cells_is_left_unsaid():
     """A row of the table for every key of [augment] that is on."""
     facts = dict(recipe_facts(load_recipe("leukoscope")))
-    assert facts["Input"].startswith("equal light, depth of stain and size, 96")
+    assert facts["Input"].startswith("equal light, depth of stain and size, 112")
     assert facts["Class balance"] == "classes drawn equally often, laboratories within them evenly"
     assert facts["Optimiser"].startswith("AdamW")
-    for words in ("rotation ±180°", "shift", "zoom", "brightness", "contrast", "horizontal flips", "stain ±35",
-                  "hue of the stain ±20", "eosin multiplied or divided by up to 2", "light ±8", "blur up to 2.5 px",
+    for words in ("rotation ±180°", "shift", "zoom", "brightness", "contrast", "horizontal flips", "stain ±70",
+                  "hue of the stain ±30", "eosin multiplied or divided by up to 2", "light ±15", "blur up to 2.5 px",
                   "noise up to 8 grey", "JPEG down to quality 35", "surroundings cut off for 35"):
         assert words in facts["Augmentation"]
     on = [key for key, value in load_recipe("leukoscope").augment.model_dump().items() if value]

@@ -1,6 +1,7 @@
 """Fit a head to confirmed cells: a linear map on the features of a model, beside the answers that it gives already.
 
-How much the cells may change is one of a few choices; `choose` tries them on cells that were left out. Arrays only.
+The head is the mean of two: one corrects the answers of the model, the other starts from the features alone. Each is
+worth as much as its answers to cells that were left out are sure and right, by its temperature. Arrays only.
 """
 
 from __future__ import annotations
@@ -40,18 +41,38 @@ class Confirmed:
 
 
 @dataclass(frozen=True)
-class Freedom:
-    """How much a head may change. strength: of the penalty on its weights; None for no weights, only offsets. keep:
-    whether the model's own answers for the confirmed classes go on counting."""
+class Member:
+    """One of the heads that are averaged. strength: of the penalty on its weights; keep: whether the model's own
+    answers for the confirmed types count."""
 
-    strength: float | None
-    keep: bool = True
-
-
-CHOICES = (Freedom(None), *(Freedom(strength, keep) for keep in (True, False) for strength in (1e-1, 1e-2, 1e-3)))
+    strength: float
+    keep: bool
 
 
-def fit_head(cells: Confirmed, freedom: Freedom) -> Head:
+MEMBERS = (Member(1e-3, keep=True), Member(1e-1, keep=False))
+"""A weak penalty on what corrects the model, and a strong one on what starts from the features alone."""
+
+
+def fit_head(cells: Confirmed, temperatures: tuple[float, ...]) -> Head:
+    """The mean of the heads of all MEMBERS, each at its temperature, as `find_temperatures` gives them."""
+    *own, whole = temperatures
+    heads = [fit_member(cells, member) for member in MEMBERS]
+    shares = [1 / (len(heads) * whole * temperature) for temperature in own]
+    weights, gain, offset = (sum(share * getattr(head, name) for share, head in zip(shares, heads, strict=True))
+                             for name in ("weights", "gain", "offset"))
+    return replace(heads[0], weights=weights, gain=gain, offset=offset)
+
+
+def find_temperatures(cells: Confirmed, rng: np.random.Generator) -> tuple[float, ...]:
+    """The temperature of each of MEMBERS, and that of their mean, of the least loss in cells that were left out."""
+    folds, labels = fold_of(cells.groups, rng), np.searchsorted(np.unique(cells.labels), cells.labels)
+    logits = [left_out_logits(cells, member, folds) for member in MEMBERS]
+    own = [fit_temperature(one, labels) for one in logits]
+    mean = np.mean([one / temperature for one, temperature in zip(logits, own, strict=True)], axis=0)
+    return (*own, fit_temperature(mean, labels))
+
+
+def fit_member(cells: Confirmed, member: Member) -> Head:
     """The head of the least log loss among the confirmed types, every one of them counting the same. Its probabilities
     are not calibrated."""
     known, count = np.unique(cells.labels), cells.probabilities.shape[1]
@@ -60,9 +81,9 @@ def fit_head(cells: Confirmed, freedom: Freedom) -> Head:
     centre = cells.features.mean(0)
     spread = np.sqrt(cells.features.var(0) + _SPREAD * cells.features.var() + 1e-12) * np.sqrt(len(centre))
     _, size, axes = np.linalg.svd((cells.features - centre) / spread, full_matrices=False)
-    axes = axes[:_AXES][size[:_AXES] > 1e-9 * size[0]] if freedom.strength is not None else axes[:0]
+    axes = axes[:_AXES][size[:_AXES] > 1e-9 * size[0]]
     scores = ((cells.features - centre) / spread) @ axes.T
-    parts = _solved(scores, log_p, np.searchsorted(known, cells.labels), weight / weight.sum(), freedom)
+    parts = _solved(scores, log_p, np.searchsorted(known, cells.labels), weight / weight.sum(), member)
     weights, gain, offset, confirmed = np.zeros((len(centre), count)), np.ones(count), np.zeros(count), np.zeros(count)
     weights[:, known], confirmed[known] = axes.T @ parts.weights, 1
     gain[known], offset[known] = parts.gain, parts.offset
@@ -87,16 +108,16 @@ class _Parts:
 
 
 def _solved(scores: np.ndarray, log_p: np.ndarray, labels: np.ndarray, weight: np.ndarray,
-            freedom: Freedom) -> _Parts:
+            member: Member) -> _Parts:
     """scores: (n, axes); log_p: (n, confirmed); labels: columns of it; weight: (n,), sums to 1."""
     from scipy.optimize import minimize  # late: prediction does not need it
 
-    axes, classes, strength = scores.shape[1], log_p.shape[1], freedom.strength or 0.0
+    axes, classes, strength = scores.shape[1], log_p.shape[1], member.strength
     truth = np.eye(classes)[labels]
 
     def parts_of(values: np.ndarray) -> _Parts:
         return _Parts(values[:axes * classes].reshape(axes, classes), values[axes * classes:-1],
-                      float(np.exp(values[-1])) if freedom.keep else 0.0)
+                      float(np.exp(values[-1])) if member.keep else 0.0)
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         parts = parts_of(values)
@@ -104,7 +125,7 @@ def _solved(scores: np.ndarray, log_p: np.ndarray, labels: np.ndarray, weight: n
         wrong = weight[:, None] * (np.exp(log_q) - truth)
         slope = np.concatenate([
             (scores.T @ wrong + 2 * strength * parts.weights).ravel(), wrong.sum(0) + 2 * _OFFSET * parts.offset,
-            [(wrong * log_p).sum() * parts.gain + 2 * _GAIN * values[-1] if freedom.keep else 0.0]])
+            [(wrong * log_p).sum() * parts.gain + 2 * _GAIN * values[-1] if member.keep else 0.0]])
         penalty = strength * (parts.weights**2).sum() + _OFFSET * (parts.offset**2).sum() + _GAIN * values[-1]**2
         return float(penalty - (weight * log_q[np.arange(len(labels)), labels]).sum()), slope
 
@@ -129,35 +150,15 @@ def fold_of(groups: Int64[np.ndarray, " n"], rng: np.random.Generator) -> Int64[
     return of_group[groups]
 
 
-def left_out_logits(cells: Confirmed, freedom: Freedom, folds: np.ndarray) -> Float64[np.ndarray, "n confirmed"]:
+def left_out_logits(cells: Confirmed, member: Member, folds: np.ndarray) -> Float64[np.ndarray, "n confirmed"]:
     """The logits of each cell among the confirmed types, by a head that was fitted to the other folds. A type that
     these lack has a logit that no other is below."""
     known = np.unique(cells.labels)
     logits = np.empty((len(cells.labels), len(known)))
     for fold in np.unique(folds):
         rest, own = cells.some(folds != fold), cells.some(folds == fold)
-        there = fit_head(rest, freedom).logits(own.probabilities, own.features)
+        there = fit_member(rest, member).logits(own.probabilities, own.features)
         here = np.repeat(there.min(1, keepdims=True), len(known), axis=1)
         here[:, np.searchsorted(known, np.unique(rest.labels))] = there
         logits[folds == fold] = here
     return logits
-
-
-def choose(cells: Confirmed, rng: np.random.Generator) -> tuple[Freedom, float]:
-    """The choice of the least loss in cells that were left out, every type counting the same, and its temperature."""
-    folds, labels = fold_of(cells.groups, rng), np.searchsorted(np.unique(cells.labels), cells.labels)
-    weight = 1 / np.bincount(labels)[labels]
-    losses, temperatures = {}, {}
-    for freedom in CHOICES:
-        logits = left_out_logits(cells, freedom, folds)
-        temperatures[freedom] = fit_temperature(logits, labels)
-        log_q = log_softmax(logits / temperatures[freedom], axis=1)
-        losses[freedom] = -float((weight * log_q[np.arange(len(labels)), labels]).sum())
-    best = min(CHOICES, key=lambda one: losses[one])
-    return best, temperatures[best]
-
-
-def calibrated(head: Head, temperature: float) -> Head:
-    """The same answers, at a temperature."""
-    return replace(head, weights=head.weights / temperature, gain=head.gain / temperature,
-                   offset=head.offset / temperature)

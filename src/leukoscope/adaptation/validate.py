@@ -1,6 +1,6 @@
 """What fitting to a laboratory brings there, measured on confirmed cells that the fit did not see.
 
-The choice of how much may change is made anew inside each fold, so that it does not see them either.
+Temperatures are found anew inside each fold, so that they do not see them either.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from jaxtyping import Float64
 
 from ..evaluation.results import Metrics
 from ..stats.estimate import Comparison, Estimate
-from .fit import Confirmed, Freedom, calibrated, choose, fit_head, fold_of
+from .fit import Confirmed, find_temperatures, fit_head, fold_of
 
 SIZES = (5, 10, 20, 50, 100)
 """Cells a class for which the curve is drawn."""
@@ -55,22 +55,22 @@ class Adapted:
 
 
 def honest_probabilities(cells: Confirmed, rng: np.random.Generator) -> Float64[np.ndarray, "n classes"]:
-    """The probabilities of each cell by a head that was chosen, fitted and calibrated on the other folds alone."""
+    """The probabilities of each cell by a head that was fitted and calibrated on the other folds alone."""
     folds, probabilities = fold_of(cells.groups, rng), np.empty_like(cells.probabilities)
     for fold in np.unique(folds):
         rest, own = cells.some(folds != fold), cells.some(folds == fold)
-        freedom, temperature = choose(rest, rng)
-        head = calibrated(fit_head(rest, freedom), temperature)
+        head = fit_head(rest, find_temperatures(rest, rng))
         probabilities[folds == fold] = head.probabilities(own.probabilities, own.features)
     return probabilities
 
 
-def learning_curve(cells: Confirmed, freedom: Freedom, rng: np.random.Generator) -> tuple[Size, ...]:
+def learning_curve(cells: Confirmed, temperatures: tuple[float, ...],
+                   rng: np.random.Generator) -> tuple[Size, ...]:
     """Accuracy by the number of confirmed cells a class, in folds that were left out: for each of SIZES that at least
     half of the classes have in every other fold."""
     sizes = []
     for size in SIZES:
-        accuracies = [_accuracy(cells, freedom, size, rng) for _ in range(_DRAWS)]
+        accuracies = [_accuracy(cells, temperatures, size, rng) for _ in range(_DRAWS)]
         known = [value for value in accuracies if value is not None]
         if len(known) < _DRAWS:
             break
@@ -79,14 +79,15 @@ def learning_curve(cells: Confirmed, freedom: Freedom, rng: np.random.Generator)
     return tuple(sizes)
 
 
-def _accuracy(cells: Confirmed, freedom: Freedom, size: int, rng: np.random.Generator) -> float | None:
+def _accuracy(cells: Confirmed, temperatures: tuple[float, ...], size: int,
+              rng: np.random.Generator) -> float | None:
     """In all folds together, each fitted to `size` cells a class of the others; None where these are too few."""
     folds, right = fold_of(cells.groups, rng), 0
     for fold in np.unique(folds):
         drawn = list(_drawn(cells.labels, np.flatnonzero(folds != fold), size, rng))
         if sum(len(rows) == size for rows in drawn) < len(drawn) / 2:
             return None
-        head, own = fit_head(cells.some(np.concatenate(drawn)), freedom), cells.some(folds == fold)
+        head, own = fit_head(cells.some(np.concatenate(drawn)), temperatures), cells.some(folds == fold)
         right += int((head.probabilities(own.probabilities, own.features).argmax(1) == own.labels).sum())
     return right / len(cells.labels)
 

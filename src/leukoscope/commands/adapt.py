@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from .. import __version__
-from ..adaptation.fit import Confirmed, calibrated, choose, fit_head
+from ..adaptation.fit import Confirmed, find_temperatures, fit_head
 from ..adaptation.validate import Adapted, Size, honest_probabilities, learning_curve
 from ..bundle.bundle import SEEN, Bundle, open_bundle, write_bundle
 from ..bundle.calibration import REJECTED, conformal_radius
@@ -104,16 +104,16 @@ def adapt(path: Path | str, manifest: pl.DataFrame, out: Path | str, options: Ad
     bundle.features(np.zeros((1, bundle.description.size, bundle.description.size, 3), np.uint8))  # an error at once
     read = _read(bundle, manifest, options, on_progress)
     rng = np.random.default_rng(options.seed)
-    freedom, temperature = choose(read.confirmed, rng)
+    temperatures = find_temperatures(read.confirmed, rng)
     honest = honest_probabilities(read.confirmed, rng)
-    adapted = _compared(bundle, read, honest, options, learning_curve(read.confirmed, freedom, rng))
+    adapted = _compared(bundle, read, honest, options, learning_curve(read.confirmed, temperatures, rng))
     before, after = (estimate.value or 0.0 for estimate in adapted.accuracies)
     if after <= before:
         raise ManifestError(
             f"fitting to these cells does not help: {interval(adapted.accuracies[0])} are right before, "
             f"{interval(adapted.accuracies[1])} after, in cells that the fit did not see",
             "confirm more cells of each type from several slides, and look at the labels again")
-    head = calibrated(fit_head(read.confirmed, freedom), temperature)
+    head = fit_head(read.confirmed, temperatures)
     description = _description(bundle, read, honest, adapted, options)
     write_bundle(out, description, {
         **{name: bundle.parts[name] for name in ("model.onnx", "recipe.toml", "golden.npz")},
