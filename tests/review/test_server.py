@@ -283,6 +283,10 @@ def test_what_the_count_says_of_itself_is_on_the_page_and_in_the_report(folder, 
             assert text in page
         assert bench.smear["fields"][0]["remarks"] == ["out of focus <b>"]
         assert bench.client.get(f"{bench.path}/export/smear.csv").text.count("torn.jpg") == 1
+        # Once a person has confirmed every cell there are shares, and types are relied on.
+        bench.send("decisions", cells=list(range(len(bench.smear["cells"]["cut"]))), did="confirm")
+        for path in ("", "/report"):
+            assert "other stain" not in bench.client.get(f"/smears/{key}{path}").text
 
 
 def test_the_page_rounds_as_the_report_does(bench):
@@ -307,9 +311,11 @@ def test_nobody_signs_on_a_damaged_record(bench, sit):
     bench.db.unprotect(bench.folder)
     bench.db.sql(bench.folder, "UPDATE events SET who = 'Bob' WHERE seq = 2")
     with sit([bench.folder]) as later:
-        assert "is damaged: event 2 was changed" in later.send("signature", 409, text="")["error"]
-        for path in ("", "/history", "/report"):
-            assert "event 2 was changed" in later.client.get(f"/smears/{later.smear['key']}{path}").text
+        for one in (bench, later):  # also the server that was running meanwhile
+            assert "is damaged: event 2 was changed" in one.send("signature", 409, text="")["error"]
+            for path in ("", "/history", "/report"):
+                assert "event 2 was changed" in one.client.get(f"/smears/{one.smear['key']}{path}").text
+
 
 def test_a_whole_review_from_new_to_amended(bench):
     key = bench.path.rsplit("/")[-1]

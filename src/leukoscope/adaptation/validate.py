@@ -1,6 +1,6 @@
 """What fitting to a laboratory brings there, measured on confirmed cells that the fit did not see.
 
-Temperatures are found anew inside each fold, so that they do not see them either.
+Temperatures of the figures before and after are found anew inside each fold; the curve takes those of all cells.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def honest_probabilities(cells: Confirmed, rng: np.random.Generator) -> Float64[
 
 def learning_curve(cells: Confirmed, temperatures: tuple[float, ...],
                    rng: np.random.Generator) -> tuple[Size, ...]:
-    """Accuracy by the number of confirmed cells a class, in folds that were left out: for each of SIZES that at least
-    half of the classes have in every other fold."""
+    """Accuracy by the number of confirmed cells a class, in folds that were left out of the fit, at given temperatures:
+    for each of SIZES that at least half of the classes have in every other fold."""
     sizes = []
     for size in SIZES:
         accuracies = [_accuracy(cells, temperatures, size, rng) for _ in range(_DRAWS)]

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from ..errors import LeukoscopeError
 from ..text import plain, plural
-from .journal import broken
 from .state import ABSENT, CONFIRMED, MACHINE, REJECTED, Cell, State, title_of
 
 Did = Literal["type", "confirm", "reject", "restore"]
@@ -192,7 +191,6 @@ def sign(state: State, text: str, unsure: Sequence[str], flagged: Sequence[str],
                   for what, cells in (("flagged", flagged), ("unsure", unsure)) if cells]
     if open_cells:
         raise Refused("; ".join(open_cells), "confirm, change or reject each of them")
-    _check_whole(state)
     return Draft("signed", {"comment": _checked_text(text, "a comment", least=0), "counts": dict(counts)})
 
 
@@ -210,7 +208,6 @@ def countersign(state: State, text: str, who: str, base: int) -> Draft:
         raise Refused("you have signed this smear yourself", "ask another person for the second signature")
     if state.signatures[-1].seq > base:
         raise Stale("this smear was signed meanwhile", "look at it again")
-    _check_whole(state)
     return Draft("countersigned", {"comment": _checked_text(text, "a comment", least=0),
                                    "hash": state.signatures[-1].hash})
 
@@ -220,12 +217,6 @@ def amend(state: State, reason: str) -> Draft:
     if not state.locked:
         raise Refused("this smear is not signed", "change it directly")
     return Draft("amended", {"reason": _checked_text(reason, "the reason"), "hash": state.signatures[-1].hash})
-
-
-def _check_whole(state: State) -> None:
-    fault = broken(state.events)
-    if fault:
-        raise Refused(f"the record of decisions is damaged: {fault}", "restore it from a copy before anybody signs")
 
 
 def _check_open(state: State) -> None:

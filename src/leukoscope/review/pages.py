@@ -27,11 +27,11 @@ from .api import error_json, seat_of, session_of, status_of
 from .api_accounts import administered
 from .api_model import ApiModel, may_fit
 from .api_readings import compared
+from .count import Standing
 from .desk import Desk, Seat
 from .door import Keys
 from .entries import GRADES
 from .fitting import LEAST, Fitting
-from .journal import broken
 from .outcome import outcome_of
 from .state import ABSENT, STATES
 from .watch import version_of
@@ -127,14 +127,16 @@ def smear_page(seat: Seat) -> dict[str, Any]:
     state = seat.review.state()
     reading = state.readings[state.reading - 1] if state.reading else None
     return {"key": seat.key, "name": result.name, "missing": result.missing(), "reading": reading, "exports": EXPORTS,
-            "fault": broken(state.events), **_remarks(result.summary)}
+            "fault": seat.review.fault(), **_remarks(result.summary, seat.review.standing())}
 
 
-def _remarks(summary: SmearSummary) -> dict[str, Any]:
-    """What must be known of a count. grave: before anything else, in words; unreadable: photographs that are in no
-    count; remarks: everything else."""
+def _remarks(summary: SmearSummary, now: Standing) -> dict[str, Any]:
+    """What must be known of a count. unreliable: why there are no shares yet, in words, or ""; grave: that and what
+    else comes first; unreadable: photographs that are in no count; remarks: everything else."""
+    withheld = any(kind.share is not None and kind.share.value is None for kind in now.count.types)
+    unreliable = summary.unreliable if withheld else ""
     left_out = grouped((plain(one.image, 60), plain(one.reason)) for one in summary.left_out)
-    return {"grave": [text for text in (summary.unreliable, summary.finding) if text],
+    return {"unreliable": unreliable, "grave": [text for text in (unreliable, summary.finding) if text],
             "unreadable": grouped((plain(one.image, 60), plain(one.reason)) for one in summary.unreadable),
             "remarks": [*summary.remarks, *(f"in no count: {line}" for line in left_out)]}
 
@@ -148,7 +150,7 @@ def history_page(seat: Seat) -> dict[str, Any]:
         what, cells = words.event_words(event) if state.owns(event) else ("An event of another, blind reading", [])
         back = place > 0 and event.at < state.events[place - 1].at
         rows.append({"event": event, "what": what, "cells": cells, "back": back})
-    return {"key": seat.key, "name": review.result.name, "rows": rows[::-1], "fault": broken(state.events),
+    return {"key": seat.key, "name": review.result.name, "rows": rows[::-1], "fault": review.fault(),
             "state": state.word, "last": state.last}
 
 
@@ -166,7 +168,7 @@ def report_page(seat: Seat) -> dict[str, Any]:
             "ranges": any(row.percent_range or row.litre_range for row in found.rows),
             "laboratory": review.laboratory.name, "grades": GRADES,
             "signed": state.signatures[-1] if state.locked else None, "second": state.second,
-            "fault": broken(state.events), **_remarks(review.result.summary),
+            "fault": review.fault(), **_remarks(review.result.summary, now),
             "flags": flags[:FLAGGED_SHOWN], "more": max(len(flags) - FLAGGED_SHOWN, 0), "last": state.last,
             "counted": datetime.fromtimestamp(review.result.written).strftime("%Y-%m-%d"),
             "comments": [one for one in state.comments if one.cell is None], "digest": review.result.digest[:8]}

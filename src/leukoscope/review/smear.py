@@ -27,6 +27,7 @@ from .records import Record, begin_record, read_records, was_replaced
 from .result import DATABASE, SmearResult, digest_of, read_result, results_of
 from .state import MACHINE, State, contradiction
 
+_SIGNING = ("signed", "countersigned")
 _ANEW = "keep the record: move review.sqlite out of the folder, then start leukoscope review again"
 _ANEW_SHARED = "keep the record: give the new result a folder of its own, then start leukoscope review again"
 
@@ -98,6 +99,14 @@ class Review:
                     self._catch_up(connection)
             return self._state
 
+    def fault(self) -> str:
+        """What is wrong with the record as it is on the disk now, in words, or ""."""
+        with self._lock:
+            if not exists(self._engine):
+                return ""
+            with reading(self._engine) as connection:
+                return broken(read_events(connection, self.result.digest))
+
     @property
     def last_state(self) -> State:
         """The state as it was last read, without a look at the file."""
@@ -138,6 +147,10 @@ class Review:
                         "digest": self.result.digest, "leukoscope": self.result.summary.leukoscope,
                         "cells": [], "found": self.result.cells.height}))
                 made = draft(self._state)
+                fault = broken(read_events(connection, self.result.digest)) if made.kind in _SIGNING else ""
+                if fault:
+                    raise actions.Refused(f"the record of decisions is damaged: {fault}",
+                                          "restore it from a copy before anybody signs")
                 body = {**made.body, "reading": self.reading} if self.reading else made.body
                 fresh.append(next_event(fresh[-1] if fresh else last, key, who, made.kind, body))
                 for event in fresh:

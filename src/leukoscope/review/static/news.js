@@ -77,8 +77,9 @@ export function takeOutlines() {
   data.added?.paths.forEach((path, i) => viewer.add(cells().field[data.added.first + i], cells().number[data.added.first + i], path));
 }
 
-export async function reload(problem) {
-  if (!$("dialog[open] .error")) toast(problem); // else the dialog says it
+/** After a refusal. what: was refused; an open dialog says by itself why its own form was. */
+export async function reload(problem, what) {
+  if (["decisions", "undo", "redo", "values"].includes(what) || !$("dialog[open] .error")) toast(problem);
   try {
     take(await saver.get());
     refresh();

@@ -68,7 +68,7 @@ function wire() {
 }
 
 async function begin() {
-  replace({saver: new Saver(smear, {news, show: saving, since: () => data.seq, refused: (_, problem) => reload(problem)})});
+  replace({saver: new Saver(smear, {news, show: saving, since: () => data.seq, refused: (one, problem) => reload(problem, one.what)})});
   take(await saver.get());
   replace({viewer: new Viewer($("#viewer"), {path, version: data.version, fields: data.fields, cells: data.cells, fail: toast,
     chosen: (cell, event) => { if (event.ctrlKey || event.metaKey) gallery.toggle(cell); else gallery.choose([cell], cell); },
