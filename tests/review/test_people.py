@@ -525,7 +525,7 @@ def test_without_tls_the_command_warns_and_believes_its_proxy_alone(folder: Path
             assert 'type="password"' in client.get("/login", headers=through).text
         process.kill()
         _, said = process.communicate()
-    assert said.startswith("warning: this server does not encrypt: a proxy with TLS must stand before it")
+    assert said.startswith("warning: this server does not encrypt: a proxy with TLS must be in front of it")
 
 
 def test_a_technician_signs_a_blind_reading_and_nobody_without_an_account_gets_one(lab):
