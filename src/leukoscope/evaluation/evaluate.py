@@ -103,7 +103,7 @@ def _clusters(cells: Cells) -> str:
     """What the independent units are: of cells whose subject is not known, some are clusters by a group or alone."""
     if cells.unit == "subject" and any(subject is None for subject in cells.subjects):
         known = len({subject for subject in cells.subjects if subject is not None})
-        return (f"in {cells.count:,} clusters ({known:,} subjects; where none is known, groups or single cells)")
+        return f"in {cells.count:,} clusters ({known:,} subjects; where none is known, groups or single cells)"
     return f"of {cells.count:,} {cells.unit}s"
 
 
