@@ -184,6 +184,11 @@ def test_subjects_are_drawn_whole():
     wide = found["pairs"][0]["tests"]["sensitivity"]["difference"]
     assert wide["high"] - wide["low"] > 0.3
     assert (found["unit"], found["clusters"]) == ("subject", 20)
+    some = [kind(name, table(right[subjects], labels, subjects=subjects, seed=i).with_columns(
+        subject=pl.when(pl.col("subject") != "s3").then("subject")))
+            for i, (name, right) in enumerate((("one", first), ("two", second)))]
+    unknown = compared(some, positive="leukemic", rounds=200)  # cells of no known subject are not said to be subjects
+    assert (unknown["unit"], unknown["clusters"]) == ("group", 19 + int((subjects == 3).sum()))
     alone = compared([kind(name, table(right[subjects], labels, seed=i))
                      for i, (name, right) in enumerate((("one", first), ("two", second)))],
                     positive="leukemic", rounds=1000)

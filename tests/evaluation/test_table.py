@@ -27,7 +27,7 @@ def test_a_sound_table_becomes_arrays() -> None:
     assert cells.labels.tolist() == [0, 1, 1]
     assert cells.predicted.tolist() == [0, 1, 0]
     assert cells.probabilities == pytest.approx(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]))
-    assert (cells.count, cells.unit) == (1, "subject")  # s1 holds a and b, g holds b and c
+    assert (cells.count, cells.unit) == (1, "group")  # s1 holds a and b, g holds b and c
 
 
 def test_an_empty_name_is_no_subject() -> None:

@@ -100,10 +100,10 @@ def _subject_level(cells: Cells, options: IntervalOptions) -> tuple[SubjectLevel
 
 
 def _clusters(cells: Cells) -> str:
-    """What the independent units are: of cells whose subject is not known, some are clusters by a group or alone."""
-    if cells.unit == "subject" and any(subject is None for subject in cells.subjects):
-        known = len({subject for subject in cells.subjects if subject is not None})
-        return f"in {cells.count:,} clusters ({known:,} subjects; where none is known, groups or single cells)"
+    """What the independent units are. Groups also hold the cells of a subject, or one cell of which nothing is known."""
+    known = len({*cells.subjects} - {None})
+    if cells.unit == "group" and known:
+        return f"in {cells.count:,} groups ({known:,} subjects; where none is known, groups or single cells)"
     return f"of {cells.count:,} {cells.unit}s"
 
 
