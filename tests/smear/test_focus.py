@@ -58,3 +58,13 @@ def test_a_logo_is_no_smear():
     found = find_leukocytes(read_image(str(file)))
     assert not found.is_smear
     assert found.cells == ()
+
+
+def test_a_portrait_is_not_counted_without_a_remark():
+    file = distribution("matplotlib").locate_file("matplotlib/mpl-data/sample_data/grace_hopper.jpg")
+    found = find_leukocytes(read_image(str(file)))
+    assert not found.is_smear or any("of mixed sizes, unlike red cells" in remark for remark in found.remarks)
+
+
+def test_red_cells_are_of_one_size():
+    assert not first_look_at(field_source(render_field(640, 480, seed=3).pixels)).survey.of_mixed_sizes

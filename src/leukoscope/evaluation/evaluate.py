@@ -100,7 +100,7 @@ def _subject_level(cells: Cells, options: IntervalOptions) -> tuple[SubjectLevel
 
 
 def _clusters(cells: Cells) -> str:
-    """What the independent units are. Groups also hold the cells of a subject, or one cell of which nothing is known."""
+    """What the independent units are. Groups also are the cells of a subject, or one cell if nothing is known."""
     known = len({*cells.subjects} - {None})
     if cells.unit == "group" and known:
         return f"in {cells.count:,} groups ({known:,} subjects; where none is known, groups or single cells)"

@@ -152,8 +152,8 @@ def _typed(table: pl.DataFrame, name: str) -> pl.DataFrame:
 
 def clusters_of(table: pl.DataFrame) -> tuple[np.ndarray, int, str]:
     """Cells (with `subject` and `group`) that share one of these, directly or through others: a group may hold several
-    ids of one person. Gives the cluster of each cell, how many there are, and what they are: cells, subjects where every
-    cell has one, else groups."""
+    ids of one person. Gives the cluster of each cell, how many there are, and what they are: cells, subjects where
+    every cell has one, else groups."""
     n = table.height
     cells, owners, start = [], [], n
     for column in ("subject", "group"):

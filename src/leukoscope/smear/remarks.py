@@ -29,6 +29,8 @@ def judge(survey: Survey, cells: Sequence[FoundCell], even: EvenField | None = N
     if unlike:
         return False, (f"this does not look like a blood smear: {unlike}",)
     remarks = [survey.refused] if survey.refused else []
+    if survey.of_mixed_sizes:
+        remarks.append("what is round here is of mixed sizes, unlike red cells: check that this is a blood smear")
     estimate = red_cells.scale
     if scale.micrometres_per_pixel is None:
         remarks.append(f"no scale: {scale.reason}; sizes are in pixels only")

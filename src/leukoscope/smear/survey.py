@@ -24,6 +24,9 @@ _UNSTAINED = 0.93  # red over green density, above which nothing looks stained; 
 _COLOURS = 0.62  # interquartile range of that ratio, above which there are too many colours; BCCD's fields reach 0.48
 _NO_STAIN = 1.5  # the same, that no stain has; blue-grey red cells in coloured light reach 1.2
 _MANY, _ALIKE = 25, 0.38  # round things, and the share of them that has about one size
+_SOME, _MIXED = 18, 0.3
+"""Round things, and the share of them that fits the others in size, below which they hardly are red cells: so it is in
+7 of 7 photographs of other things that pass for a smear, and in 11 of 504 fields of four data sets."""
 _PURPLE = 0.5  # share of what is covered that looks like chromatin, above which red cells must look so too
 _GREY = 3.0  # grey levels: less than this between red and blue is no colour
 _DARK = 100.0  # grey level of the background; smears are photographed on a bright one, BCCD's at 178 to 203
@@ -80,6 +83,12 @@ class Survey:
     def many_red_cells(self) -> bool:
         """Whether so many round things of one size lie here that they can only be red cells."""
         return len(self.red_cells.diameters) >= _MANY and self.red_cells.of_one_size >= _ALIKE
+
+    @property
+    def of_mixed_sizes(self) -> bool:
+        """Whether round things lie here, but hardly any two of one size."""
+        share = self.red_cells.of_one_size
+        return 0 < share < _MIXED and len(self.red_cells.diameters) >= _SOME * share
 
 
 def survey(source: FieldSource) -> Survey:
