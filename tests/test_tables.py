@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from leukoscope.manifest import write_table
 from leukoscope.tables import read_csv, read_parquet, scan
 
 PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
@@ -56,3 +57,22 @@ def test_a_small_file_of_very_many_rows_is_refused_before_it_is_read(tmp_path: P
     for source in (tmp_path / "t.parquet", (tmp_path / "t.parquet").read_bytes()):
         with pytest.raises(pl.exceptions.ComputeError, match="it states 30,000,000 values in"):
             read_parquet(source)
+
+
+@pytest.mark.parametrize("suffix", sorted(WRITE))
+def test_a_folder_called_tilde_is_not_the_home_folder(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home, here = tmp_path / "home", tmp_path / "here"
+    (here / "~").mkdir(parents=True)
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    right, other = pl.DataFrame({"a": [1, 2]}), pl.DataFrame({"a": [9]})
+    WRITE[suffix](other, home / f"cells{suffix}")
+    with open(here / "~" / f"cells{suffix}", "wb") as file:
+        WRITE[suffix](right, file)  # type: ignore[arg-type]  # polars writes open files too
+    for read in OPEN[suffix]:
+        assert read(Path("~") / f"cells{suffix}").equals(right)
+    if suffix != ".jsonl":
+        write_table(other, Path("~") / f"written{suffix}")
+        assert (here / "~" / f"written{suffix}").is_file()
+    assert [path.name for path in home.iterdir()] == [f"cells{suffix}"]

@@ -116,7 +116,7 @@ def read_any_csv(path: Path, names: Collection[str], *, separator: str = "", enc
 def writable(path: Path) -> Iterator[str | BinaryIO]:
     """What polars writes a new file to: its path; an open file where the name has bytes that are no text."""
     if is_text(str(path)):
-        yield str(path)
+        yield _here(path)
         return
     with open(path, "wb") as file:
         yield file
@@ -196,7 +196,12 @@ def _opened(read: Callable[[], Table]) -> Table:
 
 def _named(path: Path | str) -> str | bytes:
     """A path as polars takes it; the content of a file whose name has bytes that are no text."""
-    return str(path) if is_text(str(path)) else Path(path).read_bytes()
+    return _here(path) if is_text(str(path)) else Path(path).read_bytes()
+
+
+def _here(path: Path | str) -> str:
+    """A path that polars does not take for one of the home folder because its first folder is called ~."""
+    return f".{os.sep}{path}" if str(path).startswith("~") else str(path)
 
 
 def _decoded(content: bytes, encoding: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from cases import case
@@ -14,7 +15,7 @@ from command import leukoscope
 from leukoscope.datasets import get_dataset
 from leukoscope.datasets.turned import orientation_of, shown_edges
 from leukoscope.errors import DatasetError
-from leukoscope.images.read import read_cell
+from leukoscope.images.read import read_cell, read_image
 from leukoscope.manifest import read_manifest
 
 BOX = (30, 10, 12, 7)
@@ -75,6 +76,20 @@ def test_a_turned_box_holds_what_it_was_drawn_around(tmp_path, orientation, suff
     cell = read_cell({"image": str(path), "x": left, "y": top, "width": right - left, "height": bottom - top})
     assert (cell[..., 0] > 150).all()
     assert cell[..., 0].size == width * height
+
+
+@pytest.mark.parametrize("options", [{"bigtiff": True, "byteorder": ">"}, {"compression": "jpeg2000"},
+                                     {"compression": "zstd", "tile": (16, 32)}, {"thumbnail": True}], ids=str)
+def test_the_orientation_is_that_which_reading_undoes_however_the_tiff_is_stored(tmp_path, options):
+    pixels, options = np.zeros((60, 80, 3), np.uint8), dict(options)
+    thumbnail, big = options.pop("thumbnail", False), {name: options.pop(name) for name in ("bigtiff", "byteorder")
+                                                      if name in options}
+    with tifffile.TiffWriter(tmp_path / "f.tif", **big) as writer:
+        if thumbnail:
+            writer.write(pixels[::4, ::4], photometric="rgb", metadata=None, subfiletype=1)
+        writer.write(pixels, photometric="rgb", metadata=None, extratags=[(274, "H", 1, 6, True)], **options)
+    assert read_image(tmp_path / "f.tif").shape == (80, 60, 3)
+    assert orientation_of(tmp_path / "f.tif") == 6
 
 
 @pytest.mark.parametrize("layout", ["coco", "voc"])

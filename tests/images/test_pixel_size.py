@@ -117,3 +117,23 @@ def test_damaged_exif_says_nothing(tmp_path: Path):
         Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=exif)
         stated = stated_pixel_size(tmp_path / "a.jpg")
         assert stated.micrometres is None
+
+
+def test_each_image_of_ome_has_its_own_size(tmp_path: Path):
+    """An overview and a field through another objective in one file."""
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
+        for size in (0.25, 0.1):
+            writer.write(PIXELS, photometric="rgb", metadata={"axes": "YXS", "PhysicalSizeX": size,
+                                                              "PhysicalSizeXUnit": "µm", "PhysicalSizeY": size})
+    assert [stated_pixel_size(tmp_path / "a.ome.tif", page=page).micrometres for page in (0, 1)] == [0.25, 0.1]
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_the_size_is_that_of_the_field_and_not_of_its_thumbnail(below: bool, tmp_path: Path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for pixels, size, options in ((PIXELS[::4, ::4], 0.4, {"subfiletype": 1, "subifds": 1 if below else None}),
+                                      (PIXELS, 0.1, {})):
+            writer.write(pixels, photometric="rgb", metadata=None, resolution=(10_000 / size, 10_000 / size),
+                         resolutionunit="CENTIMETER", **options)
+    for page in (1, None):
+        assert stated_pixel_size(tmp_path / "a.tif", page=page).micrometres == pytest.approx(0.1)

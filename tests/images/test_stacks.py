@@ -15,6 +15,7 @@ import pytest
 import tifffile
 
 from leukoscope.errors import ImageError
+from leukoscope.images import stacks
 from leukoscope.images.read import image_size, read_image
 from leukoscope.images.stacks import fields_of_tiff
 from leukoscope.predict.sources import look_through
@@ -324,3 +325,119 @@ def test_a_description_that_a_program_has_copied_from_another_image_says_nothing
 def test_descriptions_that_are_damaged_say_nothing(text: str, path: Path):
     write(path, (scene(), {"description": text}))
     np.testing.assert_array_equal(only_source(path), scene())
+
+
+def test_copies_of_every_field_are_left_out_and_not_of_the_largest_alone(path: Path):
+    for pages in ((scene(), reduced(scene(), 4), scene(1), reduced(scene(1), 4)),
+                  (scene(), scene(1), reduced(scene(), 2), reduced(scene(1), 2), reduced(scene(1), 4))):
+        write(path, *((page, {}) for page in pages))
+        sources = look_through([path]).sources
+        assert len(sources) == 2
+        for number, source in enumerate(sources):
+            np.testing.assert_array_equal(source.read(), scene(number))
+
+
+def test_planes_of_a_field_are_one_field_with_other_pages_between_them(path: Path):
+    write(path, (scene(), {}), (scene(1), {}), (blurred(scene(), 2), {}), (blurred(scene(1), 2), {}))
+    sources = look_through([path]).sources
+    assert [source.page for source in sources] == [0, 1]
+    assert all("2 pages show one field in planes of focus" in source.note for source in sources)
+
+
+def damaged_page(path: Path, number: int) -> None:
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[number]
+        start, length = page.dataoffsets[0], page.databytecounts[0]
+    content = bytearray(path.read_bytes())
+    content[start:start + length] = b"\x07" * length
+    path.write_bytes(content)
+
+
+def test_a_damaged_plane_is_named_and_parts_no_stack(path: Path):
+    write(path, *((blurred(scene(), sigma), {"compression": "zlib"}) for sigma in (3, 1.5, 1, 0.8, 0.5)))
+    damaged_page(path, 2)
+    first, damaged = look_through([path]).sources
+    np.testing.assert_array_equal(first.read(), blurred(scene(), 0.5))
+    assert "4 pages show one field" in first.note
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        damaged.read()
+
+
+def test_a_smaller_page_beside_one_that_cannot_be_decoded_is_no_field_and_no_copy(path: Path):
+    write(path, (scene(), {"compression": "zlib"}), (reduced(scene(1), 2), {}))
+    damaged_page(path, 0)
+    for source, words in zip(look_through([path]).sources, ("cannot be decoded", "may be a reduced copy of page 0"),
+                             strict=True):
+        with pytest.raises(ImageError, match=words):
+            source.read()
+
+
+def test_large_pages_are_compared_in_bands(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stacks, "BAND", 4_000)
+    pages = [cv2.resize(scene(number), (803, 641)) for number in (0, 1)]
+    write(path, *((page, {}) for page in pages), (reduced(pages[1], 5), {}), (reduced(pages[0], 3), {}))
+    assert left_out(path) == ["page 2 (counted from 0): a reduced copy of page 1",
+                              "page 3 (counted from 0): a reduced copy of page 0"]
+
+
+def test_the_larger_image_below_a_page_is_the_field_whatever_the_page_says(path: Path):
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(reduced(scene(), 4), subifds=1, **RGB)
+        tiff.write(scene(), **RGB)
+    np.testing.assert_array_equal(only_source(path), scene())
+    np.testing.assert_array_equal(read_image(path), scene())
+    assert left_out(path) == ["page 0 (counted from 0): a reduced copy"]
+
+
+def test_damaged_copies_below_a_page_do_not_matter(path: Path):
+    write(path, (scene(), {"extratags": [(330, "I", 2, (1 << 30, 1 << 30), True)]}))
+    np.testing.assert_array_equal(only_source(path), scene())
+
+
+def chain(entries: list[tuple[int, int, int]], body: bytes, count: int) -> bytes:
+    """A TIFF of `count` directories of 8 x 8 px, each with entries (tag, type, values) that lie in `body`."""
+    tags = sorted([*((tag, 4, 1, value) for tag, value in ((256, 8), (257, 8), (258, 8), (262, 1), (273, 8), (278, 8),
+                                                           (279, 64))),
+                   *((tag, kind, values, 72) for tag, kind, values in entries)])
+    size, start = 2 + 12 * len(tags) + 4, 72 + len(body)
+    links = [start + size * (i + 1) if i + 1 < count else 0 for i in range(count)]
+    head = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *entry) for entry in tags)
+    return b"II*\0" + struct.pack("<I", start) + bytes(64) + body + b"".join(
+        head + struct.pack("<I", link) for link in links)
+
+
+@pytest.mark.parametrize(("tag", "kind", "size"), [(270, 2, 1), (285, 2, 1), (33629, 4, 4), (254, 4, 4), (330, 4, 4)])
+def test_a_long_value_that_many_directories_share_costs_nothing(tag: int, kind: int, size: int, path: Path):
+    length = 32 if tag == 330 else 8_000_000 // size
+    body = b"Aperio ".ljust(length, b"x") if kind == 2 else bytes(length * size)
+    path.write_bytes(chain([(tag, kind, length)], body, 2_000))
+    start = time.process_time()
+    assert look_through([path]).sources
+    assert time.process_time() - start < 4  # minutes where each directory reads all of it
+
+
+def test_directories_that_overlap_cost_nothing(path: Path):
+    """A directory of 60,000 tags begins at each of 3,000 places, every 12 bytes: 750 kB, and 180,000,000 tags."""
+    entries, count, at = 60_000, 3_000, 100
+    slots = bytearray(struct.pack("<HHIHH", 60_000, 3, 1, 0, 0) * (entries + count + 2))
+    for place, (tag, value) in enumerate([(256, 8), (257, 8), (262, 1), (273, 8), (279, 64)], start=20_000):
+        struct.pack_into("<HHIHH", slots, 12 * place, tag, 3, 1, value, 0)
+    for number in range(count):
+        struct.pack_into("<H", slots, 12 * number + 10, entries)  # where a short value leaves two bytes
+        link = at + 12 * (number + 1) + 10 if number + 1 < count else 0
+        struct.pack_into("<I", slots, 12 * (number + 1 + entries), link)
+    path.write_bytes(b"II*\0" + struct.pack("<I", at + 10) + bytes(at - 8) + slots)
+    start = time.process_time()
+    with pytest.raises(ImageError, match="a directory has 60,000 tags"):
+        read_image(path)
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(("images", "planes"), [(1, 100_000), (20_000, 1)])
+def test_a_description_that_names_planes_again_and_again_costs_nothing(images: int, planes: int, path: Path):
+    pixels = ('<Pixels SizeZ="9000" SizeC="1" SizeT="1" DimensionOrder="XYZCT">'
+              + '<TiffData FirstZ="1" PlaneCount="8999"/>' * planes + "</Pixels>")
+    write(path, (scene(), {"description": "<OME>" + f"<Image>{pixels}</Image>" * images + "</OME>"}))
+    start = time.process_time()
+    assert look_through([path]).sources
+    assert time.process_time() - start < 5

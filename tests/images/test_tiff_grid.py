@@ -9,6 +9,7 @@ import subprocess
 import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -315,3 +316,76 @@ def test_damage_inside_a_tiff_is_mostly_named(compression: str | None, tmp_path:
             noticed += 1
     least = {None: 0, "packbits": 0, "zstd": 0, "lzw": 20, "jpeg": 25, "webp": 0}.get(compression, 40)
     assert noticed >= least, noticed
+
+
+@pytest.mark.parametrize("luma", [(299, 587, 114), (2126, 7152, 722)])
+@pytest.mark.parametrize("levels", [None, (0, 255, 128, 255, 128, 255), (16, 235, 128, 240, 128, 240)])
+def test_chroma_is_read_with_the_levels_and_shares_that_the_page_states(luma, levels, tmp_path: Path):
+    """TIFF 6.0, section 21: by default full range and the shares of ITU-R BT.601; video has 16 to 235 or 240."""
+    rgb, shares = scene(3).astype(float), np.array(luma) / sum(luma)
+    light = rgb @ shares
+    parts = [light, (rgb[..., 2] - light) / (2 - 2 * shares[2]), (rgb[..., 0] - light) / (2 - 2 * shares[0])]
+    low, high = (levels or (0, 255, 128, 255, 128, 255))[::2], (levels or (0, 255, 128, 255, 128, 255))[1::2]
+    stored = np.stack([part / code * (top - bottom) + bottom for part, code, bottom, top in zip(
+        parts, (255, 127, 127), low, high, strict=True)], axis=-1)
+    content = np.rint(stored).clip(0, 255).astype(np.uint8).tobytes()
+    extra = [(529, 2, 3, tuple(value for share in luma for value in (share, sum(luma))))]
+    extra += [(532, 2, 6, tuple(value for level in levels for value in (level, 1)))] if levels else []
+    tifffile.imwrite(tmp_path / "chroma.tif", np.frombuffer(content, np.uint8).reshape(HEIGHT, WIDTH, 3),
+                     photometric="ycbcr", subsampling=(1, 1), metadata=None,
+                     extratags=[(tag, "2I", count, values, True) for tag, _, count, values in extra])
+    assert np.abs(read_image(tmp_path / "chroma.tif").astype(int) - scene(3)).max() <= 3
+
+
+def test_chroma_without_a_meaning_is_refused(tmp_path: Path):
+    tifffile.imwrite(tmp_path / "chroma.tif", scene(3), photometric="ycbcr", subsampling=(1, 1), metadata=None,
+                     extratags=[(532, "2I", 6, (7, 1) * 6, True)])
+    with pytest.raises(ImageError, match="give no colours"):
+        read_image(tmp_path / "chroma.tif")
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_further_samples_are_not_shown_and_cost_no_memory(planar: bool, tmp_path: Path):
+    pixels = np.dstack([scene(3), *[scene(1)] * 9])
+    path = written(tmp_path / "many.tif", pixels, 8, planar=planar, compression="zlib")
+    np.testing.assert_array_equal(read_image(path), scene(3))
+
+
+def test_a_strip_that_unpacks_to_gigabytes_is_refused_before(tmp_path: Path):
+    bits, at = struct.pack("<8H", *[16] * 8), 24
+    entries = [(256, 4, 1, 9_000), (257, 4, 1, 9_000), (258, 3, 8, 8), (259, 3, 1, 8), (262, 3, 1, 2), (273, 4, 1, 8),
+               (277, 3, 1, 8), (278, 4, 1, 9_000), (279, 4, 1, 16)]
+    (tmp_path / "bomb.tif").write_bytes(header("<", at) + bits + struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHII", *entry) for entry in entries) + bytes(4))
+    with pytest.raises(ImageError, match=r"strips of 9,000 x 9,000 px unpack to 1,296,000,000 bytes each"):
+        read_image(tmp_path / "bomb.tif")
+
+
+def test_a_predictor_that_the_compression_does_not_know_means_nothing(tmp_path: Path):
+    """Programs that unpack a TIFF leave the tag standing; libtiff ignores it."""
+    for compression in (None, "packbits"):
+        tifffile.imwrite(tmp_path / "left.tif", scene(3), photometric="rgb", compression=compression, metadata=None,
+                         extratags=[(317, "H", 1, 2, True)])
+        np.testing.assert_array_equal(read_image(tmp_path / "left.tif"), scene(3))
+
+
+def test_colours_without_their_bits_are_refused(tmp_path: Path):
+    content = scene(3).tobytes()
+    tags = [(256, 3, [WIDTH]), (257, 3, [HEIGHT]), (262, 3, [2]), (273, 4, [8]), (277, 3, [3]),
+            (279, 4, [len(content)])]
+    at = 8 + len(content)
+    (tmp_path / "bits.tif").write_bytes(header("<", at) + content + directory("<", at, tags))
+    with pytest.raises(ImageError, match="does not state the bits"):
+        read_image(tmp_path / "bits.tif")
+
+
+@pytest.mark.parametrize("inside", ["CMYK", "YCCK"])
+def test_inks_in_a_jpeg_are_read_as_the_jpeg_stores_them(inside: str, tmp_path: Path):
+    inks = np.full((HEIGHT, WIDTH, 4), (200, 40, 90, 20), np.uint8)
+    content = bytes(imagecodecs.jpeg_encode(inks, 98, colorspace="CMYK", outcolorspace=inside))
+    tags = [(256, 3, [WIDTH]), (257, 3, [HEIGHT]), (258, 3, [8] * 4), (259, 3, [7]), (262, 3, [5]), (273, 4, [8]),
+            (277, 3, [4]), (278, 3, [HEIGHT]), (279, 4, [len(content)])]
+    at = 8 + len(content) + len(content) % 2
+    (tmp_path / "inks.tif").write_bytes(header("<", at) + content.ljust(at - 8, b"\0") + directory("<", at, tags))
+    light = 255 - inks.astype(int)
+    assert np.abs(read_image(tmp_path / "inks.tif") - light[..., :3] * light[..., 3:] / 255).max() <= 4

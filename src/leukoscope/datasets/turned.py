@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import DatasetError
+from ..errors import DatasetError, ImageError
 
 CHOICES = ("stored", "shown")
 TURNED_HELP = ("where EXIF turns a photograph: stored, if its boxes were drawn on the pixels as they are stored; "
@@ -25,24 +25,12 @@ def check_turned(choice: str) -> str:
 
 
 def orientation_of(path: Path) -> int:
-    """The EXIF orientation of an image file, 1 to 8, as `read_image` undoes it; 1 where there is none."""
-    from PIL import Image, TiffImagePlugin
-
-    from ..images.headers import format_of, jpeg_header
-    from ..images.orientation import orientation
+    """The orientation of an image file, 1 to 8, as `read_image` undoes it; 1 where there is none."""
+    from ..images.read import stored_orientation
 
     try:
-        with open(path, "rb") as file:
-            if format_of(file.read(16)) == "JPEG":
-                return orientation(jpeg_header(file).exif)
-            file.seek(0)
-            with Image.open(file, formats=["PNG", "TIFF", "WEBP"]) as picture:
-                if isinstance(picture, TiffImagePlugin.TiffImageFile):
-                    value = picture.tag_v2.get(274, 1)
-                    return value if value in range(1, 9) else 1
-                exif = picture.info.get("exif", b"")
-                return orientation(exif) if isinstance(exif, bytes) else 1
-    except Exception:  # of many classes; whoever reads the pixels says what is wrong
+        return stored_orientation(path)
+    except ImageError:  # whoever reads the pixels says what is wrong
         return 1
 
 

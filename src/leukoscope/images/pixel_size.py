@@ -5,6 +5,7 @@ A resolution for printing (72 to 4,800 dpi) is no scale of a microscope. What ca
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from . import tiff_tags as tags
 from .formats import Page, embedded_exif
 from .headers import format_of, jpeg_header
 from .read import opened_image
-from .tiff_tags import Directory, Tiff, open_tiff
+from .tiff_pages import contents_of
+from .tiff_tags import Tiff, open_tiff
 
 LEAST, MOST = 0.02, 2.0
 """um: no microscope for smears has smaller or larger pixels."""
@@ -53,8 +55,7 @@ def stated_pixel_size(path: Path | str, *, page: Page | None = None) -> PixelSiz
     with opened_image(path) as file:
         kind = format_of(file.read(16))
         if kind == "TIFF":
-            tiff = open_tiff(file)
-            return _of_tiff(tiff, tiff.directories[(first or 0) if (first or 0) < len(tiff.directories) else 0])
+            return _of_tiff(open_tiff(file), first)
         if kind == "JPEG":
             header = jpeg_header(file)
             by_exif = _of_exif(header.exif)
@@ -83,11 +84,14 @@ def _usable(micrometres: float, origin: str, height: float | None = None, *, del
     return PixelSize(micrometres, origin)
 
 
-def _of_tiff(tiff: Tiff, page: Directory) -> PixelSize:
-    text = tiff.text(tiff.directories[0], tags.DESCRIPTION)
+def _of_tiff(tiff: Tiff, number: int | None) -> PixelSize:
+    contents = contents_of(tiff)
+    alone = contents.pictures[0].first if len(contents.pictures) == 1 else 0
+    number = alone if number is None or number >= len(contents.pages) else number
+    page, text = contents.pages[number], tiff.text(contents.pages[0], tags.DESCRIPTION)
     across, down = (tiff.numbers(page, tag, (0.0,), most=4)[0] for tag in (tags.X_RESOLUTION, tags.Y_RESOLUTION))
     if "<OME" in text[:4000]:
-        stated = _of_ome(text)
+        stated = _of_ome(text, contents.images.get(number, 0))
         if stated.micrometres is not None or stated.remark:
             return stated
     if text.startswith("ImageJ="):
@@ -105,9 +109,9 @@ def _of_tiff(tiff: Tiff, page: Directory) -> PixelSize:
     return _usable(unit_size / across, "TIFF resolution", unit_size / down)
 
 
-def _of_ome(text: str) -> PixelSize:
-    """The size in the first description of pixels; its unit is um unless it says another."""
-    pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)
+def _of_ome(text: str, image: int) -> PixelSize:
+    """The size in the description of one image; its unit is um unless it says another."""
+    pixels = next(itertools.islice(re.finditer(r"<(?:\w+:)?Pixels\b[^>]*>", text), image, None), None)
     if not pixels:
         return PixelSize()
     stated = dict(re.findall(r'\b(PhysicalSize[XY](?:Unit)?)\s*=\s*["\']([^"\']*)["\']', pixels[0]))

@@ -58,6 +58,13 @@ def image_size(path: Path | str, *, page: Page | None = None) -> tuple[int, int]
         return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
 
 
+def stored_orientation(path: Path | str) -> int:
+    """The orientation, 1 to 8, that `read_image` undoes. Raises ImageError as `image_size` does."""
+    path = Path(path)
+    with opened_image(path) as file:
+        return _read_header(path, file, None, None).orientation
+
+
 def colour_profile(path: Path | str, *, page: Page | None = None) -> bytes:
     """The embedded colour profile, which may be empty. Raises ImageError as `image_size` does."""
     path = Path(path)

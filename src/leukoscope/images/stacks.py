@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from .headers import format_of
 from .tiff_layout import layout_of
 from .tiff_pages import Contents, Picture, contents_of, without_pages
+from .tiff_pieces import BAND
 from .tiff_pixels import PageReader
 from .tiff_tags import Tiff, open_tiff
 
@@ -28,6 +30,8 @@ _WINDOW, _SIDE = 1024, 64  # px: of the middle of a page, and to which it is red
 _SHARP = 4096  # px: side of the middle of a page in which sharpness is measured
 _RATIO = 0.02  # of the sides, by which a reduced copy may differ in shape
 _SMALLER = 1.4  # times, from which on a page may be a reduced copy
+_LARGEST = 400_000_000  # px of a page that is compared as a whole
+Detail = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -80,36 +84,46 @@ def fields_of_tiff(path: Path) -> TiffFields:
 
 
 def _without_copies(tiff: Tiff, contents: Contents) -> Contents:
-    """Leave out pages that show the same as a larger one."""
+    """Leave out pages that show the same as a larger one, and refuse those of which nobody can tell."""
     sizes = {picture.first: _size(tiff, contents, picture) for picture in contents.pictures}
-    largest = max(sizes, key=lambda page: sizes[page][0] * sizes[page][1])
-    width, height = sizes[largest]
-    copies = {}
-    for page, (own_width, own_height) in sizes.items():
-        by = width / own_width
-        if by < _SMALLER or abs(height / own_height / by - 1) > max(_RATIO, 2 / own_height):
-            continue
-        first, second = (_detail(tiff, contents, number, whole=True) for number in (largest, page))
-        if first is None or second is None or _correlation(first, second) > ALIKE:
-            copies[page] = f"a reduced copy of page {largest}"
-    return without_pages(contents, copies)
+    copies: dict[int, str] = {}
+    unknown: dict[int, Picture] = {}
+    detail = cache(lambda page: _detail(tiff, contents, page, whole=True))
+    for page, (width, height) in sizes.items():
+        for larger, (its_width, its_height) in sizes.items():
+            by = its_width / width
+            if by < _SMALLER or abs(its_height / height / by - 1) > max(_RATIO, 2 / height):
+                continue
+            large = its_width * its_height > _LARGEST  # a slide, whose smaller pages of its shape are its levels
+            if large or _alike(detail(larger), detail(page)):
+                copies[page] = f"a reduced copy of page {larger}"
+                break
+            if detail(page) is not None and detail(larger) is None:
+                unknown[page] = Picture(((page,),), f"it may be a reduced copy of page {larger}, which cannot be "
+                                        "decoded")
+    pictures = tuple(unknown.get(picture.first, picture) for picture in contents.pictures)
+    return without_pages(replace(contents, pictures=pictures), copies)
 
 
 def _joined(tiff: Tiff, contents: Contents) -> Contents:
-    """Join pages that follow each other and show one scene."""
+    """Join pages that show one scene: those that follow each other, and those with other pages between them."""
     groups: list[list[Picture]] = []
-    last: NDArray[np.float32] | None = None
+    shown: list[tuple[tuple[int, int], Detail | None]] = []  # of the last page of each group
     for picture in contents.pictures:
         detail = None if picture.stated or picture.refused else _detail(tiff, contents, picture.first)
-        if groups and detail is not None and last is not None and detail.shape == last.shape and (
-                _correlation(detail, last) > ALIKE):
-            groups[-1].append(picture)
-        else:
-            groups.append([picture])
-        last = detail
+        size = _size(tiff, contents, picture)
+        at = next((at for at in reversed(range(len(groups))) if shown[at][0] == size and _alike(detail, shown[at][1])),
+                  len(groups))
+        groups[at:at + 1] = [[*(groups[at] if at < len(groups) else []), picture]]
+        shown[at:at + 1] = [(size, detail)]
     pictures = tuple(group[0] if len(group) == 1 else Picture(tuple(one.planes[0] for one in group))
                      for group in groups)
     return replace(contents, pictures=pictures)
+
+
+def _alike(first: Detail | None, second: Detail | None) -> bool:
+    """Whether two pages show one scene."""
+    return first is not None and second is not None and _correlation(first, second) > ALIKE
 
 
 def _fields(tiff: Tiff, contents: Contents, picture: Picture, several: bool) -> list[FieldPages]:
@@ -148,19 +162,19 @@ def _is_grey(tiff: Tiff, contents: Contents, page: int) -> bool:
     return layout_of(tiff, contents.pages[page]).colours == 1
 
 
-def _middle(tiff: Tiff, contents: Contents, page: int, side: int) -> NDArray[np.uint8]:
+def _middle(reader: PageReader, side: int) -> NDArray[np.uint8]:
     """The middle of a page, grey, at most `side` px wide and high."""
-    reader = PageReader(tiff, contents.pages[page])
     width, height = min(reader.layout.width, side), min(reader.layout.height, side)
     left, top = (reader.layout.width - width) // 2, (reader.layout.height - height) // 2
     return np.asarray(cv2.cvtColor(reader.read(left, top, width, height), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def _detail(tiff: Tiff, contents: Contents, page: int, *, whole: bool = False) -> NDArray[np.float32] | None:
+def _detail(tiff: Tiff, contents: Contents, page: int, *, whole: bool = False) -> Detail | None:
     """What tells a scene from others of the same camera: the middle of a page (or all of it), reduced, without uneven
     light; None where it cannot be decoded or is too large."""
     try:
-        grey = _middle(tiff, contents, page, 10_000 if whole else _WINDOW)
+        reader = PageReader(tiff, contents.pages[page])
+        grey = _whole(reader) if whole else _middle(reader, _WINDOW)
     except Exception:  # of many classes; reading says what is wrong
         return None
     by = max(grey.shape) / _SIDE
@@ -171,7 +185,19 @@ def _detail(tiff: Tiff, contents: Contents, page: int, *, whole: bool = False) -
     return np.ascontiguousarray(detail[inside])
 
 
-def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+def _whole(reader: PageReader) -> NDArray[np.uint8]:
+    """A page, grey and reduced to a few times _SIDE; read in bands."""
+    width, height = reader.layout.width, reader.layout.height
+    by = max(max(width, height) // (4 * _SIDE), 1)
+    rows = max(BAND // width // by, 1) * by
+    bands = []
+    for top in range(0, height, rows):
+        grey = cv2.cvtColor(reader.read(0, top, width, min(rows, height - top)), cv2.COLOR_RGB2GRAY)
+        bands.append(cv2.resize(grey, (max(width // by, 1), max(grey.shape[0] // by, 1)), interpolation=cv2.INTER_AREA))
+    return np.concatenate(bands).astype(np.uint8)
+
+
+def _correlation(first: Detail, second: Detail) -> float:
     """Pearson's; 1 where both are flat, 0 where one is or their shapes differ."""
     if first.shape != second.shape:
         second = np.asarray(cv2.resize(second, first.shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
@@ -186,7 +212,7 @@ def _sharpest(tiff: Tiff, contents: Contents, planes: Sequence[Sequence[int]]) -
     sharpness = []
     for plane in planes:
         try:
-            grey = _middle(tiff, contents, plane[min(1, len(plane) - 1)], _SHARP)
+            grey = _middle(PageReader(tiff, contents.pages[plane[min(1, len(plane) - 1)]]), _SHARP)
         except Exception as error:  # of many classes
             return 0, f"its plane of focus on page {plane[0]} cannot be decoded ({error})"
         sharpness.append(float(cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), 1.0), cv2.CV_32F).var()))

@@ -13,15 +13,19 @@ from PIL import WebPImagePlugin
 
 _RATIOS = ((1, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 """Width to height, by the number that JPEG XL stores instead of a width."""
+MOST_COMPONENTS = 5
+"""Of a JPEG 2000: cyan, magenta, yellow, black and alpha."""
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 
 
 def jpeg2000_size(content: bytes) -> tuple[int, int]:
     """(width, height) of a JPEG 2000 codestream or file (ITU-T T.800, A.5.1)."""
     at = content.find(b"\xff\x4f\xff\x51")
-    if at < 0 or len(content) < at + 24:
+    if at < 0 or len(content) < at + 42:
         raise ValueError("the JPEG 2000 of a strip or tile has no header")
-    right, down, left, top = struct.unpack_from(">4I", content, at + 8)
+    right, down, left, top, components = struct.unpack_from(">4I16xH", content, at + 8)
+    if components > MOST_COMPONENTS:
+        raise ValueError(f"the JPEG 2000 of a strip or tile has {components:,} components")
     return right - left, down - top
 
 

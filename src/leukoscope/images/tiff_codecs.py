@@ -90,7 +90,7 @@ def _samples(it: Layout, content: bytes, rows: int) -> NDArray[Any]:
     if it.subsampling != (1, 1):
         return _without_subsampling(it, values, rows)
     if it.bits == 16:
-        samples = values.view(f"{it.order}u2").astype(np.uint16)
+        samples = values.view(f"{it.order}u2").astype(np.uint16, copy=False)
     elif it.bits == 8:
         samples = values
     elif it.bits < 8:
@@ -132,8 +132,8 @@ def _jpeg(it: Layout, content: bytes, tables: bytes) -> NDArray[Any]:
     check_scans(stream)
     if header.bits == 8:
         check_jpeg(stream, header.channels)
-    space = {RGB: "RGB", YCBCR: "YCBCR", CMYK: "CMYK"}.get(it.photometric) if it.together > 1 else None
-    out = "RGB" if space in ("RGB", "YCBCR") else space
+    space = {RGB: "RGB", YCBCR: "YCBCR"}.get(it.photometric) if it.together > 1 else None  # CMYK may be YCCK inside
+    out = "RGB" if space else "CMYK" if it.photometric == CMYK and it.together > 1 else None
     return np.asarray(imagecodecs.jpeg_decode(content, tables=tables or None, bitspersample=it.bits,
                                               colorspace=space, outcolorspace=out))
 

@@ -5,6 +5,7 @@ A layout that is not read is a ValueError, with the cause in words.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from typing import cast
@@ -16,8 +17,8 @@ MOST_PIECES = 4_000_000
 """Strips or tiles of a page."""
 MOST_SMALL, SMALL = 200_000, 4_096
 """Strips or tiles of a page, where they have fewer pixels than SMALL: each takes time, however small it is."""
-LARGEST_PIECE = 100_000_000
-"""Pixels of a strip or tile."""
+LARGEST_PIECE, LARGEST_BYTES = 100_000_000, 400_000_000
+"""Pixels of a strip or tile, and its bytes where it is unpacked as a whole."""
 
 NONE, LZW, _OLD_JPEG, JPEG, DEFLATE, PACKBITS, JPEG2000 = 1, 5, 6, 7, (8, 32946), 32773, (33003, 33005, 34712)
 LZMA, ZSTD, WEBP, JPEG_XL, PNG, _LERC = 34925, (34926, 50000), (34927, 50001), (50002, 52546), 34933, 34887
@@ -25,6 +26,8 @@ CCITT = (2, 3, 4, 32771)
 # What tiff_codecs.py decodes.
 BYTE_CODECS = (LZW, *DEFLATE, PACKBITS, LZMA, *ZSTD)
 """Compressions of the bytes of samples."""
+_PREDICTED = (LZW, *DEFLATE, LZMA, *ZSTD)
+"""Compressions that mean the tag of a predictor; with others, programs leave it standing."""
 IMAGE_CODECS = (*JPEG2000, *WEBP, *JPEG_XL, PNG)
 """Compressions that hold an image of a format of their own."""
 WHITE, BLACK, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
@@ -107,21 +110,30 @@ def layout_of(tiff: Tiff, page: Directory) -> Layout:
     tiled, planes = tags.TILE_WIDTH in page.entries, samples if number(tags.PLANAR, 1) == 2 and samples > 1 else 1
     if (planes > 1 and subsampling != (1, 1)) or (bits != 8 and photometric == YCBCR):
         raise ValueError(f"YCbCr of {bits} bits with subsampling {subsampling} in {planes} planes is not read")
-    piece = ((number(tags.TILE_WIDTH, 0), number(tags.TILE_HEIGHT, 0)) if tiled else
-             (width, min(max(number(tags.ROWS_PER_STRIP, height), 1), height)))
-    size = piece[0] * piece[1]
-    too_large = size > LARGEST_PIECE and (tiled or compression != NONE)
-    if min(piece) <= 0 or too_large or size > max(4 * width * height, 1_000_000):
-        raise ValueError(f"its {'tiles' if tiled else 'strips'} of {piece[0]:,} x {piece[1]:,} px do not suit an image "
-                         f"of {width:,} x {height:,} px")
+    piece = _piece(number, width, height, tiled, compression, ceil(bits / 8) * (samples if planes == 1 else 1))
     across = ceil(width / piece[0])
     count = across * ceil(height / piece[1]) * planes
-    if count > MOST_PIECES or (count > MOST_SMALL and size < SMALL):
+    if count > MOST_PIECES or (count > MOST_SMALL and piece[0] * piece[1] < SMALL):
         raise ValueError(f"it has {count:,} strips or tiles of {piece[0]:,} x {piece[1]:,} px")
-    turn = number(tags.ORIENTATION, 1)
+    turn, predictor = number(tags.ORIENTATION, 1), number(tags.PREDICTOR, 1) if compression in _PREDICTED else 1
     return Layout(width, height, *piece, across, count, tiled, bits, samples, planes, compression, photometric,
-                  number(tags.PREDICTOR, 1), _COLOURS[photometric], alpha, subsampling, turn if 1 <= turn <= 8 else 1,
-                  tiff.order, number(tags.FILL_ORDER, 1) == 2, number(tags.FAX, 0))
+                  predictor, _COLOURS[photometric], alpha, subsampling, turn if 1 <= turn <= 8 else 1, tiff.order,
+                  number(tags.FILL_ORDER, 1) == 2, number(tags.FAX, 0))
+
+
+def _piece(number: Callable[[int, int], int], width: int, height: int, tiled: bool, compression: int, pixel: int,
+           ) -> tuple[int, int]:
+    """(width, height) in px of a strip or tile. pixel: bytes. ValueError where it does not suit the image, or is too
+    large to be unpacked."""
+    across, down = ((number(tags.TILE_WIDTH, 0), number(tags.TILE_HEIGHT, 0)) if tiled else
+                    (width, min(max(number(tags.ROWS_PER_STRIP, height), 1), height)))
+    size, whole = across * down, tiled or compression != NONE
+    what = f"its {'tiles' if tiled else 'strips'} of {across:,} x {down:,} px"
+    if min(across, down) <= 0 or (whole and size > LARGEST_PIECE) or size > max(4 * width * height, 1_000_000):
+        raise ValueError(f"{what} do not suit an image of {width:,} x {height:,} px")
+    if whole and size * pixel > LARGEST_BYTES:
+        raise ValueError(f"{what} unpack to {size * pixel:,} bytes each: save it in smaller tiles")
+    return across, down
 
 
 def _bits(tiff: Tiff, page: Directory, samples: int) -> int:
@@ -130,6 +142,8 @@ def _bits(tiff: Tiff, page: Directory, samples: int) -> int:
                    for tag in (tags.BITS, tags.SAMPLE_FORMAT))
     if not 1 <= samples <= 64:
         raise ValueError(f"a pixel has {samples} samples")
+    if tags.BITS not in page.entries and samples > 1:
+        raise ValueError("it does not state the bits of its samples")
     if len(bits) != 1 or len(kinds) != 1:
         raise ValueError("its channels have different numbers of bits")
     width, kind = bits.pop(), kinds.pop()

@@ -6,12 +6,14 @@ By the directories and by the descriptions that OME, ImageJ, tifffile and slide 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 import re
+import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from xml.etree import ElementTree
 
 from . import tiff_tags as tags
@@ -20,8 +22,9 @@ from .tiff_tags import Directory, Tiff
 MOST_STATED = 1_000_000
 """Pages that a description may state; beyond it is not believed."""
 
-_ASIDE = re.compile(r"(label|macro|thumbnail|overview|preview|slide map)( image)?\b", re.IGNORECASE)
+_ASIDE = re.compile(r"(label|macro|thumbnail|overview|preview|slide map)( image)?(?![a-z-])", re.IGNORECASE)
 _SCANNERS = {"Aperio": "an Aperio", "<?xml": "", "<scn": "a Leica", "Philips": "a Philips", "iScan": "a Ventana"}
+_HEAD = 200  # bytes of the texts of a page that say what it is
 _NDPI, _STK = 65420, 33629
 """Tags that only Hamamatsu's scanners and MetaMorph write."""
 _RED_GREEN_BLUE = ({"red", "r"}, {"green", "g"}, {"blue", "b"})
@@ -53,6 +56,7 @@ class Contents:
     left_out: Mapping[int, str]
     stated: int
     broken: str
+    images: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -95,9 +99,11 @@ def contents_of(tiff: Tiff) -> Contents:
 
 
 def _contents(tiff: Tiff) -> Contents:
-    pages = [*tiff.directories, *_behind_thumbnails(tiff)]
+    behind = _behind_thumbnails(tiff)
+    pages = [*tiff.directories, *(full for _, full in behind)]
     broken = tiff.broken
-    left_out = {number: why for number, page in enumerate(pages) if (why := _aside(tiff, page))}
+    left_out = dict.fromkeys((number for number, _ in behind), "a reduced copy")
+    left_out |= {number: why for number, page in enumerate(pages) if (why := _aside(tiff, page))}
     if pages and len(left_out) == len(pages):  # a file of nothing but thumbnails is a file of pictures
         left_out = {}
     fields = [number for number in range(len(pages)) if number not in left_out]
@@ -110,23 +116,32 @@ def _contents(tiff: Tiff) -> Contents:
         left_out |= {number: f"another level or picture of {maker} slide" for number in fields if number != largest}
         return Contents(tuple(pages), (Picture(((largest,),), stated=True),), left_out, 0, broken)
     if _is_ome(text) and (named := _ome_pictures(text, tiff, left_out)) is not None:
-        return Contents(tuple(pages), named, left_out, 0, broken)
+        return Contents(tuple(pages), named[0], left_out, 0, broken, named[1])
     planes = _imagej(text) or _shaped(text, tiff, pages[0]) or _Planes(())
     if planes.count < len(fields) or not {"Z", "C"} & {name for name, size in planes.axes if size > 1}:
-        return Contents(tuple(pages), _each(tiff, pages, fields), left_out, planes.count, broken)
+        return Contents(tuple(pages), _each(pages, fields), left_out, planes.count, broken)
     if planes.count > tags.MOST_PAGES:
         refused = Picture(((fields[0],),), f"it states {planes.count:,} planes, and holds {len(fields):,}", True)
         return Contents(tuple(pages), (refused,), left_out, 0, broken)
     return Contents(tuple(pages), _grouped(planes, fields), left_out, 0, broken)
 
 
-def _behind_thumbnails(tiff: Tiff) -> list[Directory]:
-    """The full images that cameras store behind a reduced page."""
-    if any(not _is_reduced(tiff, page) for page in tiff.directories):
+def _behind_thumbnails(tiff: Tiff) -> list[tuple[int, Directory]]:
+    """The full images that cameras store behind a smaller page, each with the number of that page."""
+    subs = itertools.islice(((number, sub) for number, page in enumerate(tiff.directories)
+                             if tags.SUB_DIRECTORIES in page.entries for sub in _below(tiff, page)), tags.MOST_PAGES)
+    return [(number, sub) for number, sub in subs if {tags.WIDTH, tags.HEIGHT} <= sub.entries.keys()
+            and _area(tiff, sub) > _area(tiff, tiff.directories[number]) and not _is_reduced(tiff, sub)]
+
+
+def _below(tiff: Tiff, page: Directory) -> list[Directory]:
+    """The directories below a page; none where they are damaged and it is whole by itself."""
+    try:
+        return tiff.sub_directories(page)
+    except (ValueError, struct.error):
+        if _is_reduced(tiff, page):
+            raise
         return []
-    subs = [sub for page in tiff.directories if tags.SUB_DIRECTORIES in page.entries
-            for sub in tiff.sub_directories(page)]
-    return [sub for sub in subs if {tags.WIDTH, tags.HEIGHT} <= sub.entries.keys() and not _is_reduced(tiff, sub)]
 
 
 def _is_reduced(tiff: Tiff, page: Directory) -> bool:
@@ -140,9 +155,9 @@ def _aside(tiff: Tiff, page: Directory) -> str:
         return "the macro picture of the slide"
     if kind & 4:
         return "a transparency mask"
-    text = tiff.text(page, tags.DESCRIPTION)
+    text = tiff.text(page, tags.DESCRIPTION, _HEAD)
     name = _ASIDE.search(text) if len(text) < 60 or text.startswith("Aperio") else None
-    name = name or _ASIDE.match(tiff.text(page, tags.PAGE_NAME))
+    name = name or _ASIDE.match(tiff.text(page, tags.PAGE_NAME, _HEAD))
     if name:
         return f"the {name[1].lower()}"
     return "a reduced copy" if _is_reduced(tiff, page) else ""
@@ -156,19 +171,17 @@ def _scanner(tiff: Tiff, pages: Sequence[Directory], text: str) -> str:
     """The maker of a scan of a slide, whose other pages are levels, label and macro; or ""."""
     if _NDPI in pages[0].entries:
         return "a Hamamatsu"
-    head, software = text[:4000], tiff.text(pages[0], tags.SOFTWARE)[:200]
+    head, software = text[:4000], tiff.text(pages[0], tags.SOFTWARE, _HEAD)
     for sign, maker in _SCANNERS.items():
         if maker and (head.startswith(sign) or software.startswith(sign) or (sign == "<scn" and sign in head)):
             return maker
     return "a Ventana" if "iScan" in head else ""
 
 
-def _each(tiff: Tiff, pages: Sequence[Directory], fields: Sequence[int]) -> tuple[Picture, ...]:
+def _each(pages: Sequence[Directory], fields: Sequence[int]) -> tuple[Picture, ...]:
     """Each page as a field."""
-    stacks = {number: tiff.numbers(pages[number], _STK, most=6 * MOST_STATED) if _STK in pages[number].entries else ()
-              for number in fields}
-    return tuple(Picture(((number,),), "a MetaMorph stack of several planes in one page" if len(stacks[number]) > 1
-                         else "") for number in fields)
+    return tuple(Picture(((number,),), "a MetaMorph stack of several planes in one page"
+                         if pages[number].entries.get(_STK, (0, 0, 0))[1] > 1 else "") for number in fields)
 
 
 def _grouped(planes: _Planes, fields: Sequence[int]) -> tuple[Picture, ...]:
@@ -254,35 +267,39 @@ def _is_ome(text: str) -> bool:
     return "<OME" in text[:4000] and "<!DOCTYPE" not in text and "<!ENTITY" not in text
 
 
-def _ome_pictures(text: str, tiff: Tiff, left_out: dict[int, str]) -> tuple[Picture, ...] | None:
-    """The fields of an OME-TIFF: a field for each time point of each image, with planes and channels joined; None where
-    the description cannot be read. Pages of labels and macros, and those that it does not name, join `left_out`."""
+def _ome_pictures(text: str, tiff: Tiff, left_out: dict[int, str],
+                  ) -> tuple[tuple[Picture, ...], dict[int, int]] | None:
+    """The fields of an OME-TIFF: a field for each time point of each image, with planes and channels joined; and for
+    each page the number of its image. None where the description cannot be read. Pages of labels and
+    macros, and those that it does not name, join `left_out`."""
     pages, file_name = len(tiff.directories), os.path.basename(str(tiff.file.name))
     try:
         images = [child for child in ElementTree.fromstring(text) if _tag(child) == "Image"]
     except (ElementTree.ParseError, ValueError, RecursionError):
         return None
-    pictures, used = [], set(left_out)
-    for image in images:
+    pictures, used, stated, of_page = [], set(left_out), 0, dict[int, int]()
+    for number, image in enumerate(images):
         pixels = next((child for child in image if _tag(child) == "Pixels"), None)
         planes = _ome_planes(pixels) if pixels is not None else None
-        if pixels is None or planes is None or planes.count > tags.MOST_PAGES:
+        stated += planes.count if planes is not None else 0
+        if pixels is None or planes is None or stated > MOST_STATED or planes.count > tags.MOST_PAGES:
             return None
         at = _ome_places(pixels, planes, file_name, alone=len(images) == 1)
         here = {place: page if page < pages else -1 for place, page in at.items()}
         used |= set(here.values())
+        of_page |= dict.fromkeys(here.values(), number)
         name = _ASIDE.match(image.get("Name", "").strip())
         if name:
             left_out |= {page: f"the {name[1].lower()}" for page in here.values() if page >= 0}
             continue
-        pages_in_order = [here.get(number, -1) for number in range(planes.count)]
+        pages_in_order = [here.get(place, -1) for place in range(planes.count)]
         if not any(page >= 0 for page in pages_in_order):
             continue  # in another file of the set
         pictures += _grouped(planes, pages_in_order)
     if not pictures:
         return None
     left_out |= dict.fromkeys(set(range(pages)) - used, "not named as a plane by its OME description")
-    return tuple(pictures)
+    return tuple(pictures), of_page
 
 
 def _ome_planes(pixels: ElementTree.Element) -> _Planes | None:
@@ -316,6 +333,7 @@ def _ome_colour(channel: ElementTree.Element) -> str:
 def _ome_places(pixels: ElementTree.Element, planes: _Planes, file_name: str, *, alone: bool) -> dict[int, int]:
     """Number of a plane -> the page of this file that holds it. alone: there is no other image in the file."""
     places: dict[int, int] = {}
+    left = 10 * planes.count  # steps: files name each plane once
     names = {uuid.get("FileName", "") for data in pixels for uuid in data if _tag(uuid) == "UUID"}
     for data in (child for child in pixels if _tag(child) == "TiffData"):
         uuid = next((child.get("FileName", "") for child in data if _tag(child) == "UUID"), "")
@@ -330,7 +348,9 @@ def _ome_places(pixels: ElementTree.Element, planes: _Planes, file_name: str, *,
         number = 0
         for name, size in planes.axes:
             number = number * size + min(first[name], size)
-        for step in range(min(count, planes.count)):
+        count = min(count, planes.count, left)
+        left -= max(count, 1)
+        for step in range(count):
             places.setdefault(number + step, page + step)
     return places or ({number: number for number in range(planes.count)} if alone else {})
 

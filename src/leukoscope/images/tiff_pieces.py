@@ -64,10 +64,10 @@ class Pieces:
         row, column = divmod(index % self.per_plane, self.layout.across)
         return column * self.layout.piece_width, row * self.layout.piece_height
 
-    def touched(self, left: int, top: int, width: int, height: int) -> Iterator[int]:
-        """Numbers of the pieces that a window touches, plane by plane."""
+    def touched(self, left: int, top: int, width: int, height: int, planes: int) -> Iterator[int]:
+        """Numbers of the pieces that a window touches, in each of the first planes."""
         it = self.layout
-        for plane in range(it.planes):
+        for plane in range(planes):
             for row in range(top // it.piece_height, (top + height - 1) // it.piece_height + 1):
                 for column in range(left // it.piece_width, (left + width - 1) // it.piece_width + 1):
                     yield plane * self.per_plane + row * it.across + column

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,15 @@ from .tiff_pieces import BAND, Pieces
 from .tiff_tags import Directory, Tiff
 
 
+@dataclass(frozen=True)
+class YCbCr:
+    """luma: shares of red, green and blue in Y. levels: of Y, Cb and Cr, that of black (or none) and that of white (or
+    all of the colour)."""
+
+    luma: tuple[float, ...]
+    levels: tuple[float, ...]
+
+
 class PageReader:
     """Windows of a page as uint8 RGB, upright only where its orientation is 1. Holds a few decoded pieces."""
 
@@ -25,19 +35,23 @@ class PageReader:
         self.layout = self._pieces.layout
         self._palette = self._read_palette() if self.layout.photometric == PALETTE else None
         self._depth = self._used_bits()
+        plain = self.layout.photometric == YCBCR and self.layout.compression not in (JPEG, *IMAGE_CODECS)
+        self._ycbcr = self._read_ycbcr() if plain else None
 
     def read(self, left: int, top: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
         """A window that lies within the page."""
         it = self.layout
-        window = np.empty((height, width, it.samples), np.uint16 if it.bits > 8 else np.uint8)
-        for index in self._pieces.touched(left, top, width, height):
+        samples = it.colours + (it.alpha > 0)  # further ones are not shown
+        window = np.empty((height, width, samples), np.uint16 if it.bits > 8 else np.uint8)
+        for index in self._pieces.touched(left, top, width, height, min(it.planes, samples)):
             column, row = self._pieces.corner(index)
             piece = self._pieces[index]
             y0, x0 = max(row, top), max(column, left)
             y1, x1 = min(row + piece.shape[0], top + height), min(column + piece.shape[1], left + width)
             plane = index // self._pieces.per_plane
             channels = slice(None) if it.planes == 1 else slice(plane, plane + 1)
-            window[y0 - top:y1 - top, x0 - left:x1 - left, channels] = piece[y0 - row:y1 - row, x0 - column:x1 - column]
+            window[y0 - top:y1 - top, x0 - left:x1 - left, channels] = piece[
+                y0 - row:y1 - row, x0 - column:x1 - column, :samples]
         return self._to_rgb(window)
 
     def _used_bits(self) -> int:
@@ -63,6 +77,14 @@ class PageReader:
             raise ValueError(f"its palette has {len(values)} values for {it.bits}-bit pixels")
         return (values if values.max() < 256 else values >> 8).astype(np.uint8).reshape(3, -1).T
 
+    def _read_ycbcr(self) -> YCbCr:
+        """How Y, Cb and Cr are meant; as ITU-R BT.601 with the full range of values where the page does not say it."""
+        luma = self._tiff.numbers(self._page, tags.YCBCR_COEFFICIENTS, (0.299, 0.587, 0.114), most=3)
+        levels = self._tiff.numbers(self._page, tags.BLACK_AND_WHITE, (0, 255, 128, 255, 128, 255), most=6)
+        if len(luma) != 3 or len(levels) != 6 or not luma[1] or any(levels[i] == levels[i + 1] for i in (0, 2, 4)):
+            raise ValueError(f"its YCbCr colours are stated as {luma} and {levels}, which give no colours")
+        return YCbCr(luma, levels)
+
     def _to_rgb(self, samples: NDArray[Any]) -> UInt8[np.ndarray, "height width 3"]:
         """Samples as stored, (height, width, samples), to colours, on white where alpha says so."""
         it = self.layout
@@ -78,8 +100,8 @@ class PageReader:
         elif it.photometric == CMYK:
             light = 255 - colours.astype(np.uint16)
             colours = ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
-        elif it.photometric == YCBCR and it.compression not in (JPEG, *IMAGE_CODECS):
-            colours = _from_ycbcr(colours)
+        elif self._ycbcr is not None:
+            colours = _from_ycbcr(colours, self._ycbcr)
         rgb = np.broadcast_to(colours, (*colours.shape[:2], 3)) if colours.shape[2] == 1 else colours
         if it.alpha and self._has_alpha:
             opaque = levels[..., it.colours:it.colours + 1].astype(np.uint16)
@@ -127,9 +149,12 @@ def page_profile(tiff: Tiff, page: Directory) -> bytes:
         return b""
 
 
-def _from_ycbcr(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Full-range YCbCr of ITU-R BT.601 to RGB, as TIFF means it unless it says otherwise."""
-    light, blue, red = (colours[..., i].astype(np.float32) for i in range(3))
-    blue, red = blue - 128, red - 128
-    rgb = np.stack([light + 1.402 * red, light - 0.344136 * blue - 0.714136 * red, light + 1.772 * blue], axis=-1)
-    return np.rint(rgb).clip(0, 255).astype(np.uint8)
+def _from_ycbcr(colours: NDArray[np.uint8], meant: YCbCr) -> NDArray[np.uint8]:
+    """YCbCr to RGB (TIFF 6.0, section 21)."""
+    planes = [colours[..., i].astype(np.float32) for i in range(3)]
+    light, blue, red = (
+        (plane - meant.levels[2 * i]) * (code / (meant.levels[2 * i + 1] - meant.levels[2 * i]))
+        for i, (plane, code) in enumerate(zip(planes, (255, 127, 127), strict=True)))
+    red, blue = red * (2 - 2 * meant.luma[0]) + light, blue * (2 - 2 * meant.luma[2]) + light
+    green = (light - meant.luma[2] * blue - meant.luma[0] * red) / meant.luma[1]
+    return np.rint(np.stack([red, green, blue], axis=-1)).clip(0, 255).astype(np.uint8)

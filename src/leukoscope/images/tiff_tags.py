@@ -18,6 +18,8 @@ import numpy as np
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_PAGES = 10_000
 """Directories of a file; more are not read."""
+MOST_TAGS, MOST_ENTRIES = 1_000, 1_000_000
+"""Tags of a directory, and of all directories: images have some twenty, and directories that overlap cost nothing."""
 LONGEST_TEXT = 16_000_000
 """Bytes of a text that is read: descriptions in OME-XML of thousands of planes are as long."""
 
@@ -27,7 +29,8 @@ PAGE_NAME, OLD_JPEG = 285, 513
 STRIP_LENGTHS, LARGEST_VALUE, X_RESOLUTION, Y_RESOLUTION, PLANAR, RESOLUTION_UNIT = 279, 281, 282, 283, 284, 296
 FAX, SOFTWARE, PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS = (
     292, 305, 317, 320, 322, 323, 324, 325)
-SUB_DIRECTORIES, INKS, EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, SUBSAMPLING = 330, 332, 338, 339, 347, 530
+SUB_DIRECTORIES, INKS, EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES = 330, 332, 338, 339, 347
+YCBCR_COEFFICIENTS, SUBSAMPLING, BLACK_AND_WHITE = 529, 530, 532
 DEPTH, PROFILE, EXIF, COLOUR_SPACE, INTEROPERABILITY = 32997, 34675, 34665, 40961, 40965
 _PIXELS = {STRIP_OFFSETS, TILE_OFFSETS, OLD_JPEG, SUB_DIRECTORIES}
 """Tags of which a directory of an image has one: where its pixels, or the full image behind it, lie."""
@@ -43,10 +46,12 @@ _BYTES = {kind: int(name[1]) * (2 if kind in (5, 10) else 1) for kind, name in _
 
 @dataclass(frozen=True)
 class Directory:
-    """One directory: where it begins, and for each tag its type, how many values it has and where they are."""
+    """One directory: where it begins, and for each tag its type, how many values it has and where they are; count: of
+    tags, of which some may be there twice."""
 
     offset: int
     entries: Mapping[int, tuple[int, int, int]]
+    count: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +74,9 @@ class Tiff:
         kind, count, place = directory.entries[tag]
         if count > most or kind == 2 or kind not in _TYPES:
             raise ValueError(f"tag {tag} of a directory has {count:,} values of type {kind}")
+        return self._values(kind, count, place)
+
+    def _values(self, kind: int, count: int, place: int) -> tuple[float, ...]:
         values = np.frombuffer(read_at(self.file, place, count * _BYTES[kind]), self.order + _TYPES[kind])
         if kind in (5, 10):
             return tuple(top / bottom if bottom else 0.0 for top, bottom in values.reshape(-1, 2).tolist())
@@ -76,20 +84,23 @@ class Tiff:
 
     def number(self, directory: Directory, tag: int, default: int) -> int:
         """The first value of a tag."""
-        values = self.numbers(directory, tag, (default,))
-        if not values:
-            raise ValueError(f"tag {tag} of a directory has no value")
-        return int(values[0])
+        if tag not in directory.entries:
+            return default
+        kind, count, place = directory.entries[tag]
+        if not count or kind == 2 or kind not in _TYPES:
+            raise ValueError(f"tag {tag} of a directory has {count:,} values of type {kind}")
+        return int(self._values(kind, 1, place)[0])
 
-    def content(self, directory: Directory, tag: int) -> bytes:
-        """The bytes of a tag; empty without one or where it is too long for what it should be."""
+    def content(self, directory: Directory, tag: int, first: int | None = None) -> bytes:
+        """The bytes of a tag, or so many of them; empty without one or where it is too long for what it should be."""
         kind, count, place = directory.entries.get(tag, (7, 0, 0))
         length = count * _BYTES.get(kind, 1)
+        length = length if first is None else min(length, first)
         return read_at(self.file, place, length) if 0 < length <= LONGEST_TEXT else b""
 
-    def text(self, directory: Directory, tag: int) -> str:
-        """A text without the null bytes at its end."""
-        content = self.content(directory, tag)
+    def text(self, directory: Directory, tag: int, first: int | None = None) -> str:
+        """A text, or so many bytes of it, without the null bytes at its end."""
+        content = self.content(directory, tag, first)
         try:
             return content.decode("utf-8").rstrip("\0 ")
         except UnicodeDecodeError:
@@ -109,18 +120,19 @@ class Tiff:
         at += struct.calcsize(count_format)
         if at + count * entry_bytes > self.size:
             raise ValueError("the file is truncated: a directory extends beyond its end")
+        if count > MOST_TAGS:
+            raise ValueError(f"a directory has {count:,} tags, more than {MOST_TAGS:,}")
         content = read_at(self.file, at, count * entry_bytes)
         entries: dict[int, tuple[int, int, int]] = {}
-        for entry in range(0, len(content), entry_bytes):
-            tag, kind = struct.unpack_from(f"{self.order}HH", content, entry)
-            values, = struct.unpack_from(link_format, content, entry + 4)
-            length, inline = values * _BYTES.get(kind, 1), entry + entry_bytes - inline_bytes
-            place = at + inline if length <= inline_bytes else struct.unpack_from(link_format, content, inline)[0]
+        fields = struct.iter_unpack(f"{self.order}HH{2 * link_format[1]}", content)
+        for number, (tag, kind, values, link) in enumerate(fields, 1):
+            length = values * _BYTES.get(kind, 1)
+            place = link if length > inline_bytes else at + number * entry_bytes - inline_bytes
             if place + length > self.size:
                 raise ValueError("the file is truncated: a value of its directory lies beyond its end")
             entries.setdefault(tag, (kind, values, place))
         (link,) = struct.unpack(link_format, read_at(self.file, at + count * entry_bytes, inline_bytes))
-        return Directory(start, entries), link
+        return Directory(start, entries, count), link
 
 
 _remembered: dict[str, tuple[tuple[int, int, int, int], Tiff]] = {}
@@ -152,6 +164,7 @@ def _read_chain(file: BinaryIO, size: int) -> Tiff:
     tiff = Tiff(file, order, big, size, (), "")
     found: list[Directory] = []
     offsets: set[int] = set()
+    entries = 0
     broken = "" if at else "it has no directory"
     try:
         while at:
@@ -159,8 +172,11 @@ def _read_chain(file: BinaryIO, size: int) -> Tiff:
                 raise ValueError("TIFF directories form a loop")
             if len(found) == MOST_PAGES:
                 raise ValueError(f"the file has more than {MOST_PAGES:,} pages")
+            if entries > MOST_ENTRIES:
+                raise ValueError(f"its directories have more than {MOST_ENTRIES:,} tags")
             offsets.add(at)
             directory, at = tiff._directory(at)
+            entries += directory.count
             if not {WIDTH, HEIGHT} <= directory.entries.keys() or not _PIXELS & directory.entries.keys():
                 raise ValueError("a directory holds no image")
             found.append(directory)
