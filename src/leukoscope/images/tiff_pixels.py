@@ -79,7 +79,7 @@ class PageReader:
             light = 255 - colours.astype(np.uint16)
             colours = ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
         elif it.photometric == YCBCR and it.compression not in (JPEG, *IMAGE_CODECS):
-            colours = _from_ycbcr(colours)
+            colours = ycbcr_to_rgb(colours)
         rgb = np.broadcast_to(colours, (*colours.shape[:2], 3)) if colours.shape[2] == 1 else colours
         if it.alpha and self._has_alpha:
             opaque = levels[..., it.colours:it.colours + 1].astype(np.uint16)
@@ -127,7 +127,7 @@ def page_profile(tiff: Tiff, page: Directory) -> bytes:
         return b""
 
 
-def _from_ycbcr(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def ycbcr_to_rgb(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Full-range YCbCr of ITU-R BT.601 to RGB, as TIFF means it unless it says otherwise."""
     light, blue, red = (colours[..., i].astype(np.float32) for i in range(3))
     blue, red = blue - 128, red - 128
