@@ -5,6 +5,7 @@ Knows nothing of what the files contain.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from .errors import LeukoscopeError, first_line
 MOST_KEY_PARTS = 20
 """Parts of a key in TOML, such as two in `training.epochs`."""
 _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){20}""")
+_RANDOM = "[0-9a-f]" * 8  # of the name of a temporary file
 _TEXT = re.compile(
     r"""\"{3}(?:[^"\\]|\\.|"(?!""))*+(?:\"{3})?|'{3}(?:[^']|'(?!''))*+(?:'{3})?|"(?:[^"\\\n]|\\[^\n])*+"?|'[^'\n]*+'?|"""
     r"""\#[^\n]*+""", re.DOTALL)
@@ -52,6 +54,13 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path, stem: str | None = None) -> None:
+    """Remove what killed writers have left in a folder. stem: only of files of this name."""
+    name = "*" if stem is None else glob.escape(stem)
+    for partial in folder.glob(f".{name}.{_RANDOM}.partial*"):
         partial.unlink(missing_ok=True)
 
 

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openslide
+import pydicom
 import pytest
 import tifffile
 from PIL import Image
 
 from command import leukoscope, refusal
+from leukoscope.commands.slide_inputs import slides_of
 from leukoscope.errors import ImageError
+from leukoscope.images.colour import adobe_rgb, to_srgb
 from leukoscope.images.read import read_image
 from leukoscope.phantom.slide import PhantomSlide
 from leukoscope.phantom.slide_files import write_slide
@@ -26,8 +30,8 @@ WINDOWS = ((0, 0, 300, 200), (1000, 700, 517, 301), (3840 - 130, 2400 - 70, 130,
 
 
 @pytest.mark.parametrize(("name", "reader", "objective"), [
-    ("slide.tif", "tifffile", None), ("slide.svs", "OpenSlide", 40.0), ("slide.ome.tif", "tifffile", None),
-    ("slide.dcm", "wsidicom", 40.0)])
+    ("slide.tif", "tifffile", None), ("slide.svs", "OpenSlide", 40.0), ("slide.scn", "OpenSlide", 40.0),
+    ("slide.ome.tif", "tifffile", None), ("slide.dcm", "wsidicom", 40.0)])
 def test_formats_show_the_phantom(phantom: PhantomSlide, tmp_path: Path, name: str, reader: str,
                                   objective: float | None):
     path = write_slide(phantom, tmp_path / name)
@@ -58,6 +62,16 @@ def test_openslide_and_tifffile_agree(svs: Path, monkeypatch: pytest.MonkeyPatch
             assert (by_tifffile.picture("label") == by_openslide.picture("label")).mean() > 0.99
 
 
+def test_the_scanned_part_of_the_glass_is_the_slide(small: PhantomSlide, tmp_path: Path):
+    """As in QuPath, which lays the outlines over it. The rest of the glass is not in the file."""
+    path = write_slide(small, tmp_path / "slide.scn")
+    with openslide.OpenSlide(path) as whole:
+        assert whole.dimensions == (5 * small.width // 2, 2 * small.height)
+    with open_slide(path) as slide:
+        assert (slide.width, slide.height) == (small.width, small.height)
+        assert not (slide.overview(600) == 255).all(axis=2).any()
+
+
 LAYOUTS: dict[str, dict[str, Any]] = {
     "tiles": {"tile": (256, 256), "compression": "zlib"}, "strips": {"rowsperstrip": 16, "compression": "lzw"},
     "one strip": {}, "big": {"tile": (128, 128), "bigtiff": True}, "jpeg2000": {"tile": (256, 256),
@@ -79,6 +93,39 @@ def test_layouts_of_tiff_are_read_exactly(phantom: PhantomSlide, tmp_path: Path,
         for left, top, width, height in ((0, 0, 300, 200), (700, 500, 517, 301), (1370, 930, 130, 70)):
             assert np.array_equal(slide.read(left, top, width, height),
                                   pixels[top:top + height, left:left + width])
+
+
+def test_ycbcr_is_read_as_the_colours_that_it_means(phantom: PhantomSlide, tmp_path: Path):
+    """Whatever compresses it: JPEG decodes to RGB itself, others keep what is stored."""
+    pixels = phantom.read(1, 0, 0, 700, 500)
+    tifffile.imwrite(tmp_path / "slide.tif", np.asarray(Image.fromarray(pixels).convert("YCbCr")), tile=(256, 256),
+                     photometric="ycbcr", compression="zlib", metadata=None)
+    with open_slide(tmp_path / "slide.tif") as slide:
+        assert np.abs(slide.read(0, 0, 700, 500).astype(int) - pixels).max() <= 2
+
+
+def test_colour_profiles_are_applied_by_every_reader(phantom: PhantomSlide, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch):
+    """Scanners embed their own; the cells would have other colours than in photographs of the same smear."""
+    pixels, profile = phantom.read(1, 1000, 700, 512, 512), adobe_rgb()
+    expected = to_srgb(pixels, profile)
+    assert np.abs(expected.astype(int) - pixels)[..., 0].mean() > 6  # of red
+    head = "Aperio Image Library v12.0.15\r\n512x512 [0,0 512x512] (256x256)|AppMag = 40|MPP = 0.25"
+    tifffile.imwrite(tmp_path / "slide.svs", pixels, tile=(256, 256), photometric="rgb", compression="jpeg",
+                     compressionargs={"level": 98}, metadata=None, description=head, iccprofile=profile)
+    folder = write_slide(phantom, tmp_path / "slide.dcm")
+    for file in folder.iterdir():
+        data = pydicom.dcmread(file)
+        data.OpticalPathSequence[0].ICCProfile = profile + bytes(len(profile) % 2)
+        data.save_as(file)
+    for path, by, window in ((tmp_path / "slide.svs", "OpenSlide", (0, 0, 512, 512)), (folder, "wsidicom",
+                             (1000, 700, 512, 512)), (tmp_path / "slide.svs", "tifffile", (0, 0, 512, 512))):
+        if by == "tifffile":
+            monkeypatch.setattr(door, "find_spec", lambda name: None)
+        with open_slide(path) as slide:
+            assert slide.facts.reader.startswith(by)
+            assert np.abs(slide.read(*window).astype(int) - expected)[..., 0].mean() < 3
+            assert any("Adobe RGB" in remark for remark in slide.facts.remarks)
 
 
 @pytest.mark.parametrize("end", ["png", "jpg"])
@@ -127,11 +174,13 @@ def test_missing_tiles_of_a_scanner_are_said(svs: Path, tmp_path: Path):
         assert (slide.facts.missing, slide.facts.tiles) == (0, 150)
 
 
-@pytest.mark.parametrize("name", ["slide.svs", "slide.tif", "slide.ome.tif"])
+@pytest.mark.parametrize("name", ["slide.svs", "slide.scn", "slide.tif", "slide.ome.tif"])
 def test_truncated_slides_are_refused_in_one_line(phantom: PhantomSlide, tmp_path: Path, name: str):
-    path = write_slide(phantom, tmp_path / name)
-    path.write_bytes(path.read_bytes()[:path.stat().st_size * 2 // 3])
-    assert str(path) in refusal("slide", "info", path)
+    path = write_slide(phantom, tmp_path / name, label=False)
+    content = path.read_bytes()
+    for length in (len(content) * 2 // 3, len(content) - 100):  # the last: within the coarsest level
+        path.write_bytes(content[:length])
+        assert str(path) in refusal("slide", "info", path)
 
 
 def test_a_damaged_tile_is_named(phantom: PhantomSlide, tmp_path: Path):
@@ -161,6 +210,49 @@ def test_windows_beyond_the_slide_are_refused(svs: Path):
         for window in ((-1, 0, 10, 10), (3839, 0, 2, 10), (0, 0, 0, 5)):
             with pytest.raises(ImageError, match="a window of"):
                 slide.read(*window)
+
+
+def test_a_damaged_level_of_dicom_is_named(phantom: PhantomSlide, tmp_path: Path):
+    """The coarser levels alone would be taken for the slide."""
+    folder = write_slide(phantom, tmp_path / "slide.dcm")
+    finest = folder / "level_0.dcm"
+    content = finest.read_bytes()
+    data = pydicom.dcmread(finest)
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"  # a video
+    data.save_as(finest)
+    assert "slide.dcm: its file level_0.dcm is damaged, or compressed" in refusal("slide", "info", folder)
+    finest.write_bytes(content[:600])
+    assert "level_0.dcm" in refusal("slide", "info", folder)
+    finest.write_bytes(content[:len(content) * 2 // 3])
+    assert "truncated" in refusal("slide", "info", folder)
+
+
+def test_dicom_without_a_scale_is_refused(phantom: PhantomSlide, tmp_path: Path):
+    folder = write_slide(phantom, tmp_path / "slide.dcm")
+    for file in folder.iterdir():
+        data = pydicom.dcmread(file)
+        del data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        del data.ImagedVolumeWidth, data.ImagedVolumeHeight
+        data.save_as(file)
+    assert "do not say how large a pixel is, as DICOM requires" in refusal("slide", "info", folder)
+
+
+def test_dicom_slides_are_told_apart_by_their_series(small: PhantomSlide, tmp_path: Path):
+    """Two in one folder, as a PACS exports them, without endings; another one beside its licence."""
+    flat, alone = tmp_path / "in" / "flat", write_slide(small, tmp_path / "in" / "alone.dcm")
+    (alone / "LICENSE").write_text("free")
+    flat.mkdir()
+    for number in range(2):
+        for file in write_slide(small, tmp_path / f"{number}.dcm").iterdir():
+            file.rename(flat / f"{number}.{file.stem}")
+    assert (is_slide(alone), is_slide(flat)) == (True, False)
+    found = slides_of([str(tmp_path / "in")], tmp_path / "out").slides
+    assert [one.path.relative_to(tmp_path).as_posix() for one in found] == [
+        "in/alone.dcm", "in/flat/0.level_0", "in/flat/1.level_0"]
+    for one in found:
+        with open_slide(one.path) as slide:
+            assert (slide.width, len(slide.facts.levels)) == (small.width, 3)
+    assert "flat: holds 2 slides; name a file of one, such as 0.level_0" in refusal("slide", "info", flat)
 
 
 def test_what_is_a_slide(svs: Path, tmp_path: Path):

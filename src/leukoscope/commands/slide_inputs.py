@@ -13,7 +13,7 @@ import polars as pl
 from ..datasets.base import IMAGE_SUFFIXES, is_litter
 from ..errors import LeukoscopeError
 from ..predict.sources import TABLES, LeftOut
-from ..slides.door import SCANNERS, UNREAD, is_slide, open_slide
+from ..slides.door import SCANNERS, UNREAD, dicom_slides, is_slide, open_slide
 from ..tables import UnreadableTable, read_any_csv, read_parquet
 from ..text import plain
 from .smear_inputs import unique_names
@@ -48,9 +48,10 @@ def are_slides(inputs: Sequence[str]) -> bool:
 
 
 def check_named_slides(inputs: Sequence[str]) -> None:
-    """Raise ImageError for a file that is named as a slide and is none, before it is taken for a photograph."""
+    """Raise ImageError for a file that is named as a slide and is none that is read, before it is taken for a
+    photograph."""
     for path in _matched(inputs):
-        if path.suffix.lower() in SCANNERS and path.is_file() and not is_slide(path):
+        if path.suffix.lower() in (*SCANNERS, *UNREAD) and path.is_file() and not is_slide(path):
             open_slide(path).close()
 
 
@@ -75,12 +76,15 @@ def one_slide(given: str, subject: str) -> SlideInput:
 
 def slides_of(inputs: Sequence[str], out: Path) -> Slides:
     """The slides of all inputs, in their order, each once. Raises LeukoscopeError where there is none, where one of a
-    list is missing, and where two cannot be told by their names."""
+    list is missing or has two subjects, and where two cannot be told by their names."""
     found: dict[Path, tuple[Path, str]] = {}
     left_out: list[LeftOut] = []
     for given in _matched(inputs):
         for path, subject in _slides_in(given, out.resolve(), left_out):
-            found.setdefault(path.resolve(), (path, subject))
+            known = found.setdefault(path.resolve(), (path, subject))[1]
+            if known and subject and known != subject:
+                raise LeukoscopeError(f"{given}: {path} has two subjects, {known} and {subject}", "correct the table")
+            found[path.resolve()] = path, known or subject
     if not found:
         raise LeukoscopeError(f"{inputs[0]}: holds no slide", f"slides end in {', '.join(SCANNERS)}, or are TIFF of "
                               "more than 20,000 px")
@@ -137,7 +141,7 @@ def _why_not(path: Path) -> str:
 
 def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
     """Files below a folder by name, and folders that are DICOM slides; without those that are hidden, results, or hold
-    the pixels of a slide beside them."""
+    the pixels of a slide beside them. Of a DICOM slide among other files, one of its levels."""
     for where, folders, files in os.walk(folder):
         here = Path(where)
         beside = {Path(name).stem for name in files if name.lower().endswith(_COMPANIONS)}
@@ -147,7 +151,8 @@ def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
             if is_slide(here / name):
                 folders.remove(name)
                 yield here / name
-        yield from (here / name for name in sorted(files) if not is_litter(name))
+        further = {path for slide in dicom_slides(here) for path in slide[1:]}
+        yield from (here / name for name in sorted(files) if not is_litter(name) and here / name not in further)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -162,7 +167,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _listed(path: Path) -> list[tuple[str, str]]:
-    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     return [(line.strip(), "") for line in lines if line.strip() and not line.startswith("#")]
 
 

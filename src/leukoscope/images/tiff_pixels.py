@@ -23,8 +23,8 @@ class YCbCr:
     """luma: shares of red, green and blue in Y. levels: of Y, Cb and Cr, that of black (or none) and that of white (or
     all of the colour)."""
 
-    luma: tuple[float, ...]
-    levels: tuple[float, ...]
+    luma: tuple[float, ...] = (0.299, 0.587, 0.114)
+    levels: tuple[float, ...] = (0, 255, 128, 255, 128, 255)
 
 
 class PageReader:
@@ -79,8 +79,9 @@ class PageReader:
 
     def _read_ycbcr(self) -> YCbCr:
         """How Y, Cb and Cr are meant; as ITU-R BT.601 with the full range of values where the page does not say it."""
-        luma = self._tiff.numbers(self._page, tags.YCBCR_COEFFICIENTS, (0.299, 0.587, 0.114), most=3)
-        levels = self._tiff.numbers(self._page, tags.BLACK_AND_WHITE, (0, 255, 128, 255, 128, 255), most=6)
+        usual = YCbCr()
+        luma = self._tiff.numbers(self._page, tags.YCBCR_COEFFICIENTS, usual.luma, most=3)
+        levels = self._tiff.numbers(self._page, tags.BLACK_AND_WHITE, usual.levels, most=6)
         if len(luma) != 3 or len(levels) != 6 or not luma[1] or any(levels[i] == levels[i + 1] for i in (0, 2, 4)):
             raise ValueError(f"its YCbCr colours are stated as {luma} and {levels}, which give no colours")
         return YCbCr(luma, levels)
@@ -101,7 +102,7 @@ class PageReader:
             light = 255 - colours.astype(np.uint16)
             colours = ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
         elif self._ycbcr is not None:
-            colours = _from_ycbcr(colours, self._ycbcr)
+            colours = ycbcr_to_rgb(colours, self._ycbcr)
         rgb = np.broadcast_to(colours, (*colours.shape[:2], 3)) if colours.shape[2] == 1 else colours
         if it.alpha and self._has_alpha:
             opaque = levels[..., it.colours:it.colours + 1].astype(np.uint16)
@@ -149,8 +150,9 @@ def page_profile(tiff: Tiff, page: Directory) -> bytes:
         return b""
 
 
-def _from_ycbcr(colours: NDArray[np.uint8], meant: YCbCr) -> NDArray[np.uint8]:
-    """YCbCr to RGB (TIFF 6.0, section 21)."""
+def ycbcr_to_rgb(colours: NDArray[np.uint8], meant: YCbCr | None = None) -> NDArray[np.uint8]:
+    """YCbCr to RGB (TIFF 6.0, section 21), full-range by ITU-R BT.601 unless `meant` says otherwise."""
+    meant = meant or YCbCr()
     planes = [colours[..., i].astype(np.float32) for i in range(3)]
     light, blue, red = (
         (plane - meant.levels[2 * i]) * (code / (meant.levels[2 * i + 1] - meant.levels[2 * i]))

@@ -1,4 +1,4 @@
-"""Phantom slides as files: generic tiled TIFF, SVS as Aperio's, OME-TIFF, DICOM; with their truth beside them.
+"""Phantom slides as files: generic tiled TIFF, SVS as Aperio's, SCN as Leica's, OME-TIFF, DICOM; with their truth.
 
     python -m leukoscope.phantom.slide_files slide.svs --width 40000 --height 30000
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 TILE = 256
-FORMATS = (".tif", ".svs", ".ome.tif", ".dcm")
+FORMATS = (".tif", ".svs", ".scn", ".ome.tif", ".dcm")
 _QUALITY = 90
 _REMEMBERED = 4096  # encoded tiles, of about 50 kB each
 _JPEG: dict[str, Any] = {"compression": "jpeg", "compressionargs": {"level": _QUALITY}, "tile": (TILE, TILE),
@@ -46,7 +46,8 @@ def write_slide(slide: PhantomSlide, path: Path | str, *, label: bool = True, py
         _write_dicom(slide, path, levels)
     else:
         with atomic_path(path) as beside, tifffile.TiffWriter(beside, bigtiff=True, ome=kind == ".ome.tif") as file:
-            {".tif": _write_tiff, ".svs": _write_svs, ".ome.tif": _write_ome}[kind](file, slide, levels, label, scale)
+            write = {".tif": _write_tiff, ".svs": _write_svs, ".scn": _write_scn, ".ome.tif": _write_ome}[kind]
+            write(file, slide, levels, label, scale)
     write_json(path.with_name(f"{path.name}.truth.json"), {
         "width": slide.width, "height": slide.height, "micrometres_per_pixel": slide.micrometres_per_pixel,
         "block": slide.block, "zones": slide.zones.tolist(), "cells": [asdict(cell) for cell in slide.cells]})
@@ -100,6 +101,25 @@ def _write_svs(file: tifffile.TiffWriter, slide: PhantomSlide, levels: Sequence[
         picture[40:60, 20:140] = 20  # as a name would be written
         text = f"Aperio Image Library v12.0.15\r\n{name} 160x120"
         file.write(picture, description=text, subfiletype=kind, **aside)
+
+
+def _write_scn(file: tifffile.TiffWriter, slide: PhantomSlide, levels: Sequence[int], label: bool, scale: bool) -> None:
+    """The scan is a part of the glass, as wide as it again on the left and half as wide on the right."""
+    nanometres = 1000 * slide.micrometres_per_pixel
+    wide, high = (round(side * nanometres) for side in (slide.width, slide.height))
+    sizes = [slide.size(by) for by in levels]
+    dimensions = "".join(f'<dimension sizeX="{width}" sizeY="{height}" r="{number}" ifd="{number}"/>'
+                         for number, (width, height) in enumerate(sizes))
+    description = (
+        f'<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01"><collection name="" '
+        f'sizeX="{5 * wide // 2}" sizeY="{2 * high}"><image><device model="phantom" version="1"/><pixels '
+        f'sizeX="{slide.width}" sizeY="{slide.height}">{dimensions}</pixels><view sizeX="{wide}" sizeY="{high}" '
+        f'offsetX="{wide}" offsetY="{high // 2}"/><scanSettings><objectiveSettings><objective>40</objective>'
+        "</objectiveSettings><illuminationSettings><numericalAperture>0.75</numericalAperture><illuminationSource>"
+        "brightfield</illuminationSource></illuminationSettings></scanSettings></image></collection></scn>")
+    for by in levels:
+        first = {"description": description} if by == 1 else {}
+        file.write(**_level(slide, by), **first, **_resolution(slide, by, scale))
 
 
 def _write_ome(file: tifffile.TiffWriter, slide: PhantomSlide, levels: Sequence[int], label: bool, scale: bool) -> None:

@@ -18,20 +18,23 @@ UNREAD = (".vsi", ".czi", ".lif", ".nd2", ".isyntax")
 """Endings of slides that nothing here reads."""
 _ONLY_OPENSLIDE = (".ndpi", ".mrxs", ".vms", ".vmu", ".svslide", ".bif", ".scn")
 _TIFF = (".svs", ".ndpi", ".scn", ".bif")
+_TEXTS = ("", ".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".html", ".pdf")  # that lie beside DICOM files
 
 
 def is_slide(path: Path | str) -> bool:
-    """Whether a file or folder is a slide and not a photograph: by its ending and first bytes, because it holds DICOM
-    files, or because a TIFF, PNG or JPEG is too large for a field. False for a file that cannot be read."""
+    """Whether a file or folder is a slide and not a photograph: by its ending and first bytes, because it is DICOM or
+    holds the DICOM files of one slide, or because a TIFF, PNG or JPEG is too large for a field. False for a file that
+    cannot be read."""
     path = Path(path)
     if path.is_dir():
-        return _holds_dicom(path)
+        return _holds_dicom(path) and len(dicom_slides(path)) < 2
     try:
         if path.suffix.lower() in SCANNERS and path.is_file():
-            start = _start(path)
             if path.suffix.lower() == ".dcm":
-                return start[128:] == b"DICM"
-            return path.suffix.lower() not in _TIFF or format_of(start) == "TIFF"
+                return is_dicom(path)
+            return path.suffix.lower() not in _TIFF or format_of(_start(path)) == "TIFF"
+        if is_dicom(path):
+            return True
         width, height = _size(path)
     except Exception:  # of many classes; reading says what is wrong
         return False
@@ -47,7 +50,7 @@ def open_slide(path: Path | str) -> Slide:
     if path.suffix.lower() in UNREAD:
         raise ImageError(path, f"slides of the kind {path.suffix.lower()} are not read",
                          "export it as OME-TIFF or SVS")
-    if path.is_dir() or path.suffix.lower() == ".dcm" or _start(path)[128:132] == b"DICM":
+    if path.is_dir() or path.suffix.lower() == ".dcm" or is_dicom(path):
         if path.is_dir() and not _holds_dicom(path):
             raise ImageError(path, "is a folder without DICOM files", "name a slide")
         require("wsidicom")
@@ -89,10 +92,34 @@ def _start(path: Path) -> bytes:
         raise ImageError(path, f"cannot be opened ({error.strerror})", "grant read permission") from error
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM files do. False where it cannot be read."""
+    try:
+        return _start(path)[128:] == b"DICM"
+    except ImageError:
+        return False
+
+
+def dicom_slides(folder: Path) -> list[list[Path]]:
+    """The slides whose DICOM files lie in a folder: the files of each, a level first. Empty where the extra `slides` is
+    missing, or there are none."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and is_dicom(path)]
+    if not files or find_spec("wsidicom") is None:
+        return []
+    from .dicom import slides_among  # late: an extra
+
+    return slides_among(files)
+
+
 def _holds_dicom(folder: Path) -> bool:
-    """Whether a folder holds DICOM files and nothing else but hidden files."""
-    files = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    return bool(files) and all(path.is_file() and _start(path)[128:132] == b"DICM" for path in files)
+    """Whether a folder holds DICOM files, and beside them at most hidden files and texts, such as a licence."""
+    found = False
+    for path in folder.iterdir():
+        if path.is_file() and is_dicom(path):
+            found = True
+        elif not (path.name.startswith(".") or (path.is_file() and path.suffix.lower() in _TEXTS)):
+            return False
+    return found
 
 
 def _size(path: Path) -> tuple[int, int]:

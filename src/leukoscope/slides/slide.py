@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ LARGEST_WINDOW = 100_000_000
 """px of a window that is read at once."""
 MISSING = 255
 """Grey level of pixels that a slide does not hold."""
+AGAIN = "export or copy the slide again"
 
 
 @dataclass(frozen=True)
@@ -144,3 +146,9 @@ class SlideField:
         """A window of the field, as `FieldSource.read`."""
         return self.slide.read(self.left + left, self.top + top, width, height, level=self.level)
 
+
+def check_whole(path: Path, offsets: Sequence[float], lengths: Sequence[float], size: int) -> None:
+    """Raise ImageError where tiles of a TIFF lie beyond the end of the file, which has `size` bytes."""
+    beyond = sum(offset + length > size for offset, length in zip(offsets, lengths, strict=False))
+    if beyond:
+        raise ImageError(path, f"is truncated: {beyond:,} of {len(offsets):,} tiles lie beyond its end", AGAIN)

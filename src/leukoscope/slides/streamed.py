@@ -14,7 +14,7 @@ import platformdirs
 import pyvips
 
 from ..errors import ImageError
-from ..files import atomic_path
+from ..files import atomic_path, remove_partials
 from .slide import Facts
 from .tiff import TiffSlide
 
@@ -41,6 +41,7 @@ def _tiled_copy(path: Path) -> Path:
     copy = folder / f"{key}.tif"
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{copy}.lock"):
+        remove_partials(folder, key)
         if not copy.is_file():
             with atomic_path(copy) as beside:
                 _write(path, beside)

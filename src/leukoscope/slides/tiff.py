@@ -18,10 +18,12 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from ..images.colour import to_srgb
+from ..images.colour import profile_remark, to_srgb
 from ..images.pixel_size import stated_pixel_size
 from ..images.read import opened_image
-from .slide import MISSING, Facts, Level, Slide
+from ..images.tiff_layout import IMAGE_CODECS, YCBCR
+from ..images.tiff_pixels import ycbcr_to_rgb
+from .slide import AGAIN, MISSING, Facts, Level, Slide, check_whole
 
 CACHE = 64_000_000
 """Bytes of decoded tiles that a slide keeps."""
@@ -29,8 +31,9 @@ LARGEST_TILE = 100_000_000
 """px of a tile or strip."""
 _SAME_SHAPE = 0.02  # of the sides, by which a level may differ in shape
 _ASIDE = re.compile(r"^(label|macro|thumbnail)\b", re.IGNORECASE)
+_JPEG = 6, 7, 33007
+_APERIO_YCBCR = 33003  # JPEG 2000 without a transform of colours
 _READ = {1: "grey", 2: "RGB", 6: "YCbCr"}  # photometric interpretations; 0 and others have no smear in them
-_AGAIN = "export or copy the slide again"
 
 # What tifffile only logs is decided here: what matters becomes an error or a remark.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -47,7 +50,7 @@ class TiffSlide(Slide):
                 self._tiff = tifffile.TiffFile(path)
                 weakref.finalize(self, self._tiff.close)
             except tifffile.TiffFileError as error:
-                raise ImageError(named, f"is no TIFF that can be read ({error})", _AGAIN) from error
+                raise ImageError(named, f"is no TIFF that can be read ({error})", AGAIN) from error
             try:
                 pages = [page for first in self._tiff.pages for page in (first, *(first.pages or ()))]
                 self._levels, self._aside = _sorted(named, pages)
@@ -64,7 +67,8 @@ class TiffSlide(Slide):
         self._profile = bytes(finest.iccprofile or b"")
         missing, count = tiles[0]
         super().__init__(named, Facts("tifffile", levels, stated_pixel_size(named), objective, vendor,
-                                      tuple(self._aside), missing, count))
+                                      tuple(self._aside), missing, count,
+                                      tuple(filter(None, [profile_remark(self._profile)]))))
 
     def close(self) -> None:
         self._tiff.close()
@@ -107,7 +111,7 @@ class TiffSlide(Slide):
         file = self._tiff.filehandle
         file.seek(page.dataoffsets[index])
         content = file.read(page.databytecounts[index])
-        jpeg = page.compression in (6, 7, 33007)
+        jpeg = page.compression in _JPEG
         more = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if jpeg else {}
         decoded: Any = page.decode(content, index, **more)[0]
         if decoded is None:
@@ -137,7 +141,7 @@ def _sorted(path: Path, pages: list[Any]) -> tuple[list[tifffile.TiffPage], dict
         else:
             images.append(page)
     if not images:
-        raise ImageError(path, "holds no image but labels and overviews", _AGAIN)
+        raise ImageError(path, "holds no image but labels and overviews", AGAIN)
     finest = max(images, key=lambda page: page.imagewidth * page.imagelength)
     levels = {finest.imagewidth: finest}
     for page in images:
@@ -176,11 +180,8 @@ def _check(path: Path, page: tifffile.TiffPage) -> tuple[int, int]:
                          "or 16 bits", "export it as RGB")
     if rows_columns[0] * rows_columns[1] > LARGEST_TILE:
         raise ImageError(path, f"its tiles have {rows_columns[1]} x {rows_columns[0]} px", "export it in smaller tiles")
-    size, count = page.parent.filehandle.size, len(page.dataoffsets)
-    beyond = sum(offset + length > size for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True))
-    if beyond:
-        raise ImageError(path, f"is truncated: {beyond:,} of {count:,} tiles lie beyond its end", _AGAIN)
-    return sum(length == 0 for length in page.databytecounts), count
+    check_whole(path, page.dataoffsets, page.databytecounts, page.parent.filehandle.size)
+    return sum(length == 0 for length in page.databytecounts), len(page.dataoffsets)
 
 
 def _tile_size(page: tifffile.TiffPage) -> tuple[int, int]:
@@ -195,6 +196,9 @@ def _as_rgb(page: tifffile.TiffPage, samples: NDArray[Any]) -> NDArray[np.uint8]
     if samples.dtype == np.uint16:
         samples = samples >> 8
     colours = samples[..., :3] if samples.shape[2] >= 3 else samples[..., :1]
+    stored = page.photometric == YCBCR and page.compression not in (*_JPEG, *IMAGE_CODECS)  # others are decoded to RGB
+    if stored or page.compression == _APERIO_YCBCR:
+        colours = ycbcr_to_rgb(colours)
     return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)), np.uint8)
 
 
