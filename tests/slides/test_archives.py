@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 
 from command import leukoscope, refusal
-from leukoscope.commands.engines import TRIES, Engine, Failed, Here, Processes, Task
+from leukoscope.commands.engines import TRIES, Engine, Failed, Here, Processes, Task, Waiting
 from leukoscope.commands.slide_inputs import are_slides, slides_of
 from leukoscope.commands.slide_region import count_region
 from leukoscope.commands.smear_slides import SlideOptions, smear_archive
 from leukoscope.errors import LeukoscopeError
-from worker_tasks import die, die_once, double, fill_disk, refuse, surprise
+from worker_tasks import die, die_first, double, fill_disk, refuse, surprise
 
 FEW = SlideOptions(types=False, target=2, workers=1)
 
@@ -32,13 +32,40 @@ def run(engine: Engine, *tasks: Task) -> dict[object, object]:
 
 
 def test_workers_that_die_cost_their_task_only(tmp_path: Path):
-    results = run(Processes(2), *(Task(n, double, (n,)) for n in range(6)), Task("once", die_once, (tmp_path / "m", 7)),
-                  Task("always", die, ()))
+    results = run(Processes(2), *(Task(n, double, (n,)) for n in range(6)),
+                  Task("once", die_first, (1, tmp_path / "m", 7)), Task("often", die_first, (TRIES, tmp_path / "n", 8)), Task("always", die, ()))
     assert [results[n] for n in range(6)] == [0, 2, 4, 6, 8, 10]
-    assert results["once"] == 7
+    assert (results["once"], results["often"]) == (7, 8)
     failed = results["always"]
     assert isinstance(failed, Failed)
-    assert f"{TRIES} workers died of it" in failed.what
+    assert f"{TRIES + 1} workers died of it" in failed.what
+
+
+def test_a_task_of_which_many_workers_died_is_tried_alone_at_the_end():
+    """Somebody else may have ended them, or used all memory."""
+    waiting, doubtful, other = Waiting(), Task("doubtful", die, ()), Task("other", double, (1,))
+    waiting.add(doubtful)
+    for tried in range(1, TRIES + 1):
+        assert waiting.take(0) == (doubtful, tried)
+        assert waiting.again(doubtful, tried)
+    waiting.add(other)
+    assert waiting.take(0) == (other, 1)
+    assert waiting.take(busy=1) is None  # not beside others
+    assert waiting.take(0) == (doubtful, TRIES + 1)
+    waiting.add(other)
+    assert waiting.take(busy=1) is None  # nor others beside it
+    assert not waiting.again(doubtful, TRIES + 1)
+    assert waiting.take(0) == (other, 1)
+    assert not waiting.any
+
+
+def test_a_worker_takes_what_fits_it():
+    waiting, tasks = Waiting(), [Task(n, double, (n,)) for n in range(3)]
+    for task in tasks:
+        waiting.add(task)
+    assert waiting.take(0, lambda task: task.key == 1) == (tasks[1], 1)
+    assert waiting.remove(lambda task: task.key == 2) == [tasks[2]]
+    assert waiting.take(1) == (tasks[0], 1)
 
 
 def test_errors_come_back_whole():

@@ -31,7 +31,7 @@ from leukoscope.commands.slide_inputs import slides_of
 from leukoscope.commands.slide_options import SlideOptions, unheard
 from leukoscope.errors import LeukoscopeError
 from leukoscope.manifest import write_table
-from worker_tasks import die, die_once, double, fill_disk, refuse
+from worker_tasks import die, die_first, double, fill_disk, refuse
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'leukoscope[ray]'")
 
@@ -109,13 +109,15 @@ def results(engine: Cluster, *tasks: Task) -> dict[object, Any]:
 def test_a_worker_that_dies_costs_its_task_only(cluster: Any, tmp_path: Path):
     engine = Cluster(cluster.address, None, tmp_path, unheard)
     try:
-        done = results(engine, *(Task(n, double, (n,)) for n in range(3)), Task("once", die_once, (tmp_path / "m", 7)),
-                       Task("always", die, ()), Task("refused", refuse, ()))
+        done = results(engine, *(Task(n, double, (n,)) for n in range(3)),
+                       Task("once", die_first, (1, tmp_path / "m", 7)),
+                       Task("often", die_first, (TRIES, tmp_path / "n", 8)), Task("always", die, ()),
+                       Task("refused", refuse, ()))
     finally:
         engine.close()
     assert [done[n] for n in range(3)] == [0, 2, 4]
-    assert done["once"] == 7
-    assert f"{TRIES} workers died of it" in done["always"].what
+    assert (done["once"], done["often"]) == (7, 8)
+    assert f"{TRIES + 1} workers died of it" in done["always"].what
     assert done["always"].of_worker
     assert str(done["refused"].error()) == "slide.svs: is damaged; export it again"
     assert not list(tmp_path.glob(".cluster*"))

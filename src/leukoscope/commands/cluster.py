@@ -22,7 +22,7 @@ from typing import Any
 from .. import __version__
 from ..errors import LeukoscopeError, first_line
 from .cluster_join import connect
-from .engines import TRIES, Failed, Task, given_up
+from .engines import Failed, Task, Waiting, given_up
 
 LOOK = 2.0
 """s between two looks at which machines there are."""
@@ -53,7 +53,7 @@ class Cluster:
                  needs: Sequence[str] = ()) -> None:
         self._most, self._folder, self._say, self._needs = workers, folder, on_note, needs
         self._connected = connect(address)
-        self._waiting: deque[tuple[Task, int]] = deque()
+        self._waiting = Waiting()
         self._starting: dict[Any, _Worker] = {}
         self._idle: list[_Worker] = []
         self._busy: dict[Any, tuple[_Worker, Task, int]] = {}
@@ -75,7 +75,7 @@ class Cluster:
         return max(len(self._starting) + len(self._idle) + len(self._busy), 1)
 
     def submit(self, task: Task) -> None:
-        self._waiting.append((task, 1))
+        self._waiting.add(task)
         self._hand_out()
 
     def next(self) -> tuple[Hashable, Any]:
@@ -88,7 +88,7 @@ class Cluster:
             pending = [*self._starting, *self._busy]
             if not self._idle and not self._busy:
                 self._check_hope()
-            if not self._busy and (self._waiting or not self._idle):
+            if not self._busy and (self._waiting.any or not self._idle):
                 self._tell_waiting()
             self._give_up_unseen()
             if not pending and not self._ended:
@@ -199,12 +199,11 @@ class Cluster:
                   f"{PATIENCE / 60:.0f} min")
 
     def _hand_out(self) -> None:
-        for worker in self._idle[::-1] if self._waiting else ():
-            place = next((place for place, (task, _) in enumerate(self._waiting)
-                          if worker.machine not in self._blind.get(task.needs, ())), None)
-            if place is not None:
-                task, tried = self._waiting[place]
-                del self._waiting[place]
+        for worker in self._idle[::-1] if self._waiting.any else ():
+            it = self._waiting.take(len(self._busy), lambda task, machine=worker.machine: (
+                machine not in self._blind.get(task.needs, ())))
+            if it is not None:
+                task, tried = it
                 self._idle.remove(worker)
                 work = worker.actor.work.remote(task.function, task.arguments, task.needs)
                 self._busy[work] = worker, task, tried
@@ -215,20 +214,17 @@ class Cluster:
             self._blind.setdefault(task.needs, {})[worker.machine] = worker.host
         else:
             task = replace(task, needs="")
-        self._waiting.appendleft((task, tried))
+        self._waiting.back(task, tried)
 
     def _give_up_unseen(self) -> None:
         """End tasks whose file no machine sees; one whose processors are all busy may see it."""
         machines = {worker.machine for worker in self._workers}
         if not self._blind or not machines:
             return
-        for item in list(self._waiting):
-            task, hosts = item[0], self._blind.get(item[0].needs, {})
-            if machines <= hosts.keys():
-                self._waiting.remove(item)
-                names = ", ".join(sorted(set(hosts.values())))
-                self._ended.append((task.key, Failed(f"{task.needs}: no machine of the cluster sees it ({names})",
-                                                     "put slides where all machines see them under one path")))
+        for task in self._waiting.remove(lambda task: machines <= self._blind.get(task.needs, {}).keys()):
+            names = ", ".join(sorted(set(self._blind[task.needs].values())))
+            self._ended.append((task.key, Failed(f"{task.needs}: no machine of the cluster sees it ({names})",
+                                                 "put slides where all machines see them under one path")))
 
     def _collect(self, reference: Any, worker: _Worker, task: Task, tried: int) -> None:
         """Take the result of an actor, or note that it died; a lost machine is no fault of the task."""
@@ -253,10 +249,10 @@ class Cluster:
         except RayError as error:
             _end(worker)
             stands = any(machine["NodeID"] == worker.machine and machine["Alive"] for machine in ray.nodes())
-            if stands and tried >= TRIES:
+            if not stands:
+                self._waiting.back(task, tried)
+            elif not self._waiting.again(task, tried):
                 self._ended.append((task.key, given_up(tried, _why(error))))
-            else:
-                self._waiting.appendleft((task, tried + stands))
             self._look()
 
     def _check_hope(self) -> None:

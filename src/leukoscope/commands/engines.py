@@ -20,7 +20,7 @@ from ..errors import LeukoscopeError, input_error
 from ..finder.network import THREADS
 
 TRIES = 3
-"""Times that a task is tried, where workers die of it."""
+"""Times that a task is tried beside others, where workers die of it; then once more, alone."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,60 @@ def given_up(tried: int, how: str) -> Failed:
     return Failed(f"{tried} workers died of it ({how})", "it may need more memory than there is", of_worker=True)
 
 
+class Waiting:
+    """Tasks that wait for a worker, first come, first served. A task need not be the cause of its worker's death:
+    another may have used all memory, or somebody ended it. So a task of which TRIES workers have died waits until all
+    others are done, and is then tried alone."""
+
+    def __init__(self) -> None:
+        self._tasks: deque[tuple[Task, int]] = deque()
+        self._doubtful: deque[tuple[Task, int]] = deque()
+        self._alone = False
+
+    @property
+    def any(self) -> bool:
+        """Whether a task waits."""
+        return bool(self._tasks or self._doubtful)
+
+    def add(self, task: Task) -> None:
+        self._tasks.append((task, 1))
+
+    def back(self, task: Task, tried: int) -> None:
+        """Take back a task whose worker did not begin it."""
+        (self._tasks if tried <= TRIES else self._doubtful).appendleft((task, tried))
+
+    def again(self, task: Task, tried: int) -> bool:
+        """Take back a task whose worker died; False if it has been tried often enough."""
+        if tried <= TRIES:
+            self.back(task, tried + 1)
+        return tried <= TRIES
+
+    def take(self, busy: int, fits: Callable[[Task], bool] = lambda task: True) -> tuple[Task, int] | None:
+        """The next task that fits a worker, and the number of this try. busy: workers that do a task now."""
+        self._alone = self._alone and busy > 0
+        if self._alone:
+            return None
+        if not self._tasks and not busy:
+            self._alone = (it := _first(self._doubtful, fits)) is not None
+            return it
+        return _first(self._tasks, fits)
+
+    def remove(self, which: Callable[[Task], bool]) -> list[Task]:
+        """Take some tasks away."""
+        taken = []
+        for items in (self._tasks, self._doubtful):
+            while (it := _first(items, which)) is not None:
+                taken.append(it[0])
+        return taken
+
+
+def _first(items: deque[tuple[Task, int]], fits: Callable[[Task], bool]) -> tuple[Task, int] | None:
+    it = next((it for it in items if fits(it[0])), None)
+    if it is not None:
+        items.remove(it)
+    return it
+
+
 def one_thread() -> None:
     """Let this process work with one thread, beside others."""
     import cv2
@@ -115,13 +169,13 @@ class Processes:
     def __init__(self, workers: int) -> None:
         self.slots = workers
         self._context = mp.get_context("spawn")
-        self._waiting: deque[tuple[Task, int]] = deque()
+        self._waiting = Waiting()
         self._idle: list[tuple[BaseProcess, Connection]] = []
         self._busy: dict[Connection, tuple[BaseProcess, Task, int]] = {}
         self._ended: deque[tuple[Hashable, Any]] = deque()
 
     def submit(self, task: Task) -> None:
-        self._waiting.append((task, 1))
+        self._waiting.add(task)
         self._hand_out()
 
     def next(self) -> tuple[Hashable, Any]:
@@ -141,14 +195,14 @@ class Processes:
         self._busy.clear()
 
     def _hand_out(self) -> None:
-        while self._waiting and len(self._busy) < self.slots:
+        while len(self._busy) < self.slots and (it := self._waiting.take(len(self._busy))) is not None:
+            task, tried = it
             process, connection = self._idle.pop() if self._idle else self._start()
-            task, tried = self._waiting.popleft()
             try:
                 connection.send((task.function, task.arguments))
             except OSError:  # it died while it was idle
                 process.join()
-                self._waiting.appendleft((task, tried))
+                self._waiting.back(task, tried)
                 continue
             self._busy[connection] = process, task, tried
 
@@ -168,9 +222,7 @@ class Processes:
         except (EOFError, OSError):
             process.join()
             connection.close()
-            if tried < TRIES:
-                self._waiting.appendleft((task, tried + 1))
-            else:
+            if not self._waiting.again(task, tried):
                 self._ended.append((task.key, given_up(tried, f"exit code {process.exitcode}")))
 
 
