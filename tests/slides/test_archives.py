@@ -33,7 +33,8 @@ def run(engine: Engine, *tasks: Task) -> dict[object, object]:
 
 def test_workers_that_die_cost_their_task_only(tmp_path: Path):
     results = run(Processes(2), *(Task(n, double, (n,)) for n in range(6)),
-                  Task("once", die_first, (1, tmp_path / "m", 7)), Task("often", die_first, (TRIES, tmp_path / "n", 8)), Task("always", die, ()))
+                  Task("once", die_first, (1, tmp_path / "m", 7)),
+                  Task("often", die_first, (TRIES, tmp_path / "n", 8)), Task("always", die, ()))
     assert [results[n] for n in range(6)] == [0, 2, 4, 6, 8, 10]
     assert (results["once"], results["often"]) == (7, 8)
     failed = results["always"]
