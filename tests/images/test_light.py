@@ -47,8 +47,24 @@ def tile() -> np.ndarray:
     return mask
 
 
+def squares(side: int = 230) -> np.ndarray:
+    y, x = np.indices(field().pixels.shape[:2])
+    return (x // side + y // side) % 2 == 0
+
+
+def bent(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    """An L of missing tiles."""
+    mask = np.zeros(field().pixels.shape[:2], bool)
+    mask[top:bottom, left:(left + right) // 2] = True
+    mask[top:(top + bottom) // 2, left:right] = True
+    return mask
+
+
 HIDDEN = {"round view": (circle(), 6), "dark round view": (circle(), 30), "black frame": (frame(50), 0),
-          "white frame": (frame(50), 255), "missing tile": (tile(), 0), "white tile": (tile(), 255)}
+          "white frame": (frame(50), 255), "missing tile": (tile(), 0), "white tile": (tile(), 255),
+          "grey frame": (frame(50), 128), "grey tile": (tile(), 211), "white L": (bent(0, 0, 500, 400), 255),
+          "black L inside": (bent(300, 150, 700, 550), 0), "grey L inside": (bent(300, 150, 700, 550), 192),
+          "black squares": (squares(), 0), "white squares": (squares(), 255), "grey squares": (squares(), 150)}
 
 
 @pytest.mark.parametrize("name", HIDDEN)
@@ -60,7 +76,8 @@ def test_what_was_not_recorded_is_found(name):
 
 
 @pytest.mark.parametrize("quality", [60, 95])
-@pytest.mark.parametrize("name", ["black frame", "white frame", "narrow white frame", "missing tile", "white tile"])
+@pytest.mark.parametrize("name", ["black frame", "white frame", "narrow white frame", "missing tile", "white tile",
+                                  "grey frame", "grey tile", "white L", "black L inside"])
 def test_the_edge_of_a_frame_or_tile_is_found_in_a_jpeg(name, quality):
     """JPEG mixes it with what lies beside it: as far as a block, of which the edge is here no multiple."""
     hidden, level = {**HIDDEN, "narrow white frame": (frame(9), 255)}[name]
@@ -90,7 +107,7 @@ def test_nothing_is_hidden_in_a_whole_field_however_bright_or_dark():
     assert even_field(field_source(pixels)) is None
 
 
-@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize("name", [name for name in HIDDEN if "squares" not in name])  # they leave few whole cells
 def test_whole_cells_are_found_as_without_it_and_no_corner_is_a_cell(name):
     hidden, level = HIDDEN[name]
     found = find_leukocytes(behind(hidden, level))
@@ -109,7 +126,7 @@ def test_whole_cells_are_found_as_without_it_and_no_corner_is_a_cell(name):
                    for c in found_in_whole().cells) for x, y in (cell.centre for cell in found.cells))
     assert found.scale.micrometres_per_pixel == pytest.approx(0.1, rel=0.1)
     share = round(100 * hidden.mean())
-    assert any(remark.endswith("shows nothing (black or white) and was left out") and abs(
+    assert any(remark.endswith("shows nothing (black, white or of one colour) and was left out") and abs(
         int(remark.split()[0].split("\u202f")[0]) - share) <= 3 for remark in found.remarks)
 
 

@@ -22,8 +22,11 @@ from .tiff_pieces import BAND
 from .tiff_pixels import PageReader
 from .tiff_tags import Tiff, open_tiff
 
-ALIKE = 0.8
-"""Correlation of the detail of two pages from which on they show one scene."""
+ALIKE = 0.9
+"""Correlation of the detail of two pages from which on they show one scene: out of focus by a micrometre, a field keeps
+0.93 to 0.97; different cells in the middle of their images reach 0.895 in 1,500 pairs of C-NMC, and 0.81 in PBC."""
+APART = 0.95
+"""The same, of pages with others between them, of which there are many more pairs."""
 MOST = 64
 """Pages of a file that are compared: focus stacks have fewer."""
 _WINDOW, _SIDE = 1024, 64  # px: of the middle of a page, and to which it is reduced
@@ -109,11 +112,13 @@ def _joined(tiff: Tiff, contents: Contents) -> Contents:
     """Join pages that show one scene: those that follow each other, and those with other pages between them."""
     groups: list[list[Picture]] = []
     shown: list[tuple[tuple[int, int], Detail | None]] = []  # of the last page of each group
+    before: Picture | None = None
     for picture in contents.pictures:
         detail = None if picture.stated or picture.refused else _detail(tiff, contents, picture.first)
         size = _size(tiff, contents, picture)
-        at = next((at for at in reversed(range(len(groups))) if shown[at][0] == size and _alike(detail, shown[at][1])),
-                  len(groups))
+        at = next((at for at in reversed(range(len(groups))) if shown[at][0] == size and _alike(
+            detail, shown[at][1], ALIKE if groups[at][-1] is before else APART)), len(groups))
+        before = picture
         groups[at:at + 1] = [[*(groups[at] if at < len(groups) else []), picture]]
         shown[at:at + 1] = [(size, detail)]
     pictures = tuple(group[0] if len(group) == 1 else Picture(tuple(one.planes[0] for one in group))
@@ -121,9 +126,9 @@ def _joined(tiff: Tiff, contents: Contents) -> Contents:
     return replace(contents, pictures=pictures)
 
 
-def _alike(first: Detail | None, second: Detail | None) -> bool:
+def _alike(first: Detail | None, second: Detail | None, least: float = ALIKE) -> bool:
     """Whether two pages show one scene."""
-    return first is not None and second is not None and _correlation(first, second) > ALIKE
+    return first is not None and second is not None and _correlation(first, second) > least
 
 
 def _fields(tiff: Tiff, contents: Contents, picture: Picture, several: bool) -> list[FieldPages]:
