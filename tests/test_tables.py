@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -48,6 +50,33 @@ def test_a_damaged_file_is_an_error_and_not_the_end(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(bytes(content))
     with pytest.raises((pl.exceptions.PolarsError, OSError)):
         read_parquet(tmp_path / "a.parquet")
+
+
+def test_a_page_of_fewer_than_no_values_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:
+    """Found by fuzzing: polars asks for as much memory as there is none, and the process dies."""
+    rows = pl.DataFrame({"a": [1, None, 3] * 3})
+    rows.write_parquet(tmp_path / "a.parquet", compression="uncompressed", statistics=False)
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    values = content.index(bytes([0x2C, 0x15, 2 * 9])) + 2  # in the header of the page: field 5, a structure; its 1st
+    content[values] += 1  # of a number with its sign in the last bit
+    (tmp_path / "a.parquet").write_bytes(bytes(content))
+    for read in (lambda: read_parquet(bytes(content)), lambda: read_parquet(tmp_path / "a.parquet"),
+                 lambda: scan(tmp_path / "a.parquet").collect()):
+        with pytest.raises(pl.exceptions.ComputeError, match="a page of it states -10 values, of 9"):
+            read()
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "snappy", "gzip", "brotli", "zstd", "lz4"])
+@pytest.mark.parametrize("count", [0, 1, 7, 30_000])
+def test_pages_of_whole_files_are_taken(compression: Any, count: int) -> None:
+    rows = pl.DataFrame({
+        "id": [f"c{i}" * (1 + 2_000 * (i == 5)) for i in range(count)],
+        "n": [None if i % 7 else i for i in range(count)],
+        "type": ["x" if i % 3 else None for i in range(count)], "p": [i / 7 for i in range(count)],
+        "yes": [i % 2 == 0 for i in range(count)], "none": [None] * count, "box": [[1, 2]] * count})
+    file = io.BytesIO()
+    rows.write_parquet(file, compression=compression)
+    assert read_parquet(file.getvalue()).equals(rows)
 
 
 def test_a_small_file_of_very_many_rows_is_refused_before_it_is_read(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import polars as pl
 from polars.exceptions import ComputeError, PanicException
 
 from .errors import first_line
+from .parquet import DamagedParquet, check_pages
 from .text import INVISIBLE, is_text
 
 Table = TypeVar("Table", pl.DataFrame, pl.LazyFrame)
@@ -62,6 +63,7 @@ def read_parquet(source: Path | str | bytes) -> pl.DataFrame:
     named = source if isinstance(source, bytes) else _named(source)
 
     def read() -> pl.DataFrame:
+        _check_parquet(source)
         stated = pl.scan_parquet(named, glob=False)
         values = len(stated.collect_schema()) * stated.select(pl.len()).collect().item()
         size = len(named) if isinstance(named, bytes) else os.path.getsize(named)
@@ -130,10 +132,24 @@ def scan(path: Path | Sequence[Path], *, texts: Sequence[str] = ()) -> pl.LazyFr
         return _opened(lambda: pl.scan_parquet([_named(each) for each in path],  # type: ignore[arg-type]  # str and bytes
                                                glob=False))
     ways: dict[str, Callable[[], pl.LazyFrame]] = {
-        ".parquet": lambda: pl.scan_parquet(_named(path), glob=False), ".csv": lambda: pl.scan_csv(
+        ".parquet": lambda: _scan_parquet(path), ".csv": lambda: pl.scan_csv(
             _named(path), glob=False, schema_overrides=dict.fromkeys(texts, pl.String)),
         ".jsonl": lambda: pl.scan_ndjson(named if isinstance(named := _named(path), bytes) else glob.escape(named))}
     return _opened(ways[path.suffix.lower()])
+
+
+def _scan_parquet(path: Path) -> pl.LazyFrame:
+    _check_parquet(path)
+    return pl.scan_parquet(_named(path), glob=False)
+
+
+def _check_parquet(source: Path | str | bytes) -> None:
+    """Raise ComputeError for a file of which Polars would die."""
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+            check_pages(file)
+    except DamagedParquet as error:
+        raise ComputeError(f"{error}") from error
 
 
 def as_text(column: pl.Series) -> pl.Series:

@@ -155,6 +155,9 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
     with pytest.raises(RecipeError, match=r"latin\.toml: cannot be read"):
         load_recipe(tmp_path / "latin.toml")
+    (tmp_path / "long.toml").write_text(f'base = "{"a" * 5000}.toml"')
+    with pytest.raises(RecipeError, match=r"^a{200}\.\.\.: cannot be read \(File name too long\); "):
+        load_recipe(tmp_path / "long.toml")
     with pytest.raises(RecipeError, match="nothing: neither a file nor a built-in recipe; built in: almotairi2020, "):
         load_recipe("nothing")
     with pytest.raises(RecipeError, match="no scale 'tiny'; it has: full, small"):

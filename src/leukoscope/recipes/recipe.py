@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from ..errors import RecipeError
+from ..errors import RecipeError, first_line
 from ..files import parse_toml
 from ..text import is_text, plain
 from .sections import Augment, Components, Data, Edges, Network, Optics, Preprocess, Section, Split, Training
@@ -29,6 +29,7 @@ Protocol = Literal["clean", "paper"]
 Overrides = dict[str, Any]
 DEEPEST = 12
 """Tables and lists inside each other that a recipe may have; those of this package have four."""
+_LONGEST = 200  # characters of a name in a message
 _TOO_DEEP = f"tables or lists are nested more than {DEEPEST} deep"
 
 
@@ -285,9 +286,18 @@ def builtin_recipes() -> dict[str, str]:
 def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
     """The name of a recipe for messages, and its TOML text: a built-in recipe first, else a file."""
     name = str(name_or_path)
+    try:
+        return name, _text_of(name)
+    except (OSError, UnicodeDecodeError) as error:  # a name may be too long for a file
+        why = error.strerror if isinstance(error, OSError) else first_line(error)
+        raise RecipeError(f"{name if len(name) <= _LONGEST else f'{name[:_LONGEST]}...'}: cannot be read ({why})",
+                          "a recipe is a TOML file in UTF-8") from error
+
+
+def _text_of(name: str) -> str:
     builtin = resources.files("leukoscope.recipes") / f"{name}.toml"
     if "/" not in name and not name.endswith(".toml") and builtin.is_file():
-        return name, builtin.read_text(encoding="utf-8")
+        return builtin.read_text(encoding="utf-8")
     path = Path(name)
     if path.is_dir():
         raise RecipeError(f"{name}: a folder, not a recipe", f"name a recipe, such as {path / 'recipe.toml'}"
@@ -297,10 +307,7 @@ def recipe_text(name_or_path: str | Path) -> tuple[str, str]:
         raise RecipeError(f"{name}: neither a file nor a built-in recipe",
                           f"did you mean {' or '.join(near)}? leukoscope recipes lists them all" if near else
                           f"built in: {', '.join(builtin_recipes())}")
-    try:
-        return name, path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{name}: cannot be read ({error})", "a recipe is a TOML file in UTF-8") from error
+    return path.read_text(encoding="utf-8")
 
 
 def dump_recipe(recipe: Recipe) -> str:
