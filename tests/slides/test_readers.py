@@ -145,7 +145,9 @@ def test_a_truncated_photograph_is_refused(phantom: PhantomSlide, tmp_path: Path
     Image.fromarray(phantom.read(1, 0, 0, 900, 700)).save(tmp_path / "scan.png", compress_level=1)
     content = (tmp_path / "scan.png").read_bytes()
     (tmp_path / "scan.png").write_bytes(content[:len(content) // 2])
-    assert "scan.png: cannot be decoded" in refusal("slide", "info", tmp_path / "scan.png")
+    line = refusal("slide", "info", tmp_path / "scan.png")
+    assert "scan.png: cannot be decoded" in line
+    assert "--skip-damaged" not in line  # no option here
 
 
 def test_missing_tiles_are_white_and_said(phantom: PhantomSlide, tmp_path: Path):
@@ -280,9 +282,11 @@ def test_info_keeps_the_label_back(svs: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [
-    ("a.svs", b"", "is not a slide"), ("a.czi", b"ZISRAWFILE", "are not read"),
+    ("a.svs", b"", "is not a slide"), ("b.svs", b"II*\0\x04\0", "no TIFF that can be read"),
+    ("a.czi", b"ZISRAWFILE", "are not read"),
     ("a.ndpi", b"II*\0" + bytes(40), "a.ndpi"),
-    ("a.dcm", b"", "a.dcm"), ("a.tif", b"II*\0\x08\0\0\0", "a.tif"), ("a.jpg", b"\xff\xd8\xff\xe0abc", "a.jpg")])
+    ("a.dcm", b"", "a.dcm: is no DICOM file"),
+    ("a.tif", b"II*\0\x08\0\0\0", "a.tif"), ("a.jpg", b"\xff\xd8\xff\xe0abc", "a.jpg")])
 def test_other_files_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes, said: str):
     (tmp_path / name).write_bytes(content)
     assert said in refusal("slide", "info", tmp_path / name)

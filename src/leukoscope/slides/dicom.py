@@ -15,11 +15,12 @@ import numpy as np
 import pydicom
 import wsidicom
 from jaxtyping import UInt8
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 from wsidicom.errors import WsiDicomNoResolutionError
 
-from ..errors import ImageError
+from ..errors import ImageError, first_line
 from ..images.colour import profile_remark, to_srgb
 from ..images.pixel_size import LEAST, MOST, PixelSize
 from .door import is_dicom
@@ -104,13 +105,16 @@ def _files(path: Path) -> list[Path]:
     folder = path if path.is_dir() else path.parent
     files = sorted(file for file in folder.iterdir() if file.is_file() and is_dicom(file))
     if path != folder:
-        series = _head(path).series
-        return [file for file in files if file == path or _head(file).series == series]
+        head = _head(path)
+        if not head.slide:
+            raise ImageError(path, "is a DICOM file of something else than a whole slide", "name a scan")
+        return [file for file in files if file == path or _head(file).series == head.series]
     slides = slides_among(files)
     if len(slides) > 1:
         raise ImageError(path, f"holds {len(slides)} slides", f"name a file of one, such as {slides[0][0].name}")
-    levels = slides[0] if slides else []
-    return [*levels, *(file for file in files if file not in levels)]
+    if not slides:
+        raise ImageError(path, "holds DICOM files, but no level of a slide", "name the folder of a scan")
+    return [*slides[0], *(file for file in files if file not in slides[0])]
 
 
 def _head(path: Path) -> _Head:
@@ -119,8 +123,10 @@ def _head(path: Path) -> _Head:
             warnings.simplefilter("ignore")
             head: Any = read_partial(file, stop_when=lambda tag, vr, length: tag > _SERIES)
         kind = list(head.get("ImageType") or ())
+    except InvalidDicomError as error:
+        raise ImageError(path, "is no DICOM file", _AGAIN) from error
     except Exception as error:  # of many classes
-        raise ImageError(path, f"is no DICOM file that can be read ({error})", _AGAIN) from error
+        raise ImageError(path, f"is no DICOM file that can be read ({first_line(error)})", _AGAIN) from error
     slide = head.get("SOPClassUID") == VLWholeSlideMicroscopyImageStorage
     return _Head(str(head.get("SeriesInstanceUID", path)), slide, slide and "VOLUME" in kind)
 

@@ -16,9 +16,8 @@ from PIL import ImageCms
 from ..errors import ImageError
 from ..images.colour import profile_remark, to_srgb
 from ..images.pixel_size import LEAST, MOST, PixelSize
-from ..images.read import opened_image
 from ..images.tiff_tags import HEIGHT, TILE_LENGTHS, TILE_OFFSETS, WIDTH, open_tiff
-from .slide import MISSING, Facts, Level, Slide, check_whole
+from .slide import MISSING, Facts, Level, Slide, check_whole, checked
 
 NOT_HERE = ("generic-tiff", "dicom")
 """Formats of OpenSlide that other readers read with more of what they state."""
@@ -37,7 +36,7 @@ class ScannerSlide(Slide):
     """A slide that OpenSlide reads."""
 
     def __init__(self, path: Path) -> None:
-        with opened_image(path):
+        with checked(path):
             try:
                 self._slide = openslide.OpenSlide(path)
             except openslide.OpenSlideError as error:

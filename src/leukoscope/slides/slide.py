@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 
 from ..errors import ImageError
 from ..images.pixel_size import PixelSize
-from ..images.read import as_image_error, opened_image
+from ..images.read import RETRIEVE, as_image_error, opened_image
 from ..smear.source import reduced
 
 LARGEST_WINDOW = 100_000_000
@@ -78,7 +78,7 @@ class Slide(ABC):
         if not inside or width * height > LARGEST_WINDOW:
             raise ImageError(self.path, f"a window of {width} x {height} px at ({left}, {top}) of level {level}, which "
                              f"has {it.width} x {it.height}", f"ask for less than {LARGEST_WINDOW:,} px inside it")
-        with self._lock, self._checked():
+        with self._lock, checked(self.path):
             return np.ascontiguousarray(self._window(level, left, top, width, height))
 
     def picture(self, name: str) -> UInt8[np.ndarray, "height width 3"]:
@@ -86,7 +86,7 @@ class Slide(ABC):
         if name not in self.facts.pictures:
             has = ", ".join(self.facts.pictures) or "none"
             raise ImageError(self.path, f"holds no picture '{name}'", f"it holds: {has}")
-        with self._lock, self._checked():
+        with self._lock, checked(self.path):
             return np.ascontiguousarray(self._picture(name))
 
     def level_for(self, downsample: float) -> int:
@@ -108,10 +108,6 @@ class Slide(ABC):
                 if number == coarser[-1][1]:
                     raise
         raise AssertionError("a slide has a level")
-
-    def _checked(self) -> AbstractContextManager[object]:
-        """Errors of a decoder become those of an image; a file that has gone is named."""
-        return as_image_error(self.path) if self.path.is_dir() else opened_image(self.path)
 
     def close(self) -> None:  # noqa: B027 - most readers have nothing to close
         """Close the file."""
@@ -145,6 +141,18 @@ class SlideField:
     def read(self, left: int, top: int, width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
         """A window of the field, as `FieldSource.read`."""
         return self.slide.read(self.left + left, self.top + top, width, height, level=self.level)
+
+
+@contextmanager
+def checked(path: Path) -> Iterator[None]:
+    """What is raised while a slide is read becomes an ImageError; a file that has gone is named."""
+    try:
+        with as_image_error(path) if path.is_dir() else opened_image(path):
+            yield
+    except ImageError as error:
+        hint = AGAIN if error.hint == RETRIEVE else error.hint
+        hint = "correct the path" if error.reason == "no such file" else hint
+        raise ImageError(error.path, error.reason, hint) from error
 
 
 def check_whole(path: Path, offsets: Sequence[float], lengths: Sequence[float], size: int) -> None:

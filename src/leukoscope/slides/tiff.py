@@ -17,13 +17,12 @@ import tifffile
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
-from ..errors import ImageError
+from ..errors import ImageError, first_line
 from ..images.colour import profile_remark, to_srgb
 from ..images.pixel_size import stated_pixel_size
-from ..images.read import opened_image
 from ..images.tiff_layout import IMAGE_CODECS, YCBCR
 from ..images.tiff_pixels import ycbcr_to_rgb
-from .slide import AGAIN, MISSING, Facts, Level, Slide, check_whole
+from .slide import AGAIN, MISSING, Facts, Level, Slide, check_whole, checked
 
 CACHE = 64_000_000
 """Bytes of decoded tiles that a slide keeps."""
@@ -45,12 +44,12 @@ class TiffSlide(Slide):
 
     def __init__(self, path: Path, *, source: Path | None = None) -> None:
         named = source or path
-        with opened_image(path):
+        with checked(path):
             try:
                 self._tiff = tifffile.TiffFile(path)
                 weakref.finalize(self, self._tiff.close)
-            except tifffile.TiffFileError as error:
-                raise ImageError(named, f"is no TIFF that can be read ({error})", AGAIN) from error
+            except Exception as error:  # of many classes
+                raise ImageError(named, f"is no TIFF that can be read ({first_line(error)})", AGAIN) from error
             try:
                 pages = [page for first in self._tiff.pages for page in (first, *(first.pages or ()))]
                 self._levels, self._aside = _sorted(named, pages)
