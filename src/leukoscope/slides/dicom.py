@@ -17,13 +17,13 @@ import wsidicom
 from jaxtyping import UInt8
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
+from pydicom.misc import is_dicom
 from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 from wsidicom.errors import WsiDicomNoResolutionError
 
 from ..errors import ImageError, first_line
 from ..images.colour import profile_remark, to_srgb
 from ..images.pixel_size import LEAST, MOST, PixelSize
-from .door import is_dicom
 from .slide import Facts, Level, Slide
 
 _AGAIN = "export the slide again, with all its files in one folder"
