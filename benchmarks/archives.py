@@ -2,14 +2,15 @@
 
     python benchmarks/archives.py                                    # 100,000 empty regions, 200 slides, 20 kills
     python benchmarks/archives.py --empty 10000 --slides 20          # what fewer cores allow
-    python benchmarks/archives.py --folder DIR --parts empty         # one part at a time: then local, ray, kills
+    python benchmarks/archives.py --folder DIR --parts empty         # one part at a time: then local, ray, ...
 
 Parts: `empty`, regions that do nothing, on both engines; `local` and `ray`, the same phantom archive on each; `kills`,
-the same on Ray while workers are killed at random. The archive is four different phantom slides under many names. With
-`--folder` archive and results stay there, so that each part runs alone and is compared with what an earlier call has
-counted. On 2 cores `empty` takes about 4 min and each other part about 15 min, with --slides 100 half of that; after
-20 regions a part says how long it takes. Ray runs on this machine, with a core for each worker. docs/archives.md
-extends these figures to a million slides.
+the same on Ray while workers are killed at random; `nodes`, the same on several nodes of Ray with a worker each, while
+workers and whole nodes are killed at random, and another node joins for each. The archive is four different phantom
+slides under many names. With `--folder` archive and results stay there, so that each part runs alone and is compared
+with what an earlier call has counted. On 2 cores `empty` takes about 4 min and each other part about 20 min, with
+--slides 100 half of that; after 20 regions a part says how long it takes. Ray runs on this machine, with a core for
+each worker. docs/archives.md extends these figures to a million slides.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -43,11 +46,16 @@ from leukoscope.commands.slide_region import RegionDone
 from leukoscope.phantom.slide import render_slide
 from leukoscope.phantom.slide_files import write_slide
 
-PARTS = ("empty", "local", "ray", "kills")
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster as Nodes
+
+PARTS = ("empty", "local", "ray", "kills", "nodes")
 LEAST = 0.9
 """Throughput on Ray, of that of the local engine."""
 ESTIMATE = 20
 """Regions after which a part says how long it takes."""
+NODE = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
+"""How a node of Ray is started."""
 _SIDES = 2880, 2400  # px of a slide of the archive
 _BLOCK = 480
 
@@ -141,21 +149,38 @@ def earlier(folder: Path, part: str) -> Run | None:
     return Run(**json.loads(stored.read_text()), out=folder / part) if stored.is_file() else None
 
 
-def killer(times: int, every: float) -> tuple[Callable[[Engine], None], list[int]]:
-    """What kills the process of a random worker, `times` in all, at least `every` seconds apart."""
-    rng, last, killed = random.Random(7), [time.monotonic()], [0]
+def killer(times: int, every: float, nodes: Nodes | None = None) -> tuple[Callable[[Engine], None], Counter[str]]:
+    """What kills the process of a random worker or, half of the time, a random one of `nodes`, for which another joins:
+    `times` in all, at least `every` seconds apart."""
+    rng, last, killed = random.Random(7), [time.monotonic()], Counter[str]()
 
     def meddle(engine: Engine) -> None:
         import ray
 
         assert isinstance(engine, Cluster)
         workers = [worker for worker, _, _ in engine._busy.values()]
-        if workers and killed[0] < times and time.monotonic() - last[0] > every:
+        if not workers or killed.total() >= times or time.monotonic() - last[0] < every:
+            return
+        if nodes is not None and rng.random() < 0.5:
+            nodes.remove_node(rng.choice(sorted(nodes.worker_nodes, key=id)), allow_graceful=False)
+            nodes.add_node(num_cpus=1, **NODE)
+            killed["nodes"] += 1
+        else:
             ray.kill(rng.choice(workers).actor)
-            killed[0] += 1
-            last[0] = time.monotonic()
+            killed["workers"] += 1
+        last[0] = time.monotonic()
 
     return meddle, killed
+
+
+def nodes_of(count: int) -> Nodes:
+    """A head without cores, and nodes with one each, all on this machine."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
+    for _ in range(count):
+        nodes.add_node(num_cpus=1, **NODE)
+    return nodes
 
 
 def show(what: str, run: Run, slides: int) -> None:
@@ -168,6 +193,10 @@ def show(what: str, run: Run, slides: int) -> None:
 def same(first: Path, second: Path) -> bool:
     return all(pl.read_parquet(first / name).equals(pl.read_parquet(second / name)) for name in (
         "cells.parquet", "subjects.parquet"))
+
+
+def in_words(killed: Counter[str]) -> str:
+    return ", ".join(f"{number} {what} killed" for what, number in sorted(killed.items()))
 
 
 def compare(folder: Path, parts: Sequence[str]) -> None:
@@ -198,9 +227,9 @@ def main() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
     import ray
 
-    nodes = {"num_cpus": given.workers, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-    ray.init(**nodes, log_to_driver=False, logging_level=logging.ERROR)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    if set(given.parts) - {"nodes"}:
+        ray.init("local", num_cpus=given.workers, log_to_driver=False, logging_level=logging.ERROR, **NODE)
     with contextlib.ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
@@ -219,9 +248,16 @@ def main() -> None:
         for part, make, between in (("local", local, None), ("ray", cluster, None), ("kills", cluster, meddle)):
             if part in given.parts:
                 run = count(archive, folder / part, make, between)
-                show(f"{part}{f', {killed[0]} workers killed' if between else ''}", run, given.slides)
-        compare(folder, [part for part in ("ray", "kills") if part in given.parts])
-    ray.shutdown()
+                show(f"{part}{f', {in_words(killed)}' if between else ''}", run, given.slides)
+        ray.shutdown()
+        if "nodes" in given.parts:
+            logging.getLogger("ray").setLevel(logging.CRITICAL)  # of each lost node it prints the last lines
+            nodes = nodes_of(given.workers)
+            meddle, killed = killer(given.kills, given.every, nodes)
+            run = count(archive, folder / "nodes", lambda: Cluster(nodes.address, None, folder, unheard), meddle)
+            show(f"nodes, {in_words(killed)}", run, given.slides)
+            nodes.shutdown()
+        compare(folder, [part for part in ("ray", "kills", "nodes") if part in given.parts])
 
 
 if __name__ == "__main__":
