@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 
 from command import leukoscope, refusal
+from leukoscope.commands.archive_tables import scan_archive
 from leukoscope.commands.engines import TRIES, Engine, Failed, Here, Processes, Task, Waiting
-from leukoscope.commands.slide_inputs import are_slides, slides_of
+from leukoscope.commands.slide_inputs import SlideInput, are_slides, slides_of
 from leukoscope.commands.slide_region import count_region
-from leukoscope.commands.smear_slides import SlideOptions, smear_archive
+from leukoscope.commands.smear_slides import SlideOptions, smear_archive, smear_slide
 from leukoscope.errors import LeukoscopeError
 from worker_tasks import die, die_first, double, fill_disk, refuse, surprise
 
@@ -93,6 +94,8 @@ def test_an_archive_is_a_folder_for_each_slide(counted: Path, archive: Path):
     page = (counted / "index.html").read_text()
     assert "broken.svs" in page
     assert "notes.doc" in page
+    assert "Leukocytes of 2 slides" in page
+    assert "per mm²" in page
     assert (counted / "one_slide.svs" / "smear.html").is_file()
 
 
@@ -136,6 +139,53 @@ def test_a_slide_that_vanishes_is_named(archive: Path, tmp_path: Path):
     summary = smear_archive(slides, tmp_path / "out", FEW)
     assert list(summary.smears) == ["b"]
     assert [reason for name, reason in summary.unreadable.items() if name.endswith("a.svs")] == ["no such file"]
+    shutil.copy(archive / "one" / "slide.svs", tmp_path / "in" / "a.svs")
+    summary = smear_archive(slides, tmp_path / "out", FEW, resume=True)
+    assert (list(summary.smears), dict(summary.unreadable)) == (["a", "b"], {})
+    assert pl.read_parquet(tmp_path / "out" / "cells.parquet")["subject"].unique(maintain_order=True).to_list() == [
+        "a", "b"]
+
+
+def test_a_slide_that_vanishes_meanwhile_is_whole_when_it_is_back(archive: Path, counted: Path, tmp_path: Path):
+    """No part of it is taken for damaged."""
+    disk, away, out = tmp_path / "disk", tmp_path / "away", tmp_path / "out"
+    disk.mkdir()
+    path = Path(shutil.copy(archive / "one" / "slide.svs", disk))
+
+    def vanish(done: int, total: int) -> None:
+        if disk.exists():
+            disk.rename(away)
+
+    every = replace(FEW, target=1000)
+    with pytest.raises(LeukoscopeError, match=r"slide\.svs: no such file"):
+        smear_slide(SlideInput(path, "", ""), out, every, on_progress=vanish)
+    away.rename(disk)
+    summary = smear_slide(SlideInput(path, "", ""), out, every, resume=True)
+    assert summary.slide is not None
+    assert summary.slide.looked == 4
+    assert not any("could not be read" in remark for remark in summary.fields[0].remarks)
+
+
+def test_what_workers_leave_that_die_while_they_write_is_removed(archive: Path, counted: Path, tmp_path: Path):
+    """The table over all would read it."""
+    out = tmp_path / "out"
+    left = [out / "cells" / "subject=one%2Fslide.svs" / ".one_slide.svs.01234567.partial.parquet",
+            out / "one_slide.svs" / ".slide.01234567.partial.png"]
+    others = out / "cells" / "subject=one%2Fslide.svs" / ".one_slide.svs.b.01234567.partial.parquet"
+
+    once = [*left, others]
+
+    def die(done: int, total: int) -> None:
+        while once:
+            path = once.pop()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"half")
+
+    smear_archive(slides_of([str(archive)], out), out, FEW, on_progress=die)
+    assert not any(path.exists() for path in left)
+    assert others.exists()  # of another slide, which is perhaps being written
+    others.unlink()
+    assert scan_archive(out).collect().height == pl.read_parquet(counted / "cells.parquet").height
 
 
 def test_lists_and_tables_name_slides_and_subjects(archive: Path, tmp_path: Path):
@@ -146,9 +196,12 @@ def test_lists_and_tables_name_slides_and_subjects(archive: Path, tmp_path: Path
             "one/slide.svs", "two/slide.svs"]
         assert [one.subject for one in slides_of([str(archive / "table.csv")], tmp_path).slides] == ["Ann", "Bob"]
         assert are_slides([str(archive / "table.csv")])
-        (archive / "list.txt").write_text("one/slide.svs\nthree/slide.svs\n")
+        (archive / "list.txt").write_text("\ufeffone/slide.svs\nthree/slide.svs\n", encoding="utf-8")
         with pytest.raises(LeukoscopeError, match=r"slide 2, three/slide\.svs, does not exist"):
             slides_of([str(archive / "list.txt")], tmp_path)
+        (archive / "table.csv").write_text("slide,subject\none/slide.svs,Ann\none/../one/slide.svs,Bob\n")
+        with pytest.raises(LeukoscopeError, match=r"slide\.svs has two subjects, Ann and Bob"):
+            slides_of([str(archive / "table.csv")], tmp_path)
     finally:
         (archive / "list.txt").unlink()
         (archive / "table.csv").unlink()
@@ -178,4 +231,7 @@ def test_nothing_but_broken_slides_is_one_line(archive: Path, tmp_path: Path):
     line = refusal("smear", archive / "broken.svs", archive / "broken.svs", "-o", tmp_path / "out", "--workers", 1)
     assert "no slide could be counted" in line
     assert "--subject" in refusal("smear", archive, "-o", tmp_path / "out", "--subject", "Ann")
+    (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE")
+    assert "a.czi: slides of the kind .czi are not read; export it as OME-TIFF" in refusal(
+        "smear", tmp_path / "a.czi", "-o", tmp_path / "out")
     assert replace(FEW, target=None).target is None

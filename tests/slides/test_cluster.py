@@ -213,6 +213,23 @@ def test_a_killed_run_goes_on_with_either_engine(cluster: Any, archive: Path, he
         assert not list(folder.glob("**/.parts"))
 
 
+def test_a_killed_run_leaves_nothing_beside_its_folder(cluster: Any, archive: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    words = ["smear", str(archive / "one" / "slide.svs"), "-o", str(out), "--no-types", "--target", "2"]
+    on_ray = ["--engine", "ray", "--address", cluster.address]
+    process = subprocess.Popen([sys.executable, "-c", "from leukoscope.cli.main import main; main()", *words, *on_ray],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 240
+    while not list(out.glob(".parts/.cluster*")) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    answer = leukoscope(*words, "--workers", 1, "--resume")
+    assert answer.code == 0, answer.err
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
 def test_a_slide_that_vanishes_and_a_full_disk_are_said(cluster: Any, archive: Path, tmp_path: Path):
     """As with the local engine (test_archives.py). The disk is a real one of 1 MB, if it can be mounted."""
     (tmp_path / "in").mkdir()

@@ -14,6 +14,7 @@ import pydicom
 import pytest
 import tifffile
 from PIL import Image
+from pydicom.uid import UID
 
 from command import leukoscope, refusal
 from leukoscope.commands.slide_inputs import slides_of
@@ -220,7 +221,7 @@ def test_a_damaged_level_of_dicom_is_named(phantom: PhantomSlide, tmp_path: Path
     finest = folder / "level_0.dcm"
     content = finest.read_bytes()
     data = pydicom.dcmread(finest)
-    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"  # a video
+    data.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.100")  # a video
     data.save_as(finest)
     assert "slide.dcm: its file level_0.dcm is damaged, or compressed" in refusal("slide", "info", folder)
     finest.write_bytes(content[:600])

@@ -54,6 +54,7 @@ def test_the_workbench_serves_cells_and_tiles(result: Path):
     client.get(f"/?token={keys.token}")
     smear = client.get(f"/api/v1/smears/{key}").json()
     assert smear["fields"][0]["slide"] is True
+    assert ">Slide<" in client.get(f"/smears/{key}").text
     for name in ("cells/0.jpg", "cells/0/around.jpg", "fields/0.jpg", "tiles/10/0_0.jpg"):
         answer = client.get(f"/api/v1/smears/{key}/{name}")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg"), name

@@ -45,9 +45,9 @@ class _Worker:
 
 class Cluster:
     """An engine on a Ray cluster. address: of its head; None for the one that runs on this machine or, where there is
-    none, for one of this machine's own. workers: at most so many actors. folder: below which results are written.
-    on_note: takes lines for the user. needs: paths that each machine must see. Raises LeukoscopeError where there is no
-    such cluster."""
+    none, for one of this machine's own. workers: at most so many actors. folder: where results are stored meanwhile; it
+    exists when the first task is given. on_note: takes lines for the user. needs: paths that each machine must see.
+    Raises LeukoscopeError where there is no such cluster."""
 
     def __init__(self, address: str | None, workers: int | None, folder: Path, on_note: Callable[[str], None],
                  needs: Sequence[str] = ()) -> None:
@@ -66,15 +66,17 @@ class Cluster:
         self._failed_starts: Counter[str] = Counter()
         self._worked = self._looked = time.monotonic()
         self._class = _actor_class()
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".cluster.", suffix=".partial", delete=False) as file:
-            self._sign = Path(file.name)
-        self._look()
+        self._sign: Path | None = None
 
     @property
     def slots(self) -> int:
         return max(len(self._starting) + len(self._idle) + len(self._busy), 1)
 
     def submit(self, task: Task) -> None:
+        if self._sign is None:
+            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".cluster.", delete=False) as file:
+                self._sign = Path(file.name)
+            self._look()
         self._waiting.add(task)
         self._hand_out()
 
@@ -103,7 +105,8 @@ class Cluster:
     def close(self) -> None:
         import ray
 
-        self._sign.unlink(missing_ok=True)
+        if self._sign is not None:
+            self._sign.unlink(missing_ok=True)
         for worker in self._workers:
             _end(worker)
         self._starting.clear()

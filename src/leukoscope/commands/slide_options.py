@@ -62,10 +62,9 @@ def check_engine(options: SlideOptions) -> None:
 
 
 def engine_for(options: SlideOptions, folder: Path, on_note: OnNote) -> Engine:
-    """What does the work. folder: below which results are written. Raises LeukoscopeError where the cluster cannot be
-    joined."""
+    """What does the work. folder: where results are stored meanwhile. Raises LeukoscopeError where the cluster cannot
+    be joined."""
     if options.engine == RAY:
-        folder.mkdir(parents=True, exist_ok=True)
         bundle = Path(options.bundle).absolute() if options.bundle and Path(options.bundle).exists() else None
         return Cluster(options.address, options.workers, folder.absolute(), on_note, [str(bundle)] if bundle else [])
     workers = options.workers if options.workers is not None else usable_cores()

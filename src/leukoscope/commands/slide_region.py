@@ -65,6 +65,8 @@ def count_region(job: SlideJob, number: int) -> RegionDone:
     except OSError:  # of what is written, such as a full disk: the run can be continued
         raise
     except Exception as error:  # a damaged tile may raise anything, and is one line of the result
+        if not Path(job.path).exists():  # it may come back: nothing is stored of it
+            raise
         return store_failed(job, number, reason_of(input_error(error)))
     return _store(job, plan.regions[number], counted, kept)
 

@@ -18,7 +18,7 @@ import polars as pl
 from ..errors import LeukoscopeError
 from ..figures.palette import colours_of
 from ..figures.slide import MapCell, MapSquare, marked_slide, slide_map
-from ..files import atomic_path, write_json, write_text
+from ..files import atomic_path, remove_partials, write_json, write_text
 from ..manifest import write_table
 from ..predict.model import Model
 from ..report.smear import smear_page
@@ -70,6 +70,7 @@ def write_slide(job: SlideJob, plan_of_run: Plan, numbers: Sequence[int]) -> Sme
     plan, model = stored_plan(job.parts), model_of(job.bundle, job.types)
     cells = _joined(job, plan, numbers)
     classes = model.classes if model else ()
+    _remove_partials(job)
     cells = replace(cells, table=doubted(cells.table, classes))
     table, out = flagged_first(cells.table), Path(job.out)
     write_table(table, out / "cells.parquet")
@@ -85,6 +86,13 @@ def write_slide(job: SlideJob, plan_of_run: Plan, numbers: Sequence[int]) -> Sme
     _write_page(job, plan, cells, summary, squares, classes)
     write_json(out / SUMMARY, summary.to_dict())
     return summary
+
+
+def _remove_partials(job: SlideJob) -> None:
+    """Remove what a worker that died while it wrote has left: the table over all reads every Parquet file."""
+    remove_partials(Path(job.out))
+    if job.partition:
+        remove_partials(Path(job.partition).parent, Path(job.partition).stem)
 
 
 def _joined(job: SlideJob, plan: SlidePlan, numbers: Sequence[int]) -> _Cells:

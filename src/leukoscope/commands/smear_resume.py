@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from ..errors import LeukoscopeError
-from ..files import alone, read_json, write_json
+from ..files import alone, read_json, remove_partials, write_json
 from ..manifest import write_table
 from ..smear.summary import SUMMARY, FieldSummary, Plan
 from ..tables import read_parquet
@@ -104,12 +104,14 @@ class Parts:
 
 @contextmanager
 def open_resumable(out: Path, plan: Plan, files: Sequence[str], folders: Sequence[str] | None = None, *, resume: bool,
-                   overwrite: bool) -> Iterator[Parts]:
+                   overwrite: bool, below: bool = False) -> Iterator[Parts]:
     """The stored results of the run that writes `out`, for one process at a time. They are removed when the block ends
     and the summary exists.
 
-    files, folders: what the run will write into `out`. Raises LeukoscopeError for a folder that holds something else,
-    that is not empty and must not be overwritten, or whose run had another plan.
+    files, folders: what the run will write into `out`. below: it is a part of another run, whose plan is the same; what
+    is finished stays, and what was stopped with another plan, such as another file of the name, begins again. Raises
+    LeukoscopeError for a folder that holds something else, that is not empty and must not be overwritten, or whose run
+    had another plan.
     """
     if out.is_file():
         raise LeukoscopeError(f"{out}: is a file", "name a folder")
@@ -120,8 +122,12 @@ def open_resumable(out: Path, plan: Plan, files: Sequence[str], folders: Sequenc
     with alone(out / _LOCK, str(out)):
         folder = out / PARTS
         stopped, done = _json(folder / _PLAN), _json(out / SUMMARY)
+        before = stopped or done.get("plan", {})
+        if below and resume and stopped and not done and _differences(before, asdict(plan)):
+            resume, overwrite = False, True
         if resume and (stopped or done):
-            _check_same(out, stopped or done.get("plan", {}), asdict(plan))
+            if not (below and done):
+                _check_same(out, before, asdict(plan))
         elif stopped and not overwrite:
             raise LeukoscopeError(f"{out}: holds a stopped run", "continue with --resume, or use --overwrite")
         else:
@@ -131,10 +137,9 @@ def open_resumable(out: Path, plan: Plan, files: Sequence[str], folders: Sequenc
             done = {}
         if not done:
             folder.mkdir(exist_ok=True)
-            below = {} if folders is None else {"folders": folders}
-            write_json(folder / _PLAN, {**asdict(plan), "files": files, **below})
-        for partial in out.glob(".*.partial*"):  # of a writer that was killed
-            partial.unlink()
+            named = {} if folders is None else {"folders": folders}
+            write_json(folder / _PLAN, {**asdict(plan), "files": files, **named})
+        remove_partials(out)
         yield Parts(folder, bool(done))
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -167,10 +172,15 @@ def written_in(folder: Path) -> set[str]:
             for name in _plain_names(stored, "files")}
 
 
-def _check_same(out: Path, before: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+def _differences(before: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+    """What an earlier run had otherwise, in words."""
     differs = [words for key, words in _DIFFERS.items() if before.get(key) != plan[key]]
     old = before.get("options", {})
-    differs += [f"another --{key}" for key, value in plan["options"].items() if old.get(key) != value]
+    return [*differs, *(f"another --{key}" for key, value in plan["options"].items() if old.get(key) != value)]
+
+
+def _check_same(out: Path, before: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+    differs = _differences(before, plan)
     if differs:
         raise LeukoscopeError(f"{out}: was made with {' and '.join(differs[:2])}",
                               "name another folder, or use --overwrite instead of --resume")

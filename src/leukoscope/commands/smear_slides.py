@@ -6,16 +6,18 @@ the work and however many workers it has.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from .. import __version__
 from ..errors import LeukoscopeError
-from ..files import write_json
+from ..files import remove_partials, write_json
 from ..predict.model import Model
 from ..predict.sources import Listed, Source
 from ..progress import OnProgress
@@ -86,7 +88,7 @@ def smear_slide(given: SlideInput, out: Path, options: SlideOptions, *, overwrit
     slide that cannot be read or is no smear, and as `smear_fields` does."""
     check_engine(options)
     model = model_for(options)
-    engine = engine_for(options, out.parent, on_note)
+    engine = engine_for(options, out / PARTS, on_note)
     try:
         return _Slides([given], [out], options, model, engine, on_progress, overwrite=overwrite, resume=resume).one()
     finally:
@@ -99,13 +101,14 @@ def smear_archive(slides: Slides, out: Path, options: SlideOptions, *, overwrite
     slide that cannot be counted is named and left out. Raises LeukoscopeError where none can be counted."""
     check_engine(options)
     model = model_for(options)
-    sources = [Source(one.subject, str(one.path)) for one in slides.slides]
+    plan = _plan_of_archive(slides, model, options)
     folders = [one.folder for one in slides.slides]
-    with open_resumable(out, plan_of(sources, model, **stated(options)), FILES, folders, resume=resume,
-                        overwrite=overwrite) as parts:
-        if parts.finished:
-            return SubjectsSummary.read(out)
-        engine = engine_for(options, out, on_note)
+    with open_resumable(out, plan, FILES, folders, resume=resume, overwrite=overwrite) as parts:
+        earlier = SubjectsSummary.read(out) if parts.finished else None
+        if earlier is not None and not earlier.unreadable:
+            return earlier
+        parts.folder.mkdir(exist_ok=True)  # slides that were left out are tried again
+        engine = engine_for(options, out / PARTS, on_note)
         try:
             run = _Slides(slides.slides, [out / folder for folder in folders], options, model, engine, on_progress,
                           on_note, archive=out)
@@ -117,8 +120,14 @@ def smear_archive(slides: Slides, out: Path, options: SlideOptions, *, overwrite
             name, reason = next(iter(run.failed.items()))
             raise LeukoscopeError(f"no slide could be counted; {name}: {reason}", "give scans of smears")
         beside = left_out(Listed([], list(slides.left_out)))
-        plan = plan_of(sources, model, **stated(options))
         return write_archive(SubjectsSummary(__version__, smears, run.failed, beside, FILES, plan), out)
+
+
+def _plan_of_archive(slides: Slides, model: Model | None, options: SlideOptions) -> Plan:
+    """What must be the same for a stopped run to go on: the slides by their names, since one that could not be counted
+    may have been exported again."""
+    names = "".join(f"{one.subject}\0{one.path}\n" for one in slides.slides)
+    return replace(plan_of([], model, **stated(options)), fields=hashlib.sha256(os.fsencode(names)).hexdigest())
 
 
 class _Slides:
@@ -180,7 +189,7 @@ class _Slides:
         plan = plan_of([source], self._model, subject=slide.subject, **stated(self._options))
         stack = ExitStack()
         parts = stack.enter_context(open_resumable(out, plan, files_of_slide(name), resume=self._resume,
-                                                   overwrite=self._overwrite))
+                                                   overwrite=self._overwrite, below=self._archive is not None))
         if parts.finished:
             self._smears[out.name] = SmearSummary.read(out)
             stack.close()
@@ -264,6 +273,7 @@ class _Slides:
         if run.job.partition:  # of a slide that is in no count, the table over all must have no cells
             cells = Path(run.job.partition)
             cells.unlink(missing_ok=True)
+            remove_partials(cells.parent, cells.stem)
             begun += [cells.parent, cells.parent.parent]
         for folder in begun:
             if folder.is_dir() and not any(folder.iterdir()):

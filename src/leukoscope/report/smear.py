@@ -277,7 +277,7 @@ def index_page(summary: SubjectsSummary) -> str:
     """The text of the page that leads to the subjects."""
     smears = summary.smears
     return render("smear_index.html", summary=summary, smears=smears, names=leukocytes_of(summary), quote=quote,
-                  type_name=type_name, span=page_span, counted=counted,
+                  slides=_of_slides(summary), type_name=type_name, span=page_span, counted=counted,
                   colours=colours_of(summary.bundle.classes if summary.bundle else ()),
                   left_out=grouped(((plain(one.image, 60), one.reason) for one in summary.left_out), most=20),
                   fields=sum(len(smear.fields) for smear in smears.values()),
@@ -287,15 +287,23 @@ def index_page(summary: SubjectsSummary) -> str:
 def index_lines(summary: SubjectsSummary) -> list[str]:
     """A line for each subject, and what could not be read."""
     names = leukocytes_of(summary)
-    rows = [["subject", "fields", "leukocytes", *map(type_name, names), "look at first"]]
+    slides = _of_slides(summary)
+    first = ["slide", "mm2"] if slides else ["subject", "fields"]
+    rows = [[*first, "leukocytes", *map(type_name, names), "look at first"]]
     for smear in summary.smears.values():
         shares = [percent(kind.share.value) for kind in smear.differential.types if kind.share]
-        rows.append([plain(smear.subject), str(len(smear.fields)), f"{smear.differential.total:,}", *shares,
+        size = f"{smear.area_mm2 or 0:.3g}" if slides else str(len(smear.fields))
+        rows.append([plain(smear.subject), size, f"{smear.differential.total:,}", *shares,
                      join([*(["types are not reliable"] if smear.unreliable else []),
                            *filter(None, [counted(smear.flags)])]) or "none"])
     return [*filter(None, [summary.unreliable]), *aligned(rows), *summary.remarks,
             *(f"{name}: left out, {reason}" for name, reason in summary.unreadable.items()),
             *left_out_lines((*summary.left_out, *(one for smear in summary.smears.values() for one in smear.left_out)))]
+
+
+def _of_slides(summary: SubjectsSummary) -> bool:
+    """Whether the smears are slides, and not photographs of fields."""
+    return all(smear.slide is not None for smear in summary.smears.values())
 
 
 def left_out_lines(left_out: Sequence[Unreadable]) -> list[str]:

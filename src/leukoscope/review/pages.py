@@ -127,7 +127,8 @@ def smear_page(seat: Seat) -> dict[str, Any]:
     state = seat.review.state()
     reading = state.readings[state.reading - 1] if state.reading else None
     return {"key": seat.key, "name": result.name, "missing": result.missing(), "reading": reading, "exports": EXPORTS,
-            "fault": seat.review.fault(), **_remarks(result.summary, seat.review.standing())}
+            "slide": result.summary.slide is not None, "fault": seat.review.fault(),
+            **_remarks(result.summary, seat.review.standing())}
 
 
 def _remarks(summary: SmearSummary, now: Standing) -> dict[str, Any]:
