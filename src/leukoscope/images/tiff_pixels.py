@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from . import tiff_tags as tags
 from .colour import stated_profile
+from .tiff_codecs import Samples
 from .tiff_layout import BLACK, CMYK, IMAGE_CODECS, JPEG, PALETTE, RGB, WHITE, YCBCR
 from .tiff_pieces import BAND, Pieces
 from .tiff_tags import Directory, Tiff
@@ -63,7 +63,7 @@ class PageReader:
             raise ValueError(f"its palette has {len(values)} values for {it.bits}-bit pixels")
         return (values if values.max() < 256 else values >> 8).astype(np.uint8).reshape(3, -1).T
 
-    def _to_rgb(self, samples: NDArray[Any]) -> UInt8[np.ndarray, "height width 3"]:
+    def _to_rgb(self, samples: Samples) -> UInt8[np.ndarray, "height width 3"]:
         """Samples as stored, (height, width, samples), to colours, on white where alpha says so."""
         it = self.layout
         if self._palette is not None:
@@ -127,7 +127,7 @@ def page_profile(tiff: Tiff, page: Directory) -> bytes:
         return b""
 
 
-def _from_ycbcr(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _from_ycbcr(colours: Samples) -> NDArray[np.uint8]:
     """Full-range YCbCr of ITU-R BT.601 to RGB, as TIFF means it unless it says otherwise."""
     light, blue, red = (colours[..., i].astype(np.float32) for i in range(3))
     blue, red = blue - 128, red - 128
