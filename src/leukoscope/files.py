@@ -20,6 +20,8 @@ import filelock
 
 from .errors import LeukoscopeError, first_line
 
+JsonObject = dict[str, Any]
+"""An object of JSON or a table of TOML, as it is read, or as it will be written."""
 MOST_KEY_PARTS = 20
 """Parts of a key in TOML, such as two in `training.epochs`."""
 _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){20}""")
@@ -98,7 +100,7 @@ def write_text(path: Path | str, text: str) -> None:
         beside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: Path | str, value: Any) -> None:
+def write_json(path: Path | str, value: object) -> None:
     """Write `value` as indented JSON, completely or not at all. Raises ValueError for NaN, which is not JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -114,7 +116,7 @@ def read_json(path: Path | str) -> Any:
                               "run the command that wrote it again") from error
 
 
-def parse_toml(text: str) -> dict[str, Any]:
+def parse_toml(text: str) -> JsonObject:
     """The table that a text in TOML describes. Raises ValueError with what is wrong (tomllib.TOMLDecodeError where it
     is no TOML), and RecursionError for tables or lists that are nested too deeply."""
     import tomllib  # late: few commands read TOML

@@ -11,7 +11,7 @@ import glob
 import io
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -25,6 +25,8 @@ from .text import INVISIBLE, is_text
 
 Table = TypeVar("Table", pl.DataFrame, pl.LazyFrame)
 Column = TypeVar("Column", pl.Series, pl.Expr)
+Row = Mapping[str, Any]
+"""A row of a table by its columns, as polars gives it: it has no type for what is in it."""
 BLANKS = " \t\r\n\v\f\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000" + INVISIBLE
 """Characters that show nothing, as in the brackets of a regular expression."""
 MISSING = frozenset({"", "NA", "N/A", "n/a", "na", "N.A.", "n.a.", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "NaT",

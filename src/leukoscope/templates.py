@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jinja2
 
 from .text import count, percent, plain, plural, type_name
 
 
-def environment(package: str, **filters: Callable[..., Any]) -> jinja2.Environment:
+def environment(package: str, **filters: Callable[..., object]) -> jinja2.Environment:
     """The templates in the folder `templates` of a package, with the filters that all pages use and further ones."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader(package, "templates"), autoescape=True, undefined=jinja2.StrictUndefined,

@@ -21,6 +21,7 @@ from leukoscope.review.journal import add as store
 from leukoscope.review.journal import next_event
 from leukoscope.review.shapes import filled
 from leukoscope.review.smear import Review, engine_of, verify
+from leukoscope.smear.geojson import Polygon
 from leukoscope.smear.point import cell_at, look_at, split_cell
 from leukoscope.smear.source import ArrayField
 
@@ -278,8 +279,8 @@ def test_a_record_that_draws_a_cell_twice_is_found_out(missed):
 
 
 def test_the_pixels_of_an_outline_are_those_whose_middles_it_holds():
-    square = {"type": "Polygon", "coordinates": [[[1, 1], [5, 1], [5, 4], [1, 4], [1, 1]],
-                                                 [[2, 2], [3, 2], [3, 3], [2, 3], [2, 2]]]}
+    square: Polygon = {"type": "Polygon", "coordinates": [[[1, 1], [5, 1], [5, 4], [1, 4], [1, 1]],
+                                                          [[2, 2], [3, 2], [3, 3], [2, 3], [2, 2]]]}
     expected = np.zeros((6, 7), bool)
     expected[1:4, 1:5] = True
     expected[2, 2] = False

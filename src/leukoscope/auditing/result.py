@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
+from ..files import JsonObject
 from ..images.decode import Damaged
 from .attributes import Attribute
 from .shortcut import Shortcut
@@ -66,7 +67,7 @@ class Audit:
                   for name in self.pairs.columns if name.startswith("other_")}
         return {"all": self.pairs.height, **counts, **across}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """JSON-safe; lists have at most `LISTED` rows."""
         return {
             "cells": self.manifest.height, "verdict": list(self.verdict),
@@ -81,6 +82,6 @@ class Audit:
         }
 
 
-def _rows(table: pl.DataFrame) -> list[dict[str, Any]]:
+def _rows(table: pl.DataFrame) -> list[JsonObject]:
     return [{name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
             for row in table.head(LISTED).iter_rows(named=True)]

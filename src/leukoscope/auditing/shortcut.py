@@ -6,13 +6,13 @@ Nearest neighbours in colour statistics, cross-validated by unit. Knows no pixel
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy.spatial import KDTree
 
 from ..errors import LeukoscopeError
+from ..files import JsonObject
 from ..leaks.splits import make_splits, unit_numbers
 from ..recipes.sections import Split
 from ..stats.estimate import Estimate
@@ -48,7 +48,7 @@ class Shortcut:
         low = self.accuracy.low if self.accuracy.low is not None else self.majority
         return max(0.0, (low - self.majority) / (1 - self.majority))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return {"target": self.target, "features": self.features, "accuracy": self.accuracy.to_dict(),
                 "majority": self.majority, "classes": self.classes, "cells": self.cells, "lift": self.lift}
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -23,7 +23,7 @@ from jaxtyping import Float32, UInt8
 from pydantic import ValidationError
 
 from ..errors import BundleError
-from ..files import atomic_path, parse_toml
+from ..files import JsonObject, atomic_path, parse_toml
 from ..finder.frame import FRAMING, framing
 from ..images.decode import usable_cores
 from ..leaks.training_table import read_training_table
@@ -130,7 +130,7 @@ def check_replaceable(out: Path, overwrite: bool) -> None:
                           "name another bundle with -o")
 
 
-def write_bundle(out: Path, description: Mapping[str, Any], parts: Mapping[str, bytes], *,
+def write_bundle(out: Path, description: JsonObject, parts: Mapping[str, bytes], *,
                  overwrite: bool = False) -> None:
     """Write a bundle, whole or not at all: a folder, or a ZIP file where `out` ends in .zip. description: all that
     bundle.json says but its format and digests. Raises BundleError as `check_replaceable` does, or where a file is too

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from ..files import JsonObject
 from ..stats.estimate import Estimate
 from ..text import TO_FILL, figure_name, interval, join, number, percent, plural, points, share, type_name
 
@@ -15,7 +13,7 @@ AUTHORS = ("Intended use, and by whom", "Who labelled the cells, and how (refere
 NOT_SHARES = ("macro_auc", "log_loss")
 
 
-def model_card(description: Mapping[str, Any]) -> str:
+def model_card(description: JsonObject) -> str:
     """Markdown from what bundle.json says."""
     trained, metrics, size = description["trained"], description["metrics"], description["size"]
     counts = ", ".join(f"{count:,} {type_name(name)}" for name, count in trained["counts"].items())
@@ -55,7 +53,7 @@ def _written(estimate: Estimate, plain: bool) -> str:
     return interval(estimate, number if plain else share, "" if plain else " %", confidence=None)
 
 
-def _elsewhere(metrics: Mapping[str, Any]) -> list[str]:
+def _elsewhere(metrics: JsonObject) -> list[str]:
     """What is known of laboratories that it was not trained on."""
     if "elsewhere" not in metrics:
         return ["Cells of another laboratory look different, and it will be right less often there.", ""]
@@ -71,7 +69,7 @@ def _elsewhere(metrics: Mapping[str, Any]) -> list[str]:
             f"| laboratory | cells | accuracy (95 % CI){area} |", f"|---|---|---{'|---' * bool(area)}|", *rows, ""]
 
 
-def _int8(metrics: Mapping[str, Any]) -> list[str]:
+def _int8(metrics: JsonObject) -> list[str]:
     """What computing in 8 bits costs on the test cells."""
     if "int8" not in metrics:
         return []
@@ -83,7 +81,7 @@ def _int8(metrics: Mapping[str, Any]) -> list[str]:
             f"{cost['mean_change']:.2g} on average and by at most {cost['largest_change']:.2g}.", ""]
 
 
-def _doubts(description: Mapping[str, Any]) -> list[str]:
+def _doubts(description: JsonObject) -> list[str]:
     if description["radius"] is None:
         return ["- There were no validation cells: its probabilities are not calibrated, and it marks no cell as "
                 "unsure."]

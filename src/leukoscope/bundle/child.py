@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Timer
-from typing import Any
 
 from .parts import SEEN
 from .verify import MOST_CELLS, Expected, Fault, verify
@@ -144,7 +143,7 @@ def _limit(allowed: Limits) -> None:
     except ModuleNotFoundError:  # Windows
         return
     used = _address_space()
-    rows: dict[int, Any] = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}
+    rows: dict[int, int] = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}
     if used is not None:
         rows[resource.RLIMIT_AS] = used + allowed.memory
     for kind, most in rows.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from ..files import JsonObject
 from ..text import escaped, is_text
 
 FORMAT = 1
@@ -130,9 +131,9 @@ class _Adapted(_Part):
     difference: _Figure
 
 
-def _as(model: type[_Part]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def _as(model: type[_Part]) -> Callable[[JsonObject], JsonObject]:
     """A validator that holds a table against a model, and returns the table unchanged."""
-    def check(table: dict[str, Any]) -> dict[str, Any]:
+    def check(table: JsonObject) -> JsonObject:
         try:
             model.model_validate(table)
         except ValidationError as error:
@@ -177,9 +178,9 @@ class Description(BaseModel):
     threshold: FiniteFloat | None
     licence: str
     notes: tuple[str, ...]
-    trained: Annotated[dict[str, Any], AfterValidator(_as(_Trained))]
-    metrics: Annotated[dict[str, Any], AfterValidator(_as(_Metrics))]
-    adapted: Annotated[dict[str, Any], AfterValidator(_as(_Adapted))] | None = None
+    trained: Annotated[JsonObject, AfterValidator(_as(_Trained))]
+    metrics: Annotated[JsonObject, AfterValidator(_as(_Metrics))]
+    adapted: Annotated[JsonObject, AfterValidator(_as(_Adapted))] | None = None
     files: dict[str, str]
     digest: str
 
@@ -194,7 +195,7 @@ class Description(BaseModel):
                 raise ValueError(f"{one} and {other} must both be numbers, or both null")
         return self
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> JsonObject:
         """What bundle.json holds. Keys that older bundles lack are in it only where they say something."""
         return self.model_dump(exclude=None if self.adapted else {"adapted"})
 
@@ -204,7 +205,7 @@ class Description(BaseModel):
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def check_values(content: Mapping[str, Any] | Sequence[Any], keys: tuple[str, ...] = ()) -> None:
+def check_values(content: JsonObject | Sequence[object], keys: tuple[str, ...] = ()) -> None:
     """Raise ValueError, with the key, where JSON holds a number that is not finite or too large, a text that cannot be
     written as UTF-8, or is nested too deeply. keys: of the table or list inside the JSON."""
     if len(keys) > _DEEPEST:

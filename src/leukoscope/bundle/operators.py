@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
+from google.protobuf.message import Message
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
@@ -68,7 +68,7 @@ def _forbidden_node(node: NodeProto) -> str | None:
     return None if odd is None else f"holds a part of a kind that the exporter does not write ({node.op_type}: {odd})"
 
 
-def _tensors(message: Any) -> Iterator[TensorProto]:
+def _tensors(message: Message) -> Iterator[TensorProto]:
     """Every tensor of a model, wherever it is: in graphs inside nodes, functions, attributes, sparse tensors."""
     for field, value in message.ListFields():
         if field.message_type is None:

@@ -7,14 +7,17 @@ numba would otherwise test each of them for negative values. Bounds are not chec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import numba
 import numpy as np
 from jaxtyping import Float, Integer
 
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+
+def _compiled(function: Callable[Given, Made]) -> Callable[Given, Made]:
     options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)

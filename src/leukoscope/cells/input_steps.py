@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ class InputSteps:
             images = (images - centre) / torch.where(spread > 1e-6, spread, 1)  # a constant image becomes all zeros
         return images.flatten(1)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Mapping[str, object]:
         return self.__dict__ | {"_on_device": {}}
 
 

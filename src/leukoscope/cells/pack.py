@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import polars as pl
 
@@ -22,6 +21,7 @@ from ..images.read import Pixels
 from ..manifest import BOX
 from ..progress import OnProgress
 from ..recipes.sections import Preprocess
+from ..tables import Row
 from .cache import HEADER_BYTES, PackedCells, cache_path, cached_cells
 
 _VERSION = b"decoded 1"
@@ -79,7 +79,7 @@ def _key(manifest: pl.DataFrame, preprocess: Preprocess) -> str:
 
 def _build(file: BinaryIO, manifest: pl.DataFrame, preprocess: Preprocess, workers: int,
            on_progress: OnProgress | None) -> tuple[list[str], list[Damaged]]:
-    def shape(row: Mapping[str, Any], cell: Pixels) -> Pixels:
+    def shape(row: Row, cell: Pixels) -> Pixels:
         if preprocess.smaller == "refuse" and min(cell.shape[:2]) < preprocess.crop:
             raise ImageError(row["image"], f"the cell is {cell.shape[1]} x {cell.shape[0]} px, smaller than "
                              f"preprocess.crop = {preprocess.crop}")

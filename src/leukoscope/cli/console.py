@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ..progress import OnProgress
 from ..text import duration, escaped, join, plural, visible
@@ -155,7 +155,7 @@ def _print(text: str, stream: TextIO) -> None:
     print(visible(text).encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
-def emit(value: Any) -> None:
+def emit(value: object) -> None:
     """Print JSON on standard output; what that cannot encode, such as bytes of a file name, as its number."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     try:

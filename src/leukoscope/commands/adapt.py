@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -25,6 +25,7 @@ from ..errors import BundleError, ManifestError
 from ..evaluation.evaluate import evaluate
 from ..evaluation.operating_point import choose_threshold
 from ..evaluation.table import clusters_of
+from ..files import JsonObject
 from ..images.decode import Damaged
 from ..leaks.duplicates import duplicate_pairs, prints_table
 from ..leaks.training_overlap import without_overlap
@@ -230,7 +231,7 @@ def _compared(bundle: Bundle, read: Read, honest: np.ndarray, options: AdaptOpti
 
 
 def _description(bundle: Bundle, read: Read, honest: np.ndarray, adapted: Adapted,
-                 options: AdaptOptions) -> dict[str, Any]:
+                 options: AdaptOptions) -> JsonObject:
     """What bundle.json of the new bundle says."""
     old, labels = bundle.description, read.confirmed.labels
     coverage = options.coverage or old.coverage or 0.95

@@ -6,16 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ..errors import LeukoscopeError
-from ..evaluation.agreement import Agreement, Limit, compare_counts
+from ..evaluation.agreement import Agreement, Limit, TypeAgreement, compare_counts
 from ..evaluation.count_tables import read_counts
 from ..evaluation.observers import Observers, compare_observers, read_typed
 from ..evaluation.results import to_json
-from ..files import write_json
+from ..files import JsonObject, write_json
 from ..manifest import write_table
 from ..report.agreement import PAGE, RESULT, agreement_lines, write_agreement
 
@@ -34,7 +33,7 @@ class AgreementOptions:
 
 
 def compare_agreement(machine: Path, reference: Path, out: Path,
-                      options: AgreementOptions | None = None) -> tuple[list[str], dict[str, Any]]:
+                      options: AgreementOptions | None = None) -> tuple[list[str], JsonObject]:
     """Compare two tables: of cells where both name single cells, else of counts. Writes agreement.json, agreement.csv
     and agreement.html; gives the lines for a terminal and what agreement.json holds."""
     options = options or AgreementOptions()
@@ -55,7 +54,7 @@ def compare_agreement(machine: Path, reference: Path, out: Path,
     return [*agreement_lines(content), f"report: {page}"], content
 
 
-def _row(kind: Any) -> dict[str, Any]:
+def _row(kind: TypeAgreement) -> JsonObject:
     """A type in one row of agreement.csv: every figure with its interval."""
     figures = {"bias": kind.bias, "lower_limit": kind.lower, "upper_limit": kind.upper,
                **{f"{name}_{part}": getattr(line, part)

@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 from .. import __version__
 from ..errors import LeukoscopeError, first_line
 from .cluster_join import connect
-from .engines import Failed, Task, Waiting, given_up
+from .engines import Ended, Failed, Task, Waiting, given_up
 
 LOOK = 2.0
 """s between two looks at which machines there are."""
@@ -32,6 +32,8 @@ PATIENCE = 300.0
 """s for which a cluster may be without any machine."""
 WAIT = 10.0
 """s without any worker after which it is said what is waited for."""
+Reference = Any
+"""To a result that is to come: Ray's own types of what it takes and gives do not match."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +56,10 @@ class Cluster:
         self._most, self._folder, self._say, self._needs = workers, folder, on_note, needs
         self._connected = connect(address)
         self._waiting = Waiting()
-        self._starting: dict[Any, _Worker] = {}
+        self._starting: dict[Reference, _Worker] = {}
         self._idle: list[_Worker] = []
-        self._busy: dict[Any, tuple[_Worker, Task, int]] = {}
-        self._ended: deque[tuple[Hashable, Any]] = deque()
+        self._busy: dict[Reference, tuple[_Worker, Task, int]] = {}
+        self._ended: deque[Ended] = deque()
         self._refused: dict[str, str] = {}  # machine -> why
         self._blind: dict[str, dict[str, str]] = {}  # path that a task needs -> machines without it, with their names
         self._unsaid: list[str] = []
@@ -80,7 +82,7 @@ class Cluster:
         self._waiting.add(task)
         self._hand_out()
 
-    def next(self) -> tuple[Hashable, Any]:
+    def next(self) -> Ended:
         import ray
 
         while not self._ended:
@@ -144,7 +146,7 @@ class Cluster:
         paths = [str(self._sign), *self._needs]
         self._starting[actor.hello.remote(paths)] = _Worker(actor, machine, host)
 
-    def _welcome(self, reference: Any, worker: _Worker) -> None:
+    def _welcome(self, reference: Reference, worker: _Worker) -> None:
         """Take an actor that has started; refuse its machine if it has another version or other folders."""
         import ray
         from ray.exceptions import RayError, RayTaskError
@@ -229,7 +231,7 @@ class Cluster:
             self._ended.append((task.key, Failed(f"{task.needs}: no machine of the cluster sees it ({names})",
                                                  "put slides where all machines see them under one path")))
 
-    def _collect(self, reference: Any, worker: _Worker, task: Task, tried: int) -> None:
+    def _collect(self, reference: Reference, worker: _Worker, task: Task, tried: int) -> None:
         """Take the result of an actor, or note that it died; a lost machine is no fault of the task."""
         import ray
         from ray.exceptions import RayError, RayTaskError
@@ -286,7 +288,8 @@ def _actor_class() -> Any:
 
             return __version__, next((path for path in paths if not os.path.exists(path)), "")
 
-        def work(self, function: Any, arguments: Any, needs: str) -> tuple[bool, Any]:
+        def work(self, function: Callable[..., object], arguments: tuple[object, ...],
+                 needs: str) -> tuple[bool, object]:
             """Whether the machine sees what the task needs, and the result."""
             import os
 

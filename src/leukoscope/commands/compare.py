@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -14,7 +13,7 @@ from ..evaluation.compare_runs import read_kinds
 from ..evaluation.costs import costs
 from ..evaluation.ranking import mean_curve
 from ..evaluation.results import to_json
-from ..files import read_json, write_json
+from ..files import JsonObject, read_json, write_json
 from ..manifest import write_table
 from ..report.compare import comparison_lines, read_comparison, write_comparison
 from ..runs.comparison import Comparison
@@ -24,7 +23,7 @@ RESULT = "compare.json"
 
 def compare_runs(folders: Sequence[Path], out: Path, *, rounds: int = ROUNDS, timed: bool = True, seed: int = 0,
                  published: Mapping[str, Mapping[str, float]] | None = None,
-                 more: Callable[[Comparison], Mapping[str, Any]] | None = None) -> tuple[list[str], dict[str, Any]]:
+                 more: Callable[[Comparison], JsonObject] | None = None) -> tuple[list[str], JsonObject]:
     """Compare finished runs (or evaluations) on the same cells; writes compare.json, pairs.csv and compare.html into
     `out`. Gives the lines for a terminal, and what compare.json holds.
 
@@ -52,10 +51,10 @@ def check_comparison(out: Path, rounds: int) -> None:
         raise LeukoscopeError(f"rounds is {rounds}, expected 100 or more", f"{ROUNDS} is usual")
 
 
-def finish_comparison(compared: Compared, kinds: Sequence[Kind], out: Path, facts: Mapping[str, Any],
-                      of_kinds: Sequence[Mapping[str, Any]] = (),
-                      more: Callable[[Comparison], Mapping[str, Any]] | None = None
-                      ) -> tuple[list[str], dict[str, Any]]:
+def finish_comparison(compared: Compared, kinds: Sequence[Kind], out: Path, facts: JsonObject,
+                      of_kinds: Sequence[JsonObject] = (),
+                      more: Callable[[Comparison], JsonObject] | None = None
+                      ) -> tuple[list[str], JsonObject]:
     """Write a comparison's files and page. facts: what compare.json holds besides; of_kinds: of each kind."""
     content = compared.to_dict()
     for kind, own in zip(content["kinds"], of_kinds, strict=bool(of_kinds)):
@@ -87,7 +86,7 @@ def pairs_table(compared: Compared) -> pl.DataFrame:
         for pair in compared.pairs for name, test in pair.tests.items()], infer_schema_length=None)
 
 
-def _curves(kinds: Sequence[Kind], name: str) -> dict[str, list[Any]]:
+def _curves(kinds: Sequence[Kind], name: str) -> dict[str, list[JsonObject]]:
     """Kind -> the ROC curve of each training: of the positive class `name`, else the mean over classes."""
     drawn = {}
     for kind in kinds:

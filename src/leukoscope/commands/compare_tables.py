@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -12,12 +11,13 @@ from ..errors import LeukoscopeError
 from ..evaluation.compare import ROUNDS, Kind, compare
 from ..evaluation.predictions_table import GivenPredictions
 from ..evaluation.table import read_cells
+from ..files import JsonObject
 from .compare import check_comparison, finish_comparison
 from .evaluate_table import table_metrics
 
 
 def compare_tables(paths: Sequence[Path], out: Path, *, columns: Mapping[str, str] | None = None, positive: str = "",
-                   rounds: int = ROUNDS, seed: int = 0) -> tuple[list[str], dict[str, Any]]:
+                   rounds: int = ROUNDS, seed: int = 0) -> tuple[list[str], JsonObject]:
     """Compare models by tables of their predictions; see `compare_runs`. Raises LeukoscopeError where the tables are
     not of the same cells, labels, subjects and classes."""
     check_comparison(out, rounds)

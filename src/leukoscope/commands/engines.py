@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..errors import LeukoscopeError, input_error
 from ..finder.network import THREADS
@@ -45,26 +45,29 @@ class Task:
     """A function of a module, and what it is called with. needs: a path that the machine must see, or ""."""
 
     key: Hashable
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
+    function: Callable[..., object]
+    arguments: tuple[object, ...]
     needs: str = ""
 
 
+Ended = tuple[Hashable, object]
+"""The key of a task that has ended, and its result or Failed."""
+
+
 class Engine(Protocol):
-    """slots: tasks that it works on at once, which may change. `next` waits for a task that ends: its key and its
-    result or Failed."""
+    """slots: tasks that it works on at once, which may change. `next` waits for a task that ends."""
 
     @property
     def slots(self) -> int: ...
 
     def submit(self, task: Task) -> None: ...
 
-    def next(self) -> tuple[Hashable, Any]: ...
+    def next(self) -> Ended: ...
 
     def close(self) -> None: ...
 
 
-def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def call(function: Callable[..., object], arguments: tuple[object, ...]) -> object:
     """The result of a task, or Failed: exceptions of strangers' files need not survive the way between processes."""
     try:
         return function(*arguments)
@@ -155,7 +158,7 @@ class Here:
     def submit(self, task: Task) -> None:
         self._tasks.append(task)
 
-    def next(self) -> tuple[Hashable, Any]:
+    def next(self) -> Ended:
         task = self._tasks.popleft()
         return task.key, call(task.function, task.arguments)
 
@@ -172,13 +175,13 @@ class Processes:
         self._waiting = Waiting()
         self._idle: list[tuple[BaseProcess, Connection]] = []
         self._busy: dict[Connection, tuple[BaseProcess, Task, int]] = {}
-        self._ended: deque[tuple[Hashable, Any]] = deque()
+        self._ended: deque[Ended] = deque()
 
     def submit(self, task: Task) -> None:
         self._waiting.add(task)
         self._hand_out()
 
-    def next(self) -> tuple[Hashable, Any]:
+    def next(self) -> Ended:
         while not self._ended:
             for ready in wait(list(self._busy)):
                 assert isinstance(ready, Connection)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,7 +21,7 @@ from ..evaluation.results import Metrics
 from ..evaluation.robustness import CELLS, measure_robustness
 from ..figures.common import save_png
 from ..figures.robustness import contact_sheet
-from ..files import write_json, write_text
+from ..files import JsonObject, write_json, write_text
 from ..images.read import read_cell
 from ..manifest import write_manifest, write_table
 from ..predict.classifiers import BundleClassifier, Classifier, within_classes
@@ -59,7 +58,7 @@ class Evaluated:
 
     predicted: Predicted
     classifier: Classifier
-    facts: dict[str, Any]
+    facts: JsonObject
     metrics: Metrics
     seed: int
     recipe: str = ""
@@ -153,7 +152,7 @@ def _evaluate_bundle(bundle: Bundle, manifest: pl.DataFrame, options: EvaluateOp
 
 
 def _facts(classes: tuple[str, ...], options: EvaluateOptions, trained: pl.Series,
-           predicted: Predicted) -> dict[str, Any]:
+           predicted: Predicted) -> JsonObject:
     """trained: the sources of the cells of training."""
     sources = {name: sorted(set(column.drop_nulls()))
                for name, column in (("trained", trained), ("here", predicted.manifest["source"]))}
@@ -166,7 +165,7 @@ def _within(predictions: pl.DataFrame, classes: tuple[str, ...], answers: np.nda
     return predictions_table(predictions, probabilities, np.array(classes)[answers].tolist(), fold=0)
 
 
-def _write(evaluated: Evaluated, metrics: dict[str, Any], out: Path) -> None:
+def _write(evaluated: Evaluated, metrics: JsonObject, out: Path) -> None:
     """The evaluation's folder but for its pages. metrics: what metrics.json holds."""
     predicted = evaluated.predicted
     write_table(predicted.predictions, out / "predictions.parquet")
@@ -180,7 +179,7 @@ def _write(evaluated: Evaluated, metrics: dict[str, Any], out: Path) -> None:
 
 
 def _robustness(evaluated: Evaluated, options: EvaluateOptions, out: Path,
-                on_progress: OnProgress | None) -> dict[str, Any]:
+                on_progress: OnProgress | None) -> JsonObject:
     """Measure robustness; write its table, shift.json and the picture of the example cell. Gives what shift.json holds.
     """
     sources, metrics = evaluated.facts["sources"], evaluated.metrics

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +18,7 @@ from ..predict.explain import agreement_of, contradiction, explain
 from ..report.explanations import write_explanations
 from ..runs.elsewhere import Elsewhere
 from ..runs.run import Run
+from ..tables import Row
 from ..text import percent
 from .example_cells import cell_pixels, tested_cells
 
@@ -116,12 +116,12 @@ def draw_explanations(run: Run) -> None:
             save_png(explanation_sheet(shown), run.folder / "figures" / "explanations" / f"{name}.png", dpi=_DPI)
 
 
-def _examples(run: Run) -> dict[str, list[dict[str, Any]]]:
+def _examples(run: Run) -> dict[str, list[Row]]:
     """Rows of the predictions: "right", of each class the one of median probability among the correct ones (the lower
     of two); "wrong", the one with the highest probability of a wrong class."""
     sure = pl.max_horizontal(pl.col(f"p_{name}") for name in run.classes)
     tested = tested_cells(run).with_columns(sure.alias("_sure")).sort(["_sure", "cell_id"], descending=[True, False])
-    rows: dict[str, list[dict[str, Any]]] = {"right": [], "wrong": []}
+    rows: dict[str, list[Row]] = {"right": [], "wrong": []}
     present = [name for name in run.classes if (tested["label"] == name).any()]
     for name in present[:CLASSES]:
         own = tested.filter(pl.col("label") == name)

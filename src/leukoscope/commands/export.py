@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,7 +27,7 @@ from ..evaluation.evaluate import evaluate
 from ..evaluation.laboratories import Laboratories
 from ..evaluation.operating_point import choose_threshold
 from ..evaluation.table import IntervalOptions, read_cells
-from ..files import sha256
+from ..files import JsonObject, sha256
 from ..finder.frame import framing
 from ..leaks.training_table import training_table_bytes
 from ..networks.units import Units
@@ -72,13 +71,13 @@ class Exported:
     calibration: Calibration
     validated: Logits
     tested: Logits
-    cost: dict[str, Any] = field(default_factory=dict)
+    cost: JsonObject = field(default_factory=dict)
 
 
 def export_run(run: Run, out: Path, *, fold: int = 0, coverage: float = 0.95, micrometres: float | None = None,
                licence: str = "not stated", half: bool = False, int8: bool = False,
                graph_only: bool = False, laboratories: Laboratories | None = None, notes: Sequence[str] = (),
-               overwrite: bool = False, on_progress: OnProgress | None = None) -> dict[str, Any]:
+               overwrite: bool = False, on_progress: OnProgress | None = None) -> JsonObject:
     """Write one fold of a run as a bundle (see `write_bundle`); returns what bundle.json says but its digests.
 
     coverage: of the conformal sets; micrometres: width of a pixel of the run's images, where it is known; licence: of
@@ -132,7 +131,7 @@ def _calibrator(laboratories: Laboratories | None, coverage: float) -> Calibrate
     return calibrated
 
 
-def _elsewhere(laboratories: Laboratories) -> dict[str, Any]:
+def _elsewhere(laboratories: Laboratories) -> JsonObject:
     """What bundle.json says of laboratories that were not trained on."""
     rows = [{"name": row.name, "cells": row.cells, "accuracy": row.accuracy.to_dict(),
              **{name: None if (one := getattr(row, name)) is None else one.to_dict()
@@ -226,7 +225,7 @@ def _in_8_bits(exported: Exported, ranges: Pixels, validation: Part, test: Part,
     return Exported(content, golden, calibration, validated, tested, {"int8": cost})
 
 
-def _description(run: Run, fold: int, exported: Exported, validation: Part, test: Part) -> dict[str, Any]:
+def _description(run: Run, fold: int, exported: Exported, validation: Part, test: Part) -> JsonObject:
     """What bundle.json says of the recipe, the calibration, the training and the test."""
     recipe, steps, calibration = run.recipe, run.recipe.preprocess, exported.calibration
     validated, tested = (softmax(logits / calibration.temperature, axis=1) if len(logits) else logits

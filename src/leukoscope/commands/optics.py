@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from ..errors import LeukoscopeError, RunError, first_line
 from ..figures.common import save_png
 from ..figures.optics import OpticsFacts, RecordedCell, build_sheet, optics_history, optics_sheet, recorded_strip
 from ..figures.svg import figure_style
-from ..files import atomic_path, write_json, write_text
+from ..files import JsonObject, atomic_path, write_json, write_text
 from ..finder.frame import shaped
 from ..images.read import resize
 from ..optics.microscope import COLOURS, Microscope, microscope_of
@@ -117,7 +117,7 @@ def simulate(folder: Path, image: str, out: Path, *, fold: int = 0) -> tuple[str
 
 
 def export_optics(folder: Path, out: Path, *, focal_length: float, numerical_aperture: float | None = None,
-                  fold: int = 0) -> tuple[tuple[str, ...], dict[str, Any]]:
+                  fold: int = 0) -> tuple[tuple[str, ...], JsonObject]:
     """Write what is needed to build a run's optics: currents of the lamps, the mask with its scale in mm for an
     objective of this focal length (mm, 0.1 to 1000), PSFs, and a sheet of one page. Returns lines to print, and
     optics.json.
@@ -189,7 +189,7 @@ def _mask_csv(state: OpticsState, radius: float) -> str:
          f"{state.path[y, x]:.6f}") for y, x in inside])
 
 
-def _csv(names: tuple[str, ...], rows: list[Any]) -> str:
+def _csv(names: tuple[str, ...], rows: Iterable[Iterable[object]]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(names)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from ..files import JsonObject
 from ..runs.results import Guard, Results
 from ..text import interval
 
@@ -18,9 +17,9 @@ class Outcome:
     folder: Path
     page: Path
     lines: tuple[str, ...]
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics: JsonObject = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As JSON."""
         return {"folder": str(self.folder), "report": str(self.page), "summary": list(self.lines),
                 "metrics": dict(self.metrics)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import LeukoscopeError
+from ..files import JsonObject
 from ..images.decode import usable_cores
 from ..predict.model import Model
 from .cluster import Cluster
@@ -71,6 +71,6 @@ def engine_for(options: SlideOptions, folder: Path, on_note: OnNote) -> Engine:
     return Here() if workers == 1 else Processes(workers)
 
 
-def stated(options: SlideOptions) -> dict[str, Any]:
+def stated(options: SlideOptions) -> JsonObject:
     """What must be the same for a stopped run to go on."""
     return {"micrometres": options.micrometres, "target": options.target}

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -22,7 +21,8 @@ from ..slides.door import open_slide
 from ..slides.regions import Region, keeps
 from ..slides.slide import Slide, SlideField
 from ..smear.count import is_leukocyte
-from ..smear.formats import all_classes, coco_annotations, geojson
+from ..smear.formats import Annotation, all_classes, coco_annotations, geojson
+from ..smear.geojson import Feature
 from ..tables import read_parquet
 from .slide_plan import SlideJob, SlidePlan, check_version, stored_plan
 from .smear import open_model
@@ -46,8 +46,8 @@ class StoredRegion:
 
     done: RegionDone
     table: pl.DataFrame
-    features: list[dict[str, Any]]
-    annotations: list[dict[str, Any]]
+    features: list[Feature]
+    annotations: list[Annotation]
     thumbs: list[str]
     hidden: float
     remarks: list[str]

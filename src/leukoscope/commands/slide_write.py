@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -30,7 +29,7 @@ from ..slides.zones import unevenness, zone_names, zones
 from ..smear.count import LEUKOCYTE, kind_of, meaning
 from ..smear.findings import doubted
 from ..smear.flag import flagged_first
-from ..smear.formats import UNTYPED, all_classes
+from ..smear.formats import UNTYPED, Annotation, all_classes
 from ..smear.summary import SUMMARY, FieldSummary, Plan, SlideSummary, SmearSummary
 from ..text import plural
 from .slide_plan import SlideJob, SlidePlan, stored_plan
@@ -169,7 +168,7 @@ def _write_outlines(job: SlideJob, cells: _Cells) -> None:
         file.write("\n]}\n")
 
 
-def _annotations(job: SlideJob, cells: _Cells) -> Any:
+def _annotations(job: SlideJob, cells: _Cells) -> Iterator[Annotation]:
     """Of the cells in their order, one region in memory."""
     return (region.annotations[place] for region, places in _regions(job, cells) for _, place in places)
 

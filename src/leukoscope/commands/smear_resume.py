@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import glob
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ..errors import LeukoscopeError
-from ..files import alone, read_json, remove_partials, write_json
+from ..files import JsonObject, alone, read_json, remove_partials, write_json
 from ..manifest import write_table
+from ..smear.formats import Annotation
 from ..smear.summary import SUMMARY, FieldSummary, Plan
 from ..tables import read_parquet
 
@@ -52,7 +52,7 @@ class FieldResult:
 
     summary: FieldSummary
     table: pl.DataFrame
-    annotations: list[dict[str, Any]]
+    annotations: list[Annotation]
     thumbs: list[str]
     picture: str
 
@@ -172,21 +172,21 @@ def written_in(folder: Path) -> set[str]:
             for name in _plain_names(stored, "files")}
 
 
-def _differences(before: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+def _differences(before: JsonObject, plan: JsonObject) -> list[str]:
     """What an earlier run had otherwise, in words."""
     differs = [words for key, words in _DIFFERS.items() if before.get(key) != plan[key]]
     old = before.get("options", {})
     return [*differs, *(f"another --{key}" for key, value in plan["options"].items() if old.get(key) != value)]
 
 
-def _check_same(out: Path, before: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+def _check_same(out: Path, before: JsonObject, plan: JsonObject) -> None:
     differs = _differences(before, plan)
     if differs:
         raise LeukoscopeError(f"{out}: was made with {' and '.join(differs[:2])}",
                               "name another folder, or use --overwrite instead of --resume")
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> JsonObject:
     """An object that an earlier call has written; empty if there is none, or a damaged one."""
     try:
         stored = read_json(path)
@@ -195,7 +195,7 @@ def _json(path: Path) -> dict[str, Any]:
     return stored if isinstance(stored, dict) else {}
 
 
-def _plain_names(stored: Mapping[str, Any], key: str) -> list[str]:
+def _plain_names(stored: JsonObject, key: str) -> list[str]:
     """Names below a key, without any that lead out of their folder."""
     names = stored.get(key)
     if not isinstance(names, list):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from .. import __version__
 from ..errors import LeukoscopeError
@@ -204,23 +204,25 @@ class _Slides:
         self._open[out.name] = _Run(job, plan, stack)
         self._submit(self._open[out.name], _PLAN, 0, plan_slide, job)
 
-    def _submit(self, run: _Run, step: str, number: int, function: Any, *arguments: Any) -> None:
+    def _submit(self, run: _Run, step: str, number: int, function: Callable[..., object],
+                *arguments: object) -> None:
         self._flying += 1
         self._engine.submit(Task((Path(run.job.out).name, step, number), function, arguments, run.job.path))
 
-    def _take(self, run: _Run, step: str, number: int, result: Any, strict: bool) -> None:
+    def _take(self, run: _Run, step: str, number: int, result: object, strict: bool) -> None:
         name = Path(run.job.out).name
         if isinstance(result, Failed) and result.of_worker and step == _REGION:
             result = store_failed(run.job, number, result.what)  # it costs this region only
         if isinstance(result, Failed):
             self._fail(run, step, result, strict)
             return
-        if step == _PLAN:
+        if isinstance(result, SlidePlan):
             run.begin(result)
-        elif step == _REGION:
+        elif isinstance(result, RegionDone):
             run.take(result)
             self._regions += 1
         else:
+            assert isinstance(result, SmearSummary)
             self._smears[name] = result
             del self._open[name]
             run.stack.close()

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -20,7 +19,7 @@ from ..smear.count import differential, meaning
 from ..smear.crops import frames_cells
 from ..smear.findings import NOT_RELIABLE, blasts_of, doubted, doubts_of, finding_of, unreliable, without_shares
 from ..smear.flag import blasts_known, flagged_first
-from ..smear.formats import all_classes, coco_categories
+from ..smear.formats import Annotation, all_classes, coco_categories
 from ..smear.summary import SUMMARY, BundleSummary, FieldSummary, Plan, SmearSummary, Unreadable
 from .smear_resume import FieldResult, Parts
 
@@ -94,7 +93,7 @@ def summarise(fields: Sequence[FieldSummary], table: pl.DataFrame, aside: Aside,
         files_of([field.name for field in fields]), plan, unreliable=why)
 
 
-def write_coco(path: Path, fields: Sequence[FieldSummary], annotations: Iterable[list[dict[str, Any]]],
+def write_coco(path: Path, fields: Sequence[FieldSummary], annotations: Iterable[Iterable[Annotation]],
                classes: Sequence[str]) -> None:
     """All fields and cells in COCO's form, one annotation on a line; ids from 1. annotations: of each field in turn."""
     images = [{"id": number, "file_name": field.image, "width": field.width, "height": field.height}

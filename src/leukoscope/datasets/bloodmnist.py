@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -157,7 +156,7 @@ def _images(archive: zipfile.ZipFile, cells: _Cells) -> Iterator[np.ndarray]:
         opened.read(1)  # the checksum is compared when the end is reached
 
 
-def _is_unpacked(folder: Path, key: list[list[Any]], cells: dict[str, _Cells]) -> bool:
+def _is_unpacked(folder: Path, key: list[list[str | int]], cells: dict[str, _Cells]) -> bool:
     try:
         if read_json(folder / _MARK) != key:
             return False
@@ -167,7 +166,7 @@ def _is_unpacked(folder: Path, key: list[list[Any]], cells: dict[str, _Cells]) -
                for split, part in cells.items())
 
 
-def _write(archive: zipfile.ZipFile, cells: dict[str, _Cells], folder: Path, key: list[list[Any]],
+def _write(archive: zipfile.ZipFile, cells: dict[str, _Cells], folder: Path, key: list[list[str | int]],
            on_progress: OnProgress | None) -> None:
     """Write every PNG into a temporary folder, then rename it: a reader sees all cells or none."""
     total, done = sum(part.shape[0] for part in cells.values()), 0

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from ..errors import DatasetError
+from ..files import JsonObject
 from ..text import is_text
 from .base import Index, check_choice, general_layout
 from .collector import BadBox, Box, Collector, Field, numbers
@@ -35,6 +35,8 @@ OPTIONS = {
     "turned": TURNED_HELP,
 }
 Edges = tuple[float, float, float, float]
+Key = int | float | str
+"""What names an image, a category or an annotation."""
 MOST_PARTS = 2_000_000
 """Lists and objects of a JSON file: those of 600,000 cells."""
 LONGEST_SIDE = 1_000_000
@@ -48,7 +50,7 @@ class Listed:
 
     name: str
     path: Path | None = None
-    size: tuple[Any, Any] = (None, None)
+    size: tuple[object, object] = (None, None)
     other: str = ""
 
 
@@ -66,7 +68,7 @@ def index(root: Path, view: str = "boxes", **options: str) -> Index:
     return collector.index(LAYOUT)
 
 
-def segmentation_edges(segmentation: Any) -> Edges:
+def segmentation_edges(segmentation: object) -> Edges:
     """The box (left, top, right, bottom in px) around polygons or a run-length mask. Raises BadBox."""
     if isinstance(segmentation, Mapping):
         return _run_edges(segmentation)
@@ -85,7 +87,7 @@ def segmentation_edges(segmentation: Any) -> Edges:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _run_edges(mask: Mapping[str, Any]) -> Edges:
+def _run_edges(mask: Mapping[str, object]) -> Edges:
     """Run lengths go down the columns, outside and inside in turn, from the upper left: a list, or packed as text."""
     size, counts = mask.get("size"), mask.get("counts")
     if isinstance(counts, str):
@@ -148,7 +150,7 @@ def _fields(collector: Collector, name: str) -> Iterator[Field]:
     collector.note_some("images are in no JSON file", [str(path) for path in collector.paths if path not in used])
 
 
-def _contents(collector: Collector, name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _contents(collector: Collector, name: str) -> Iterator[tuple[Path, JsonObject]]:
     """Each JSON file with images, annotations and categories; others are left out, broken ones are damaged."""
     files = files_below(collector.root, {".json"})
     if name:
@@ -175,9 +177,9 @@ def _contents(collector: Collector, name: str) -> Iterator[tuple[Path, dict[str,
             collector.notes.append(f"{file} lists no images, annotations and categories and is left out")
 
 
-def _images(collector: Collector, file: Path, entries: list[Any], lookup: Lookup) -> dict[Any, Listed]:
+def _images(collector: Collector, file: Path, entries: list[JsonObject], lookup: Lookup) -> dict[Key, Listed]:
     """Image id -> its entry; the second of an id is damaged."""
-    images: dict[Any, Listed] = {}
+    images: dict[Key, Listed] = {}
     for position, entry in enumerate(entries, 1):
         try:
             key, name = _values(entry, "id", "file_name")
@@ -194,9 +196,9 @@ def _images(collector: Collector, file: Path, entries: list[Any], lookup: Lookup
     return images
 
 
-def _categories(collector: Collector, file: Path, entries: list[Any]) -> dict[Any, Listed]:
+def _categories(collector: Collector, file: Path, entries: list[JsonObject]) -> dict[Key, Listed]:
     """Category id -> its entry; the second of an id is damaged."""
-    categories: dict[Any, Listed] = {}
+    categories: dict[Key, Listed] = {}
     for position, entry in enumerate(entries, 1):
         try:
             key, name = _values(entry, "id", "name")
@@ -211,12 +213,12 @@ def _categories(collector: Collector, file: Path, entries: list[Any]) -> dict[An
     return categories
 
 
-def _boxes(collector: Collector, file: Path, content: Mapping[str, Any], images: Mapping[Any, Listed],
-           ) -> dict[Any, list[Box]]:
+def _boxes(collector: Collector, file: Path, content: JsonObject, images: Mapping[Key, Listed],
+           ) -> dict[Key, list[Box]]:
     """Image id -> its boxes. A box keeps the number that it has among all annotations of its image."""
     categories = _categories(collector, file, content["categories"])
-    boxes: dict[Any, list[Box]] = {key: [] for key in images}
-    count: Counter[Any] = Counter()
+    boxes: dict[Key, list[Box]] = {key: [] for key in images}
+    count: Counter[Key] = Counter()
     crowds = 0
     for position, entry in enumerate(content["annotations"], 1):
         where = f"{file}: annotation {position}"
@@ -241,7 +243,7 @@ def _boxes(collector: Collector, file: Path, content: Mapping[str, Any], images:
     return boxes
 
 
-def _values(entry: Any, first: str, second: str) -> tuple[Any, Any]:
+def _values(entry: JsonObject, first: str, second: str) -> tuple[Key, Key]:
     """Two values of an entry. Raises ValueError where one is missing, or is neither a number nor text."""
     if not isinstance(entry, dict):
         raise ValueError(f"expected an object with {first} and {second}, got {type(entry).__name__}")
@@ -254,7 +256,7 @@ def _values(entry: Any, first: str, second: str) -> tuple[Any, Any]:
     return entry[first], entry[second]
 
 
-def _edges(entry: Mapping[str, Any]) -> Edges:
+def _edges(entry: JsonObject) -> Edges:
     box = entry.get("bbox")
     if not box:
         return segmentation_edges(entry.get("segmentation"))

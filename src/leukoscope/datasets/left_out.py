@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from ..files import JsonObject
 from ..images.decode import Damaged
 from .labels import SHOWN, quoted
 
@@ -36,7 +36,7 @@ class LeftOut:
                    *(f"{cells:,} {why}" for cells, why in counts if cells)]
         return f"{total:,} of {total + used:,} cells left out: {'; '.join(reasons)}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As JSON."""
         content = asdict(self) | {"damaged": [asdict(cell) for cell in self.damaged]}
         return {key: value for key, value in content.items() if value is not None}

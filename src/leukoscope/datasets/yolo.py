@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import DatasetError
 from ..text import is_text
@@ -154,19 +154,20 @@ def _names_in(file: Path) -> dict[int, str]:
     try:
         lines = read_lines(file, most=NAMES_BYTES)
         if file.suffix.lower() not in (".yaml", ".yml"):
-            names: Any = _numbered("\n".join(lines).rstrip().split("\n"))
+            names: Mapping[int, object] = _numbered("\n".join(lines).rstrip().split("\n"))
         else:
             names = _names_of_yaml("\n".join(lines))
     except (RecursionError, ValueError) as error:
         raise DatasetError(f"{file}: names of classes cannot be read ({' '.join(str(error).split())[:200]})",
                            _NAMES_HINT) from error
     # Only plain values: lists that contain each other would fill the memory when written out.
-    if not names or not all(isinstance(name, str) and name.strip() and is_text(name) for name in names.values()):
+    texts = {key: name.strip() for key, name in names.items() if isinstance(name, str) and is_text(name)}
+    if not texts or len(texts) < len(names) or not all(texts.values()):
         raise DatasetError(f"{file}: contains no list of class names", _NAMES_HINT)
-    return {key: name.strip() for key, name in names.items()}
+    return texts
 
 
-def _names_of_yaml(text: str) -> dict[int, Any]:
+def _names_of_yaml(text: str) -> dict[int, object]:
     """The entry `names` of a YAML file: class number -> what it gives, text as it is written (`no` is a name). Raises
     ValueError for a number that two names have, and for what is no YAML.
 
@@ -175,12 +176,12 @@ def _names_of_yaml(text: str) -> dict[int, Any]:
     import yaml
 
     class Loader(yaml.BaseLoader):  # every value is text
-        def compose_node(self, parent: Any, index: Any) -> Any:
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
             if self.check_event(yaml.AliasEvent):
                 raise ValueError("it refers from one place to another (*name), which is not followed")
             return super().compose_node(parent, index)
 
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             twice = next((key for key in keys if keys.count(key) > 1), None) if len(keys) < MOST_KEYS else None
             if twice is not None or len(keys) >= MOST_KEYS:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -93,7 +92,7 @@ def _evenly(groups: np.ndarray) -> np.ndarray:
 
 
 def _told(features: np.ndarray, target: np.ndarray, folds: np.ndarray,
-          weigh: Callable[[Any], np.ndarray]) -> np.ndarray:
+          weigh: Callable[[np.ndarray | slice], np.ndarray]) -> np.ndarray:
     """(n,) the target (n,) ints that a linear probe of the other folds gives each cell. weigh: from some of the cells
     to their weights."""
     wanted, told = np.eye(target.max() + 1)[target], np.full(len(target), -1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
+from ..files import JsonObject
 from ..stats.estimate import Comparison, Estimate
 from ..stats.several import Ranks
 
@@ -18,11 +19,11 @@ Estimates = Mapping[str, Estimate]
 """Metrics by name, such as `macro_f1`."""
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: object) -> Any:
     """Dataclasses as objects, tuples as lists. The metrics of a field `estimates` become keys beside the others, a
     field whose default is None is left out where it is None, and `class_` becomes `class`."""
     if is_dataclass(value) and not isinstance(value, Estimate):
-        content: dict[str, Any] = {}
+        content: JsonObject = {}
         for own in fields(value):
             item = getattr(value, own.name)
             if own.name == "estimates":
@@ -37,7 +38,7 @@ def to_json(value: Any) -> Any:
     return value.to_dict() if isinstance(value, Estimate) else value
 
 
-def from_json(kind: Any, value: Any) -> Any:
+def from_json(kind: object, value: Any) -> Any:
     """What `to_json` made of an instance of `kind`. KeyError, TypeError or AttributeError for anything else."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is UnionType:
@@ -58,12 +59,12 @@ def from_json(kind: Any, value: Any) -> Any:
 class Result:
     """A dataclass that is written to a file of its own."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As JSON, without NaN or infinity."""
         return to_json(self)
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+    def from_dict(cls, content: JsonObject) -> Self:
         """Read it back; see `from_json`."""
         return from_json(cls, content)
 

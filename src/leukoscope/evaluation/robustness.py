@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +20,7 @@ from ..progress import OnProgress, behind
 from ..stats.bootstrap import bootstrap_method, cluster_bootstrap, percentile_interval
 from ..stats.estimate import Estimate, no_estimate
 from ..stats.paired import paired_difference
+from ..tables import Row
 from .calibration import calibration, mean_statistic
 from .corruptions import CORRUPTIONS, STRENGTHS, corrupt, scene_of, side_of
 from .estimates import resample
@@ -159,7 +159,7 @@ def drawn_cells(cells: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
 def _effect(setup: _Setup, name: str, on_progress: OnProgress | None) -> Effect:
     corruption = CORRUPTIONS[name]
 
-    def at_strengths(row: Mapping[str, Any], pixels: Pixels) -> list[Pixels]:
+    def at_strengths(row: Row, pixels: Pixels) -> list[Pixels]:
         scene = scene_of(pixels, setup.classifier.shown(pixels), setup.micrometres)
         return [corrupt(name, strength, pixels, cell_id=row["cell_id"], scene=scene, seed=setup.seed)
                 for strength in STRENGTHS]
@@ -173,8 +173,8 @@ def _effect(setup: _Setup, name: str, on_progress: OnProgress | None) -> Effect:
 
 
 def _classify(classifier: Classifier, cells: pl.DataFrame,
-              change: Callable[[Mapping[str, Any], Pixels], list[Pixels]], ways: int,
-              on_progress: OnProgress | None) -> Classified:
+              change: Callable[[Row, Pixels], list[Pixels]], ways: int,
+              on_progress: OnProgress | None) -> Classified[None]:
     classified = classify_cells(
         classifier, cells, lambda row, pixels: ([classifier.prepare(way) for way in change(row, pixels)], None), ways,
         on_progress=on_progress)
@@ -186,7 +186,7 @@ def _classify(classifier: Classifier, cells: pl.DataFrame,
     return classified
 
 
-def _condition(setup: _Setup, name: str, strength: int, classified: Classified) -> Condition:
+def _condition(setup: _Setup, name: str, strength: int, classified: Classified[None]) -> Condition:
     """All metrics at one strength of a corruption; 0: of the cells as they are."""
     classifier, way = setup.classifier, max(strength - 1, 0)
     probabilities = classified.probabilities[way]

@@ -6,10 +6,10 @@ Figures are matplotlib `Figure` objects without pyplot state; `svg.svg` puts the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import ParamSpec, TypedDict
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,7 +24,8 @@ from .svg import INK, SOFT, figure_style
 BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 """Okabe and Ito's palette without its yellow, which is too pale for lines on white."""
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, "#000000")
-DASHES = ("-", (0, (4, 1.6)), (0, (1.2, 1.4)))
+Dashes = str | tuple[float, tuple[float, ...]]
+DASHES: tuple[Dashes, ...] = ("-", (0, (4, 1.6)), (0, (1.2, 1.4)))
 NAME_LIMIT = 26
 ROW = 0.2
 """Height in inches of a row of a legend."""
@@ -45,7 +46,14 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return inside
 
 
-def line_style(index: int) -> dict[str, Any]:
+class LineStyle(TypedDict):
+    """Of a line, as matplotlib takes it."""
+
+    color: str
+    linestyle: Dashes
+
+
+def line_style(index: int) -> LineStyle:
     """Colour and dashes of the `index`-th of up to 21 lines, no two alike."""
     return {"color": PALETTE[index % len(PALETTE)], "linestyle": DASHES[index // len(PALETTE) % len(DASHES)]}
 
@@ -134,7 +142,7 @@ def span_of(estimates: Sequence[Estimate], more: Sequence[float | None], shares:
     return max(0.0, math.floor((low - room) * step) / step), 1.0 if high > 0.9 else min(1.0, high + room)
 
 
-def legend_rows(figure: Figure, rows: Sequence[tuple[str, str, Mapping[str, Any]]], *, head: str, left: float,
+def legend_rows(figure: Figure, rows: Sequence[tuple[str, str, LineStyle]], *, head: str, left: float,
                 top: float, width: float) -> None:
     """A legend as a small table: line, name, number at the right; `top` and all sizes in inches."""
     height = ROW * (len(rows) + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -43,7 +42,6 @@ MOST_PAIRS = 21
 PANEL, GAP = 2.2, 0.45
 COLUMNS = 3
 SIDE = 3.5
-GRID = np.linspace(0, 1, 501)
 COSTS = (("parameters", "parameters, million", 1e6), ("operations", "operations for an image, G", 1e9),
          ("prediction_ms", "prediction, ms an image", 1.0))
 
@@ -131,13 +129,6 @@ def roc_of_all(comparison: Comparison) -> Figure:
     rows = list(zip(labels, areas, styles, strict=True))
     legend_rows(figure, rows, head=f"AUC ({percent(comparison.confidence, 0)} CI)", left=0.65, top=below, width=SIDE)
     return figure
-
-
-def mean_curve(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, list[float]]:
-    """The mean over classes of their ROC curves, each against the rest, at equal false positive rates. curves: as in
-    metrics.json."""
-    heights = [np.interp(GRID, curve["roc"]["fpr"], curve["roc"]["tpr"]) for curve in curves.values()]
-    return {"fpr": GRID.tolist(), "tpr": np.mean(heights, axis=0).tolist()}
 
 
 @styled

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +20,7 @@ from .common import (
     PALETTE,
     ROW,
     VERMILLION,
+    LineStyle,
     axes_at,
     draw_estimate,
     legend_rows,
@@ -159,7 +159,7 @@ def precision_recall_figure(metrics: Metrics) -> Figure:
     return figure
 
 
-def _curves_figure(metrics: Metrics, key: str, head: str) -> tuple[Figure, Axes, dict[str, Mapping[str, Any]]]:
+def _curves_figure(metrics: Metrics, key: str, head: str) -> tuple[Figure, Axes, dict[str, LineStyle]]:
     """Square axes over a legend with the estimate `key` of each class; class -> line style, where it has a curve.
 
     Of a binary task with a positive class, that class alone.
@@ -167,8 +167,9 @@ def _curves_figure(metrics: Metrics, key: str, head: str) -> tuple[Figure, Axes,
     positive = metrics.positive if len(metrics.classes) == 2 else ""
     classes = [positive] if positive else list(metrics.classes)
     colours = colours_of(classes)
-    styles = {name: {"color": colours[name], "linestyle": DASHES[i // len(PALETTE) % len(DASHES)]}
-              for i, name in enumerate(classes)}
+    styles: dict[str, LineStyle] = {
+        name: {"color": colours[name], "linestyle": DASHES[i // len(PALETTE) % len(DASHES)]}
+        for i, name in enumerate(classes)}
     names = short_names([type_name(name) for name in classes], NAME_LIMIT)
     rows = [(name, interval(metrics.per_class[label][key], number, "", confidence=None, page=True), styles[label])
             for name, label in zip(names, classes, strict=True)]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from ..tables import Row
 from ..text import plain, plural, type_name
 from .common import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, axes_at, styled
 from .svg import LINE, SOFT
@@ -127,7 +127,7 @@ class CopiedCell:
     cell_id: str
     label: str
     pixels: np.ndarray
-    copies: Sequence[tuple[np.ndarray, Mapping[str, Any]]]
+    copies: Sequence[tuple[np.ndarray, Row]]
 
 
 @styled
@@ -153,7 +153,7 @@ def copies_sheet(cells: Sequence[CopiedCell]) -> Figure:
     return figure
 
 
-def changes(done: Mapping[str, Any]) -> str:
+def changes(done: Row) -> str:
     """`-12°, 1.10 x, flipped` in two lines at most: what was changed in a copy, geometry first. done: a row of
     copies.csv."""
     turned = [f"{done['rotation']:+.0f}°"] if done["rotation"] else []

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..files import JsonObject
 from ..runs.results import json_view
 from ..runs.robustness import Condition, Corruption, Robustness
 from ..text import plain, type_name
@@ -110,7 +110,7 @@ def _legend(axes: Axes, *, unsure: bool) -> None:
 
 
 @styled
-def contact_sheet(table: Mapping[str, Any], pictures: Mapping[str, Sequence[np.ndarray]]) -> Figure:
+def contact_sheet(table: JsonObject, pictures: Mapping[str, Sequence[np.ndarray]]) -> Figure:
     """A row a corruption: the example cell, uint8 (h, w, 3), clean and at each strength; framed where its answer is
     wrong, with the wrong class. table: what shift.json holds."""
     robustness = json_view(Robustness, table, Path("shift.json"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import distribution
 from math import floor, log10
-from typing import Any
 
 from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
@@ -16,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..smear.count import TypeCount
 from ..smear.formats import UNTYPED, NamedField
 from ..smear.source import FieldSource, reduced
+from ..tables import Row
 from ..text import percent, plural, short_names, type_name
 from .svg import FONTS, INK, LINE, SOFT
 
@@ -28,12 +28,12 @@ _WIDTH, _STEP = 187.2, 19.44  # points: of the axis, and of a row
 _TICK = "#9aa0ac"
 
 
-def marked(row: Mapping[str, Any]) -> str:
+def marked(row: Row) -> str:
     """A cell's number, with an exclamation mark if it is flagged. row: of `cells_table`."""
     return f"{row['number']}{'!' if row['flag'] else ''}"
 
 
-def annotated(field: FieldSource, named: NamedField, rows: Sequence[Mapping[str, Any]],
+def annotated(field: FieldSource, named: NamedField, rows: Sequence[Row],
               colours: Mapping[str, str]) -> Image.Image:
     """The field with the outline of every cell in the colour of its type, with a white rim, and its number (see
     `marked`). Outlines of cells that the border cuts are thin. At most LARGEST px wide or high. rows: of `cells_table`.

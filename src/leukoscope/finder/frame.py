@@ -11,7 +11,7 @@ types. Knows no labels.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from ..images.stain import optical_density, white_point
 from .network import predict_maps
 from .outline import CELL, NUCLEUS, separate, whole
 
+Kind = TypeVar("Kind", bound=np.generic)
 SPAN = 1.4
 """Side of the square over the mean (geometric) of the diameters of nucleus and cell: the whole cell with a margin."""
 FRAMING = 8
@@ -268,7 +269,7 @@ def _disc(mask: NDArray[np.bool_]) -> tuple[float, float, float]:
             2 * float(np.sqrt(2 * (rows.var() + columns.var()) + 1 / 6)))
 
 
-def _square(pixels: Pixels, frame: Frame, beyond: NDArray[Any]) -> Pixels:
+def _square(pixels: Pixels, frame: Frame, beyond: NDArray[np.number]) -> Pixels:
     """The part of the image in the frame, unchanged; `beyond` (RGB) where nothing was recorded. At most _MOST wide."""
     if frame.side > _MOST:
         by = _MOST / frame.side
@@ -288,7 +289,7 @@ def _square(pixels: Pixels, frame: Frame, beyond: NDArray[Any]) -> Pixels:
     return square
 
 
-def _filled(pixels: Pixels, beyond: NDArray[Any]) -> Pixels:
+def _filled(pixels: Pixels, beyond: NDArray[np.number]) -> Pixels:
     """The pixels of an image, with `beyond` (RGB) where nothing was recorded."""
     nothing = _nothing(pixels)
     if not nothing.any():
@@ -310,12 +311,12 @@ def _nothing(pixels: Pixels) -> NDArray[np.bool_]:
     black = np.asarray(cv2.inRange(pixels, (0, 0, 0), (_BLACK - 1,) * 3)).astype(bool)
     if not _border(black).any():
         return np.zeros_like(black)
-    count, parts = cv2.connectedComponents(black.astype(np.uint8))
-    outside = np.zeros(count, bool)
+    count, labels = cv2.connectedComponents(black.astype(np.uint8))
+    parts, outside = np.asarray(labels, np.int32), np.zeros(count, bool)
     outside[_border(parts)] = True
     outside[0] = False
-    return outside[np.asarray(parts, np.int32)]
+    return outside[parts]
 
 
-def _border(values: NDArray[Any]) -> NDArray[Any]:
+def _border(values: NDArray[Kind]) -> NDArray[Kind]:
     return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 
 from ..errors import ImageError, input_error
 from ..progress import OnProgress
+from ..tables import Row
 from .read import cut_cell, read_image
 
 Measured = TypeVar("Measured")
@@ -37,8 +38,8 @@ def map_cells(manifest: pl.DataFrame, measure: Callable[[np.ndarray], Measured],
     return map_rows(manifest, lambda _, pixels: measure(pixels), workers=workers, on_progress=on_progress)
 
 
-def map_rows(manifest: pl.DataFrame, measure: Callable[[Mapping[str, Any], np.ndarray], Measured], *,
-             workers: int = 4, on_progress: OnProgress | None = None) -> Iterator[tuple[int, Measured | Damaged]]:
+def map_rows(manifest: pl.DataFrame, measure: Callable[[Row, np.ndarray], Measured], *, workers: int = 4,
+             on_progress: OnProgress | None = None) -> Iterator[tuple[int, Measured | Damaged]]:
     """Like `map_cells`; `measure` also gets the row: `cell_id`, `image` and the box."""
     columns = [name for name in ("cell_id", "image", "x", "y", "width", "height") if name in manifest.columns]
     table = manifest.select(columns).with_row_index("row")
@@ -60,8 +61,7 @@ def map_rows(manifest: pl.DataFrame, measure: Callable[[Mapping[str, Any], np.nd
                     on_progress(done, manifest.height)
 
 
-def _measure_image(rows: Sequence[Mapping[str, Any]],
-                   measure: Callable[[Mapping[str, Any], np.ndarray], Measured],
+def _measure_image(rows: Sequence[Row], measure: Callable[[Row, np.ndarray], Measured]
                    ) -> list[tuple[int, Measured | Damaged]]:
     path = rows[0]["image"]
     try:

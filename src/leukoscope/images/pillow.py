@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
@@ -66,7 +64,7 @@ def _as_array(picture: Image.Image) -> Pixels:
     return pixels
 
 
-def on_white(rgb: Pixels, alpha: NDArray[Any]) -> Pixels:
+def on_white(rgb: Pixels, alpha: NDArray[np.integer]) -> Pixels:
     """Pixels on white where alpha (0 to 255) is low; an alpha of zero everywhere means nothing."""
     if not alpha.any():
         return rgb.copy()

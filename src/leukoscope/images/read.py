@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import cv2
 import numpy as np
@@ -22,6 +22,9 @@ from .colour import to_srgb
 from .formats import RETRIEVE, Header, Page, read_header
 from .orientation import turned
 from .pillow import Pixels
+
+if TYPE_CHECKING:  # reading pixels does not wait for polars
+    from ..tables import Row
 
 MAX_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded (10,000 x 10,000): a protection against decompression bombs."""
@@ -72,12 +75,12 @@ def colour_profile(path: Path | str, *, page: Page | None = None) -> bytes:
         return _read_header(path, file, page, None).profile
 
 
-def read_cell(row: Mapping[str, Any], *, max_pixels: int = MAX_PIXELS) -> Pixels:
+def read_cell(row: Row, *, max_pixels: int = MAX_PIXELS) -> Pixels:
     """The pixels of one manifest row: its image, or the box `x, y, width, height` of it (px, clipped to the image)."""
     return cut_cell(read_image(row["image"], max_pixels=max_pixels), row)
 
 
-def cut_cell(image: Pixels, row: Mapping[str, Any]) -> Pixels:
+def cut_cell(image: Pixels, row: Row) -> Pixels:
     """Cut a manifest row's box out of its decoded image; the whole image if the row has no box.
 
     A box that extends beyond the image is clipped. Raises ImageError for a box outside the image.

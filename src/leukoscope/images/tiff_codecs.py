@@ -37,8 +37,11 @@ from .tiff_layout import (
     Layout,
 )
 
+Samples = NDArray[np.integer]
+"""As stored: uint8 or uint16."""
 
-def _png(content: bytes) -> Any:
+
+def _png(content: bytes) -> Samples:
     return imagecodecs.png_decode(plain_png(BytesIO(content)))
 
 
@@ -54,7 +57,7 @@ _TO_ARRAY: dict[int, tuple[Callable[[bytes], tuple[int, int]], Callable[..., Any
 """Compression -> the size that the header states, (width, height) in px, and decoder to an array."""
 
 
-def decode_piece(it: Layout, content: bytes, rows: int, tables: bytes) -> NDArray[Any]:
+def decode_piece(it: Layout, content: bytes, rows: int, tables: bytes) -> Samples:
     """A strip or tile, samples as stored: (rows, columns, samples that lie together). rows: that it must have; tables:
     of JPEG, shared by all pieces of the page, or b""."""
     if it.backwards and it.compression not in (JPEG, *IMAGE_CODECS):
@@ -78,7 +81,7 @@ def _check_size(it: Layout, width: int, height: int) -> None:
                          f"{it.piece_height} px")
 
 
-def _samples(it: Layout, content: bytes, rows: int) -> NDArray[Any]:
+def _samples(it: Layout, content: bytes, rows: int) -> Samples:
     """A piece of plain samples, after a codec of bytes."""
     down, per_row = it.subsampling[1], it.row_bytes(it.piece_width)
     expected, most = (ceil(count / down) * per_row for count in (rows, it.piece_height))
@@ -103,7 +106,7 @@ def _samples(it: Layout, content: bytes, rows: int) -> NDArray[Any]:
     return _summed(it, samples)
 
 
-def _summed(it: Layout, samples: NDArray[Any]) -> NDArray[Any]:
+def _summed(it: Layout, samples: Samples) -> Samples:
     """Differences to the pixel on the left (predictor 2) as values."""
     if it.predictor == 1:
         return samples
@@ -123,7 +126,7 @@ def _without_subsampling(it: Layout, values: NDArray[np.uint8], rows: int) -> ND
     return np.dstack([light, chroma])[:rows, :it.piece_width]
 
 
-def _jpeg(it: Layout, content: bytes, tables: bytes) -> NDArray[Any]:
+def _jpeg(it: Layout, content: bytes, tables: bytes) -> Samples:
     stream = tables[:-2] + content[2:] if len(tables) > 4 else content
     header = jpeg_header(BytesIO(stream))
     if header.width > it.piece_width or header.height > it.piece_height:
@@ -150,7 +153,7 @@ def _ccitt(it: Layout, content: bytes, rows: int) -> NDArray[np.uint8]:
     return values.reshape(rows, it.piece_width, 1)
 
 
-def _checked(it: Layout, piece: NDArray[Any], rows: int) -> NDArray[Any]:
+def _checked(it: Layout, piece: Samples, rows: int) -> Samples:
     """A piece that an image codec has decoded, if it has the rows, columns and samples that it should have."""
     piece = np.atleast_3d(piece)
     last = it.height % it.piece_height

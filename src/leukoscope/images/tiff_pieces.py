@@ -6,12 +6,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil
-from typing import Any
-
-from numpy.typing import NDArray
 
 from . import tiff_tags as tags
-from .tiff_codecs import decode_piece
+from .tiff_codecs import Samples, decode_piece
 from .tiff_layout import MOST_PIECES, NONE, layout_of
 from .tiff_tags import Directory, Tiff, read_at
 
@@ -36,10 +33,10 @@ class Pieces:
         self._check()
         self._split()
         self._tables = tiff.content(page, tags.JPEG_TABLES)
-        self._decoded: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        self._decoded: OrderedDict[int, Samples] = OrderedDict()
         self._held = 0
 
-    def __getitem__(self, index: int) -> NDArray[Any]:
+    def __getitem__(self, index: int) -> Samples:
         """A decoded piece, samples as stored: (rows, columns, samples that lie together)."""
         if index in self._decoded:
             self._decoded.move_to_end(index)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from . import tiff_tags as tags
 from .colour import stated_profile
+from .tiff_codecs import Samples
 from .tiff_layout import BLACK, CMYK, IMAGE_CODECS, JPEG, PALETTE, RGB, WHITE, YCBCR
 from .tiff_pieces import BAND, Pieces
 from .tiff_tags import Directory, Tiff
@@ -86,7 +86,7 @@ class PageReader:
             raise ValueError(f"its YCbCr colours are stated as {luma} and {levels}, which give no colours")
         return YCbCr(luma, levels)
 
-    def _to_rgb(self, samples: NDArray[Any]) -> UInt8[np.ndarray, "height width 3"]:
+    def _to_rgb(self, samples: Samples) -> UInt8[np.ndarray, "height width 3"]:
         """Samples as stored, (height, width, samples), to colours, on white where alpha says so."""
         it = self.layout
         if self._palette is not None:
@@ -150,7 +150,7 @@ def page_profile(tiff: Tiff, page: Directory) -> bytes:
         return b""
 
 
-def ycbcr_to_rgb(colours: NDArray[np.uint8], meant: YCbCr | None = None) -> NDArray[np.uint8]:
+def ycbcr_to_rgb(colours: Samples, meant: YCbCr | None = None) -> NDArray[np.uint8]:
     """YCbCr to RGB (TIFF 6.0, section 21), full-range by ITU-R BT.601 unless `meant` says otherwise."""
     meant = meant or YCbCr()
     planes = [colours[..., i].astype(np.float32) for i in range(3)]

@@ -23,7 +23,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import Any
 
 import cv2
 import numpy as np
@@ -93,7 +92,7 @@ def duplicate_pairs(prints: pl.DataFrame, on_progress: OnProgress | None = None)
     """
     known = prints.filter(pl.col("sha256").is_not_null()).sort("cell_id")
     same = known.group_by("sha256").agg("cell_id").filter(pl.col("cell_id").list.len() > 1)["cell_id"]
-    pairs: list[tuple[Any, ...]] = [
+    pairs: list[tuple[str, str, str, float, float | None, bool | None]] = [
         (a, b, "identical", 0.0, None, None) for ids in map(list, same)
         for a, b in (combinations(ids, 2) if len(ids) <= LISTED_IN_FULL else product(ids[:1], ids[1:]))]
     if "thumbnail" in known.columns and known.height > 1:

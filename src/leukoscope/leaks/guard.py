@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import polars as pl
 
 from ..errors import LeakError, RunError
+from ..files import JsonObject
 from ..recipes.recipe import Protocol, Recipe
+from ..tables import Row
 from ..text import join
 
 PARTS = ("train", "validation", "test")
@@ -73,7 +74,7 @@ class Verdict:
                          f"for example {leaks[0].examples[0]}")
         return tuple(lines)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """JSON-safe; written to guard.json."""
         leaks = [{key: value for key, value in asdict(leak).items() if key != "cells"} for leak in self.leaks]
         return asdict(self) | {"leaks": leaks, "summary": list(self.summary)}
@@ -197,7 +198,7 @@ def _copies(manifest: pl.DataFrame, splits: pl.DataFrame) -> Iterator[Leak]:
                                          f"({row['part_second']})")
 
 
-def _apart(apart: pl.DataFrame, show: Callable[[dict[str, Any]], str]) -> Iterator[Leak]:
+def _apart(apart: pl.DataFrame, show: Callable[[Row], str]) -> Iterator[Leak]:
     for kind in KINDS:
         for (fold,), rows in apart.filter(pl.col("kind") == kind).group_by("fold", maintain_order=True):
             examples = tuple(show(row) for row in rows.head(EXAMPLES).iter_rows(named=True))

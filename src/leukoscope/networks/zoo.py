@@ -121,7 +121,7 @@ def _runs(name: str, size: int) -> bool:
 def _torchvision(name: str, *, classes: int, channels: int, size: int, pretrained: bool, **_: object) -> Units:
     from torchvision import models
 
-    more: dict[str, Any] = {"image_size": size} if name.startswith("vit_") else {}
+    more: dict[str, object] = {"image_size": size} if name.startswith("vit_") else {}
     if name == "maxvit_t":
         more["input_size"] = (size, size)
     if name in _AUXILIARY:

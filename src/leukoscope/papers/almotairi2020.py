@@ -7,13 +7,12 @@ data set.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
 
 from ..commands.outcome import Outcome
 from ..errors import RecipeError
-from ..files import write_json
+from ..files import JsonObject, write_json
 from ..networks.registry import build_network
 from ..recipes.recipe import Protocol, Recipe
 from ..report.study import write_study
@@ -44,7 +43,7 @@ def reproduce(request: Request) -> Outcome:
     lines, metrics, page = [*remarks, *more], {}, request.out
     for protocol, own in jobs.items():
         folder = request.out / protocol
-        by_run: dict[str, Mapping[str, Any]] = {}
+        by_run: dict[str, JsonObject] = {}
         for job in own:
             outcome = request.train(job, countdown)
             by_run |= {f"{ABLATION}/{name}": m for name, m in outcome.metrics.items()} if job.recipe.variants else {
@@ -88,7 +87,7 @@ def without_missing_weights(recipe: Recipe) -> tuple[str, ...]:
     return ()
 
 
-def _table(by_run: Mapping[str, Mapping[str, Any]]) -> Table:
+def _table(by_run: Mapping[str, JsonObject]) -> Table:
     keys = ("accuracy", "macro_sensitivity")
     rows = [[name, *(cell(Estimate.from_dict(metrics["overall"][key])) for key in keys),
              *(printed(PUBLISHED.get(name, {}).get(key)) for key in keys)] for name, metrics in by_run.items()]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
+from ..files import JsonObject
 from ..stats.estimate import Estimate
 from ..text import TERMINAL, aligned, interval, share
 
@@ -21,7 +21,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     note: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As JSON."""
         return asdict(self)
 

@@ -28,8 +28,10 @@ TILE = 256
 FORMATS = (".tif", ".svs", ".scn", ".ome.tif", ".dcm")
 _QUALITY = 90
 _REMEMBERED = 4096  # encoded tiles, of about 50 kB each
-_JPEG: dict[str, Any] = {"compression": "jpeg", "compressionargs": {"level": _QUALITY}, "tile": (TILE, TILE),
-                         "photometric": "rgb", "maxworkers": 1, "metadata": None}
+Options = dict[str, Any]
+"""Of `TiffWriter.write`."""
+_JPEG: Options = {"compression": "jpeg", "compressionargs": {"level": _QUALITY}, "tile": (TILE, TILE),
+                  "photometric": "rgb", "maxworkers": 1, "metadata": None}
 
 
 def write_slide(slide: PhantomSlide, path: Path | str, *, label: bool = True, pyramid: bool = True,
@@ -54,7 +56,7 @@ def write_slide(slide: PhantomSlide, path: Path | str, *, label: bool = True, py
     return path
 
 
-def _level(slide: PhantomSlide, by: int) -> Any:
+def _level(slide: PhantomSlide, by: int) -> Options:
     """What the writer of a TIFF is told of a level."""
     width, height = slide.size(by)
     return {"data": _encoded(slide.tiles(by, TILE)), "shape": (height, width, 3), "dtype": np.uint8, **_JPEG}
@@ -73,7 +75,7 @@ def _encoded(tiles: Iterator[NDArray[np.uint8]]) -> Iterator[bytes]:
         yield known[digest]
 
 
-def _resolution(slide: PhantomSlide, by: int, scale: bool) -> Any:
+def _resolution(slide: PhantomSlide, by: int, scale: bool) -> Options:
     per_centimetre = 10_000 / (slide.micrometres_per_pixel * by)
     return {"resolution": (per_centimetre,) * 2, "resolutionunit": "CENTIMETER"} if scale else {}
 
@@ -92,7 +94,7 @@ def _write_svs(file: tifffile.TiffWriter, slide: PhantomSlide, levels: Sequence[
     file.write(**_level(slide, 1), description=head + stated)
     by = slide.downsamples[-1]
     small = slide.read(by, 0, 0, *slide.size(by))
-    aside: Any = {"photometric": "rgb", "compression": "jpeg", "metadata": None, "rowsperstrip": 16}
+    aside: Options = {"photometric": "rgb", "compression": "jpeg", "metadata": None, "rowsperstrip": 16}
     file.write(small, description=f"{head} -> {small.shape[1]}x{small.shape[0]}{stated}", **aside)
     for coarser in levels[1:]:
         file.write(**_level(slide, coarser), description=f"{head} -> {width // coarser}x{height // coarser}{stated}")
@@ -124,10 +126,10 @@ def _write_scn(file: tifffile.TiffWriter, slide: PhantomSlide, levels: Sequence[
 
 def _write_ome(file: tifffile.TiffWriter, slide: PhantomSlide, levels: Sequence[int], label: bool, scale: bool) -> None:
     size = slide.micrometres_per_pixel
-    metadata: dict[str, Any] = {"axes": "YXS"}
+    metadata: dict[str, object] = {"axes": "YXS"}
     if scale:
         metadata |= {"PhysicalSizeX": size, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": size, "PhysicalSizeYUnit": "µm"}
-    finest: Any = _level(slide, 1) | {"metadata": metadata}
+    finest: Options = _level(slide, 1) | {"metadata": metadata}
     file.write(**finest, subifds=len(levels) - 1)
     for by in levels[1:]:
         file.write(**_level(slide, by), subfiletype=1)
@@ -202,7 +204,7 @@ def _dicom_slide(uids: Mapping[str, str]) -> Dataset:
         **empty, **lists)
 
 
-def _item(**values: Any) -> Dataset:
+def _item(**values: object) -> Dataset:
     from pydicom import Dataset
 
     item = Dataset()

@@ -7,11 +7,11 @@ Knows no run, no bundle and no table.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
@@ -20,20 +20,24 @@ from ..bundle.bundle import parallel_calls
 from ..errors import ImageError, LeukoscopeError, input_error
 from ..images.read import Pixels, cut_cell
 from ..progress import OnProgress
+from ..tables import Row
 
 BATCH = 16
 """Pictures that go through a network together; more are not faster, and need more memory."""
 
 Prepared = UInt8[np.ndarray, "size size channels"]
-Look = Callable[[Mapping[str, Any], Pixels], tuple[Sequence[Prepared], Any]]
+Note = TypeVar("Note")
+Look = Callable[[Row, Pixels], tuple[Sequence[Prepared], Note]]
 """From a manifest row and the pixels of its cell to the cell prepared for the network, in one or several ways, and a
 note that comes back with the answer."""
 Answer = Callable[[UInt8[np.ndarray, "n size size channels"]],
                   tuple[np.ndarray, np.ndarray | None] | tuple[np.ndarray, np.ndarray, np.ndarray]]
 """From prepared cells to probabilities (n, classes), energies (n,) or None and, where asked for, features."""
-Outcome = tuple[np.ndarray, np.ndarray | float, np.ndarray | None, Any] | LeukoscopeError
+Outcome = tuple[np.ndarray, np.ndarray | float, np.ndarray | None, Note] | LeukoscopeError
 """For one cell: probabilities (ways, classes), energies (ways,), features (ways, features) or None, and note; or why
 there is no answer."""
+Looked = tuple[int, Sequence[Prepared], Note | LeukoscopeError]
+"""A cell's place, prepared pictures and note; no picture, and the error, where it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +45,28 @@ class Picture:
     """An image and the cells in it: how to decode it, and each cell's place in the result and its row with the box."""
 
     read: Callable[[], Pixels]
-    cells: Sequence[tuple[int, Mapping[str, Any]]]
+    cells: Sequence[tuple[int, Row]]
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Answers(Generic[Note]):
     """For n cells, by their places. notes: of `Look`. errors: why cells have no answer; they are NaN, with no note.
     features: None where `Answer` gives none."""
 
     probabilities: Float64[np.ndarray, "ways n classes"]
     energies: Float64[np.ndarray, "ways n"]
-    notes: list[Any]
+    notes: list[Note | None]
     errors: dict[int, LeukoscopeError]
     features: Float32[np.ndarray, "ways n features"] | None = None
 
 
-def predict_pictures(pictures: Iterable[Picture], look: Look, answer: Answer, *, parallel: bool,
+def predict_pictures(pictures: Iterable[Picture], look: Look[Note], answer: Answer, *, parallel: bool,
                      classes: int = 0, ways: int = 1, batch: int = 0, strict: bool = False, total: int = 0,
-                     on_progress: OnProgress | None = None) -> Answers:
+                     on_progress: OnProgress | None = None) -> Answers[Note]:
     """The answers for all cells. parallel: whether several threads may call `answer` at once; else the caller's thread
     does. ways: pictures that `look` makes of a cell; batch: pictures that are answered together, BATCH unless given.
     strict: raise the first error. classes: how many, where no cell has an answer; total: cells, for the progress."""
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, Outcome[Note]] = {}
     for place, outcome in _outcomes(pictures, look, answer, parallel, max(1, (batch or BATCH) // ways)):
         if strict and isinstance(outcome, LeukoscopeError):
             raise outcome
@@ -74,13 +78,13 @@ def predict_pictures(pictures: Iterable[Picture], look: Look, answer: Answer, *,
     classes = classes if first is None else first[0].shape[-1]
     features = None if first is None or first[2] is None else np.full(
         (ways, count, first[2].shape[-1]), np.nan, np.float32)
-    answers = Answers(np.full((ways, count, classes), np.nan), np.full((ways, count), np.nan), [None] * count, {},
-                      features)
+    notes: list[Note | None] = [None] * count
+    answers = Answers(np.full((ways, count, classes), np.nan), np.full((ways, count), np.nan), notes, {}, features)
     for place, outcome in outcomes.items():
         if isinstance(outcome, LeukoscopeError):
             answers.errors[place] = outcome
             continue
-        answers.probabilities[:, place], answers.energies[:, place], own, answers.notes[place] = outcome
+        answers.probabilities[:, place], answers.energies[:, place], own, notes[place] = outcome
         if features is not None:
             features[:, place] = own
     return answers
@@ -91,15 +95,16 @@ def reason_of(error: LeukoscopeError) -> str:
     return error.reason if isinstance(error, ImageError) else error.what
 
 
-def _outcomes(pictures: Iterable[Picture], look: Look, answer: Answer, parallel: bool,
-              size: int) -> Iterator[tuple[int, Outcome]]:
+def _outcomes(pictures: Iterable[Picture], look: Look[Note], answer: Answer, parallel: bool,
+              size: int) -> Iterator[tuple[int, Outcome[Note]]]:
     """In the order of the pictures, of which few are ahead of the caller."""
-    def work(group: list[Picture]) -> list[list[Any]]:
+    def work(group: list[Picture]) -> Sequence[Iterable[tuple[int, Outcome[Note]]]]:
         cells = _prepare(group, look)
         chunks = iter(lambda: list(islice(cells, size)), [])
-        return [list(_answer(chunk, answer)) for chunk in chunks] if parallel else list(chunks)
+        answers = (_answer(chunk, answer) for chunk in chunks)
+        return [list(one) for one in answers] if parallel else list(answers)  # else they are asked for below
 
-    waiting: deque[Future[list[list[Any]]]] = deque()
+    waiting: deque[Future[Sequence[Iterable[tuple[int, Outcome[Note]]]]]] = deque()
     groups, threads = _groups(pictures, size), parallel_calls()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="predict")
     try:
@@ -107,8 +112,8 @@ def _outcomes(pictures: Iterable[Picture], look: Look, answer: Answer, parallel:
             waiting.extend(pool.submit(work, group) for group in islice(groups, 2 * threads - len(waiting)))
             if not waiting:
                 return
-            for chunk in waiting.popleft().result():
-                yield from chunk if parallel else _answer(chunk, answer)
+            for outcomes in waiting.popleft().result():
+                yield from outcomes
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -125,8 +130,7 @@ def _groups(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
         yield group
 
 
-def _prepare(group: list[Picture], look: Look) -> Iterator[tuple[int, Sequence[Prepared], Any]]:
-    """Each cell's place, prepared pictures and note; no picture, and the error, where it cannot be read."""
+def _prepare(group: list[Picture], look: Look[Note]) -> Iterator[Looked[Note]]:
     for picture in group:
         try:
             pixels = picture.read()
@@ -142,11 +146,11 @@ def _prepare(group: list[Picture], look: Look) -> Iterator[tuple[int, Sequence[P
                 yield place, prepared, note
 
 
-def _answer(chunk: list[tuple[int, Sequence[Prepared], Any]], answer: Answer) -> Iterator[tuple[int, Outcome]]:
+def _answer(chunk: list[Looked[Note]], answer: Answer) -> Iterator[tuple[int, Outcome[Note]]]:
     cells = [cell for _, seen, _ in chunk for cell in seen]
     probabilities, energies, *more = answer(np.stack(cells)) if cells else (np.empty(0), None)
     end = 0
     for place, seen, note in chunk:
         own = slice(end, end := end + len(seen))
-        yield place, (probabilities[own], np.nan if energies is None else energies[own],
-                      more[0][own] if more else None, note) if seen else note
+        yield place, note if isinstance(note, LeukoscopeError) else (
+            probabilities[own], np.nan if energies is None else energies[own], more[0][own] if more else None, note)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Generic
 
 import numpy as np
 import polars as pl
@@ -22,7 +22,7 @@ from ..images.decode import Damaged
 from ..images.read import Pixels, read_image
 from ..progress import OnProgress
 from ..recipes.sections import Preprocess
-from .batches import Answer, Look, Picture, Prepared, predict_pictures, reason_of
+from .batches import Answer, Look, Note, Picture, Prepared, predict_pictures, reason_of
 
 NO_CELL = "no cell found: nothing looks like a nucleus"
 """Why a bundle that frames cells has no answer."""
@@ -97,20 +97,20 @@ def prepared(pixels: Pixels, described: Description, frame: Frame | None = None)
 
 
 @dataclass(frozen=True)
-class Classified:
+class Classified(Generic[Note]):
     """Answers for cells, in their order, each prepared in several ways: probabilities (ways, n, classes), energies
     (ways, n) or None, features (ways, n, features) where they were asked for. notes: what `look` returned for each
     cell. damaged: cells without an answer, whose rows are NaN."""
 
     probabilities: np.ndarray
     energies: np.ndarray | None
-    notes: list[Any]
+    notes: list[Note | None]
     damaged: list[Damaged]
     features: np.ndarray | None = None
 
 
-def classify_cells(classifier: Classifier, cells: pl.DataFrame, look: Look, ways: int, *,
-                   answer: Answer | None = None, on_progress: OnProgress | None = None) -> Classified:
+def classify_cells(classifier: Classifier, cells: pl.DataFrame, look: Look[Note], ways: int, *,
+                   answer: Answer | None = None, on_progress: OnProgress | None = None) -> Classified[Note]:
     """Classify cells (manifest rows). look: from a row and its pixels to the prepared pictures, one a way, and a note.
     answer: instead of the classifier's own, such as one that gives features too. Each image is decoded once."""
     rows, of_images = cells.rows(named=True), {}

@@ -6,7 +6,6 @@ Evaluates nothing: `commands.evaluate` joins this with metrics and a page.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,6 +24,7 @@ from ..manifest import make_manifest, without_copies
 from ..progress import OnProgress
 from ..recipes.recipe import Recipe, make_recipe
 from ..runs.run import Run
+from ..tables import Row
 from .batches import Look, Prepared
 from .classifiers import BundleClassifier, Classified, classify_cells, sets_of, within_classes
 from .stream import NO_NUMBER
@@ -81,15 +81,16 @@ def predict_bundle(bundle: Bundle, manifest: pl.DataFrame, *, skip_damaged: bool
     return BundlePredicted(table, cells, left_out, verdict, tuple(names.tolist()))
 
 
-def with_fingerprint(classifier: BundleClassifier) -> Look:
+def with_fingerprint(classifier: BundleClassifier) -> Look[Fingerprint]:
     """Prepares a cell; the note is the fingerprint of what the network is shown."""
-    def look(_: Any, pixels: Pixels) -> tuple[list[Prepared], Fingerprint]:
+    def look(_: Row, pixels: Pixels) -> tuple[list[Prepared], Fingerprint]:
         cell = classifier.prepare(pixels)
         return [cell], fingerprint(cell)
     return look
 
 
-def whole_cells(cells: pl.DataFrame, classified: Classified, skip_damaged: bool) -> tuple[np.ndarray, list[Damaged]]:
+def whole_cells(cells: pl.DataFrame, classified: Classified[Fingerprint],
+                skip_damaged: bool) -> tuple[np.ndarray, list[Damaged]]:
     """Which cells have an answer, (n,) bool, and what is wrong with the others. Raises ImageError where there are
     others, unless they are to be skipped and a cell is left."""
     answered = np.isfinite(classified.probabilities[0]).all(1)

@@ -9,7 +9,7 @@ from functools import partial
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import polars as pl
@@ -86,7 +86,7 @@ class Model:
         """
         alone = isinstance(images, str | Path) or hasattr(images, "convert") or getattr(images, "ndim", 4) != 4
         alone = alone or isinstance(images, bytes | bytearray | memoryview) or not isinstance(images, Iterable)
-        given: Any = [images] if alone else images
+        given = cast("Iterable[GivenImage]", [images] if alone else images)
         if isinstance(given, list | tuple):
             paths = [str(image) for image in given[:FIRST] if isinstance(image, str | Path)]
             warning = field_warning([Source(path, path) for path in paths], self.description)
@@ -136,7 +136,7 @@ def load(path: str | Path | None = None) -> Model:
     return Model(open_bundle(packaged_model() if path is None else bundle_path(path)))
 
 
-def _pictures(images: Iterable[Any], frames: Sequence[Frame] | None = None) -> Iterator[Picture]:
+def _pictures(images: Iterable[GivenImage], frames: Sequence[Frame] | None = None) -> Iterator[Picture]:
     """Files are decoded later, in threads; Pillow images here, since two threads must not load the same one."""
     for place, image in enumerate(images):
         row = {} if frames is None else {"frame": frames[place]}

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
 
 from ..datasets.base import HIDDEN, IMAGE_SUFFIXES, NOT_READ, is_hidden_image, is_litter
 from ..errors import ImageError, LeukoscopeError
@@ -35,7 +34,7 @@ class Source:
     name: str
     image: str
     page: int | None = None
-    row: tuple[tuple[str, Any], ...] = ()
+    row: tuple[tuple[str, object], ...] = ()
     missing: str = ""
     channels: tuple[int, ...] = ()
     note: str = ""
@@ -74,7 +73,7 @@ def look_through(inputs: Sequence[str | Path]) -> Listed:
     Files are images, or manifests (.parquet, .csv) with one row for each cell. Raises LeukoscopeError for an input
     that does not exist, or that holds no image.
     """
-    sources: dict[tuple[str, int | None, tuple[Any, ...]], Source] = {}
+    sources: dict[tuple[str, int | None, tuple[tuple[str, object], ...]], Source] = {}
     left_out: list[LeftOut] = []
     for given in inputs:
         before, empty = len(left_out), True

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Literal, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ..errors import RecipeError, first_line
-from ..files import parse_toml
+from ..files import JsonObject, parse_toml
 from ..text import is_text, plain
 from .sections import Augment, Components, Data, Edges, Network, Optics, Preprocess, Section, Split, Training
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Protocol = Literal["clean", "paper"]
-Overrides = dict[str, Any]
+Overrides = JsonObject
 DEEPEST = 12
 """Tables and lists inside each other that a recipe may have; those of this package have four."""
 _LONGEST = 200  # characters of a name in a message
@@ -100,7 +100,7 @@ def load_recipe(
     return make_recipe(raw, where)
 
 
-def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
+def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, JsonObject]:
     """The name of a recipe for messages, and its table, filled up from the recipe that `base` names."""
     where, text = recipe_text(name_or_path)
     raw = read_toml(text, where)
@@ -122,7 +122,7 @@ def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, d
     return where, merged
 
 
-def read_toml(text: str, where: str = "recipe") -> dict[str, Any]:
+def read_toml(text: str, where: str = "recipe") -> JsonObject:
     """The table that TOML text describes. RecipeError for what is not TOML, for tables and lists nested more than
     DEEPEST deep, and for numbers and keys that are too long to be read."""
     try:
@@ -133,7 +133,7 @@ def read_toml(text: str, where: str = "recipe") -> dict[str, Any]:
         raise RecipeError(f"{where}: {_TOO_DEEP}", "docs/recipes.md lists every key") from error
     except ValueError as error:
         raise RecipeError(f"{where}: {error}", "docs/recipes.md lists every key") from error
-    level: list[Any] = [raw]
+    level: list[object] = [raw]
     for _ in range(DEEPEST):
         level = [inner for value in level if isinstance(value, dict | list)
                  for inner in (value.values() if isinstance(value, dict) else value)]
@@ -142,7 +142,7 @@ def read_toml(text: str, where: str = "recipe") -> dict[str, Any]:
     return raw
 
 
-def make_recipe(raw: Mapping[str, Any], where: str = "recipe") -> Recipe:
+def make_recipe(raw: JsonObject, where: str = "recipe") -> Recipe:
     """Validate a nested table; RecipeError names the key, its value and what is allowed."""
     try:
         return Recipe.model_validate(raw)
@@ -181,7 +181,7 @@ def _plain_fault(error: ErrorDetails) -> str:
     return words.format(**error.get("ctx", {})) if words else error["msg"].removeprefix("Value error, ")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A value in a message, cut to a length that can be read."""
     try:
         text = repr(value)
@@ -224,12 +224,12 @@ def only_variants(recipe: Recipe, names: Sequence[str]) -> Recipe:
     return recipe.model_copy(update={"variants": chosen})
 
 
-def apply_overrides(raw: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
+def apply_overrides(raw: JsonObject, overrides: JsonObject, where: str) -> JsonObject:
     """A copy of a nested table with dotted keys set; missing tables on the way are created."""
     if not isinstance(overrides, Mapping):
         raise RecipeError(f"{where}: expected a table of keys and values to override, got {_shown(overrides)}",
                           'for example [paper] with "training.epochs" = 5')
-    result: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in raw.items()}
+    result: JsonObject = {k: dict(v) if isinstance(v, Mapping) else v for k, v in raw.items()}
     for dotted, value in overrides.items():
         *path, last = dotted.split(".")
         if len(path) >= DEEPEST:
@@ -246,7 +246,7 @@ def apply_overrides(raw: Mapping[str, Any], overrides: Mapping[str, Any], where:
     return result
 
 
-def parse_setting(setting: str) -> tuple[str, Any]:
+def parse_setting(setting: str) -> tuple[str, object]:
     """`"training.epochs=5"` -> ("training.epochs", 5)."""
     key, equals, value = setting.partition("=")
     if not is_text(setting):
@@ -315,7 +315,7 @@ def dump_recipe(recipe: Recipe) -> str:
     return "".join(_toml_table((), recipe.model_dump(exclude={"paper", "scale", "variants"})))
 
 
-def _toml_table(path: tuple[str, ...], table: Mapping[str, Any]) -> list[str]:
+def _toml_table(path: tuple[str, ...], table: Mapping[str, object]) -> list[str]:
     lines = [f"\n[{'.'.join(path)}]\n"] if path else []
     lines += [f"{_toml_key(k)} = {_toml_value(v)}\n" for k, v in table.items() if not isinstance(v, Mapping)]
     for key, value in table.items():
@@ -328,7 +328,7 @@ def _toml_key(key: str) -> str:
     return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _toml_value(key)
 
 
-def _toml_value(value: Any) -> str:
+def _toml_value(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml_value(v) for v in value)}]"
     if isinstance(value, bool | str):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
@@ -12,6 +10,7 @@ from .. import __version__
 from ..evaluation.agreement import Agreement
 from ..evaluation.observers import Observers
 from ..figures.agreement import agreement_figures
+from ..files import JsonObject
 from ..runs.results import json_view
 from ..stats.estimate import Estimate
 from ..text import (
@@ -36,7 +35,7 @@ RESULT, PAGE = "agreement.json", "agreement.html"
 AGAIN = "compare the two again"
 
 
-def write_agreement(table: Mapping[str, Any], folder: Path) -> Path:
+def write_agreement(table: JsonObject, folder: Path) -> Path:
     """Write `agreement.html`, and its figures as `figures/*.svg`. table: what agreement.json holds."""
     if "smears" in table:
         agreement = json_view(Agreement, table, folder / RESULT, AGAIN)
@@ -55,7 +54,7 @@ def _names(first: str, second: str) -> tuple[str, str]:
     return names if names[0] != names[1] else (first, second)
 
 
-def agreement_lines(table: Mapping[str, Any]) -> list[str]:
+def agreement_lines(table: JsonObject) -> list[str]:
     """What matters, for a terminal. table: what agreement.json holds."""
     if "smears" not in table:
         observers = json_view(Observers, table, Path(RESULT), AGAIN)

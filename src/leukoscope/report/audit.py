@@ -5,10 +5,9 @@ Shows the result of an audit; checks nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from markupsafe import Markup
@@ -29,6 +28,7 @@ from ..figures.svg import image_uri, svg
 from ..files import write_json, write_text
 from ..images.read import read_cell
 from ..manifest import BOX
+from ..tables import Row
 from ..text import count, number, percent, plain, plural, type_name
 from .html import render
 
@@ -47,7 +47,7 @@ def write_audit(audit: Audit, folder: Path | str) -> Path:
     return folder / "audit.html"
 
 
-def _context(audit: Audit) -> dict[str, Any]:
+def _context(audit: Audit) -> dict[str, object]:
     shown = _chosen_pairs(audit.pairs)
     outliers = _chosen_outliers(audit.outliers)
     cells = _cells(audit.manifest, {*shown["first"], *shown["second"], *(row["cell_id"] for row in outliers)})
@@ -158,7 +158,7 @@ def _chosen_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
         PAIRS_SHOWN).drop("_turn")
 
 
-def _chosen_outliers(outliers: pl.DataFrame) -> list[dict[str, Any]]:
+def _chosen_outliers(outliers: pl.DataFrame) -> Sequence[Row]:
     turn = pl.int_range(pl.len()).over("what").alias("_turn")
     return outliers.unique("cell_id", keep="first", maintain_order=True).with_columns(turn).sort(
         "_turn", "score", descending=[False, True]).head(OUTLIERS_SHOWN).to_dicts()
@@ -177,7 +177,16 @@ def _cells(manifest: pl.DataFrame, wanted: set[str]) -> dict[str, dict[str, str]
     return cells
 
 
-def _pair(row: Mapping[str, Any], cells: Mapping[str, dict[str, str]]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ShownPair:
+    """How two images are alike, in words; in what they differ, such as "label"; and both as the page shows them."""
+
+    words: str
+    across: list[str]
+    cells: list[dict[str, str]]
+
+
+def _pair(row: Row, cells: Mapping[str, dict[str, str]]) -> ShownPair:
     words = [KIND_WORDS[row["kind"]]]
     if row["angle"] is not None and row["kind"] == "augmented":
         words = [f"turned by {number(row['angle'], 0)}°"] if abs(row["angle"]) >= 0.5 else []
@@ -189,10 +198,10 @@ def _pair(row: Mapping[str, Any], cells: Mapping[str, dict[str, str]]) -> dict[s
     for which, end in (("first", ""), ("second", "_second")):
         facts = type_name(row.get(f"label{end}") or ""), row.get(f"subject{end}") or ""
         pair.append(cells[row[which]] | {"facts": plain(" · ".join(filter(None, facts)), 50)})
-    return {"words": ", ".join(words), "across": across, "cells": pair}
+    return ShownPair(", ".join(words), across, pair)
 
 
-def _outlier(row: Mapping[str, Any], cells: Mapping[str, dict[str, str]]) -> dict[str, Any]:
+def _outlier(row: Row, cells: Mapping[str, dict[str, str]]) -> dict[str, str]:
     shown = {"side": f"{number(row['value'], 0)} px", "brightness": percent(row["value"], 0)}
     return cells[row["cell_id"]] | {"what": OUTLIER_WORDS[row["what"]], "score": number(row["score"], 1),
                                     "value": shown.get(row["what"], number(row["value"], 2))}

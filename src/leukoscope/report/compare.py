@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
 from ..evaluation.compare import AREAS
 from ..evaluation.costs import pareto
 from ..figures.compare import comparison_figures
+from ..files import JsonObject
 from ..runs.comparison import Comparison, Test
 from ..runs.results import json_view
 from ..text import NO_ESTIMATE, aligned, figure_name, interval, join, number, p_of, points, share, span
@@ -18,12 +17,12 @@ from .html import write_page
 from .numbers import change
 
 
-def read_comparison(table: Mapping[str, Any], file: Path = Path("compare.json")) -> Comparison:
+def read_comparison(table: JsonObject, file: Path = Path("compare.json")) -> Comparison:
     """What compare.json holds; RunError where a key is missing or wrong."""
     return json_view(Comparison, table, file, "compare the runs again")
 
 
-def write_comparison(table: Mapping[str, Any], folder: Path) -> Path:
+def write_comparison(table: JsonObject, folder: Path) -> Path:
     """Write `compare.html`, and its figures as `figures/*.svg`, into a folder. table: what compare.json holds."""
     comparison = read_comparison(table, folder / "compare.json")
     pages = {network.name: (Path(network.runs[0]) / "report.html").resolve()
@@ -64,7 +63,7 @@ def _signed(value: float | None) -> str:
     return NO_ESTIMATE if value is None else f"{value:+.3f}".replace("-", "−")
 
 
-def comparison_lines(table: Mapping[str, Any]) -> list[str]:
+def comparison_lines(table: JsonObject) -> list[str]:
     """The answer and a table for a terminal. table: what compare.json holds."""
     comparison = read_comparison(table)
     keys = [key for key in ("accuracy", "sensitivity", "specificity", "auc", "macro_sensitivity", "macro_auc")

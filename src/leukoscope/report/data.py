@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -12,6 +11,7 @@ from ..errors import LeukoscopeError
 from ..figures.svg import image_uri
 from ..images.read import read_cell
 from ..runs.results import Results
+from ..tables import Row
 from ..text import count
 
 PARTS = ("train", "validation", "test")
@@ -82,7 +82,7 @@ def worst_mistakes(results: Results) -> list[Mistake]:
     sure = pl.max_horizontal(f"p_{name}" for name in results.metrics.classes)
     wrong = results.predictions.filter(pl.col("label") != pl.col("predicted")).with_columns(sure.alias("_sure"))
     chosen = wrong.sort(["_sure", "cell_id"], descending=[True, False]).head(MOST)
-    cells: dict[str, Mapping[str, Any]] = {}
+    cells: dict[str, Row] = {}
     if results.manifest is not None:
         own = results.manifest.filter(pl.col("cell_id").is_in(chosen["cell_id"].to_list()))
         cells = {row["cell_id"]: row for row in own.iter_rows(named=True)}

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
 from .. import __version__
 from ..figures.svg import sheet_uri
+from ..files import JsonObject
 from .html import write_page
 
 ROOM = 1_300_000
 """Characters of sheets in the page; further ones lie beside it."""
 
 
-def write_explanations(content: Mapping[str, Any], sheets: Sequence[Path], folder: Path) -> Path:
+def write_explanations(content: JsonObject, sheets: Sequence[Path], folder: Path) -> Path:
     """Write `explanations.html`. content: what explanations.json holds; sheets: the pictures."""
     shown, left, room = [], [], ROOM
     for sheet in sheets:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
 from ..evaluation.corruptions import ASSUMED_SPAN
 from ..figures.robustness import curves_figure, summary_figure
 from ..figures.svg import sheet_uri
+from ..files import JsonObject
 from ..runs.results import json_view
 from ..runs.robustness import LITTLE, Robustness
 from ..text import aligned, count, interval, join, percent, plain, plural, points, span, type_name
@@ -19,7 +18,7 @@ from .numbers import Card, interval_of, value_of
 RESULT, SHEET = "shift.json", "figures/shift/example.png"
 
 
-def write_robustness(table: Mapping[str, Any], folder: Path) -> Path:
+def write_robustness(table: JsonObject, folder: Path) -> Path:
     """Write `shift.html`, and its figures as `figures/*.svg`, into the folder of an evaluation. table: what shift.json
     holds."""
     robustness = json_view(Robustness, table, folder / RESULT)
@@ -35,7 +34,7 @@ def write_robustness(table: Mapping[str, Any], folder: Path) -> Path:
         banners=_banners(robustness), little=LITTLE, used=f"{used} ({counts}).")
 
 
-def robustness_lines(table: Mapping[str, Any]) -> list[str]:
+def robustness_lines(table: JsonObject) -> list[str]:
     """The clean accuracy, then one line for each corruption, the worst first, for a terminal. table: what shift.json
     holds."""
     robustness = json_view(Robustness, table, Path(RESULT))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -19,8 +18,10 @@ from ..figures.smear import differential_figure, marked
 from ..slides.monolayer import MONOLAYER
 from ..smear.count import LEUKOCYTE, TypeCount
 from ..smear.flag import MICROMETRES, ORDER, RATIO, counted
-from ..smear.formats import UNTYPED, Row
+from ..smear.formats import UNTYPED
+from ..smear.geojson import Feature, path_of
 from ..smear.summary import FieldSummary, SlideSummary, SmearSummary, SubjectsSummary, Unreadable
+from ..tables import Row
 from ..text import NO_ESTIMATE, aligned, grouped, interval, join, percent, plain, plural, span, type_name
 from .html import render
 
@@ -81,7 +82,7 @@ class Sizes:
     values: list[tuple[str, str]]
 
 
-def smear_page(summary: SmearSummary, table: pl.DataFrame, shown: Mapping[str, tuple[str, Sequence[Any]]],
+def smear_page(summary: SmearSummary, table: pl.DataFrame, shown: Mapping[str, tuple[str, Sequence[Feature]]],
                thumb: Thumb, colours: Mapping[str, str], slide_map: Markup | None = None) -> str:
     """The page's text. shown: fields for whose picture (a data URI) the page has room, with their features as `geojson`
     makes them. slide_map: of a slide, instead of fields."""
@@ -117,17 +118,14 @@ def smear_page(summary: SmearSummary, table: pl.DataFrame, shown: Mapping[str, t
         remarks=[{"text": text, "fields": fields} for text, fields in remarks.items()])
 
 
-def _field_svg(field: FieldSummary, picture: str, features: Sequence[Any], table: pl.DataFrame,
+def _field_svg(field: FieldSummary, picture: str, features: Sequence[Feature], table: pl.DataFrame,
                colours: Mapping[str, str], names: Sequence[str]) -> Markup:
     """A field's picture with its outlines as SVG; a cell that is the only one of its field has no number."""
     line, letter = max(field.width, field.height) / 260, max(field.width, field.height) / 45
     rows = {row["number"]: row for row in table.filter(pl.col("field") == field.name).iter_rows(named=True)}
     shapes = []
     for number, feature in enumerate(features, start=1):
-        row, geometry = rows[number], feature["geometry"]
-        polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
-        path = "".join(f"M{' '.join(f'{x:.1f},{y:.1f}' for x, y in ring[:-1])}Z"
-                       for rings in polygons for ring in rings)
+        row, path = rows[number], path_of(feature["geometry"])
         dashes = Markup(' stroke-dasharray="{0:.1f}"').format(3 * line) if row["cut"] or row["damaged"] else ""
         shapes.append(Markup(
             '<g class="t{}"><title>{}</title><path class="halo" d="{}" stroke-width="{:.2f}"/>'

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import platformdirs
 import sqlalchemy as sa
@@ -21,6 +21,9 @@ import sqlalchemy as sa
 from ..errors import LeukoscopeError
 from ..text import plain
 from .database import exists, open_engine, reading, writing
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
 Role = Literal["technician", "haematologist", "administrator"]
 SIGNS: Role = "haematologist"
@@ -130,7 +133,7 @@ class Accounts:
         """A new password; older sessions end. Raises as `disable`."""
         return self._change(name, {"password": _hash(name, password)}, by)
 
-    def _change(self, name: str, values: dict[str, Any], by: str | None, *, disabled: bool = False) -> Account:
+    def _change(self, name: str, values: dict[str, str | None], by: str | None, *, disabled: bool = False) -> Account:
         with writing(self._engine, "accounts") as connection:
             _check_administrator(connection, by)
             row = connection.execute(sa.select(_TABLE).where(_TABLE.c.folded == folded(name))).first()
@@ -153,10 +156,10 @@ class Accounts:
         assert row is not None
         return _account(row)
 
-    def _row(self, name: str) -> Any:
+    def _row(self, name: str) -> sa.Row | None:
         return next(iter(self._rows(_TABLE.c.folded == folded(name))), None)
 
-    def _rows(self, *where: Any) -> Sequence[Any]:
+    def _rows(self, *where: sa.ColumnElement[bool]) -> Sequence[sa.Row]:
         if not exists(self._engine):
             return []
         with reading(self._engine) as connection:
@@ -206,7 +209,7 @@ def _check_administrator(connection: sa.Connection, by: str | None) -> None:
                                "ask an administrator")
 
 
-def _is_administrator(row: Any) -> bool:
+def _is_administrator(row: sa.Row) -> bool:
     return row.removed is None and row.role == "administrator"
 
 
@@ -243,7 +246,7 @@ def _matches(hashed: str, password: str) -> bool:
 
 
 @cache
-def _hasher() -> Any:
+def _hasher() -> PasswordHasher:
     """argon2id with the parameters of RFC 9106 for little memory."""
     from argon2 import PasswordHasher  # late: a server without accounts needs none of it
 
@@ -253,10 +256,10 @@ def _hasher() -> Any:
 @cache
 def _nobody() -> str:
     """What the password of an unknown name is compared with."""
-    return str(_hasher().hash(secrets.token_hex(16)))
+    return _hasher().hash(secrets.token_hex(16))
 
 
-def _account(row: Any) -> Account:
+def _account(row: sa.Row) -> Account:
     return Account(row.name, row.role, row.stamp, row.added, row.removed)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ..errors import LeukoscopeError
+from ..files import JsonObject
+from ..smear.geojson import Feature
+from ..tables import Row
 from ..text import plain, plural
 from .state import ABSENT, CONFIRMED, MACHINE, REJECTED, Cell, State, title_of
 
@@ -33,7 +36,7 @@ class Draft:
     """An event that is not stored yet."""
 
     kind: str
-    body: Mapping[str, Any]
+    body: JsonObject
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class Sketch:
     `state.Drawn`."""
 
     field: str
-    row: Mapping[str, Any]
-    feature: Mapping[str, Any]
+    row: Row
+    feature: Feature
     how: str
 
 

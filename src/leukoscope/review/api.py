@@ -4,13 +4,14 @@ same change. What is answered with success is on the disk."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from .. import tables
 from ..errors import LeukoscopeError
 from ..text import plain
 from . import actions, export, fhir, hl7, words
@@ -20,6 +21,7 @@ from .desk import Blind, Desk, Seat
 from .door import Keys, Session
 from .items import report_of
 from .pictures import outlines
+from .state import State
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{8,64}$")]
 _WHOLE = BeforeValidator(lambda given: int(given) if isinstance(given, float) and given.is_integer() else given)
@@ -157,7 +159,7 @@ class Api:
         seat = self.seat(request)
         return JSONResponse(words.cell_json(seat.review, self.place(request, seat)))
 
-    def _picture(self, request: Request, seat: Seat, draw: Callable[[Mapping[str, Any]], bytes]) -> Response:
+    def _picture(self, request: Request, seat: Seat, draw: Callable[[tables.Row], bytes]) -> Response:
         place, cells = self.place(request, seat), seat.review.cells
         # A drawn cell is another one where the record was begun anew.
         return Response(draw(cells.row(place)), media_type="image/jpeg", headers=FOREVER if place < cells.machine
@@ -229,7 +231,7 @@ class Api:
         self._signer(request)
         return self._drafted(request, message, lambda state, _: actions.amend(state, message.text))
 
-    def _drafted(self, request: Request, message: Change, draft: Callable[[Any, str], actions.Draft]) -> Response:
+    def _drafted(self, request: Request, message: Change, draft: Callable[[State, str], actions.Draft]) -> Response:
         seat, who = self.seat(request), session_of(request).name
         seat.review.act(message.key, who, lambda state: draft(state, who))
         return self._acted(request, message, seat)
@@ -253,7 +255,7 @@ class Api:
 
     def export_all(self, request: Request) -> Response:
         """All smears in one table, one row each."""
-        def rows() -> list[dict[str, Any]]:
+        def rows() -> list[dict[str, object]]:
             return [export.smear_row(seat.review, seat.review.state()) for seat in list(self._desk.seats.values())
                     if not seat.review.reading]
 
@@ -262,7 +264,7 @@ class Api:
                      request.path_params["name"], request.path_params["name"])
 
 
-def _json(value: Any) -> bytes:
+def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1).encode()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..files import JsonObject
 from .api import Forbidden, Message, NotFound, session_of
 from .door import Session
 from .fitting import Fitting
@@ -53,7 +54,7 @@ def may_fit(session: Session) -> bool:
     return session.may_sign or session.role == "administrator"
 
 
-def model_json(fitting: Fitting) -> dict[str, Any]:
+def model_json(fitting: Fitting) -> JsonObject:
     """What is confirmed, what is being done, and what has been fitted."""
     return {"confirmed": [asdict(one) for one in fitting.confirmed()], "running": fitting.running,
             "failed": fitting.failed, "fitted": [one.to_dict() for one in fitting.fitted()]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from .pictures import Asked
 
 LARGEST = 2_000_000
 """Bytes of a message."""
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def routes(desk: Desk, keys: Keys, fitting: Fitting) -> list[Route]:
@@ -64,14 +65,14 @@ def routes(desk: Desk, keys: Keys, fitting: Fitting) -> list[Route]:
     ]
 
 
-def _get(asked: Asked, answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
+def _get(asked: Asked, answer: Callable[[Request], Response]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         return await run_in_threadpool(_in_json, asked, answer, request)
 
     return _described(endpoint, answer)
 
 
-def _post(asked: Asked, act: Callable[[Request, Any], Response], kind: type[BaseModel]) -> Callable[[Request], Any]:
+def _post(asked: Asked, act: Callable[[Request, Any], Response], kind: type[BaseModel]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         body = b""
         async for piece in request.stream():
@@ -83,9 +84,10 @@ def _post(asked: Asked, act: Callable[[Request, Any], Response], kind: type[Base
     return _described(endpoint, act, kind)
 
 
-def _described(endpoint: Any, answers: Callable[..., Response], message: type[BaseModel] | None = None) -> Any:
+def _described(endpoint: Endpoint, answers: Callable[..., Response],
+               message: type[BaseModel] | None = None) -> Endpoint:
     """An endpoint that the OpenAPI document knows: what answers, and which message it takes."""
-    endpoint.answers, endpoint.message = answers, message
+    vars(endpoint).update(answers=answers, message=message)
     return endpoint
 
 

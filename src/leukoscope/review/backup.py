@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 
 from .. import __version__
 from ..errors import LeukoscopeError, first_line
-from ..files import atomic_path
+from ..files import JsonObject, atomic_path
 from ..text import is_text, plain
 from .accounts import StoredAccount, add_missing_accounts, stored_accounts
 from .database import exists, name_of, open_engine, reading, writing
@@ -173,7 +173,7 @@ def _read_backup(path: Path) -> tuple[list[Held], list[StoredAccount]]:
     return held, accounts
 
 
-def _as(kind: type[Stored], row: Any) -> Stored:
+def _as(kind: type[Stored], row: JsonObject) -> Stored:
     """A row of the file, its values of the right types. Raises TypeError and ValueError."""
     made = kind(**row)
     if not all(is_text(value) for value in made.__dict__.values() if isinstance(value, str)):
@@ -186,7 +186,7 @@ def _as(kind: type[Stored], row: Any) -> Stored:
 
 
 @cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+def _adapter(kind: type[Stored]) -> TypeAdapter[Stored]:
     return TypeAdapter(kind)
 
 
@@ -198,5 +198,5 @@ def _lines(rows: Iterable[Event | StoredAccount]) -> str:
     return "".join(json.dumps(row.__dict__, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _rows(content: bytes) -> list[Any]:
+def _rows(content: bytes) -> list[JsonObject]:
     return [json.loads(line) for line in content.decode().split("\n") if line]

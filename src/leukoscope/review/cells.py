@@ -3,16 +3,16 @@ the place of a cell is its address for as long as the smear is reviewed. Knows n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from ..smear.flag import ORDER
+from ..tables import Row
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +27,11 @@ class Cells:
     def __len__(self) -> int:
         return self.table.height
 
-    def row(self, place: int) -> dict[str, Any]:
+    def row(self, place: int) -> Row:
         """A cell by its place."""
         return self.table.row(place, named=True)
 
-    def with_drawn(self, rows: Iterable[Mapping[str, Any]]) -> Cells:
+    def with_drawn(self, rows: Iterable[Row]) -> Cells:
         """The same and the cells that persons drew. rows: as `smear` writes them; unknown columns are left out."""
         columns = self.table.columns
         more = pl.DataFrame([[row.get(name) for name in columns] for row in rows], schema=self.table.schema,

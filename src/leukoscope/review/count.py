@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import JsonObject
 from ..smear.count import LEUKOCYTE, Differential, Tally, differential_of, kind_of
 from ..smear.findings import NOT_RELIABLE, without_shares
 from .cells import Cells
@@ -30,7 +30,7 @@ class Standing:
     unsure: tuple[str, ...]
     flagged: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """For JSON; of the unanswered cells their number alone."""
         return asdict(self) | {"unsure": len(self.unsure), "flagged": len(self.flagged)}
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.event import listen
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -79,7 +79,7 @@ def exists(engine: sa.Engine) -> bool:
     return not is_file(engine) or Path(str(engine.url.database)).is_file()
 
 
-def _on_connect_sqlite(connection: Any, _: Any) -> None:
+def _on_connect_sqlite(connection: DBAPIConnection, _: object) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself: _on_begin_sqlite does
     for pragma in (f"busy_timeout={BUSY}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
@@ -89,7 +89,7 @@ def _on_begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
 
 
-def _on_connect_postgres(connection: Any, _: Any) -> None:
+def _on_connect_postgres(connection: DBAPIConnection, _: object) -> None:
     connection.execute(f"SET lock_timeout = {BUSY}")
     connection.execute("SELECT set_config('synchronous_commit', 'on', false) "
                        "WHERE current_setting('synchronous_commit') = 'off'")

@@ -7,7 +7,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -15,12 +15,16 @@ from .. import __version__
 from ..errors import LeukoscopeError
 from ..manifest import make_manifest
 from ..smear.formats import UNTYPED, coco_categories
-from ..tables import harmless
+from ..smear.geojson import Feature, Features, polygons_of
+from ..tables import Row, harmless
 from ..text import plain
 from .outcome import outcome_of
 from .result import SmearResult
 from .smear import Review
 from .state import ABSENT, CONFIRMED, REJECTED, State
+
+if TYPE_CHECKING:
+    from xlsxwriter.worksheet import Worksheet
 
 FRAME = 2.2
 """Side of the square of an exported cell over the longer side of its box: as much around it as `smear` gives the
@@ -29,7 +33,7 @@ _MEASURES = ("x", "y", "width", "height", "micrometres_per_pixel", "cell_diamete
              "cell_area_um", "nucleus_area_um", "nucleus_to_cytoplasm", "lobes")
 
 
-def present(review: Review, state: State) -> Iterator[tuple[str, dict[str, Any]]]:
+def present(review: Review, state: State) -> Iterator[tuple[str, Row]]:
     """(name, row) of the cells that are there: without those that were split or joined."""
     cells = review.cells
     for name, row in zip(cells.names, cells.table.iter_rows(named=True), strict=True):
@@ -37,7 +41,7 @@ def present(review: Review, state: State) -> Iterator[tuple[str, dict[str, Any]]
             yield name, row
 
 
-def cell_rows(review: Review, state: State) -> list[dict[str, Any]]:
+def cell_rows(review: Review, state: State) -> list[dict[str, object]]:
     """A row for each cell: what it is now, by whom, and what the machine said."""
     notes: dict[str, list[str]] = {}
     for one in state.comments:
@@ -59,12 +63,12 @@ def cell_rows(review: Review, state: State) -> list[dict[str, Any]]:
     return rows
 
 
-def smear_row(review: Review, state: State) -> dict[str, Any]:
+def smear_row(review: Review, state: State) -> dict[str, object]:
     """One row for a smear: state, signature, and of each type its cells, share (0 to 1), interval and the machine's
     cells."""
     found, signed = outcome_of(review, state), state.signatures[-1] if state.locked else None
     now, platelets, second = found.standing, found.platelets, state.second
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "subject": review.result.name, "folder": str(review.result.folder), "state": state.word,
         "signed_by": signed and signed.who, "signed_at": signed and signed.at,
         "signature_comment": (signed and signed.text) or None, "signature_hash": signed and signed.hash,
@@ -93,19 +97,19 @@ def smear_row(review: Review, state: State) -> dict[str, Any]:
     return row
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def to_csv(rows: Sequence[Mapping[str, object]]) -> bytes:
     """CSV as UTF-8. A text that a spreadsheet would take for a formula begins with an apostrophe."""
     return harmless(_frame(rows)).write_csv().encode()
 
 
-def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+def _frame(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
     """Rows that need not have the same columns."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return pl.DataFrame([[row.get(key) for key in columns] for row in rows], schema=columns, orient="row",
                         infer_schema_length=None)
 
 
-def to_xlsx(sheets: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
+def to_xlsx(sheets: Mapping[str, Sequence[Mapping[str, object]]]) -> bytes:
     """A workbook with a table for each sheet; all text is text."""
     import xlsxwriter  # late: few requests need it
 
@@ -126,7 +130,7 @@ def to_xlsx(sheets: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
     return stream.getvalue()
 
 
-def _write(sheet: Any, row: int, column: int, value: Any) -> None:
+def _write(sheet: Worksheet, row: int, column: int, value: object) -> None:
     if isinstance(value, bool):
         sheet.write_boolean(row, column, value)
     elif isinstance(value, int | float):
@@ -135,10 +139,10 @@ def _write(sheet: Any, row: int, column: int, value: Any) -> None:
         sheet.write_string(row, column, str(value)[:32_000])
 
 
-def features_of(review: Review, state: State) -> Iterator[tuple[str, dict[str, Any], list[tuple[str, Any]]]]:
+def features_of(review: Review, state: State) -> Iterator[tuple[str, Features, list[tuple[str, Feature]]]]:
     """(field, its GeoJSON, (name, feature) of the cells that are there and not rejected). Raises LeukoscopeError for a
     file that has gone."""
-    drawn: dict[str, list[Any]] = {}
+    drawn: dict[str, list[Feature]] = {}
     for one in state.drawn:
         drawn.setdefault(one.row["field"], []).append(one.feature)
     for field in review.result.summary.fields:
@@ -165,7 +169,7 @@ def outlines_zip(review: Review, state: State) -> bytes:
     return stream.getvalue()
 
 
-def coco(review: Review, state: State) -> dict[str, Any]:
+def coco(review: Review, state: State) -> dict[str, object]:
     """All fields as one COCO data set, with the types as they are now, and without rejected cells. Polygons are the
     outer rings, areas those of the pixels. Raises LeukoscopeError for a file that has gone."""
     cells, fields = review.cells, review.result.summary.fields
@@ -174,8 +178,7 @@ def coco(review: Review, state: State) -> dict[str, Any]:
     numbers, annotations = {field.name: number for number, field in enumerate(fields, start=1)}, []
     for field, _, features in features_of(review, state):
         for name, feature in features:
-            row, shape = cells.row(cells.places[name]), feature["geometry"]
-            polygons = [shape["coordinates"]] if shape["type"] == "Polygon" else shape["coordinates"]
+            row, polygons = cells.row(cells.places[name]), polygons_of(feature["geometry"])
             annotations.append({
                 "id": len(annotations) + 1, "image_id": numbers[field],
                 "category_id": kinds[state.cells[name][0] or UNTYPED],
@@ -188,11 +191,11 @@ def coco(review: Review, state: State) -> dict[str, Any]:
             "images": images, "annotations": annotations, "categories": categories}
 
 
-def _corrected(feature: dict[str, Any], cell: tuple[str | None, str], colours: Mapping[str, str]) -> dict[str, Any]:
+def _corrected(feature: Feature, cell: tuple[str | None, str], colours: Mapping[str, str]) -> Feature:
     name = cell[0] or UNTYPED
     colour = list(bytes.fromhex(colours[name][1:]))
-    return feature | {"properties": feature["properties"] | {
-        "classification": {"name": name, "color": colour}, "decided": cell[1]}}
+    return {**feature, "properties": {
+        **feature["properties"], "classification": {"name": name, "color": colour}, "decided": cell[1]}}
 
 
 def type_colours(review: Review, state: State) -> dict[str, str]:
@@ -221,7 +224,7 @@ def confirmed_cells(review: Review, state: State) -> pl.DataFrame:
     return make_manifest(rows)
 
 
-def _framed(row: Mapping[str, Any], width: int, height: int) -> dict[str, int]:
+def _framed(row: Row, width: int, height: int) -> dict[str, int]:
     """The square about a cell, as far as it lies within the field."""
     half = FRAME * max(row["width"], row["height"]) / 2
     left, top = (max(round(row[f"centre_{axis}"] - half), 0) for axis in "xy")

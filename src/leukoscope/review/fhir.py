@@ -4,10 +4,11 @@ those of R4 and of US Core's profiles for laboratory reports and results."""
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from html import escape
-from typing import Any
 
 from .. import __version__
+from ..files import JsonObject
 from . import loinc
 from .items import Item, Report
 
@@ -17,7 +18,7 @@ _SAYS = "For research use only. Leukoscope is not a medical device; nothing in t
 _FLAGS = {"L": "Low", "H": "High"}
 
 
-def bundle(report: Report) -> dict[str, Any]:
+def bundle(report: Report) -> JsonObject:
     """The Bundle, as JSON. The same state of a record gives the same identifiers."""
     patient = {"resourceType": "Patient", "id": _uuid(report, "patient"), "identifier": [
         {"system": "urn:leukoscope:subject", "value": report.subject}]}
@@ -28,7 +29,7 @@ def bundle(report: Report) -> dict[str, Any]:
             "entry": [{"fullUrl": f"urn:uuid:{one['id']}", "resource": one} for one in resources]}
 
 
-def _report(report: Report, subject: str, observations: list[dict[str, Any]]) -> dict[str, Any]:
+def _report(report: Report, subject: str, observations: list[JsonObject]) -> JsonObject:
     signers = [{"display": name} for name in (report.signer, report.second) if name]
     signed = {"resultsInterpreter": signers} if signers else {}
     said = {"conclusion": report.comment} if report.comment else {}
@@ -44,13 +45,13 @@ def _report(report: Report, subject: str, observations: list[dict[str, Any]]) ->
             "result": [{"reference": f"urn:uuid:{one['id']}"} for one in observations], **said}
 
 
-def _observation(report: Report, item: Item, subject: str) -> dict[str, Any]:
+def _observation(report: Report, item: Item, subject: str) -> JsonObject:
     shown = {"%": "%", "10*9/L": "10⁹/l"}.get(item.unit, "per 100 leukocytes")
 
-    def quantity(value: float) -> dict[str, Any]:
+    def quantity(value: float) -> JsonObject:
         return {"value": value, "unit": shown, "system": _UCUM, "code": item.unit}
 
-    value: dict[str, Any]
+    value: JsonObject
     if item.value is None:
         value = {"dataAbsentReason": {"coding": [{"system": f"{_TERMS}/data-absent-reason", "code": "not-performed"}],
                                       "text": item.note}}
@@ -73,7 +74,7 @@ def _observation(report: Report, item: Item, subject: str) -> dict[str, Any]:
             **note}
 
 
-def _code(code: loinc.Code | None, text: str) -> dict[str, Any]:
+def _code(code: loinc.Code | None, text: str) -> JsonObject:
     coding = [{"system": loinc.SYSTEM, "code": code.code, "display": code.display}] if code else []
     return {**({"coding": coding} if coding else {}), "text": text}
 
@@ -82,7 +83,7 @@ def _status(report: Report) -> str:
     return ("amended" if report.corrected else "final") if report.final else "preliminary"
 
 
-def _time(when: Any) -> str:
+def _time(when: datetime) -> str:
     return when.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import LeukoscopeError
+from ..files import JsonObject
 from ..stats.estimate import Estimate
 from ..text import join, plain
 from .actions import Refused
@@ -63,7 +63,7 @@ class Fitted:
     after: Estimate
     difference: Estimate
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return asdict(self)
 
 
@@ -182,7 +182,7 @@ def _lacking(bundle: str, counts: Mapping[str, int]) -> str:
 def _confirmed_of(review: Review) -> Mapping[str, int]:
     """Type -> confirmed cells of a smear, of the types that its model knows."""
     state = review.state()
-    seq, counts = review.answers.get("confirmed", (-1, {}))
+    seq, counts = review.confirmed
     if seq != state.seq:
         try:
             labels = confirmed_cells(review, state)["label"].to_list()
@@ -190,7 +190,7 @@ def _confirmed_of(review: Review) -> Mapping[str, int]:
             labels = []
         known = review.result.classes
         counts = Counter(label for label in labels if not known or label in known)
-        review.answers["confirmed"] = (state.seq, counts)
+        review.confirmed = state.seq, counts
     return counts
 
 

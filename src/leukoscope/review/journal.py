@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
+
+from ..files import JsonObject
 
 START = "0" * 64
 """What stands for the hash before the first event."""
@@ -28,12 +29,12 @@ class Event:
     at: str
     who: str
     kind: str
-    body: Mapping[str, Any]
+    body: JsonObject
     previous: str
     hash: str
 
 
-def next_event(before: Event | None, key: str, who: str, kind: str, body: Mapping[str, Any]) -> Event:
+def next_event(before: Event | None, key: str, who: str, kind: str, body: JsonObject) -> Event:
     """The event that follows another, or the first."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     seq, previous = (before.seq + 1, before.hash) if before else (1, START)
@@ -71,7 +72,7 @@ def broken(events: Sequence[Event]) -> str:
     return ""
 
 
-def _text(body: Mapping[str, Any]) -> str:
+def _text(body: JsonObject) -> str:
     """A body as it is stored and hashed."""
     return json.dumps(body, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 

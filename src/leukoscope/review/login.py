@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import parse_qs, quote
 
 from starlette.concurrency import run_in_threadpool
@@ -78,7 +77,7 @@ class _Reception:
         self._keys.leave(request, response)
         return response
 
-    def _page(self, request: Request, status: int, form: dict[str, str] | None = None, **context: Any) -> Response:
+    def _page(self, request: Request, status: int, form: dict[str, str] | None = None, **context: object) -> Response:
         visitor = self._keys.visitor(request) or secrets.token_hex(16)  # one for all its tabs
         wanted = (form or {}).get("next") or request.query_params.get("next", "")
         response = self._shown(request, status, **{"error": "", "closed": False, "name": (form or {}).get("name", ""),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from starlette.requests import Request
@@ -12,6 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
 from .. import __version__
+from ..files import JsonObject
 from .desk import WorklistRow
 from .door import CSRF
 from .journal import Event
@@ -33,7 +33,7 @@ _ACCOUNT = {"type": "object", "required": ["name", "role", "added", "disabled"],
             "properties": {"name": {"type": "string"}, "role": {"type": "string"}, "added": {"type": "string"},
                            "disabled": {"type": ["string", "null"]}}}
 _MODEL = {"type": "object", "required": ["confirmed", "running", "failed", "fitted"]}
-_ANSWERS: dict[str, dict[str, Any]] = {
+_ANSWERS: dict[str, JsonObject] = {
     "smears": {"type": "array", "items": {"$ref": f"{_SCHEMAS}WorklistRow"}},
     "history": {"type": "array", "items": {"$ref": f"{_SCHEMAS}Event"}},
     "me": {"type": "object", "required": ["me"], "properties": {"me": {"type": "string"}}},
@@ -62,10 +62,10 @@ def with_document(routes: Sequence[Route]) -> list[Route]:
     return [*routes, Route(PATH, endpoint)]
 
 
-def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
+def document(routes: Iterable[BaseRoute]) -> JsonObject:
     """The OpenAPI document of some routes."""
-    paths: dict[str, dict[str, Any]] = {}
-    schemas: dict[str, Any] = {"Error": {"type": "object", "required": ["error"],
+    paths: dict[str, JsonObject] = {}
+    schemas: JsonObject = {"Error": {"type": "object", "required": ["error"],
                                          "properties": {"error": {"type": "string"}}}, "News": _NEWS}
     for kind in (WorklistRow, Event):
         schemas[kind.__name__] = _lifted(TypeAdapter(kind).json_schema(ref_template=f"{_SCHEMAS}{{model}}"), schemas)
@@ -86,7 +86,7 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
                      "description": "With changes: what the page says in its meta element csrf."}}}}
 
 
-def _operation(route: Route, method: str, schemas: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: Route, method: str, schemas: JsonObject) -> JsonObject:
     answers = getattr(route.endpoint, "answers", None)
     name = getattr(answers, "__name__", route.name)
     model: type[BaseModel] | None = getattr(route.endpoint, "message", None)
@@ -96,7 +96,7 @@ def _operation(route: Route, method: str, schemas: dict[str, Any]) -> dict[str, 
                                                                       "maximum": 999_999_999_999}})
     refusals = {status: {"description": words, "content": {"application/json": {"schema": {
         "$ref": f"{_SCHEMAS}Error"}}}} for status, words in REFUSALS.items()}
-    operation: dict[str, Any] = {
+    operation: JsonObject = {
         "operationId": f"{method}_{re.sub(r'[^a-z]+', '_', route.path.removeprefix('/api/v1/').lower()).strip('_')}",
         "summary": (getattr(answers, "__doc__", None) or name.replace("_", " ")).strip().partition("\n")[0],
         "parameters": parameters,
@@ -109,12 +109,12 @@ def _operation(route: Route, method: str, schemas: dict[str, Any]) -> dict[str, 
     return operation
 
 
-def _path_parameter(name: str, kind: str) -> dict[str, Any]:
+def _path_parameter(name: str, kind: str) -> JsonObject:
     schema = {"type": "integer", "minimum": 0} if kind == "int" else {"type": "string", "pattern": "^[A-Za-z0-9_.-]+$"}
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _content(path: str, method: str, name: str) -> dict[str, Any]:
+def _content(path: str, method: str, name: str) -> JsonObject:
     if "/export/" in path:
         return {"*/*": {"schema": _BINARY}}
     end = path.rpartition(".")[2]
@@ -125,7 +125,7 @@ def _content(path: str, method: str, name: str) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def _lifted(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+def _lifted(schema: JsonObject, schemas: JsonObject) -> JsonObject:
     """A schema whose definitions are moved to the components."""
     schemas.update(schema.pop("$defs", {}))
     return schema

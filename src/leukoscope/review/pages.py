@@ -4,10 +4,10 @@ static/."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, get_args
+from typing import get_args
 from urllib.parse import urlencode
 
 import jinja2
@@ -49,7 +49,7 @@ FLAGGED_SHOWN = 12
 
 def routes(desk: Desk, keys: Keys, fitting: Fitting) -> list[Route]:
     """Everything that a person opens."""
-    def page(path: str, make: Callable[[Seat], dict[str, Any]], template: str) -> Route:
+    def page(path: str, make: Callable[[Seat], dict[str, object]], template: str) -> Route:
         def answer(request: Request) -> Response:
             seat = seat_of(desk, request)
             seat.look(session_of(request).id, session_of(request).name)
@@ -86,7 +86,7 @@ def routes(desk: Desk, keys: Keys, fitting: Fitting) -> list[Route]:
             page(f"{smear}/report", report_page, "report.html")]
 
 
-def _answered(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
+def _answered(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
     def safely(request: Request) -> Response:
         try:
             return answer(request)
@@ -99,14 +99,14 @@ def _answered(answer: Callable[[Request], Response]) -> Callable[[Request], Any]
     return endpoint
 
 
-def shown(template: str, request: Request, keys: Keys, **context: Any) -> HTMLResponse:
+def shown(template: str, request: Request, keys: Keys, **context: object) -> HTMLResponse:
     """A page for a session."""
     session = session_of(request)
     return HTMLResponse(_environment().get_template(template).render(
         me=session.name, role=session.role, csrf=keys.csrf(session), version=__version__, **context))
 
 
-def login_page(request: Request, status: int, **context: Any) -> Response:
+def login_page(request: Request, status: int, **context: object) -> Response:
     """Where somebody logs in who has no session yet."""
     return HTMLResponse(_environment().get_template("login.html").render(version=__version__, **context), status)
 
@@ -121,7 +121,7 @@ def refused(request: Request, status: int, message: str) -> Response:
         message=message, version=__version__), status)
 
 
-def smear_page(seat: Seat) -> dict[str, Any]:
+def smear_page(seat: Seat) -> dict[str, object]:
     """What the frame of a review needs; the rest comes as JSON."""
     result = seat.review.result
     state = seat.review.state()
@@ -131,7 +131,7 @@ def smear_page(seat: Seat) -> dict[str, Any]:
             **_remarks(result.summary, seat.review.standing())}
 
 
-def _remarks(summary: SmearSummary, now: Standing) -> dict[str, Any]:
+def _remarks(summary: SmearSummary, now: Standing) -> dict[str, object]:
     """What must be known of a count. unreliable: why there are no shares yet, in words, or ""; grave: that and what
     else comes first; unreadable: photographs that are in no count; remarks: everything else."""
     withheld = any(kind.share is not None and kind.share.value is None for kind in now.count.types)
@@ -142,7 +142,7 @@ def _remarks(summary: SmearSummary, now: Standing) -> dict[str, Any]:
             "remarks": [*summary.remarks, *(f"in no count: {line}" for line in left_out)]}
 
 
-def history_page(seat: Seat) -> dict[str, Any]:
+def history_page(seat: Seat) -> dict[str, object]:
     """Every event, the newest first, and whether the chain holds."""
     review = seat.review
     state = review.state()
@@ -155,7 +155,7 @@ def history_page(seat: Seat) -> dict[str, Any]:
             "state": state.word, "last": state.last}
 
 
-def report_page(seat: Seat) -> dict[str, Any]:
+def report_page(seat: Seat) -> dict[str, object]:
     """The result on one A4 page."""
     review = seat.review
     state, now = review.state(), review.standing()

@@ -7,12 +7,10 @@ import json
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,8 +21,10 @@ from ..errors import LeukoscopeError
 from ..files import atomic_path
 from ..images.read import read_image
 from ..smear.crops import Square, cut_square
+from ..smear.geojson import path_of
 from ..smear.source import ArrayField, FieldSource, reduced
 from ..smear.summary import FieldSummary
+from ..tables import Row
 from .result import SmearResult
 from .slides import SlidePictures
 
@@ -87,14 +87,14 @@ class Pictures:
         self._decoding = {name: threading.Lock() for name in self._fields}
         self.slide = SlidePictures.of(result)
 
-    def tile(self, row: Mapping[str, Any]) -> bytes:
+    def tile(self, row: Row) -> bytes:
         """A cell of the gallery. row: of the table of cells. Raises LeukoscopeError where there is no picture."""
         tiles = self._kept(row["field"])
         if row["number"] in tiles:
             return tiles[row["number"]]
         return self._shown(row, TILE, around=False)
 
-    def around(self, row: Mapping[str, Any]) -> bytes:
+    def around(self, row: Row) -> bytes:
         """A cell with its field around it."""
         return self._shown(row, AROUND, around=True)
 
@@ -118,7 +118,7 @@ class Pictures:
             tiles[row["number"]] = _jpeg(self._cut(self._field(name), name, place_of(row), TILE))
         _write_tiles(self._path(name), tiles)
 
-    def _shown(self, row: Mapping[str, Any], size: int, *, around: bool) -> bytes:
+    def _shown(self, row: Row, size: int, *, around: bool) -> bytes:
         return _jpeg(self._cut(self._field(row["field"]), row["field"], place_of(row, around=around), size))
 
     def _path(self, name: str) -> Path:
@@ -174,7 +174,7 @@ def _photograph(result: SmearResult, field: FieldSummary) -> NDArray[np.uint8] |
     return pixels if pixels.shape[:2] == (field.height, field.width) else None
 
 
-def place_of(row: Mapping[str, Any], *, around: bool = False) -> Place:
+def place_of(row: Row, *, around: bool = False) -> Place:
     """The square of a cell. row: of the table of cells."""
     micrometres, scale = AROUND_UM if around else TILE_UM, row["micrometres_per_pixel"]
     box = max(row["width"], row["height"])
@@ -192,13 +192,6 @@ def outlines(folder: Path, name: str) -> dict[int, str]:
         return {int(feature["properties"]["name"]): path_of(feature["geometry"]) for feature in features}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LeukoscopeError(f"{path}: cannot be read ({error})", "count the smear again") from error
-
-
-def path_of(geometry: Mapping[str, Any]) -> str:
-    """A GeoJSON geometry as the path of an SVG."""
-    polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
-    return "".join(f"M{' '.join(f'{float(x):.1f},{float(y):.1f}' for x, y in ring[:-1])}Z"
-                   for rings in polygons for ring in rings)
 
 
 def _jpeg(pixels: NDArray[np.uint8]) -> bytes:

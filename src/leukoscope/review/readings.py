@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -171,7 +170,7 @@ def agreements(smears: Sequence[tuple[Seat, Sequence[Seat]]]) -> list[Agreement]
     return found
 
 
-def cell_rows(smears: Sequence[tuple[Seat, Sequence[Seat]]]) -> list[dict[str, Any]]:
+def cell_rows(smears: Sequence[tuple[Seat, Sequence[Seat]]]) -> list[dict[str, object]]:
     """A row for each cell of each smear: what the machine, the review and each blind reading say."""
     rows = []
     for seat, readings in smears:

@@ -61,9 +61,9 @@ def kinds_of(review: Review, state: State, place: int) -> list[str]:
 def _confirmed(review: Review, who: str) -> dict[str, list[int]]:
     """The cells that a person has confirmed, the last first, by type; whole cells alone."""
     state, found = review.last_state, {}
-    kept = review.answers.setdefault(f"confirmed by {who}", (-1, {}))
-    if kept[0] == state.seq:
-        return kept[1]
+    seq, kept = review.confirmed_by.get(who, (-1, {}))
+    if seq == state.seq:
+        return kept
     cells = review.cells
     mine = [(seq, cells.places[name]) for name, (seq, by) in state.changed.items()
             if by == who and state.cells[name][1] == CONFIRMED and name in cells.places]
@@ -71,7 +71,7 @@ def _confirmed(review: Review, who: str) -> dict[str, list[int]]:
         kind = state.cells[cells.names[place]][0]
         if kind is not None and not cells.columns.cut[place] and not cells.columns.damaged[place]:
             found.setdefault(kind, []).append(place)
-    review.answers[f"confirmed by {who}"] = (state.seq, found)
+    review.confirmed_by[who] = state.seq, found
     return found
 
 

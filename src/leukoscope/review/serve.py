@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from starlette.applications import Starlette
@@ -23,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, ExceptionHandler
 
 from ..errors import LeukoscopeError, first_line
 from ..text import plain
@@ -56,7 +55,7 @@ def application(desk: Desk, keys: Keys, fitting: Fitting | None = None) -> ASGIA
     async def on_fault(request: Request, error: Exception) -> Response:
         return pages.refused(request, 500, f"a fault of this program ({type(error).__name__}); nothing was changed")
 
-    handlers: dict[Any, Any] = {HTTPException: on_http, Exception: on_fault}
+    handlers: dict[type[Exception], ExceptionHandler] = {HTTPException: on_http, Exception: on_fault}
     app = Starlette(routes=[
         *with_document(api_routes.routes(desk, keys, fitting)), *tiles.routes(desk), *pages.routes(desk, keys, fitting),
         *login.routes(keys, pages.login_page),
@@ -133,7 +132,7 @@ def serve(folders: Sequence[Path], options: Options, on_start: Callable[[Started
 def _ended_by_signals() -> Iterator[None]:
     """Let SIGTERM, and the SIGHUP of a terminal that is closed, end the program like Ctrl+C does: by an exception, so
     that what it has begun ends too. uvicorn alone would stop, and then die of the signal at once."""
-    def end(number: int, _: Any) -> None:
+    def end(number: int, _: object) -> None:
         sys.exit(128 + number)
 
     named = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LeukoscopeError
+from ..smear.geojson import Geometry, polygons_of
 from .cells import Cells
 from .result import SmearResult
 from .state import State
@@ -30,7 +30,7 @@ def pixels_of(result: SmearResult, cells: Cells, state: State, place: int) -> Pi
 
 
 @lru_cache(maxsize=32)
-def _geometries(path: Path) -> Mapping[int, Mapping[str, Any]]:
+def _geometries(path: Path) -> Mapping[int, Geometry]:
     """The outlines of a field by the numbers of its cells."""
     try:
         features = json.loads(path.read_text(encoding="utf-8"))["features"]
@@ -39,13 +39,12 @@ def _geometries(path: Path) -> Mapping[int, Mapping[str, Any]]:
         raise LeukoscopeError(f"{path}: cannot be read ({error})", "count the smear again") from error
 
 
-def filled(geometry: Mapping[str, Any], left: int, top: int, width: int, height: int) -> NDArray[np.bool_]:
+def filled(geometry: Geometry, left: int, top: int, width: int, height: int) -> NDArray[np.bool_]:
     """The pixels, bool (height, width), whose middles lie within a GeoJSON geometry in px of the field, by the even-odd
     rule. left, top: the first pixel."""
     x, y = left + np.arange(width) + 0.5, top + np.arange(height) + 0.5
     inside = np.zeros((height, width), bool)
-    polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
-    for ring in (ring for polygon in polygons for ring in polygon):
+    for ring in (ring for polygon in polygons_of(geometry) for ring in polygon):
         for (from_x, from_y), (to_x, to_y) in pairwise(ring):
             rows = np.flatnonzero((from_y <= y) != (to_y <= y))
             crossing = from_x + (y[rows] - from_y) * (to_x - from_x) / (to_y - from_y or 1.0)

@@ -4,18 +4,18 @@ servers write to one journal, each sees before it decides."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from ..datasets.leukocytes import CLASSES
 from ..errors import LeukoscopeError
 from ..figures.palette import colours_of
+from ..files import JsonObject
 from ..smear.summary import SUMMARY
 from . import actions
 from .cells import Cells
@@ -46,7 +46,9 @@ class Review:
         self._state = State(untouched(result), reading=reading)
         self._cells = result.found
         self._standing: tuple[int, Standing] | None = None
-        self.answers: dict[str, tuple[int, Any]] = {}  # what others have computed of a state, with its last event
+        # What others have computed of a state, with its last event: confirmed cells of each type; those of each person.
+        self.confirmed: tuple[int, Mapping[str, int]] = (-1, {})
+        self.confirmed_by: dict[str, tuple[int, dict[str, list[int]]]] = {}
 
     @classmethod
     def open(cls, folder: Path, engine: sa.Engine | None = None, laboratory: Laboratory | None = None) -> Review:
@@ -209,7 +211,7 @@ class Verified:
     last: str | None
     clock: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return self.__dict__
 
 

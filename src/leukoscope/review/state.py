@@ -3,10 +3,12 @@ events alone, in their order, so that it can be made anew at any time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from ..files import JsonObject
+from ..smear.geojson import Feature
+from ..tables import Row
 from .journal import Event
 
 MACHINE, CONFIRMED, REJECTED, ABSENT = HOW = ("machine", "confirmed", "rejected", "absent")
@@ -60,8 +62,8 @@ class Drawn:
 
     seq: int
     name: str
-    row: Mapping[str, Any]
-    feature: Mapping[str, Any]
+    row: Row
+    feature: Feature
     how: str
 
 
@@ -152,38 +154,38 @@ class State:
                 self.values[name] = now
         getattr(self, f"_{event.kind}", self._nothing)(event, event.body)
 
-    def _nothing(self, event: Event, body: Any) -> None:
+    def _nothing(self, event: Event, body: JsonObject) -> None:
         pass
 
-    def _decided(self, event: Event, _: Any) -> None:
+    def _decided(self, event: Event, _: JsonObject) -> None:
         self.done.setdefault(event.who, []).append(event.seq)
         self.undone[event.who] = []
 
     _drawn = _entered = _decided
 
-    def _undone(self, event: Event, body: Any) -> None:
+    def _undone(self, event: Event, body: JsonObject) -> None:
         self.done[event.who].pop()
         self.undone.setdefault(event.who, []).append(body["of"])
 
-    def _redone(self, event: Event, body: Any) -> None:
+    def _redone(self, event: Event, body: JsonObject) -> None:
         self.undone[event.who].pop()
         self.done.setdefault(event.who, []).append(body["of"])
 
-    def _commented(self, event: Event, body: Any) -> None:
+    def _commented(self, event: Event, body: JsonObject) -> None:
         self.comments.append(Comment(event.seq, event.at, event.who, body["cell"], body["text"]))
 
-    def _type_added(self, _: Event, body: Any) -> None:
+    def _type_added(self, _: Event, body: JsonObject) -> None:
         self.types.append(body["name"])
         self.used.append(body["name"])
 
-    def _signed(self, event: Event, body: Any) -> None:
+    def _signed(self, event: Event, body: JsonObject) -> None:
         self.signatures.append(Signature(event.seq, event.at, event.who, body["comment"], event.hash))
         self.locked, self.second = True, None
 
-    def _countersigned(self, event: Event, body: Any) -> None:
+    def _countersigned(self, event: Event, body: JsonObject) -> None:
         self.second = Signature(event.seq, event.at, event.who, body["comment"], event.hash)
 
-    def _amended(self, event: Event, _: Any) -> None:
+    def _amended(self, event: Event, _: JsonObject) -> None:
         self.amendments.append(event)
         self.locked, self.second = False, None
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from ..smear.count import kind_of
+from ..smear.geojson import path_of
+from ..tables import Row
 from ..text import plain, share, span, type_name
 from .desk import Seat
 from .door import Session
@@ -16,7 +17,7 @@ from .export import type_colours
 from .journal import Event
 from .laboratory import TARGETS
 from .outcome import TypeRow, outcome_of
-from .pictures import AROUND, path_of, place_of
+from .pictures import AROUND, place_of
 from .smear import Review
 from .state import ABSENT, CONFIRMED, FINDING, HOW, REJECTED, Signature, State, title_of
 
@@ -25,7 +26,7 @@ _TURNED = {"undone": "undone: ", "redone": "done again: "}
 _RATIOS = (("nucleus_to_cytoplasm", "N:C ratio", 1), ("nucleus_roundness", "Roundness of nucleus", 2))
 
 
-def types_of(review: Review, state: State) -> list[dict[str, Any]]:
+def types_of(review: Review, state: State) -> list[dict[str, object]]:
     """The types with their names for people, colours and keys."""
     colours, types = type_colours(review, state), review.types(state)
     keys = review.laboratory.keys_of(types)
@@ -33,7 +34,7 @@ def types_of(review: Review, state: State) -> list[dict[str, Any]]:
              "key": keys[name]} for name in types]
 
 
-def smear_json(seat: Seat, session: Session) -> dict[str, Any]:
+def smear_json(seat: Seat, session: Session) -> dict[str, object]:
     """Everything that the page of a smear begins with."""
     review = seat.review
     state, result = review.state(), review.result
@@ -49,7 +50,7 @@ def smear_json(seat: Seat, session: Session) -> dict[str, Any]:
             **news(seat, session, 0)}
 
 
-def cells_json(review: Review, state: State, since: int = 0) -> dict[str, list[Any]]:
+def cells_json(review: Review, state: State, since: int = 0) -> dict[str, Sequence[object]]:
     """Of all cells from a place on what a gallery needs, as columns. rank: place in the gallery, the flagged and
     doubtful first; p: the machine's probability of its type, in percent."""
     found = review.cells
@@ -68,7 +69,7 @@ def cells_json(review: Review, state: State, since: int = 0) -> dict[str, list[A
             "now": [types.get(kind or "") for kind, _ in stand], "how": [HOW.index(how) for _, how in stand]}
 
 
-def news(seat: Seat, session: Session, since: int) -> dict[str, Any]:
+def news(seat: Seat, session: Session, since: int) -> dict[str, object]:
     """What has changed since an event, and how the smear stands now."""
     review = seat.review
     state = review.state()
@@ -94,12 +95,12 @@ def _signature(signature: Signature) -> dict[str, str]:
     return {"who": signature.who, "at": signature.at, "text": signature.text}
 
 
-def reading_json(state: State) -> dict[str, Any] | None:
+def reading_json(state: State) -> dict[str, object] | None:
     """Whose blind reading this is, or None for the review itself."""
     return asdict(state.readings[state.reading - 1]) if state.reading else None
 
 
-def drawn_json(review: Review, state: State, since: int) -> dict[str, Any] | None:
+def drawn_json(review: Review, state: State, since: int) -> dict[str, object] | None:
     """The cells that were drawn after an event, or None: place of the first, its columns and outlines. Their ranks are
     those of all cells, so that others keep their order."""
     place = next((place for place, one in enumerate(state.drawn) if one.seq > since), None)
@@ -111,7 +112,7 @@ def drawn_json(review: Review, state: State, since: int) -> dict[str, Any] | Non
             "how": [one.how for one in state.drawn[place:]]}
 
 
-def standing_json(review: Review, state: State) -> dict[str, Any]:
+def standing_json(review: Review, state: State) -> dict[str, object]:
     """The count as it stands, each type beside the machine's number, and what was entered beside the cells."""
     found, places = outcome_of(review, state), review.cells.places
     now = found.standing
@@ -138,7 +139,7 @@ def _row_texts(row: TypeRow) -> dict[str, str]:
     return {"value": value, "ci": ends, "rumke": span(*row.rumke, page=True) if row.rumke else "", "litre": litre}
 
 
-def cell_json(review: Review, place: int) -> dict[str, Any]:
+def cell_json(review: Review, place: int) -> dict[str, object]:
     """One cell: what the machine says, its sizes, and what persons did."""
     state, name = review.state(), review.names[place]
     row = review.cells.row(place)
@@ -158,19 +159,19 @@ def cell_json(review: Review, place: int) -> dict[str, Any]:
                         for event in state.mine for cell, was, now in event.body.get("cells", ()) if cell == name]}
 
 
-def _set_of(row: Mapping[str, Any]) -> list[str]:
+def _set_of(row: Row) -> list[str]:
     """The types among which the true one is, by the bundle's conformal set; empty where it makes none."""
     return json.loads(row["set"] or "[]")
 
 
-def doubts_of(row: Mapping[str, Any]) -> list[str]:
+def doubts_of(row: Row) -> list[str]:
     """What makes a cell doubtful, or keeps it out of the count."""
     words = {"unsure": row["unsure"], "unlike the cells of training": row["known"] is False,
              "cut by the border": row["cut"], "damaged outline": row["damaged"]}
     return [word for word, so in words.items() if so]
 
 
-def measures_of(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+def measures_of(row: Row) -> list[tuple[str, str]]:
     """(name, value with unit) of the sizes that are known."""
     found = []
     for key, word, digits, unit, without in _MEASURES:
@@ -181,7 +182,7 @@ def measures_of(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found + ([("Lobes", str(row["lobes"]))] if row.get("lobes") is not None else [])
 
 
-def change_words(was: list[Any], now: list[Any]) -> str:
+def change_words(was: Sequence[str | None], now: Sequence[str | None]) -> str:
     """A change of a cell in words: "lymphocyte → monocyte"."""
     before, after = (plain(type_name(one[0])) if one[0] else "no type" for one in (was, now))
     if ABSENT in (was[1], now[1]):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import polars as pl
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
@@ -27,7 +27,7 @@ BUNDLE_RECIPE = "bundle_recipe.toml"
 T = TypeVar("T")
 
 
-def _estimates_apart(content: Any) -> Any:
+def _estimates_apart(content: object) -> object:
     """Move the estimates of a table, `{"value": ..., "low": ..., "high": ..., "method": ...}`, below one key."""
     if not isinstance(content, Mapping):
         return content

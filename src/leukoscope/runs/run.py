@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from ..errors import RunError, first_line
-from ..files import read_json
+from ..files import JsonObject, read_json
 from ..manifest import read_manifest
 from ..recipes.recipe import Recipe, load_recipe
 from ..tables import read_parquet
@@ -77,7 +76,7 @@ class Run:
         return self._table("fingerprints.parquet") if (self.folder / "fingerprints.parquet").is_file() else None
 
     @property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> JsonObject:
         """The content of metrics.json."""
         return read_json(self._path("metrics.json"))
 
@@ -98,7 +97,7 @@ class Run:
     def fold_folder(self, fold: int) -> Path:
         return self.folder / "folds" / str(fold)
 
-    def fold(self, fold: int) -> dict[str, Any]:
+    def fold(self, fold: int) -> JsonObject:
         """The content of fold.json. RunError where there is no such fold, or it is not finished."""
         if fold not in self.all_folds:
             raise RunError(f"{self.folder}: no fold {fold}",

@@ -9,6 +9,7 @@ import logging
 import re
 import weakref
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ class TiffSlide(Slide):
             self._held -= self._tiles.popitem(last=False)[1].nbytes
         return tile
 
-    def _decoded(self, page: tifffile.TiffPage, index: int) -> NDArray[Any]:
+    def _decoded(self, page: tifffile.TiffPage, index: int) -> NDArray[np.integer]:
         file = self._tiff.filehandle
         file.seek(page.dataoffsets[index])
         content = file.read(page.databytecounts[index])
@@ -128,12 +129,13 @@ class TiffSlide(Slide):
         return _as_rgb(page, picture if picture.ndim == 3 else picture[..., None])
 
 
-def _sorted(path: Path, pages: list[Any]) -> tuple[list[tifffile.TiffPage], dict[str, tifffile.TiffPage]]:
+def _sorted(path: Path, pages: Iterable[tifffile.TiffPage | tifffile.TiffFrame],
+            ) -> tuple[list[tifffile.TiffPage], dict[str, tifffile.TiffPage]]:
     """The levels, the finest first, and the further pictures by name."""
-    pages = [page.aspage() if hasattr(page, "aspage") else page for page in pages]
+    whole = [page if isinstance(page, tifffile.TiffPage) else page.aspage() for page in pages]
     aside: dict[str, tifffile.TiffPage] = {}
     images = []
-    for number, page in enumerate(pages):
+    for number, page in enumerate(whole):
         name = _name(page, number)
         if name:
             aside.setdefault(name, page)
@@ -190,7 +192,7 @@ def _tile_size(page: tifffile.TiffPage) -> tuple[int, int]:
     return min(page.rowsperstrip or page.imagelength, page.imagelength), page.imagewidth
 
 
-def _as_rgb(page: tifffile.TiffPage, samples: NDArray[Any]) -> NDArray[np.uint8]:
+def _as_rgb(page: tifffile.TiffPage, samples: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Samples (height, width, samples) as colours."""
     if samples.dtype == np.uint16:
         samples = samples >> 8

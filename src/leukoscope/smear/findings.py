@@ -3,12 +3,12 @@ believed. Knows no pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import polars as pl
 
+from ..files import JsonObject
 from ..stats.estimate import Estimate, no_estimate
 from ..stats.rates import wilson
 from ..text import interval, percent, plural
@@ -44,7 +44,7 @@ class Blasts:
     corrected: Estimate
 
 
-def blasts_of(count: Differential, elsewhere: Mapping[str, Any] | None) -> Blasts | None:
+def blasts_of(count: Differential, elsewhere: JsonObject | None) -> Blasts | None:
     """The blasts of a count; None where the model knows none, or nothing was counted. elsewhere: what the bundle says
     of left-out laboratories."""
     kinds = [kind for kind in count.types if immaturity(kind.name) == BLAST]
@@ -55,7 +55,7 @@ def blasts_of(count: Differential, elsewhere: Mapping[str, Any] | None) -> Blast
     return Blasts(cells, count.total, share, _corrected(share, elsewhere))
 
 
-def _corrected(share: Estimate, elsewhere: Mapping[str, Any] | None) -> Estimate:
+def _corrected(share: Estimate, elsewhere: JsonObject | None) -> Estimate:
     rows = elsewhere["rows"] if elsewhere else ()
     sensitivities, specificities = ([row[name]["value"] for row in rows if row.get(name)]
                                     for name in ("sensitivity", "specificity"))

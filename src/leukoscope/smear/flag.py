@@ -4,10 +4,10 @@ rule that guides the eye, not a diagnosis. Knows rows of `cells_table`, and no p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
+from ..tables import Row
 from .count import LEUKOCYTE, NUCLEATED, PLATELET, kind_of, plain_name
 
 BLAST, BLAST_LIKE, IMMATURE = "blast", "blast-like", "immature"
@@ -36,7 +36,7 @@ def immaturity(name: str) -> str:
     return IMMATURE if plain == "ig" or any(word in plain for word in _IMMATURE) else ""
 
 
-def blast_like(row: Mapping[str, Any]) -> str:
+def blast_like(row: Row) -> str:
     """Why a cell looks like a blast, in words, or "". row: of `cells_table`; cells that are cut or damaged or have no
     scale are not judged."""
     diameter, lobes, roundness = row["cell_diameter_um"], row["lobes"], row["nucleus_roundness"]
@@ -49,7 +49,7 @@ def blast_like(row: Mapping[str, Any]) -> str:
     return f"{amount}, one round nucleus, {diameter:.1f} µm"
 
 
-def flag_of(row: Mapping[str, Any]) -> tuple[str | None, str | None]:
+def flag_of(row: Row) -> tuple[str | None, str | None]:
     """(flag, reason in words) for a row of `cells_table`; (None, None) for a cell that need not come first."""
     name = row["predicted"]
     flag = immaturity(name) if name is not None else ""

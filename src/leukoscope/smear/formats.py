@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import isfinite
-from typing import Any
+from typing import Any, TypedDict
 
 import contourpy
 import cv2
@@ -17,9 +17,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import LeukoscopeError
+from ..tables import Row
 from .count import is_damaged
 from .field import FoundCell, FoundField
 from .flag import flagged
+from .geojson import Feature, Features, Properties, geometry_of
 
 UNTYPED = "leukocyte"
 """The class of a cell that no model has typed."""
@@ -28,19 +30,39 @@ _SIMPLER = 0.25  # px: how far the exact outline may lie from a point that is le
 _SIZES = ("cell_area", "nucleus_area", "cell_diameter", "nucleus_diameter")
 _SHAPES = ("nucleus_share", "nucleus_to_cytoplasm", "cell_roundness", "nucleus_roundness", "cell_solidity",
            "nucleus_solidity")
-_SCHEMA: dict[str, Any] = {
+_SCHEMA: dict[str, type[pl.DataType]] = {
     "field": pl.String, "image": pl.String, "number": pl.Int32,
     **dict.fromkeys(("x", "y", "width", "height"), pl.Int32), "centre_x": pl.Float64, "centre_y": pl.Float64,
     "cut": pl.Boolean, "damaged": pl.Boolean, "score": pl.Float64, "micrometres_per_pixel": pl.Float64,
     **{f"{key}_{unit}": pl.Float64 for unit in ("px", "um") for key in _SIZES},
     **dict.fromkeys(_SHAPES, pl.Float64), "lobes": pl.Int32,
     **{f"{part}_{colour}": pl.Float64 for part in ("nucleus", "cytoplasm") for colour in ("red", "green", "blue")}}
-_ANSWERS: dict[str, Any] = {"predicted": pl.String, "unsure": pl.Boolean, "set": pl.String, "known": pl.Boolean,
-                            "energy": pl.Float32}
+_ANSWERS: dict[str, type[pl.DataType]] = {"predicted": pl.String, "unsure": pl.Boolean, "set": pl.String,
+                                          "known": pl.Boolean, "energy": pl.Float32}
 
 Ring = NDArray[np.float64]
-Row = Mapping[str, Any]
-"""A row of `cells_table`, by column."""
+
+
+class Annotation(TypedDict):
+    """A cell in COCO's form, without the ids of annotation and image. bbox: x, y, width, height in px; segmentation: of
+    each polygon x, y in turn."""
+
+    category_id: int
+    bbox: list[int]
+    area: int
+    iscrowd: int
+    score: float
+    flag: str | None
+    flag_reason: str | None
+    segmentation: list[list[float]]
+
+
+class Category(TypedDict):
+    """A class in COCO's form."""
+
+    id: int
+    name: str
+    supercategory: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +102,7 @@ def all_classes(classes: Sequence[str], table: pl.DataFrame) -> tuple[str, ...]:
     return (*classes, *([UNTYPED] if untyped else []))
 
 
-def _row(field: NamedField, number: int, cell: FoundCell) -> tuple[Any, ...]:
+def _row(field: NamedField, number: int, cell: FoundCell) -> tuple[object, ...]:
     sizes = cell.morphometry
     shapes = [getattr(sizes, key) for key in _SHAPES]
     return (field.name, field.image, number, *cell.box, *cell.centre, cell.cut, is_damaged(cell), cell.score,
@@ -111,25 +133,24 @@ def _area(ring: Ring) -> float:
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
 
-def geojson(field: NamedField, rows: Sequence[Row], colours: Mapping[str, str]) -> dict[str, Any]:
+def geojson(field: NamedField, rows: Sequence[Row], colours: Mapping[str, str]) -> Features:
     """A FeatureCollection of detections, as QuPath reads them. rows: the field's, of `cells_table`; colours: class ->
     "#rrggbb". Points in px from the corner of the first pixel. Raises LeukoscopeError for a class without a colour."""
     _check_classes(rows, colours)
-    features = []
+    features: list[Feature] = []
     for rings_of, row in zip(field.outlines, rows, strict=True):
         polygons = [[[*points, points[0]] for points in (np.round(ring, 2).tolist() for ring in rings)]
                     for rings in rings_of]
-        name, flag = row["predicted"] or UNTYPED, {"flag": row["flag"], "flag_reason": row["flag_reason"]}
-        # QuPath takes both kinds; nearly all cells are of one piece.
-        single = len(polygons) == 1
+        name, flag, reason = row["predicted"] or UNTYPED, row["flag"], row["flag_reason"]
+        properties: Properties = {
+            "objectType": "detection", "name": str(row["number"]),
+            "classification": {"name": name, "color": list(bytes.fromhex(colours[name][1:]))},
+            "measurements": _measurements(row), "flag": flag, "flag_reason": reason}
+        if flag:  # QuPath shows metadata of text alone
+            properties["metadata"] = {"flag": flag, "flag_reason": reason}
         features.append({
             "type": "Feature", "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{field.name}/{row['number']}")),
-            "geometry": {"type": "Polygon" if single else "MultiPolygon",
-                         "coordinates": polygons[0] if single else polygons},
-            "properties": {"objectType": "detection", "name": str(row["number"]),
-                           "classification": {"name": name, "color": list(bytes.fromhex(colours[name][1:]))},
-                           "measurements": _measurements(row), **flag,
-                           **({"metadata": flag} if row["flag"] else {})}})  # QuPath shows metadata of text alone
+            "geometry": geometry_of(polygons), "properties": properties})
     return {"type": "FeatureCollection", "features": features}
 
 
@@ -143,13 +164,13 @@ def _measurements(row: Row) -> dict[str, float]:
     return {name[:1].upper() + name[1:]: value for name, value in named.items() if value is not None}
 
 
-def coco_categories(classes: Sequence[str]) -> list[dict[str, Any]]:
+def coco_categories(classes: Sequence[str]) -> list[Category]:
     """The classes in COCO's form, with ids from 1; without classes, that of untyped cells."""
     return [{"id": number, "name": name, "supercategory": UNTYPED}
             for number, name in enumerate(classes or [UNTYPED], start=1)]
 
 
-def coco_annotations(field: NamedField, rows: Sequence[Row], classes: Sequence[str]) -> list[dict[str, Any]]:
+def coco_annotations(field: NamedField, rows: Sequence[Row], classes: Sequence[str]) -> list[Annotation]:
     """A field's cells in COCO's form, without the ids of annotation and image: polygons without holes, boxes, areas of
     the masks. rows: as in `geojson`. Raises LeukoscopeError for a class that is not among `classes`."""
     numbers = {category["name"]: category["id"] for category in coco_categories(classes)}
@@ -160,7 +181,7 @@ def coco_annotations(field: NamedField, rows: Sequence[Row], classes: Sequence[s
             for cell, row, polygons in zip(field.found.cells, rows, field.outlines, strict=True)]
 
 
-def _check_classes(rows: Sequence[Row], classes: Mapping[str, Any]) -> None:
+def _check_classes(rows: Sequence[Row], classes: Collection[str]) -> None:
     odd = next((row for row in rows if (row["predicted"] or UNTYPED) not in classes), None)
     if odd is not None:
         raise LeukoscopeError(f"cell {odd['number']} of {odd['field']} is typed as '{odd['predicted'] or UNTYPED}', "

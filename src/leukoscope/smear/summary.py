@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..errors import LeukoscopeError
-from ..files import read_json
+from ..files import JsonObject, read_json
 from ..text import plural
 from .count import Differential
 from .findings import Blasts
@@ -24,7 +23,7 @@ class Plan:
     leukoscope: str
     fields: str
     bundle: str | None
-    options: Mapping[str, Any]
+    options: JsonObject
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class SmearSummary:
         """What is said of the whole count, the gravest first."""
         return tuple(filter(None, (self.unreliable, self.finding, *self.remarks)))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As summary.json holds it; what a reader must know first comes first."""
         return {"unreliable": self.unreliable, "finding": self.finding} | asdict(self)
 
@@ -189,11 +188,11 @@ class SubjectsSummary:
         first, *others = self.smears.values()
         return [text for text in first.remarks if all(text in other.remarks for other in others)]
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[JsonObject]:
         """A row for each subject, as subjects.csv has it."""
         return [_subject_row(folder, smear) for folder, smear in self.smears.items()]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As summary.json holds it."""
         return {"leukoscope": self.leukoscope, "unreliable": self.unreliable,
                 "bundle": asdict(self.bundle) if self.bundle else None, "remarks": self.remarks,
@@ -222,10 +221,10 @@ def _check_files(folder: Path, names: Iterable[str]) -> None:
         raise LeukoscopeError(f"{folder}: {missing} is missing", "use --overwrite instead of --resume")
 
 
-def _subject_row(folder: str, smear: SmearSummary) -> dict[str, Any]:
+def _subject_row(folder: str, smear: SmearSummary) -> JsonObject:
     """A subject in one row: counts; for each type its cells, share and interval (0 to 1; None without leukocytes)."""
     count, flags = smear.differential, smear.flags
-    row: dict[str, Any] = {
+    row: JsonObject = {
         "subject": smear.subject, "folder": folder, "fields": len(smear.fields), "unreadable": len(smear.unreadable),
         "left_out": len(smear.left_out),
         "found": count.found, "cut": count.cut, "damaged": count.damaged, "leukocytes": count.total,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import scipy
 
 from ..errors import LeukoscopeError
+from ..files import JsonObject
 
 ROUNDING = 1e-24
 """Variances below it are rounding errors: nothing varies."""
@@ -31,11 +30,11 @@ class Estimate:
     count: int | None = None
     total: int | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Estimate:
+    def from_dict(cls, stored: JsonObject) -> Estimate:
         """What `to_dict` gave, as metrics.json holds it."""
         return cls(stored["value"], stored["low"], stored["high"], stored["method"], stored.get("count"),
                    stored.get("total"))
@@ -49,7 +48,7 @@ class Comparison:
     p_value: float | None
     test: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return asdict(self)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from ..files import JsonObject
 from .areas import AREA_ROUNDING, placements
 from .estimate import (
     Comparison,
@@ -97,7 +97,7 @@ class Ranks:
     critical: float | None
     method: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return asdict(self) | {"mean_ranks": list(self.mean_ranks)}
 
 

@@ -6,11 +6,11 @@ import pickle
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.optimizer import StateDict
 
 from ..errors import RunError, first_line
 from ..files import atomic_path, write_text
@@ -29,7 +29,7 @@ class State:
 
     progress: Progress
     network: dict[str, Tensor]
-    optimizer: dict[str, Any]
+    optimizer: StateDict
 
 
 @dataclass

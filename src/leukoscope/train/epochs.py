@@ -10,8 +10,8 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
+from ..files import JsonObject
 from ..recipes.sections import Training
 
 HISTORY = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate",
@@ -82,12 +82,12 @@ class Progress:
     diverged: bool = False
     history: tuple[Row, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values, for a checkpoint."""
         return asdict(self) | {"history": [dict(row) for row in self.history]}
 
     @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> Progress:
+    def from_dict(values: JsonObject) -> Progress:
         score = values["best_score"]
         return Progress(**{**values, "best_score": tuple(score) if score else None,
                            "history": tuple(values["history"])})

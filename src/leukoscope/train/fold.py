@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from multiprocessing.queues import SimpleQueue
+from typing import Literal
 
 import lightning.pytorch as lightning
 import numpy as np
@@ -20,7 +21,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import multiprocessing
 
 from ..errors import RunError
-from ..files import write_json, write_text
+from ..files import JsonObject, write_json, write_text
 from ..finder.frame import framing
 from ..manifest import write_table
 from ..networks.units import Units
@@ -30,7 +31,7 @@ from ..predict.table import predictions_table
 from ..recipes.sections import Training
 from ..runs.network import COMPONENTS, fresh_network, trained_network
 from .checkpoint import State, best_weights, load_checkpoint, remove_checkpoints, write_weights
-from .epochs import OnEvent, Progress, history_csv, is_finished, optics_csv
+from .epochs import Event, OnEvent, Progress, history_csv, is_finished, optics_csv
 from .lightning_module import FoldModule, FoldTask, epoch_seed, quiet_lightning, training_seed
 from .transfer import start_network
 
@@ -90,7 +91,7 @@ def train_fold(task: FoldTask, hardware: Hardware, *, test_rows: np.ndarray, val
     remove_checkpoints(task.folder)
 
 
-def _facts(task: FoldTask, progress: Progress, network: Units, seconds: float) -> dict[str, Any]:
+def _facts(task: FoldTask, progress: Progress, network: Units, seconds: float) -> JsonObject:
     """The content of fold.json."""
     return {
         "fold": task.fold, "best_epoch": progress.best_epoch, "epochs": progress.epoch,
@@ -183,7 +184,7 @@ def _across_processes(on_event: OnEvent, several: bool) -> Iterator[OnEvent]:
     if not several:
         yield on_event
         return
-    queue: Any = multiprocessing.get_context("spawn").SimpleQueue()
+    queue: SimpleQueue[Event | None] = multiprocessing.get_context("spawn").SimpleQueue()
     errors: list[Exception] = []
 
     def pass_on() -> None:

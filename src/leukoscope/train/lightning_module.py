@@ -11,13 +11,14 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.optimizer import StateDict
 
 from ..cells.batches import Batch, CellBatches
 from ..cells.cache import PackedCells
@@ -28,6 +29,9 @@ from ..recipes.recipe import Recipe
 from ..recipes.sections import Training
 from .checkpoint import Checkpoint, save_checkpoint
 from .epochs import Event, OnEvent, Progress, Row, after_epoch, is_finished, learning_rate
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
 
 ENOUGH = 250
 """Cells of one class in one laboratory, above which more of them are not shown more often."""
@@ -94,7 +98,7 @@ def optimizer_for(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     optics = [p for p in microscope.parameters() if p.requires_grad] if microscope is not None else []
     in_optics = set(map(id, optics))
     others = [p for p in network.parameters() if p.requires_grad and id(p) not in in_optics]
-    groups: list[dict[str, Any]] = [{"params": others, "pace": 1.0, "weight_decay": training.weight_decay}]
+    groups: list[dict[str, object]] = [{"params": others, "pace": 1.0, "weight_decay": training.weight_decay}]
     if optics:
         groups.append({"params": optics, "pace": recipe.optics.learning_rate / rate, "weight_decay": 0.0})
     if training.optimizer == "sgd":
@@ -105,7 +109,7 @@ def optimizer_for(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
 class FoldModule(lightning.LightningModule):
     """The training of one fold, starting with the epoch after `progress`."""
 
-    def __init__(self, task: FoldTask, network: Units, progress: Progress, optimizer_state: dict[str, Any] | None,
+    def __init__(self, task: FoldTask, network: Units, progress: Progress, optimizer_state: StateDict | None,
                  on_event: OnEvent) -> None:
         super().__init__()
         self.task = task
@@ -114,7 +118,7 @@ class FoldModule(lightning.LightningModule):
         self.optimizer_state = optimizer_state
         self.on_event = on_event
         self.checkpoint = Checkpoint()
-        self.writer: Any = None
+        self.writer: SummaryWriter | None = None
         self.started = 0.0
         classes = len(task.recipe.data.classes)
         counts = np.maximum(np.bincount(task.labels[task.train_rows], minlength=classes), 1)  # none is divided by 0
@@ -213,7 +217,7 @@ class FoldModule(lightning.LightningModule):
         self.train()
         self.started = time.perf_counter()
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         self._tell("batch", batch_idx + 1, int(self.trainer.num_training_batches), {})
 
     def on_train_epoch_end(self) -> None:
@@ -226,6 +230,7 @@ class FoldModule(lightning.LightningModule):
         if trainer.is_global_zero:
             save_checkpoint(self.checkpoint, self.task.folder, self.progress, self.network, trainer.optimizers[0],
                             now=finished)
+            assert self.writer is not None
             for name, value in row.items():
                 if name != "epoch" and value is not None:
                     self.writer.add_scalar(name, value, self.progress.epoch)
@@ -238,7 +243,7 @@ class FoldModule(lightning.LightningModule):
             self.writer.close()
             self.writer = None
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         # Called in a process that Lightning has spawned, before the training starts.
         super().__setstate__(state)
         quiet_lightning()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +19,7 @@ from ..cells.cache import PackedCells
 from ..cells.input_steps import check_components, level_cells
 from ..cells.pack import pack_cells
 from ..errors import ManifestError, RecipeError, RunError
-from ..files import read_json, write_json, write_text
+from ..files import JsonObject, read_json, write_json, write_text
 from ..leaks.duplicates import duplicate_pairs, fingerprint_pixels
 from ..leaks.guard import check_leaks
 from ..leaks.splits import laboratory_names, make_splits
@@ -70,7 +69,7 @@ class Prepared:
 
 
 def prepare(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, skip_damaged: bool, on_event: OnEvent,
-            environment: dict[str, Any], claim: Callable[[], AbstractContextManager[None]]) -> Prepared:
+            environment: JsonObject, claim: Callable[[], AbstractContextManager[None]]) -> Prepared:
     """Select, pack, fingerprint, split and check for leaks; then write it all to the run folder, splits.parquet last.
 
     `claim` is held while the folder is written, and raises where another process has started a run there.
@@ -159,7 +158,7 @@ def prepare_again(recipe: Recipe, manifest: pl.DataFrame, out: Path, *, on_event
     recipe = with_laboratories(with_classes(recipe, selection.classes), selection.cells)
     texts = {"title", "description", "source"}  # they do not change the run
     old, new = (r.model_dump(exclude=texts) for r in (run.recipe, recipe))
-    for key, before, now in sorted(_differences(old, new)):
+    for key, before, now in sorted(_differences(old, new), key=lambda one: one[0]):
         raise RunError(f"{run.folder}: the run was started with {key} = {before!r}, now it is {now!r}",
                        "resume with the same recipe and settings, or train into another folder")
     damaged = [row["cell_id"] for row in read_json(out / "left_out.json")["damaged"]]
@@ -196,7 +195,7 @@ def pixels_digest(packed: PackedCells) -> str:
     return digest.hexdigest()
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _differences(old: JsonObject, new: JsonObject, path: str = "") -> Iterator[tuple[str, object, object]]:
     for key in old.keys() | new.keys():
         before, now = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(now, dict):

@@ -12,7 +12,6 @@ import time
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,7 +22,7 @@ from ..cells.input_steps import fit_steps
 from ..errors import RecipeError, RunError
 from ..evaluation.evaluate import evaluate
 from ..evaluation.laboratories import evaluate_laboratories
-from ..files import read_json, write_json
+from ..files import JsonObject, read_json, write_json
 from ..leaks.splits import laboratory_names
 from ..manifest import make_manifest, without_copies, write_table
 from ..networks.units import Units
@@ -114,7 +113,7 @@ def _finish(prepared: Prepared, out: Path, hardware: Hardware, tell: OnEvent, st
     return Run(out)
 
 
-def _evaluate(run: Run, recipe: Recipe) -> dict[str, Any]:
+def _evaluate(run: Run, recipe: Recipe) -> JsonObject:
     """Join the folds' predictions and evaluate; where all folds test the same cells, the predictions are their mean."""
     by_fold = read_fold_tables(run, "predictions.parquet")
     validation = read_fold_tables(run, "validation.parquet")
@@ -132,7 +131,7 @@ def _evaluate(run: Run, recipe: Recipe) -> dict[str, Any]:
                     by_fold=by_fold, seed=recipe.seed).to_dict()
 
 
-def _laboratories(run: Run, recipe: Recipe, predictions: pl.DataFrame) -> dict[str, Any]:
+def _laboratories(run: Run, recipe: Recipe, predictions: pl.DataFrame) -> JsonObject:
     """Laboratory by laboratory, each tested by a network that was trained on the others."""
     trained: dict[int, set[str]] = {}
     for fold in run.all_folds:
@@ -203,7 +202,7 @@ def _least_batch(network: Units, recipe: Recipe) -> int:
     return 1
 
 
-def _environment(recipe: Recipe, hardware: Hardware) -> dict[str, Any]:
+def _environment(recipe: Recipe, hardware: Hardware) -> JsonObject:
     """The machine, the software and the command of the run, for environment.json."""
     device = hardware.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
