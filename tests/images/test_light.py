@@ -159,6 +159,13 @@ def test_uneven_light_changes_neither_scale_nor_count(right, down):
     assert "the light is uneven; it was evened out before cells were measured" in found.remarks
 
 
+def test_lines_that_somebody_has_drawn_hide_nothing():
+    drawn = field().pixels.copy()
+    cv2.rectangle(drawn, (100, 100), (400, 300), (0, 255, 0), 4)
+    cv2.putText(drawn, "10 um", (500, 600), cv2.FONT_HERSHEY_SIMPLEX, 2, (255, 0, 0), 6)
+    assert not unrecorded(drawn).any()
+
+
 def test_coloured_light_is_evened_in_each_channel():
     """As in fields that are pink at one side and grey-blue at the other."""
     height, width = field().pixels.shape[:2]

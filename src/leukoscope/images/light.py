@@ -126,7 +126,8 @@ def _plain_parts(pixels: UInt8[np.ndarray, "height width 3"], known: NDArray[np.
             continue  # an even background
         apart, from_usual = (np.abs(pixels.astype(np.int16) - one) for one in (colour, usual))
         near = (apart.sum(axis=2) < from_usual.sum(axis=2)) & (apart.max(axis=2) <= _AS_PLAIN)
-        found = _tiles(plain & own, near)
+        wide = cv2.morphologyEx((plain & own).astype(np.uint8), cv2.MORPH_OPEN, np.ones((_BLOCK + 1,) * 2, np.uint8))
+        found = _tiles(wide.astype(bool), near)  # lines that somebody has drawn are narrower
         within, beyond = (cv2.dilate(found.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)).astype(bool)
                           for reach in (_BLOCK, _BLOCK + _SPECK))
         beside = beyond & ~within & ~known
