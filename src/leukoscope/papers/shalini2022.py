@@ -16,6 +16,7 @@ import polars as pl
 from ..commands.compare import compare_runs
 from ..commands.outcome import Outcome
 from ..evaluation.compare import LEVEL
+from ..files import JsonObject
 from ..recipes.recipe import Protocol, expand_variants, load_recipe
 from ..report.compare import read_comparison
 from ..runs.comparison import Comparison
@@ -47,7 +48,7 @@ def reproduce(request: Request) -> Outcome:
         protocol: request.repeated(RECIPE, protocol, task.cells, request.repeats or 1, task.settings)
         for protocol in request.protocols}
     countdown = request.countdown([job for own in jobs.values() for job in own])
-    contents: dict[str, Mapping[str, object]] = {}
+    contents: dict[str, JsonObject] = {}
     lines, page = list(task.remarks), request.out
     for protocol, own in jobs.items():
         for job in own:
@@ -59,12 +60,12 @@ def reproduce(request: Request) -> Outcome:
 
 
 def _compared(jobs: list[Job], protocol: Protocol, request: Request, task: Task,
-              earlier: Mapping[str, Mapping[str, object]]) -> tuple[list[str], Mapping[str, object]]:
+              earlier: Mapping[str, JsonObject]) -> tuple[list[str], JsonObject]:
     """Compare the runs of one protocol; the lines to print, and the content of compare.json. earlier: that of the
     protocols before."""
     runs = [job.out / name for job in jobs for name in expand_variants(job.recipe)]
 
-    def more(comparison: Comparison) -> Mapping[str, object]:
+    def more(comparison: Comparison) -> JsonObject:
         tables.append(table_two(comparison))
         if protocol == "paper" and "clean" in earlier:
             tables.append(inflation_table(read_comparison(earlier["clean"]), comparison))
