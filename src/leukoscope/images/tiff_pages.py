@@ -21,6 +21,7 @@ from .tiff_tags import Directory, Tiff
 
 MOST_STATED = 1_000_000
 """Pages that a description may state; beyond it is not believed."""
+_MOST_PLANES = 250_000  # of all images of an OME description, each of which is looked at
 
 _ASIDE = re.compile(r"(label|macro|thumbnail|overview|preview|slide map)( image)?(?![a-z-])", re.IGNORECASE)
 _SCANNERS = {"Aperio": "an Aperio", "<?xml": "", "<scn": "a Leica", "Philips": "a Philips", "iScan": "a Ventana"}
@@ -282,7 +283,7 @@ def _ome_pictures(text: str, tiff: Tiff, left_out: dict[int, str],
         pixels = next((child for child in image if _tag(child) == "Pixels"), None)
         planes = _ome_planes(pixels) if pixels is not None else None
         stated += planes.count if planes is not None else 0
-        if pixels is None or planes is None or stated > MOST_STATED or planes.count > tags.MOST_PAGES:
+        if pixels is None or planes is None or stated > _MOST_PLANES or planes.count > tags.MOST_PAGES:
             return None
         at = _ome_places(pixels, planes, file_name, alone=len(images) == 1)
         here = {place: page if page < pages else -1 for place, page in at.items()}
