@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 LARGEST_PAGE = 1 << 30
 """Bytes of a page, unpacked."""
-_MOST_FOOTER, _DEEPEST, _MOST_PARTS = 64 << 20, 16, 2_000_000
+_MOST_FOOTER, _DEEPEST, _MOST_PARTS = 64 << 20, 16, 6_000_000
 _HEADER, _MOST_HEADER = 1 << 12, 1 << 24  # bytes of the header of a page: usually at most, and at most
 _DICTIONARY = 2
 _ABOUT = {0: 5, _DICTIONARY: 7, 3: 8}
@@ -120,7 +120,7 @@ def _check_column(file: BinaryIO, chunk: Struct) -> None:
         if not 0 <= about[1] <= most:
             raise DamagedParquet(f"a page of it states {about[1]:,} values, of {most:,}")
         if kind != _DICTIONARY:
-            left -= max(about[1], 1)
+            left -= about[1]
 
 
 def _page_header(file: BinaryIO, place: int) -> tuple[Struct, int]:

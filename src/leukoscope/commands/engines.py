@@ -118,10 +118,10 @@ class Waiting:
         self._alone = self._alone and busy > 0
         if self._alone:
             return None
-        if not self._tasks and not busy:
+        it = _first(self._tasks, fits)
+        if it is None and not busy:
             self._alone = (it := _first(self._doubtful, fits)) is not None
-            return it
-        return _first(self._tasks, fits)
+        return it
 
     def remove(self, which: Callable[[Task], bool]) -> list[Task]:
         """Take some tasks away."""
@@ -205,6 +205,7 @@ class Processes:
                 connection.send((task.function, task.arguments))
             except OSError:  # it died while it was idle
                 process.join()
+                connection.close()
                 self._waiting.back(task, tried)
                 continue
             self._busy[connection] = process, task, tried

@@ -24,11 +24,9 @@ _STRAIGHT = 0.9  # share of a row or column of a frame or tile that is nearer to
 _BLOCK = 16  # px: so far into a tile JPEG mixes it with what lies beside it
 _SPECK = 5  # px: what JPEG leaves of a tile at its edge is narrower
 _NOTCHES = 40  # rectangles that a missing part may lack of a larger one
-_COLOURS = 8  # of missing parts, and of what looks like one
-_LIKE, _AS_PLAIN = 12, 20  # grey levels: what differs less is of one colour; the most by which JPEG changes an edge
-_BRIGHT = 80  # percentile of grey levels: a place without cells
 _GOES_ON = 0.3  # share of what lies around a part of one colour, above which that colour goes on
-_LEAST_WHITE = 0.3  # share of a side of a white frame that is so, after JPEG
+_LEAST_WHITE, _CLEAN = 0.3, 0.995  # share of a side of a white frame that is so, after JPEG; and far from its edge
+_LEAST_SHOWN = 0.05  # share of the field that a white frame leaves; a white background with few cells leaves less
 _EVEN = 1.2  # brightest over darkest background below which light counts as even
 _ORDER = 2  # of the polynomial
 _ROUNDS = 12
@@ -37,14 +35,13 @@ _GRID = 96  # px along the longer side, for the surface
 
 
 def unrecorded(pixels: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:
-    """Where nothing was recorded: dark parts that join the border, and frames and tiles of one colour."""
+    """Where nothing was recorded: dark parts that join the border, and black or white frames and tiles."""
     brightest = cv2.medianBlur(np.ascontiguousarray(pixels.max(axis=2)), 3) if min(pixels.shape[:2]) > 3 else \
         pixels.max(axis=2)
     darkest = pixels.min(axis=2)
     usual = float(np.median(brightest[brightest > _BLACK])) if brightest.max() > _BLACK else 0.0
     hidden = _at_border(brightest < (min(_DARK, _DARK_SHARE * usual) or 1))
     hidden |= _tiles(brightest <= _BLACK, brightest < usual / 2) | _white_parts(darkest)
-    hidden |= _plain_parts(pixels, hidden)
     return hidden if hidden.mean() >= _LEAST else np.zeros_like(hidden)
 
 
@@ -76,7 +73,8 @@ def _tiles(mask: NDArray[np.bool_], near: NDArray[np.bool_]) -> NDArray[np.bool_
             continue
         piece = (pieces[top:top + height, left:left + width] == number).astype(np.uint8)
         piece = cv2.morphologyEx(piece, cv2.MORPH_CLOSE, np.ones((_BLOCK + 1, _BLOCK + 1), np.uint8)).astype(bool)
-        if _is_blocky(piece, _FULL):
+        # A background of one colour with a few cells is no part; nor are cells the gaps of one.
+        if piece.mean() < _FULL and area >= _FULL * piece.sum() and _is_blocky(piece, _FULL):
             parts |= _spread(pieces == number, near)
     return parts
 
@@ -105,37 +103,6 @@ def _spread(piece: NDArray[np.bool_], near: NDArray[np.bool_]) -> NDArray[np.boo
     return cv2.morphologyEx(spread, cv2.MORPH_OPEN, np.ones((_SPECK, _SPECK), np.uint8)).astype(bool) | piece
 
 
-def _plain_parts(pixels: UInt8[np.ndarray, "height width 3"], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Frames and tiles of any one colour: pixels that are exactly as their neighbours, which no camera records over a
-    larger part, and whose colour ends where they do; but white, which `_white_parts` finds. known: what was not
-    recorded anyway."""
-    kernel = np.ones((_SPECK, _SPECK), np.uint8)
-    plain = (cv2.dilate(pixels, kernel) == cv2.erode(pixels, kernel)).all(axis=2) & ~known
-    parts = np.zeros_like(plain)
-    if plain.mean() < _LEAST:
-        return parts
-    plain = cv2.dilate(plain.astype(np.uint8), kernel).astype(bool) & ~known
-    codes = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-    colours, counts = np.unique(codes[plain], return_counts=True)
-    colours = colours[np.argsort(-counts)][:min(_COLOURS, int((counts >= _LEAST * plain.size).sum()))]
-    for code in colours.tolist():
-        own, colour = codes == code, np.array([code >> 16, code >> 8 & 255, code & 255], np.int16)
-        others = pixels[~own & ~known & ~parts]
-        usual = np.percentile(others, _BRIGHT, axis=0).astype(np.int16) if len(others) else colour
-        if np.abs(usual - colour).max() < _LIKE or colour.min() >= _WHITE:
-            continue  # an even background
-        apart, from_usual = (np.abs(pixels.astype(np.int16) - one) for one in (colour, usual))
-        near = (apart.sum(axis=2) < from_usual.sum(axis=2)) & (apart.max(axis=2) <= _AS_PLAIN)
-        wide = cv2.morphologyEx((plain & own).astype(np.uint8), cv2.MORPH_OPEN, np.ones((_BLOCK + 1,) * 2, np.uint8))
-        found = _tiles(wide.astype(bool), near)  # lines that somebody has drawn are narrower
-        within, beyond = (cv2.dilate(found.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)).astype(bool)
-                          for reach in (_BLOCK, _BLOCK + _SPECK))
-        beside = beyond & ~within & ~known
-        if not beside.any() or (apart[beside].max(axis=1) <= _LIKE).mean() <= _GOES_ON:
-            parts |= found
-    return parts
-
-
 def _grown(near: NDArray[np.bool_], left: int, top: int, right: int, bottom: int) -> list[int]:
     """The ends of a box, one pixel further on each side where the line beside it belongs to it."""
     lines = (near[top:bottom, left - 1:left], near[top - 1:top, left:right], near[top:bottom, right:right + 1],
@@ -156,9 +123,11 @@ def _white_parts(darkest: NDArray[np.uint8]) -> NDArray[np.bool_]:
     for quarters in range(4):  # the frame's side is at the top each time
         side = np.rot90(parts, quarters)
         count = _run(np.rot90(near, quarters).mean(axis=1) >= _STRAIGHT)
-        if count and np.rot90(white, quarters)[:count].mean() >= _LEAST_WHITE:
+        own = np.rot90(white, quarters)
+        if count and own[:count].mean() >= _LEAST_WHITE and (count <= _BLOCK or own[:count - _BLOCK].mean() >= _CLEAN):
             side[:count] = True
-    return parts if parts.all() or white[~parts].mean() <= _GOES_ON else np.zeros_like(parts)
+    shown = ~parts
+    return parts if shown.mean() >= _LEAST_SHOWN and white[shown].mean() <= _GOES_ON else np.zeros_like(parts)
 
 
 def _run(values: NDArray[np.bool_]) -> int:

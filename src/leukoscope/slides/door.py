@@ -103,8 +103,11 @@ def is_dicom(path: Path) -> bool:
 def dicom_slides(folder: Path) -> list[list[Path]]:
     """The slides whose DICOM files lie in a folder: the files of each, a level first. Empty where the extra `slides` is
     missing, or there are none."""
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and is_dicom(path)]
-    if not files or find_spec("wsidicom") is None:
+    if find_spec("wsidicom") is None:
+        return []
+    files = [path for path in sorted(folder.iterdir())
+             if path.suffix.lower() not in (*_ONLY_OPENSLIDE, ".svs") and path.is_file() and is_dicom(path)]
+    if not files:
         return []
     from .dicom import slides_among  # late: an extra
 

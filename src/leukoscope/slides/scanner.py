@@ -5,6 +5,7 @@ Where a file states which part of the glass was scanned, that part is the slide,
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -102,13 +103,14 @@ def _tiles(path: Path) -> tuple[int, int]:
     with open(path, "rb") as file:
         try:
             tiff = open_tiff(file)
-            tiles = [[tiff.numbers(it, tag) for tag in (TILE_OFFSETS, TILE_LENGTHS)] for it in tiff.directories]
             finest = max(tiff.directories, key=lambda it: tiff.number(it, WIDTH, 0) * tiff.number(it, HEIGHT, 0))
             lengths = tiff.numbers(finest, TILE_LENGTHS)
         except ValueError:  # no TIFF, or a scanner's own kind, which OpenSlide knows
             return 0, 0
-    for offsets, own in tiles:
-        check_whole(path, offsets, own, tiff.size)
+        for directory in tiff.directories:
+            with contextlib.suppress(ValueError):  # of a label or a coarse level; OpenSlide says if it needs it
+                offsets, own = (tiff.numbers(directory, tag) for tag in (TILE_OFFSETS, TILE_LENGTHS))
+                check_whole(path, offsets, own, tiff.size)
     return sum(length == 0 for length in lengths), len(lengths)
 
 

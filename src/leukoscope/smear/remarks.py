@@ -41,7 +41,7 @@ def judge(survey: Survey, cells: Sequence[FoundCell], even: EvenField | None = N
         remarks.append(f"the scale was {origin} {scale.micrometres_per_pixel:.3g} um a pixel, but the red cells, at "
                        f"{RED_CELL:g} um, say {estimate:.3g}")
     if even is not None and even.hidden.any():
-        remarks.append(f"{percent(even.hidden_share, 0)} of the field shows nothing (black, white or of one colour) "
+        remarks.append(f"{percent(even.hidden_share, 0)} of the field shows nothing (black or white) "
                        "and was left out")
     if even is not None and even.light is not None:
         remarks.append("the light is uneven; it was evened out before cells were measured")
