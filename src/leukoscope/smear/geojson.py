@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-Rings = list[list[list[float]]]
+Rings = list[list[list[int | float]]]
 """The outer ring of a polygon, then its holes; points x, y, the last one the same as the first."""
 
 
