@@ -154,7 +154,7 @@ def geojson(field: NamedField, rows: Sequence[Row], colours: Mapping[str, str]) 
     return {"type": "FeatureCollection", "features": features}
 
 
-def _measurements(row: Row) -> dict[str, float]:
+def _measurements(row: Row) -> dict[str, int | float]:
     """Name with unit -> number; unknown values are left out."""
     named = {f"{key.replace('_', ' ')} {sign}{'^2' if 'area' in key else ''}": row[f"{key}_{unit}"]
              for unit, sign in (("px", "px"), ("um", "µm")) for key in _SIZES}

@@ -39,7 +39,7 @@ class Properties(TypedDict):
     objectType: str
     name: str
     classification: Classification
-    measurements: dict[str, float]
+    measurements: dict[str, int | float]
     flag: str | None
     flag_reason: str | None
     metadata: NotRequired[dict[str, str | None]]
