@@ -102,7 +102,7 @@ def _footer(file: BinaryIO) -> Struct:
     file.seek(max(end - 8, 0))
     size, sign = struct.unpack("<I4s", file.read(8))
     if sign != b"PAR1" or not 0 < size <= min(end - 8, _MOST_FOOTER):
-        raise DamagedParquet("it has no description at its end")
+        raise DamagedParquet("it is no Parquet file, or its end is missing")
     file.seek(end - 8 - size)
     return _Compact(file.read(size)).struct()
 
