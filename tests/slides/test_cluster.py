@@ -78,6 +78,7 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_worker_niceness", "0")
         patch.setenv("RAY_raylet_start_wait_time_s", "240")
         patch.setenv("RAY_agent_register_timeout_ms", "240000")
+        patch.setenv("RAY_health_check_timeout_ms", "60000")  # a node that answers late on a busy machine is not lost
         patch.setattr(services, "get_node", patient(services.get_node))
         nodes: Any = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "no_monitor": True, **small()})
         nodes.first = nodes.add_node(num_cpus=1, **small())
