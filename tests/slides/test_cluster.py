@@ -107,6 +107,17 @@ def results(engine: Cluster, *tasks: Task) -> dict[object, Any]:
     return dict(engine.next() for _ in tasks)
 
 
+def kill_the_command(words: list[str], begun: Callable[[], list[Path]]) -> None:
+    """Start the command, and kill it by kill -9 as soon as files show that it has begun."""
+    process = subprocess.Popen([sys.executable, "-c", "from leukoscope.cli.main import main; main()", *words],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 240
+    while not begun() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it was done before it could be killed"
+
+
 def test_a_worker_that_dies_costs_its_task_only(cluster: Any, tmp_path: Path):
     engine = Cluster(cluster.address, None, tmp_path, unheard)
     try:
@@ -196,13 +207,7 @@ def test_a_killed_run_goes_on_with_either_engine(cluster: Any, archive: Path, he
     out, copy = tmp_path / "out", tmp_path / "copy"
     words = ["smear", str(archive), "-o", str(out), "--no-types", "--target", "20"]
     on_ray = ["--engine", "ray", "--address", cluster.address]
-    process = subprocess.Popen([sys.executable, "-c", "from leukoscope.cli.main import main; main()", *words, *on_ray],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 240
-    while not list(out.glob("*/.parts/0*.json")) and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, "it was done before it could be killed"
+    kill_the_command([*words, *on_ray], lambda: list(out.glob("*/.parts/0*.json")))
     assert list(out.glob("*/.parts/0*.json"))
     shutil.copytree(out, copy)
     for folder, options in ((out, on_ray), (copy, ["--workers", "1"])):
@@ -218,13 +223,7 @@ def test_a_killed_run_leaves_nothing_beside_its_folder(cluster: Any, archive: Pa
     out = tmp_path / "out"
     words = ["smear", str(archive / "one" / "slide.svs"), "-o", str(out), "--no-types", "--target", "2"]
     on_ray = ["--engine", "ray", "--address", cluster.address]
-    process = subprocess.Popen([sys.executable, "-c", "from leukoscope.cli.main import main; main()", *words, *on_ray],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 240
-    while not list(out.glob(".parts/.cluster*")) and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    kill_the_command([*words, *on_ray], lambda: list(out.glob(".parts/.cluster*")))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     answer = leukoscope(*words, "--workers", 1, "--resume")
     assert answer.code == 0, answer.err

@@ -10,6 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import simplejpeg
@@ -203,3 +204,12 @@ def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, memoryview]]:
             raise ValueError(f"wrong checksum in the chunk {kind!r}")
         yield kind, data[at + 8:end]
         at = end + 4
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM files do. False where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

@@ -17,12 +17,12 @@ import wsidicom
 from jaxtyping import UInt8
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
-from pydicom.misc import is_dicom
 from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 from wsidicom.errors import WsiDicomNoResolutionError
 
 from ..errors import ImageError, first_line
 from ..images.colour import profile_remark, to_srgb
+from ..images.headers import is_dicom
 from ..images.pixel_size import LEAST, MOST, PixelSize
 from .slide import Facts, Level, Slide
 

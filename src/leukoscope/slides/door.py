@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ImageError, require
-from ..images.headers import format_of, jpeg_header
+from ..images.headers import format_of, is_dicom, jpeg_header
 from ..images.read import MAX_PIXELS
 from ..images.tiff_tags import HEIGHT, WIDTH, open_tiff
 from ..smear.source import LARGEST
@@ -90,14 +90,6 @@ def _start(path: Path) -> bytes:
             return file.read(132)
     except OSError as error:
         raise ImageError(path, f"cannot be opened ({error.strerror})", "grant read permission") from error
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM files do. False where it cannot be read."""
-    try:
-        return _start(path)[128:] == b"DICM"
-    except ImageError:
-        return False
 
 
 def dicom_slides(folder: Path) -> list[list[Path]]:
