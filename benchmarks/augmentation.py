@@ -14,7 +14,8 @@ import torch
 from torchvision.transforms import v2
 
 from leukoscope.cells.augment import augment_cpu, sample_changes
-from leukoscope.images.read import read_image, resize
+from leukoscope.images.read import read_image
+from leukoscope.images.resample import resize
 from leukoscope.recipes import Augment
 from peers import cell_files, machine, report, times_in_turn
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leukoscope.evaluation.corruptions_optical import brightness, contrast, jpeg, pixel_size
-from leukoscope.images.read import crop_centre, read_image, resize
+from leukoscope.images.read import read_image
+from leukoscope.images.resample import crop_centre, resize
 from leukoscope.leaks.duplicates import fingerprint
 from leukoscope.leaks.registration import near_pairs
 from leukoscope.leaks.training_table import BITS_APART, cell_hash, nearest

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from leukoscope.images.read import read_image, resize
+from leukoscope.images.read import read_image
+from leukoscope.images.resample import resize
 from leukoscope.spikes import edge_responses, first_spike, first_spike_levels, gabor_bank, grey_levels
 from peers import cell_files, machine, report, times_in_turn
 

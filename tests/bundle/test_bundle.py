@@ -194,7 +194,7 @@ def test_overwrite_replaces_nothing_but_bundles(run, tmp_path, name):
         mine.mkdir()
         (mine / "mine.txt").write_text("mine")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert "holds something else than a bundle" in refusal("export", run.folder, "-o", mine, "--overwrite")
+    assert "is not a bundle, and a bundle would replace it" in refusal("export", run.folder, "-o", mine, "--overwrite")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

@@ -20,7 +20,8 @@ from PIL import Image
 from leukoscope.cells import channel_statistics, pack_cells
 from leukoscope.errors import ImageError, LeukoscopeError, ManifestError
 from leukoscope.images.decode import usable_cores
-from leukoscope.images.read import crop_centre, cut_cell, read_image, resize
+from leukoscope.images.read import cut_cell, read_image
+from leukoscope.images.resample import crop_centre, resize
 from leukoscope.manifest import make_manifest
 from leukoscope.recipes import Preprocess
 

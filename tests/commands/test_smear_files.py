@@ -118,14 +118,14 @@ def test_one_input_that_fails_is_one_line_whatever_it_raises(tmp_path, monkeypat
     for number in range(3):
         save(phantom(number).pixels, folder / f"{number}.png")
     (folder / "wide.png").write_bytes(bomb_png(100_000_000, 1))
-    inside = smear_field.find_leukocytes
+    inside = smear_field.search
 
-    def failing(field: ArrayField, **options: object):
+    def failing(field: ArrayField, *more: object, **options: object):
         if np.array_equal(field.pixels, phantom(1).pixels):
             raise RecursionError("too deep")
-        return inside(field, **options)  # type: ignore
+        return inside(field, *more, **options)  # type: ignore
 
-    monkeypatch.setattr(smear_field, "find_leukocytes", failing)
+    monkeypatch.setattr(smear_field, "search", failing)
     summary = smear(folder, "-o", tmp_path / "out", "--micrometres", SCALE)
     assert [field["name"] for field in summary["fields"]] == ["0", "2"]
     reasons = {Path(one["image"]).name: one["reason"] for one in summary["unreadable"]}

@@ -159,7 +159,7 @@ def images(folder, names=("BA_1.png", "BA_2.png", "LY_3.png")):
 
 @pytest.mark.parametrize(("table", "says"), [
     ("image,shape\n", "no row names a cell"), ("image,shape\n,round\n", "no row names a cell"),
-    ("image,shape,attribute_shape\nBA_1.png,a,b\n", "the attribute attribute_shape is there twice")])
+    ("image,shape,attribute_shape\nBA_1.png,a,b\n", "the attribute attribute_shape occurs twice")])
 def test_a_table_of_attributes_that_cannot_be_joined_is_refused_in_a_line(table, says, tmp_path):
     (tmp_path / "attributes.csv").write_text(table)
     cells = images(tmp_path)

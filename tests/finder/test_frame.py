@@ -21,7 +21,8 @@ from leukoscope.finder.frame import (
     shown_side,
     shown_square,
 )
-from leukoscope.images.read import crop_centre, read_image, resize
+from leukoscope.images.read import read_image
+from leukoscope.images.resample import crop_centre, resize
 from leukoscope.images.stain import AZURE, EOSIN, optical_density
 from leukoscope.recipes import Preprocess
 

@@ -23,6 +23,7 @@ from PIL import Image, ImageOps
 from leukoscope.errors import ImageError
 from leukoscope.images import read as images
 from leukoscope.images.headers import plain_png
+from leukoscope.images.resample import crop_centre, resize
 
 helper = runpy.run_path(str(Path(__file__).parents[1] / "damaged.py"))
 picture, encoded, overwritten = helper["picture"], helper["encoded"], helper["overwritten"]
@@ -249,7 +250,7 @@ def test_a_box_outside_the_image_is_an_error(odd, place):
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 40))
 def test_the_crop_is_centred(height: int, width: int, side: int):
     pixels = picture(31, 31)[:height, :width]
-    kept = images.crop_centre(pixels, side)
+    kept = crop_centre(pixels, side)
     rows, columns = (min(side, height), min(side, width)) if side else (height, width)
     top, left = (height - rows) // 2, (width - columns) // 2
     np.testing.assert_array_equal(kept, pixels[top:top + rows, left:left + columns])
@@ -258,18 +259,18 @@ def test_the_crop_is_centred(height: int, width: int, side: int):
 def test_shrinking_averages_areas():
     pixels = np.random.default_rng(0).integers(0, 256, (48, 36, 3), dtype=np.uint8)
     means = pixels.reshape(12, 4, 12, 3, 3).mean(axis=(1, 3))
-    assert np.abs(images.resize(pixels, 12) - means).max() <= 0.51
+    assert np.abs(resize(pixels, 12) - means).max() <= 0.51
     # Along an axis that shrinks, the mean stays the same, also when the other axis grows.
     tall = np.repeat(np.array([0, 200], np.uint8), 40)[:, None, None].repeat(3, 1).repeat(3, 2)
-    assert images.resize(tall, 8)[:, :, 0].tolist() == [[0] * 8] * 4 + [[200] * 8] * 4
+    assert resize(tall, 8)[:, :, 0].tolist() == [[0] * 8] * 4 + [[200] * 8] * 4
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(8, 40))
 def test_resizing_keeps_what_is_uniform_and_every_range(height: int, width: int, size: int):
     flat = np.full((height, width, 3), (10, 120, 250), np.uint8)
-    assert (images.resize(flat, size) == (10, 120, 250)).all()
+    assert (resize(flat, size) == (10, 120, 250)).all()
     pixels = picture(41, 41)[:height, :width]
-    small = images.resize(pixels, size)
+    small = resize(pixels, size)
     assert small.shape == (size, size, 3)
     assert (small.min((0, 1)) >= pixels.min((0, 1))).all()
     assert (small.max((0, 1)) <= pixels.max((0, 1))).all()

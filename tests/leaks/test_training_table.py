@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from leukoscope.errors import LeakError
-from leukoscope.images.read import crop_centre, read_image, resize
+from leukoscope.images.read import read_image
+from leukoscope.images.resample import crop_centre, resize
 from leukoscope.leaks.duplicates import Fingerprint, fingerprint, fingerprint_pixels, prints_table
 from leukoscope.leaks.training_overlap import refuse_overlap, table_overlap
 from leukoscope.leaks.training_table import (

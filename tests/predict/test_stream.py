@@ -46,7 +46,7 @@ def cells(tmp_path) -> Path:
 
 
 def expected(bundle: Bundle, images: list[np.ndarray]) -> np.ndarray:
-    from leukoscope.images.read import crop_centre, resize
+    from leukoscope.images.resample import crop_centre, resize
 
     return bundle.probabilities(np.stack([resize(crop_centre(image, 18), 16) for image in images]))[0]
 
@@ -175,7 +175,7 @@ def test_a_stopped_prediction_goes_on_without_doing_work_twice_or_losing_a_row(b
     with pytest.raises(KeyboardInterrupt):
         predict_stream(bundle, [cells], tmp_path / "p.parquet")
     assert not (tmp_path / "p.parquet").exists()
-    with pytest.raises(LeukoscopeError, match=r"a stopped run; go on with --resume"):
+    with pytest.raises(LeukoscopeError, match=r"a stopped run; continue with --resume"):
         predict_stream(bundle, [cells], tmp_path / "p.parquet")
     with pytest.raises(LeukoscopeError, match="a stopped run of other images or of another bundle"):
         predict_stream(bundle, [cells / "a000.png"], tmp_path / "p.parquet", resume=True)
@@ -199,7 +199,7 @@ def test_a_stopped_prediction_goes_on_without_doing_work_twice_or_losing_a_row(b
     assert sorted(name for names in read for name in names) == sorted(whole["cell"])
     assert pl.read_parquet(found.table).equals(whole)
     assert predict_stream(bundle, [cells], tmp_path / "p.parquet", resume=True) == found  # done: nothing to go on with
-    with pytest.raises(LeukoscopeError, match="a table of other cells"):
+    with pytest.raises(LeukoscopeError, match="holds predictions of other cells"):
         predict_stream(bundle, [cells / "a000.png"], tmp_path / "p.parquet", resume=True)
     assert len(read) == 3
 

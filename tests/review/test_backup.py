@@ -90,7 +90,7 @@ def test_a_record_that_went_on_otherwise_is_not_touched(folder: Path, counted: P
     with database("sqlite") as other:
         events = decide(again, other, "decision-2")
         line = refusal("review", "restore", tmp_path / "b.zip", again)
-        assert "went on otherwise than the backup, from event 1 of S1 on" in line
+        assert "differs from the backup from event 1 of S1 on" in line
         assert decide(again, other) == events
 
 

@@ -173,7 +173,7 @@ def test_what_cannot_be_split_or_joined_is_refused_in_words(bench):
     assert "of one field are joined" in bench.send("join", 409, cells=[places[0], other])["error"]
     assert "of one field are joined" in bench.send("join", 409, cells=[places[0], places[0]])["error"]
     assert "lie apart" in bench.send("join", 409, cells=[same[0], same[-1]])["error"]
-    assert "next to nothing" in bench.send("split", 409, cell=places[0], middles=[[0.0, 0.0], [1.0, 1.0]])["error"]
+    assert "almost empty" in bench.send("split", 409, cell=places[0], middles=[[0.0, 0.0], [1.0, 1.0]])["error"]
     assert "two cells have two middles" in bench.send("split", 409, cell=places[0], middles=[[0.0, 0.0]])["error"]
     bench.send("split", cell=places[0])
     for what, body in (("split", {"cell": places[0]}), ("decisions", {"cells": [places[0]], "did": "confirm"})):

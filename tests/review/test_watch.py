@@ -81,7 +81,7 @@ def test_the_command_watches_and_shows_what_is_new(tmp_path: Path):
 def test_folders_that_cannot_be_watched_are_named(folder: Path, tmp_path: Path):
     (tmp_path / "fields").mkdir()
     assert "--watch nowhere: no such folder" in refusal("review", tmp_path / "out", "--watch", "nowhere")
-    assert "is a single count" in refusal("review", folder, "--watch", tmp_path / "fields")
+    assert "holds one counted smear" in refusal("review", folder, "--watch", tmp_path / "fields")
     assert "lies in the folder that is watched" in refusal("review", tmp_path / "fields" / "out", "--watch",
                                                            tmp_path / "fields")
     assert not (tmp_path / "out").exists()

@@ -32,7 +32,7 @@ from leukoscope.slides.path import battlement
 from leukoscope.slides.regions import doubles, keeps, regions_of_all
 from leukoscope.slides.tissue import find_tissue
 from leukoscope.slides.zones import unevenness, zones
-from leukoscope.smear.find import could_be_nuclei
+from leukoscope.smear.skim import could_be_nuclei
 from leukoscope.smear.summary import SmearSummary, ZoneCount
 
 ALL = SlideOptions(types=False, target=None, workers=1)

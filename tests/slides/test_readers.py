@@ -286,7 +286,7 @@ def test_info_keeps_the_label_back(svs: Path, tmp_path: Path):
     ("a.svs", b"", "is not a slide"), ("b.svs", b"II*\0\x04\0", "no TIFF that can be read"),
     ("a.czi", b"ZISRAWFILE", "are not read"),
     ("a.ndpi", b"II*\0" + bytes(40), "a.ndpi"),
-    ("a.dcm", b"", "a.dcm: is no DICOM file"),
+    ("a.dcm", b"", "a.dcm: is not a DICOM file"),
     ("a.tif", b"II*\0\x08\0\0\0", "a.tif"), ("a.jpg", b"\xff\xd8\xff\xe0abc", "a.jpg")])
 def test_other_files_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes, said: str):
     (tmp_path / name).write_bytes(content)

@@ -13,8 +13,8 @@ from command import leukoscope, refusal
 from leukoscope.commands.export import export_run
 from leukoscope.commands.train import run_experiment
 from leukoscope.errors import ManifestError, RunError
-from leukoscope.evaluation.laboratories import evaluate_laboratories, read_laboratories, read_shortcut
-from leukoscope.evaluation.laboratory_shortcut import laboratory_shortcut
+from leukoscope.evaluation.laboratories import evaluate_laboratories, read_laboratories
+from leukoscope.evaluation.laboratory_shortcut import laboratory_shortcut, read_shortcut
 from leukoscope.leaks.guard import check_leaks
 from leukoscope.leaks.splits import laboratory_names, make_splits
 from leukoscope.manifest import make_manifest, write_manifest

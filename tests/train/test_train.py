@@ -16,7 +16,7 @@ from torch.nn import functional
 from leukoscope.cells import CellBatches, channel_statistics, pack_cells
 from leukoscope.cells.input_steps import InputSteps
 from leukoscope.errors import ImageError
-from leukoscope.images.read import resize
+from leukoscope.images.resample import resize
 from leukoscope.runs.network import fresh_network, read_weights
 from leukoscope.train.lightning_module import epoch_seed
 from tiny import history, make_cells, tiny_recipe, train_on_cpu

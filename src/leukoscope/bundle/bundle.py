@@ -126,7 +126,7 @@ def check_replaceable(out: Path, overwrite: bool) -> None:
         raise BundleError(f"{out}: already exists", "name another bundle with -o, or use --overwrite")
     zipped = out.suffix == ".zip"
     if zipped == out.is_dir() or (not zipped and not {path.name for path in out.iterdir()} <= {DESCRIPTION, *FILES}):
-        raise BundleError(f"{out}: holds something else than a bundle, which a bundle would replace",
+        raise BundleError(f"{out}: is not a bundle, and a bundle would replace it",
                           "name another bundle with -o")
 
 

@@ -22,7 +22,7 @@ from ..figures.optics import OpticsFacts, RecordedCell, build_sheet, optics_hist
 from ..figures.svg import figure_style
 from ..files import JsonObject, atomic_path, write_json, write_text
 from ..finder.frame import shaped
-from ..images.read import resize
+from ..images.resample import resize
 from ..optics.microscope import COLOURS, Microscope, microscope_of
 from ..optics.state import OpticsState, state_of
 from ..runs.network import load_network

@@ -194,4 +194,4 @@ def _table(path: Path) -> pl.DataFrame:
             return read_parquet(path)
         return read_any_csv(path, {SLIDE, SUBJECT})[0]
     except (UnreadableTable, pl.exceptions.PolarsError, OSError) as error:
-        raise LeukoscopeError(f"{path}: is no table that can be read ({error})", "save it as CSV in UTF-8") from error
+        raise LeukoscopeError(f"{path}: not a readable table ({error})", "save it as CSV in UTF-8") from error

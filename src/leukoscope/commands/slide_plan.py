@@ -75,7 +75,7 @@ class SlidePlan:
 def check_version(job: SlideJob) -> None:
     """Raise LeukoscopeError in a worker that has another version than the run."""
     if job.leukoscope != __version__:
-        raise LeukoscopeError(f"a worker has leukoscope {__version__}, and the run is of {job.leukoscope}",
+        raise LeukoscopeError(f"a worker has leukoscope {__version__}, and the run was started with {job.leukoscope}",
                               "install the same version on every machine")
 
 
@@ -103,7 +103,7 @@ def stored_plan(parts: str) -> SlidePlan:
 def _plan(slide: Slide, job: SlideJob, on_progress: OnProgress | None) -> SlidePlan:
     tissue = find_tissue(slide)
     if not tissue.mask.any():
-        raise LeukoscopeError(f"{slide.path}: nothing lies on the glass", "give the scan of a smear")
+        raise LeukoscopeError(f"{slide.path}: the slide is empty", "give the scan of a smear")
     looks = look_closely(slide, tissue)
     smears = [look for look in looks if _is_smear(look)]
     own = _scale_of(slide, smears)

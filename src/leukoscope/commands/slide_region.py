@@ -23,6 +23,7 @@ from ..slides.slide import Slide, SlideField
 from ..smear.count import is_leukocyte
 from ..smear.formats import Annotation, all_classes, coco_annotations, geojson
 from ..smear.geojson import Feature
+from ..smear.source import field_source
 from ..tables import read_parquet
 from .slide_plan import SlideJob, SlidePlan, check_version, stored_plan
 from .smear import open_model
@@ -97,7 +98,7 @@ def _slide(path: str, parts: str) -> Slide:
 def _counted(job: SlideJob, plan: SlidePlan, region: Region) -> tuple[CountedField, list[int]]:
     """The cells of a region's window, and which of them belong to it."""
     left, top, width, height = region.window
-    field = SlideField(_slide(job.path, job.parts), left, top, width, height)
+    field = field_source(SlideField(_slide(job.path, job.parts), left, top, width, height))
     counted = count_field(field, job.name, job.image, model_of(job.bundle, job.types), plan.choice,
                           subject=job.subject, at=(left, top))
     kept = [place for place, cell in enumerate(counted.named.found.cells)

@@ -18,12 +18,12 @@ from ..images.pixel_size import stated_pixel_size
 from ..images.read import colour_profile, image_size
 from ..images.stacks import is_tiff
 from ..predict.batches import reason_of
-from ..predict.found import squares_of, type_found
+from ..predict.found import type_found
 from ..predict.model import Model
 from ..predict.sources import Source
-from ..smear.crops import THUMB_SIDE, cut_square, frames_cells, scale_remarks
+from ..smear.crops import THUMB_SIDE, cut_square, frames_cells, scale_remarks, squares_of
 from ..smear.field import moved
-from ..smear.find import FirstLook, find_leukocytes, first_look_at
+from ..smear.find import FirstLook, first_look_at, search
 from ..smear.formats import NamedField, all_classes, cells_table, coco_annotations, geojson
 from ..smear.source import FieldSource, field_source, open_field, reduced
 from ..smear.summary import FieldSummary
@@ -120,19 +120,21 @@ class CountedField:
 
 def count_field(field: FieldSource, name: str, image: str, model: Model | None, choice: ScaleChoice, *, subject: str,
                 at: tuple[int, int] | None = None, look: FirstLook | None = None) -> CountedField:
-    """Find, type and measure the cells of a field. name: of its files; image: the photograph or slide. at: (x, y) of
-    its corner, where it is a part of a slide: places are those on the slide. look: what the first look gave, if it is
-    known."""
-    found = find_leukocytes(field, pixel=choice.micrometres, origin=choice.origin, looked=look, skim=at is not None)
-    description, scale = model.description if model else None, found.scale.micrometres_per_pixel
-    squares = squares_of(model, found)
-    beyond = found.white if frames_cells(description) else None
+    """Find, type and measure the cells of a field, as `field_source` gives it. name: of its files; image: the
+    photograph or slide. at: (x, y) of its corner, where it is a part of a slide: places are those on the slide. look:
+    what the first look gave, if it is known."""
+    found = search(field, look or first_look_at(field), pixel=choice.micrometres, origin=choice.origin,
+                   skim=at is not None)
+    description = model.description if model else None
+    squares = squares_of(description, found)
     remarks = [*found.remarks, *([choice.remark] if choice.remark and found.is_smear else []),
-               *scale_remarks(description, found.cells, scale)]
-    thumbs = [image_uri(cut_square(field, replace(square, size=THUMB_SIDE), beyond)) for square in squares]
+               *scale_remarks(description, found.cells, found.scale.micrometres_per_pixel)]
+    beyond = found.white if frames_cells(description) else None
+    pictures = (cut_square(field, replace(square, size=THUMB_SIDE), beyond) for square in squares)
+    thumbs = [image_uri(picture) for picture in pictures]
     answers: pl.DataFrame | None = None
     if model is not None:
-        answers, untyped = type_found(model, found, found.even or field, squares)
+        answers, untyped = type_found(model, found, found.even or field)
         for reason in untyped[:1]:
             remarks.append(f"{plural(len(untyped), 'cell')} could not be typed and "
                            f"{'are' if len(untyped) > 1 else 'is'} called damaged: {reason}")
@@ -149,7 +151,8 @@ def process_field(source: Source, name: str, model: Model | None, looked: FieldS
     named, table, found = counted.named, counted.table, counted.named.found
     rows = table.rows(named=True)
     annotations = coco_annotations(named, rows, all_classes(model.classes if model else (), table))
-    write_json(out / f"{name}.geojson", geojson(named, rows, colours))
+    features = geojson(named, rows, colours)
+    write_json(out / f"{name}.geojson", features)
     with atomic_path(out / f"{name}.png") as beside:
         # Level 4 takes a quarter of the default's time, for about the same size.
         annotated(field, named, rows, colours).save(beside, format="PNG", compress_level=4)

@@ -37,7 +37,8 @@ def fields_of(inputs: Sequence[str | Path], out: Path) -> Listed:
     if tables:
         raise LeukoscopeError(f"{tables[0]}: is a table of cells, not a field", "give photographs of a smear")
     if not sources or any(Path(given).is_file() and Path(given).resolve().is_relative_to(own) for given in inputs):
-        raise LeukoscopeError(f"{out}: the fields are in the folder for the results", "name another folder with -o")
+        raise LeukoscopeError(f"{out}: the photographs are in the folder for the results",
+                              "name another folder with -o")
     written = {folder: written_in(folder) for folder in {Path(source.image).parent for source in sources}}
     photographs = [source for source in sources if Path(source.image).name not in written[Path(source.image).parent]]
     if not photographs:

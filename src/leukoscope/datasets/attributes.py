@@ -43,7 +43,7 @@ def with_attributes(index: Index, file: Path) -> Index:
     new = [*names.values()]
     twice = next((name for name in new if new.count(name) > 1 or name in index.manifest.columns), "")
     if twice:
-        raise DatasetError(f"{file}: the attribute {twice} is there twice", "rename or remove one of the columns")
+        raise DatasetError(f"{file}: the attribute {twice} occurs twice", "rename or remove one of the columns")
     keys = frame[columns[key]]
     of_cell = index.manifest["cell_id"] if key == "cell_id" else index.manifest["image"].map_elements(
         _last, return_dtype=pl.String)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from ..files import write_json
 from ..manifest import ATTRIBUTE, attributes_of
+from ..runs.results import Results
 from ..stats.estimate import Estimate
 from ..stats.paired import holm
 from ..stats.strata import within_strata
@@ -16,6 +18,7 @@ from ..text import interval, p_of, percent, plural
 from .results import Result
 from .table import Cells, read_cells
 
+ATTRIBUTES = "attributes.json"
 FEW, MANY = 10, 20
 """Values with fewer cells are taken together, and attributes with more values are not tested."""
 SIGNIFICANT = 0.05
@@ -79,6 +82,17 @@ class Attributes(Result):
         if tested and not found:
             lines.append(f"None of {len(tested)} attributes goes with the errors beyond the class of a cell.")
         return lines
+
+
+def write_attributes(results: Results) -> Attributes | None:
+    """Which attributes of the tested cells of a run go with its errors; written into its folder too."""
+    table = results.predictions if results.manifest is None else results.manifest
+    attributes = errors_by_attribute(results.predictions, results.metrics.classes, table)
+    if attributes is None:
+        (results.folder / ATTRIBUTES).unlink(missing_ok=True)
+    else:
+        write_json(results.folder / ATTRIBUTES, attributes.to_dict())
+    return attributes
 
 
 def errors_by_attribute(predictions: pl.DataFrame, classes: Sequence[str], table: pl.DataFrame) -> Attributes | None:

@@ -18,11 +18,10 @@ from scipy.special import log_softmax
 from ..bundle.calibration import conformal_radius, conformal_sets, fit_temperature
 from ..errors import LeukoscopeError, RunError
 from ..files import read_json
-from ..runs.run import LABORATORIES, SHORTCUT
+from ..runs.run import LABORATORIES
 from ..stats.estimate import Estimate
 from .calibration import calibration_statistic
 from .estimates import resample
-from .laboratory_shortcut import LaboratoryShortcut
 from .results import Result
 from .table import Cells, IntervalOptions, read_cells
 
@@ -72,6 +71,11 @@ class Laboratories(Result):
     temperature: float
     radius: float
 
+    @property
+    def least_accurate(self) -> Laboratory:
+        """The row of `worst`."""
+        return next(row for row in self.rows if row.name == self.worst)
+
 
 def evaluate_laboratories(predictions: pl.DataFrame, classes: Sequence[str], sources: Mapping[int, str],
                           trained: Mapping[int, Collection[str]], *, positive: str = "", coverage: float = COVERAGE,
@@ -100,15 +104,6 @@ def read_laboratories(folder: Path) -> Laboratories:
         raise RunError(f"{folder}: its split is not by laboratory", "train a recipe with split.kind = 'laboratory'")
     try:
         return Laboratories.from_dict(read_json(file))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{file}: damaged ({type(error).__name__}: {error})", "train the run again") from error
-
-
-def read_shortcut(folder: Path) -> LaboratoryShortcut | None:
-    """What a finished run says of shortcuts; None where it was not checked. RunError where the file is damaged."""
-    file = folder / SHORTCUT
-    try:
-        return LaboratoryShortcut.from_dict(read_json(file)) if file.is_file() else None
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{file}: damaged ({type(error).__name__}: {error})", "train the run again") from error
 

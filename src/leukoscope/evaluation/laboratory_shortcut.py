@@ -1,8 +1,8 @@
 """How well the laboratory can be told from what a network sees in cells, and what accuracy is left where the laboratory
 says nothing of the class.
 
-By linear probes (ridge regression), fitted and tested on cells of different people, slides or images. Arrays only: the
-features are given.
+By linear probes (ridge regression), fitted and tested on cells of different people, slides or images. The features are
+given.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from ..errors import RunError
+from ..files import read_json
+from ..runs.run import SHORTCUT
 from ..stats.estimate import number_clusters
 from ..text import join, percent, plural
 from .results import Result
@@ -57,6 +61,15 @@ class LaboratoryShortcut(Result):
         return (f"{text}; of {join(self.classes)} in {plural(len(self.laboratories), 'laboratory', 'laboratories')} "
                 f"a linear probe classifies {percent(self.as_is, 0)} correctly, and {percent(self.balanced, 0)} where "
                 "laboratory and class are balanced")
+
+
+def read_shortcut(folder: Path) -> LaboratoryShortcut | None:
+    """What a finished run says of shortcuts; None where it was not checked. RunError where the file is damaged."""
+    file = folder / SHORTCUT
+    try:
+        return LaboratoryShortcut.from_dict(read_json(file)) if file.is_file() else None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{file}: damaged ({type(error).__name__}: {error})", "train the run again") from error
 
 
 def laboratory_shortcut(features: Float64[np.ndarray, "n features"], labels: Sequence[str], sources: Sequence[str],

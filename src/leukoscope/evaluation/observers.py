@@ -12,9 +12,9 @@ import polars as pl
 from ..datasets.labels import alike
 from ..errors import LeukoscopeError
 from ..stats.agreement import Weights, cohen_kappa
-from ..stats.bootstrap import bootstrap_method, bootstrap_rate, cluster_bootstrap, percentile_interval
+from ..stats.bootstrap import bootstrap_method, cluster_bootstrap, percentile_interval
 from ..stats.estimate import Estimate, number_clusters
-from ..stats.rates import wilson
+from ..stats.rates import bootstrap_rate, wilson
 from ..text import join, plural
 from .count_tables import SMEAR, TYPE
 from .given_table import find_column, read_given

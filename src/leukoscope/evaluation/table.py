@@ -15,9 +15,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ..errors import LeukoscopeError
-from ..stats.bootstrap import bootstrap_rate
 from ..stats.estimate import Estimate, number_clusters
-from ..stats.rates import wilson
+from ..stats.rates import bootstrap_rate, wilson
 
 TEXT = ("cell_id", "subject", "group", "label", "predicted")
 TOLERANCE = 1e-3  # a table whose numbers were rounded to four digits, in a CSV file for example, still passes

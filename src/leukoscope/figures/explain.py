@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ..finder.frame import resize
+from ..images.resample import resize
 from ..text import percent, plain, type_name
 from .common import BLUE, VERMILLION, styled, text_width
 from .svg import INK, SOFT

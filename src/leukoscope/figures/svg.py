@@ -9,7 +9,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -96,20 +95,6 @@ def svg_text(figure: Figure) -> str:
 def _in_tags(text: str, change: Callable[[str], str]) -> str:
     """`change` applied to the tags only: the text between them is a name that a user chose."""
     return re.sub(r"<[^>]+>", lambda match: change(match[0]), text)
-
-
-def sheet_uri(file: Path, small: int = 100_000) -> str:
-    """A PNG file as a data URI: as it is up to `small` bytes, else as WebP if that takes less; "" where it is
-    damaged."""
-    data, kind, buffer = file.read_bytes(), "png", io.BytesIO()
-    try:
-        with Image.open(file) as image:
-            if len(data) > small:
-                image.convert("RGB").save(buffer, format="WEBP", quality=85)
-                data, kind = min((data, kind), (buffer.getvalue(), "webp"), key=lambda one: len(one[0]))
-    except OSError:
-        return ""
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def image_uri(pixels: np.ndarray, *, lossless: bool = False, side: int = 0) -> str:

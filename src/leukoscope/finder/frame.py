@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 from numpy.typing import NDArray
 
-from ..images.read import Pixels, crop_centre, resize
+from ..images.read import Pixels
+from ..images.resample import crop_centre, resize
 from ..images.stain import optical_density, white_point
 from .network import predict_maps
 from .outline import CELL, NUCLEUS, separate, whole

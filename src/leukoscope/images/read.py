@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
 from ..errors import ImageError
 from .colour import to_srgb
@@ -94,27 +94,6 @@ def cut_cell(image: Pixels, row: Row) -> Pixels:
                          f"px) lies outside the image of {image.shape[1]} x {image.shape[0]} px",
                          "correct the box in the manifest, or leave the cell out with --skip-damaged")
     return cell
-
-
-def crop_centre(pixels: Pixels, side: int) -> Pixels:
-    """Cut out the centred square of `side` px; an axis that is shorter stays as it is. 0 cuts nothing."""
-    if side <= 0:
-        return pixels
-    height, width = pixels.shape[:2]
-    top, left = max(height - side, 0) // 2, max(width - side, 0) // 2
-    return pixels[top:top + side, left:left + side]
-
-
-def resize(pixels: Pixels, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Resample to `size` x `size` px: area averaging along an axis that shrinks, bilinear along one that grows."""
-    height, width = pixels.shape[:2]
-    if (height > size) != (width > size):
-        shrunk = (min(width, size), min(height, size))
-        pixels = cv2.resize(np.ascontiguousarray(pixels), shrunk, interpolation=cv2.INTER_AREA)
-    if pixels.shape[:2] == (size, size):
-        return np.ascontiguousarray(pixels)
-    method = cv2.INTER_AREA if pixels.shape[0] > size else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(pixels), (size, size), interpolation=method)
 
 
 @contextmanager

@@ -29,7 +29,8 @@ import numpy as np
 import polars as pl
 
 from ..images.decode import Damaged
-from ..images.read import Pixels, crop_centre, resize
+from ..images.read import Pixels
+from ..images.resample import crop_centre, resize
 from ..progress import OnProgress
 from .registration import THUMBNAIL, near_pairs
 

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import polars as pl
 
 from ..smear.count import without_large_platelets
-from ..smear.crops import Square, cell_frame, cut_square, frames_cells, square_for
+from ..smear.crops import cell_frame, cut_square, frames_cells, squares_of
 from ..smear.field import FoundField
 from ..smear.source import FieldSource
 from .model import Model
 
 
-def squares_of(model: Model | None, found: FoundField) -> list[Square]:
-    """The square of each cell that a model is given or, without one, that a page shows."""
-    scale = found.scale.micrometres_per_pixel
-    return [square_for(model.description if model else None, cell, scale) for cell in found.cells]
-
-
-def type_found(model: Model, found: FoundField, field: FieldSource,
-               squares: Sequence[Square]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def type_found(model: Model, found: FoundField, field: FieldSource) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """What a model says of the cells, and why some have no answer. field: under even light. One that frames each cell
     is given the outlines that were found."""
-    framed = frames_cells(model.description)
+    squares, framed = squares_of(model.description, found), frames_cells(model.description)
     # A nucleus mirrored at the border would look like a lobe to a model that searches for the cell.
     pictures = (cut_square(field, square, found.white if framed else None) for square in squares)
     frames = [cell_frame(field, cell, square, found.white)

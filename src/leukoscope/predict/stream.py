@@ -64,7 +64,7 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
     """
     out = Path(out)
     if out.suffix not in KINDS:
-        raise LeukoscopeError(f"{out}: predictions are written as {', '.join(KINDS)}", "name a file that ends so")
+        raise LeukoscopeError(f"{out}: predictions are written as {', '.join(KINDS)}", "end the name with one of these")
     if out.is_dir():
         raise LeukoscopeError(f"{out}: is a folder", "name another file")
     parts = out.with_name(f".{out.name}.parts")
@@ -147,7 +147,7 @@ def _begin(parts: Path, plan: Mapping[str, object], resume: bool) -> int:
         write_json(parts / "plan.json", plan)
         return 0
     if not resume:
-        raise LeukoscopeError(f"{parts}: a stopped run", "go on with --resume, or remove that folder")
+        raise LeukoscopeError(f"{parts}: a stopped run", "continue with --resume, or remove that folder")
     if not _is_plan(parts, plan):
         raise LeukoscopeError(f"{parts}: a stopped run of other images or of another bundle", "remove that folder")
     return _done(parts)
@@ -202,7 +202,7 @@ def _finished(bundle: Bundle, out: Path, sources: Sequence[Source]) -> Streamed:
     except pl.exceptions.PolarsError as error:
         raise LeukoscopeError(f"{out}: not a table of this bundle's predictions", hint) from error
     if cells.to_list() != [escaped(source.name) for source in sources]:
-        raise LeukoscopeError(f"{out}: a table of other cells", hint)
+        raise LeukoscopeError(f"{out}: holds predictions of other cells", hint)
     return summary
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from .. import __version__
-from ..figures.svg import sheet_uri
+from ..figures.sheets import sheet_uri
 from ..files import JsonObject
 from .html import write_page
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from .. import __version__
 from ..evaluation.corruptions import ASSUMED_SPAN
 from ..figures.robustness import curves_figure, summary_figure
-from ..figures.svg import sheet_uri
+from ..figures.sheets import sheet_uri
 from ..files import JsonObject
 from ..runs.results import json_view
 from ..runs.robustness import LITTLE, Robustness

@@ -166,7 +166,7 @@ def add_type(state: State, name: str, types: Sequence[str], most: int = MOST_TYP
     if name.casefold() in {one.casefold() for one in types}:
         raise Refused(f"'{name}' exists already", "choose it from the list")
     if len(state.types) >= most:
-        raise Refused(f"{MOST_TYPES} types beside the machine's are there already, which is the most",
+        raise Refused(f"this smear already has {MOST_TYPES} added types, which is the limit",
                       "use one of these")
     return Draft("type_added", {"name": name})
 

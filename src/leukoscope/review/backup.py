@@ -131,7 +131,7 @@ def _check_same_beginning(engine: sa.Engine, backup: Held) -> None:
     for event, saved in zip(stored, backup.events, strict=False):
         if event.hash != saved.hash:
             raise LeukoscopeError(
-                f"{name_of(engine)}: went on otherwise than the backup, from event {event.seq} of "
+                f"{name_of(engine)}: differs from the backup from event {event.seq} of "
                 f"{plain(backup.record.name, 60)} on", "restore into an empty database, or beside a copy of the result")
 
 

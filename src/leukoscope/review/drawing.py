@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from ..errors import LeukoscopeError
-from ..predict.found import squares_of, type_found
+from ..predict.found import type_found
 from ..predict.model import Model, load
 from ..smear.field import FoundCell, Scale
 from ..smear.formats import NamedField, cells_table, geojson
@@ -115,7 +115,7 @@ class Drawing:
         field, summary = self._fields[name], self._review.result.summary
         found = looked.found(drawn, _scale_of(field))
         model = _model_of(self._review)
-        answers = type_found(model, found, looked.source, squares_of(model, found))[0] if model is not None else None
+        answers = type_found(model, found, looked.source)[0] if model is not None else None
         named = NamedField(name, field.image, found)
         rows = cells_table([named], answers, summary.subject or "").rows(named=True)
         features = geojson(named, rows, type_colours(self._review, state))["features"]

@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from PIL import Image
 
-from ..predict.found import squares_of
 from ..predict.model import Model
-from ..smear.crops import cell_frame, cut_square, frames_cells
+from ..smear.crops import cell_frame, cut_square, frames_cells, squares_of
 from ..smear.field import FoundField
 from ..smear.source import FieldSource
 
@@ -38,7 +37,7 @@ def occlusion(model: Model, found: FoundField, field: FieldSource,
               kind: str) -> tuple[UInt8[np.ndarray, "side side 3"], Float64[np.ndarray, "windows windows"]]:
     """The picture that the model is given, and by how much the probability of a type falls where each part of it is
     covered with the colour of a place without cells."""
-    square = squares_of(model, found)[0]
+    square = squares_of(model.description, found)[0]
     framed = frames_cells(model.description)
     picture = cut_square(field, square, found.white if framed else None)
     edges = np.linspace(0, picture.shape[0], WINDOWS + 2).round().astype(int)

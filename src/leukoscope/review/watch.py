@@ -166,7 +166,7 @@ def watched_folders(folders: Sequence[Path], watched: Path) -> tuple[Path, list[
         raise LeukoscopeError(f"--watch {watched}: no such folder", "name the folder that photographs come into")
     out = folders[0]
     if (out / SUMMARY).is_file() and "folders" not in read_json(out / SUMMARY):
-        raise LeukoscopeError(f"{out}: is a single count, and new ones need a folder around them",
+        raise LeukoscopeError(f"{out}: holds one counted smear, and new ones need a folder for several",
                               "name a new folder first, then this one")
     if out.resolve() == watched.resolve() or watched.resolve() in out.resolve().parents:
         raise LeukoscopeError(f"{out}: lies in the folder that is watched", "keep counts in another folder")

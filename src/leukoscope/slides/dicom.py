@@ -57,7 +57,7 @@ class DicomSlide(Slide):
             raise ImageError(path, "its files do not say how large a pixel is, as DICOM requires",
                              "export it with PixelSpacing, or as OME-TIFF") from error
         except Exception as error:  # of many classes
-            raise ImageError(path, f"is no DICOM slide that can be read ({type(error).__name__}: {error})",
+            raise ImageError(path, f"is not a readable DICOM slide ({type(error).__name__}: {error})",
                              _AGAIN) from error
         self._numbers = [level.level for level in levels]
         super().__init__(path, facts)
@@ -107,7 +107,7 @@ def _files(path: Path) -> list[Path]:
     if path != folder:
         head = _head(path)
         if not head.slide:
-            raise ImageError(path, "is a DICOM file of something else than a whole slide", "name a scan")
+            raise ImageError(path, "is a DICOM file, but not of a whole slide", "name a scan")
         return [file for file in files if file == path or _head(file).series == head.series]
     slides = slides_among(files)
     if len(slides) > 1:
@@ -124,9 +124,9 @@ def _head(path: Path) -> _Head:
             head: Any = read_partial(file, stop_when=lambda tag, vr, length: tag > _SERIES)
         kind = list(head.get("ImageType") or ())
     except InvalidDicomError as error:
-        raise ImageError(path, "is no DICOM file", _AGAIN) from error
+        raise ImageError(path, "is not a DICOM file", _AGAIN) from error
     except Exception as error:  # of many classes
-        raise ImageError(path, f"is no DICOM file that can be read ({first_line(error)})", _AGAIN) from error
+        raise ImageError(path, f"is not a readable DICOM file ({first_line(error)})", _AGAIN) from error
     slide = head.get("SOPClassUID") == VLWholeSlideMicroscopyImageStorage
     return _Head(str(head.get("SeriesInstanceUID", path)), slide, slide and "VOLUME" in kind)
 

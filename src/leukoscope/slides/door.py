@@ -69,7 +69,7 @@ def _by_content(path: Path) -> Slide:
     start = _start(path)
     if path.suffix.lower() in _ONLY_OPENSLIDE:
         require("openslide")
-        raise ImageError(path, "is no slide that OpenSlide can read", "export or copy it again, with all its files")
+        raise ImageError(path, "is not a slide that OpenSlide can read", "export or copy it again, with all its files")
     kind = format_of(start)
     if kind == "TIFF":
         from .tiff import TiffSlide  # late: photographs of fields need none of it

@@ -50,7 +50,7 @@ class TiffSlide(Slide):
                 self._tiff = tifffile.TiffFile(path)
                 weakref.finalize(self, self._tiff.close)
             except Exception as error:  # of many classes
-                raise ImageError(named, f"is no TIFF that can be read ({first_line(error)})", AGAIN) from error
+                raise ImageError(named, f"is not a readable TIFF ({first_line(error)})", AGAIN) from error
             try:
                 pages = [page for first in self._tiff.pages for page in (first, *(first.pages or ()))]
                 self._levels, self._aside = _sorted(named, pages)

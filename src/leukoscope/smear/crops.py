@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..errors import LeukoscopeError
 from ..finder.frame import SPAN, Frame, Shape, frame_outlined
-from ..images.read import resize
-from .field import FoundCell
+from ..images.resample import resize
+from .field import FoundCell, FoundField
 from .source import FieldSource
 
 AROUND = 1.5
@@ -54,9 +54,13 @@ def frames_cells(model: CellInput | None) -> bool:
     return model is not None and model.frame == "cell"
 
 
+def squares_of(model: CellInput | None, found: FoundField) -> list[Square]:
+    """The square of each cell that a model is given or, without one, that a page shows."""
+    return [square_for(model, cell, found.scale.micrometres_per_pixel) for cell in found.cells]
+
+
 def square_for(model: CellInput | None, cell: FoundCell, scale: float | None) -> Square:
-    """The square of a cell that a model is given or, without a model, that the page shows. scale: um per pixel of the
-    field, or None."""
+    """`squares_of` for one cell. scale: um per pixel of the field, or None."""
     if model is None:
         return square_about(cell, THUMB_SIDE)
     if frames_cells(model):

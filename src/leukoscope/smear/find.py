@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-import cv2
 import numpy as np
-from jaxtyping import Bool, Float32
 
 from ..errors import LeukoscopeError
 from ..finder.network import predict_around, predict_maps
@@ -22,16 +20,13 @@ from .even import EvenField, Unevenness, unevenness
 from .field import FoundCell, FoundField
 from .grid import LARGEST_TILE, grid_of, read_density, tiles
 from .remarks import judge
+from .skim import could_be_nuclei
 from .source import FieldSource, field_source
 from .survey import Survey, survey
 
 SURE = 0.84
 """Score below which a cell that the wide network finds is left out."""
 _CELL = 12.0  # um from a nucleus within which its cell ends
-_NUCLEUS = 2.0, 12.0  # um and um2: the narrowest lobe, and the smallest nucleus (of an erythroblast)
-_AROUND = 11.0  # um: side of the square in which the lobes of a nucleus lie
-_RED = 2.2  # times the usual red density of what is covered, which two red cells on each other do not reach
-_NOISE = 0.04  # red density that noise reaches
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,31 +44,36 @@ def first_look_at(source: FieldSource) -> FirstLook:
     return FirstLook(uneven, survey(source if uneven is None else EvenField(source, uneven)))
 
 
-def find_leukocytes(field: np.ndarray | FieldSource, *, pixel: float | None = None, tile: int = LARGEST_TILE,
-                    origin: str = "given", looked: FirstLook | None = None, skim: bool = False) -> FoundField:
+def find_leukocytes(field: np.ndarray | FieldSource, *, pixel: float | None = None,
+                    tile: int = LARGEST_TILE) -> FoundField:
     """The leukocytes of a field: uint8 RGB (height, width, 3), or a source that is read one window at a time.
 
-    pixel: um per pixel where it is known; otherwise the red cells give it. origin: where `pixel` comes from, for the
-    scale's source and the remarks: "given" or "other fields". tile: longest side in px of the working grid that is
-    worked on at once; it hardly changes what is found. looked: what `first_look_at` gives of the field, if known.
-    skim: search only where something absorbs red light as nuclei do, unless the stain is unusual: for slides, most of
-    which holds no leukocyte.
-    Raises LeukoscopeError for a field of another shape or size, or a `pixel` outside 0.01 to 5 um.
+    pixel: um per pixel where it is known; otherwise the red cells give it. tile: longest side in px of the working grid
+    that is worked on at once; it hardly changes what is found. Raises LeukoscopeError for a field of another shape or
+    size, or a `pixel` outside 0.01 to 5 um.
     """
     source = field_source(field)
+    return search(source, first_look_at(source), pixel=pixel, tile=tile)
+
+
+def search(source: FieldSource, looked: FirstLook, *, pixel: float | None = None, origin: str = "given",
+           tile: int = LARGEST_TILE, skim: bool = False) -> FoundField:
+    """`find_leukocytes` in a field of which `first_look_at` has given `looked`.
+
+    origin: where `pixel` comes from, for the scale's source and the remarks: "given", "file" or "other fields". skim:
+    search only where something absorbs red light as nuclei do, unless the stain is unusual: for slides, most of which
+    holds no leukocyte.
+    """
     if pixel is not None and not 0.01 <= pixel <= 5:
         raise LeukoscopeError(f"pixel: expected micrometres in [0.01, 5], got {pixel}", "leave it out if unknown")
     if tile < 96:
         raise LeukoscopeError(f"tile: expected at least 96 px, got {tile}", "leave it out")
-    looked = looked or first_look_at(source)
     even = EvenField(source, looked.uneven) if looked.uneven is not None else None
-    source = even or source
     first = looked.survey if pixel is None else looked.survey.with_scale(pixel, origin)
-    skim = skim and not first.unusual
-    cells = _cells(source, first, tile, wide=first.unusual, skim=skim)
-    if not cells and not first.unusual:
-        # Nuclei as pale as this are known to the wide network only.
-        cells = _cells(source, first, tile, wide=True, skim=skim)
+    cells: list[FoundCell] = []
+    # Nuclei that are too pale for the usual network are known to the wide one only.
+    for wide in ((True,) if first.unusual else (False, True)):
+        cells = cells or _cells(even or source, first, tile, wide=wide, skim=skim and not first.unusual)
     if even is not None and even.hidden.any():
         cells = [shown for cell in cells if (shown := at_rim(cell, even)) is not None]
     is_smear, remarks = judge(first, cells, even)
@@ -102,15 +102,3 @@ def _cells(source: FieldSource, first: Survey, tile: int, *, wide: bool, skim: b
                 cell = draw_cell(source, grid, part, outline, first.white, first.scale.micrometres_per_pixel)
                 cells += [cell] if cell is not None else []
     return without_duplicates(cells)
-
-
-def could_be_nuclei(density: Float32[np.ndarray, "height width 3"], scale: float) -> Bool[np.ndarray, "height width"]:
-    """Where something wide enough absorbs more red light than red cells do, which hardly absorb any: nuclei, and some
-    things that are none. density: optical, on the working grid; scale: um of its pixels."""
-    red, covered = cv2.blur(np.ascontiguousarray(density[..., 0]), (3, 3)), density[..., 1] > 0.05
-    least = max(_RED * float(np.median(red[covered])), _NOISE) if covered.any() else _NOISE
-    closed = cv2.morphologyEx((red > least).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    side, around = max(round(_NUCLEUS[0] / scale), 1), 2 * round(_AROUND / scale / 2) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    area = cv2.boxFilter(closed, cv2.CV_32F, (around, around), normalize=False) * scale**2
-    return cv2.erode(closed, disc).astype(bool) & (area >= _NUCLEUS[1])

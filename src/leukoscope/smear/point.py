@@ -108,7 +108,7 @@ def split_cell(field: Looked, mask: Bool[np.ndarray, "height width"], left: int,
     nearer = np.hypot(x - first_x, y - first_y) <= np.hypot(x - second_x, y - second_y)
     parts = mask & nearer, mask & ~nearer
     if min(part.sum() for part in parts) < max(LEAST_PART * mask.sum(), 4):
-        raise LeukoscopeError("one of the two cells would have next to nothing", "click the middle of each of the two")
+        raise LeukoscopeError("one of the two cells would be almost empty", "click the middle of each of the two")
     first, second = (cell_of(field, part, left, top) for part in parts)
     return first, second
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ..errors import LeukoscopeError
-from ..stats.bootstrap import bootstrap_method, bootstrap_rate, cluster_bootstrap, percentile_interval
+from ..stats.bootstrap import bootstrap_method, cluster_bootstrap, percentile_interval
 from ..stats.estimate import Estimate, no_estimate
-from ..stats.rates import cluster_rate, wilson
+from ..stats.rates import bootstrap_rate, cluster_rate, wilson
 from .field import FoundField
 
 OVERLAP = 0.5

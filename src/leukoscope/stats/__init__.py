@@ -20,7 +20,6 @@ from .areas import (
 )
 from .bootstrap import (
     bootstrap_method,
-    bootstrap_rate,
     cluster_bootstrap,
     cluster_weights,
     effective_clusters,
@@ -32,7 +31,7 @@ from .lines import Line, deming, passing_bablok
 from .paired import holm, mcnemar, mcnemar_p, paired_difference
 from .power import power_of, spread_of, subjects_for, subjects_for_width
 from .ranking import PseudoUnits, Ranking, rank_cells, ranking_units, weighted_areas
-from .rates import cluster_rate, design_effect, difference, exact, wilson
+from .rates import bootstrap_rate, cluster_rate, design_effect, difference, exact, wilson
 from .repeats import between_kinds, repeated_difference, repeated_rate
 from .several import (
     Ranks,

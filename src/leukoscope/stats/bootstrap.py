@@ -13,8 +13,7 @@ import scipy
 from jaxtyping import Float, Int
 
 from ..errors import LeukoscopeError
-from .estimate import Estimate, check_confidence, no_estimate, student_quantile
-from .rates import check_rates, design_effect
+from .estimate import check_confidence, student_quantile
 
 FEW_CLUSTERS = 10
 BLOCK = 250_000  # numbers held at a time: 2 MB, which stay in a core's cache
@@ -87,26 +86,6 @@ def effective_clusters(variances: Float[np.ndarray, " c"], clusters: Int[np.ndar
         return float(clusters.min())
     variances, freedom = variances[known], np.maximum(clusters[known] - 1, 1)
     return float(variances.sum() ** 2 / (variances**2 / freedom).sum()) + 1
-
-
-def bootstrap_rate(counts: Int[np.ndarray, " K"], totals: Int[np.ndarray, " K"], confidence: float = 0.95,
-                   rounds: int = 2000, seed: int = 0, unit: str = "cluster") -> Estimate:
-    """Interval of sum(counts) / sum(totals) over K clusters by the bootstrap, with one right and one wrong Jeffreys
-    pseudo-unit the size of the design effect. One cluster gives no interval.
-    """
-    check_rates(counts, totals)
-    used = totals > 0
-    counts, totals, clusters = counts[used], totals[used], int(used.sum())
-    if clusters == 0:
-        return no_estimate("undefined: no cells", total=0)
-    count, total = int(counts.sum()), int(totals.sum())
-    if clusters == 1:
-        return Estimate(count / total, None, None, f"no interval: one {unit} only", count, total)
-    units = jeffreys_units(design_effect(counts, totals), rounds, np.random.default_rng((seed, 1)))
-    drawn = cluster_bootstrap({"sums": lambda w, _: np.stack([counts @ w, totals @ w])}, clusters, rounds, seed)["sums"]
-    replicates = (drawn[0] + units[0]) / (drawn[1] + units.sum(0))
-    low, high = percentile_interval(replicates, count / total, clusters, confidence)
-    return Estimate(count / total, low, high, bootstrap_method(unit, clusters), count, total)
 
 
 def bootstrap_method(unit: str, clusters: int | float, few: int = FEW_CLUSTERS) -> str:

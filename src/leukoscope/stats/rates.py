@@ -1,4 +1,4 @@
-"""Intervals for rates: Wilson, Clopper-Pearson, and Wilson on an effective number of cells when they are clustered."""
+"""Intervals for rates: Wilson, Clopper-Pearson; of clustered cells, Wilson on an effective number or the bootstrap."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ..errors import LeukoscopeError
+from .bootstrap import bootstrap_method, cluster_bootstrap, jeffreys_units, percentile_interval
 from .estimate import (
     Estimate,
     check_confidence,
@@ -63,6 +64,27 @@ def cluster_rate(counts: Int[np.ndarray, " K"], totals: Int[np.ndarray, " K"], c
     size = total / design_effect(counts, totals)
     low, high = wilson_bounds(count / total, size, -student_quantile(half, clusters - 1))
     return Estimate(count / total, low, high, f"wilson by {unit}", count, total)
+
+
+def bootstrap_rate(counts: Int[np.ndarray, " K"], totals: Int[np.ndarray, " K"], confidence: float = 0.95,
+                   rounds: int = 2000, seed: int = 0, unit: str = "cluster") -> Estimate:
+    """Interval of sum(counts) / sum(totals) over K clusters by the bootstrap, with one right and one wrong Jeffreys
+    pseudo-unit the size of the design effect. One cluster gives no interval.
+    """
+    check_rates(counts, totals)
+    used = totals > 0
+    counts, totals, clusters = counts[used], totals[used], int(used.sum())
+    if clusters == 0:
+        return no_estimate("undefined: no cells", total=0)
+    count, total = int(counts.sum()), int(totals.sum())
+    if clusters == 1:
+        return Estimate(count / total, None, None, f"no interval: one {unit} only", count, total)
+    size = design_effect(counts, totals)
+    units = jeffreys_units(size, rounds, np.random.default_rng((seed, 1)))
+    drawn = cluster_bootstrap({"sums": lambda w, _: np.stack([counts @ w, totals @ w])}, clusters, rounds, seed)["sums"]
+    replicates = (drawn[0] + units[0]) / (drawn[1] + units.sum(0))
+    low, high = percentile_interval(replicates, count / total, clusters, confidence)
+    return Estimate(count / total, low, high, bootstrap_method(unit, clusters), count, total)
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:

@@ -34,6 +34,7 @@ def within_strata(right: Bool[np.ndarray, " n"], values: Int[np.ndarray, " n"], 
     Hotelling's F. Strata with one value only, or in which all or no cells are right, say nothing.
     """
     check_same_length(right=right, values=values, strata=strata)
+    numbered = None if clusters is None else number_clusters(clusters)
     kinds = int(values.max(initial=-1)) + 1
     score, variance = np.zeros(kinds), np.zeros((kinds, kinds))
     moves = np.zeros((right.size, kinds))
@@ -48,9 +49,7 @@ def within_strata(right: Bool[np.ndarray, " n"], values: Int[np.ndarray, " n"], 
         moves[own] = off
         score += off.sum(0)
         variance += hits * (n - hits) / (n - 1) * (np.diag(shares) - np.outer(shares, shares))
-    if clusters is None:
-        return _chi_squared(score, variance)
-    return _hotelling(score, moves, clusters)
+    return _chi_squared(score, variance) if numbered is None else _hotelling(score, moves, *numbered)
 
 
 def _chi_squared(score: np.ndarray, variance: np.ndarray) -> Association:
@@ -60,9 +59,9 @@ def _chi_squared(score: np.ndarray, variance: np.ndarray) -> Association:
     return Association(statistic, freedom, float(chdtrc(freedom, statistic)), "cochran, mantel and haenszel")
 
 
-def _hotelling(score: np.ndarray, moves: np.ndarray, clusters: np.ndarray) -> Association:
-    names, count = number_clusters(clusters)
-    sums = np.stack([np.bincount(names, column, count) for column in moves.T], axis=1)
+def _hotelling(score: np.ndarray, moves: np.ndarray, clusters: np.ndarray, count: int) -> Association:
+    """clusters: their numbers, 0 to count - 1."""
+    sums = np.stack([np.bincount(clusters, column, count) for column in moves.T], axis=1)
     statistic, freedom = _distance(score, count / max(count - 1, 1) * sums.T @ sums)
     if not freedom:
         return Association(None, 0, None, "no test: within each class the value or the answer is always the same")
