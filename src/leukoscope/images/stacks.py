@@ -30,7 +30,9 @@ APART = 0.95
 _OTHER = 0.4
 """The same, of pages that are stored as planes of focus, up to which they show different scenes."""
 MOST = 64
-"""Pages of a file that are compared: focus stacks have fewer."""
+"""Pages before and after a page that it is compared with, and pairs of a sample that tells whether those of a file with
+more pages show any scene twice."""
+_STACKED = 1 / 3  # share of such pairs that are alike in a file that holds planes of focus and little else
 _WINDOW, _SIDE = 1024, 64  # px: of the middle of a page, and to which it is reduced
 _SHARP = 4096  # px: side of the middle of a page in which sharpness is measured
 _RATIO = 0.02  # of the sides, by which a reduced copy may differ in shape
@@ -80,7 +82,7 @@ def fields_of_tiff(path: Path) -> TiffFields:
     with open(path, "rb") as file:
         tiff = open_tiff(file)
         contents = contents_of(tiff)
-        if 1 < len(contents.pictures) <= MOST:
+        if len(contents.pictures) > 1:
             contents = _joined(tiff, _without_copies(tiff, contents))
         several = len(contents.pages) > 1
         fields = [field for picture in contents.pictures for field in _fields(tiff, contents, picture, several)]
@@ -90,17 +92,21 @@ def fields_of_tiff(path: Path) -> TiffFields:
 
 def _without_copies(tiff: Tiff, contents: Contents) -> Contents:
     """Leave out pages that show the same as a larger one, and refuse those of which nobody can tell."""
-    sizes = {picture.first: _size(tiff, contents, picture) for picture in contents.pictures}
+    sizes = [(picture.first, _size(tiff, contents, picture)) for picture in contents.pictures]
+    if len({size for _, size in sizes}) == 1:
+        return contents
     copies: dict[int, str] = {}
     unknown: dict[int, Picture] = {}
     detail = cache(lambda page: _detail(tiff, contents, page, whole=True))
-    for page, (width, height) in sizes.items():
-        for larger, (its_width, its_height) in sizes.items():
+    for at, (page, (width, height)) in enumerate(sizes):
+        near = slice(max(at - MOST, 0), at + MOST)
+        for other, (larger, (its_width, its_height)) in enumerate(sizes[near], near.start):
             by = its_width / width
             if by < _SMALLER or abs(its_height / height / by - 1) > max(_RATIO, 2 / height):
                 continue
             large = its_width * its_height > _LARGEST  # a slide, whose smaller pages of its shape are its levels
-            if large or _alike(detail(larger), detail(page)):
+            if large or _alike(detail(larger), detail(page),
+                               ALIKE if len(sizes) <= MOST or abs(other - at) == 1 else APART):
                 copies[page] = f"a reduced copy of page {larger}"
                 break
             if detail(page) is not None and detail(larger) is None:
@@ -111,21 +117,42 @@ def _without_copies(tiff: Tiff, contents: Contents) -> Contents:
 
 
 def _joined(tiff: Tiff, contents: Contents) -> Contents:
-    """Join pages that show one scene: those that follow each other, and those with other pages between them."""
+    """Join pages that show one scene: those that follow each other, and those with others between them."""
+    next_to_it = ALIKE if len(contents.pictures) <= MOST else _least_alike(tiff, contents)
+    if next_to_it is None:
+        return contents
     groups: list[list[Picture]] = []
     shown: list[tuple[tuple[int, int], Detail | None]] = []  # of the last page of each group
     before: Picture | None = None
     for picture in contents.pictures:
-        detail = None if picture.stated or picture.refused else _detail(tiff, contents, picture.first)
-        size = _size(tiff, contents, picture)
-        at = next((at for at in reversed(range(len(groups))) if shown[at][0] == size and _alike(
-            detail, shown[at][1], ALIKE if groups[at][-1] is before else APART)), len(groups))
+        detail, size = _scene(tiff, contents, picture), _size(tiff, contents, picture)
+        at = next((at for at in reversed(range(max(len(groups) - MOST, 0), len(groups))) if shown[at][0] == size and
+                   _alike(detail, shown[at][1], next_to_it if groups[at][-1] is before else APART)), len(groups))
         before = picture
         groups[at:at + 1] = [[*(groups[at] if at < len(groups) else []), picture]]
         shown[at:at + 1] = [(size, detail)]
     pictures = tuple(group[0] if len(group) == 1 else Picture(tuple(one.planes[0] for one in group))
                      for group in groups)
     return replace(contents, pictures=pictures)
+
+
+def _least_alike(tiff: Tiff, contents: Contents) -> float | None:
+    """The correlation from which on two pages of many that follow each other show one scene; None where a sample of
+    them shows no scene twice, neither next to each other nor again after others."""
+    pictures = contents.pictures
+    starts = np.linspace(0, len(pictures) - 2, MOST).astype(int).tolist()
+    pairs = [(start, start + 1) for start in starts] + [(0, later) for later in range(2, MOST)]
+    scene = cache(lambda at: _scene(tiff, contents, pictures[at]))
+    found = np.array([_correlation(first, second) if (first := scene(one)) is not None and (
+        second := scene(other)) is not None and first.shape == second.shape else 0.0 for one, other in pairs])
+    if (found[:MOST] > ALIKE).mean() >= _STACKED:
+        return ALIKE
+    return APART if (found > APART).any() else None
+
+
+def _scene(tiff: Tiff, contents: Contents, picture: Picture) -> Detail | None:
+    """What a field shows; None where the file says what it is."""
+    return None if picture.stated or picture.refused else _detail(tiff, contents, picture.first)
 
 
 def _alike(first: Detail | None, second: Detail | None, least: float = ALIKE) -> bool:
