@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from .headers import format_of
 from .tiff_layout import layout_of
-from .tiff_pages import Contents, Picture, contents_of, without_pages
+from .tiff_pages import Contents, contents_of, without_pages
 from .tiff_pieces import BAND
 from .tiff_pixels import PageReader
+from .tiff_planes import Picture
 from .tiff_tags import Tiff, open_tiff
 
 ALIKE = 0.9
