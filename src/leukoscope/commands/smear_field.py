@@ -63,8 +63,8 @@ def first_look(source: Source, given: float | None) -> tuple[FieldScale, FirstLo
         return FieldScale(reason_of(input_error(error)), None, 0), None
     remarks, look = tuple(filter(None, (source.note, profile_remark(profile), stated.remark))), looked.survey
     known = given is not None or look.unlike
-    return FieldScale("", None if known else look.red_cells.scale, 0 if known else len(look.red_cells.diameters),
-                      stated.micrometres, stated.origin, remarks), looked
+    own, count = (None, 0) if known else (look.scale.micrometres_per_pixel, len(look.red_cells.diameters))
+    return FieldScale("", own, count, stated.micrometres, stated.origin, remarks), looked
 
 
 def read_field(source: Source) -> FieldSource:

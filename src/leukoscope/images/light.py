@@ -1,7 +1,7 @@
-"""Where a field shows no smear at all, and how evenly it was lit. Finds no cells.
+"""How evenly a field was lit: a smooth surface over it for each channel, drawn through places without cells.
 
-Nothing is recorded outside the round view of an eyepiece, in a frame around a picture and where a tile of a scan is
-missing. Uneven light is a smooth surface over the field, one for each channel.
+A surface of second order describes light that falls off to a side or to the corners. Light that rises and falls is
+found by colour: cells absorb more green than red, or less blue, and a dark place without cells does not.
 """
 
 from __future__ import annotations
@@ -13,158 +13,128 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 from numpy.typing import NDArray
 
-_DARK, _DARK_SHARE = 60, 0.3  # grey level, and share of the median one: pixels (all channels) that are darker than
-# both and join the border were not recorded
-_BLACK = 4  # grey level of a missing tile, in all channels
-_WHITE = 252  # grey level of a white frame or tile, in all channels
-_LEAST = 0.002  # share of the field: less than this is no missing part
-_FULL = 0.97  # of its box: a frame or tile is a rectangle
-_FULL_NOTCH = 0.9  # of its box: what a tile lacks of a rectangle, after JPEG
-_STRAIGHT = 0.9  # share of a row or column of a frame or tile that is nearer to its grey level than to the smear's
-_BLOCK = 16  # px: so far into a tile JPEG mixes it with what lies beside it
-_SPECK = 5  # px: what JPEG leaves of a tile at its edge is narrower
-_NOTCHES = 40  # rectangles that a missing part may lack of a larger one
-_GOES_ON = 0.3  # share of what lies around a part of one colour, above which that colour goes on
-_LEAST_WHITE, _CLEAN = 0.3, 0.995  # share of a side of a white frame that is so, after JPEG; and far from its edge
-_LEAST_SHOWN = 0.05  # share of the field that a white frame leaves; a white background with few cells leaves less
+from .stain import common_peak
+
 _EVEN = 1.2  # brightest over darkest background below which light counts as even
 _ORDER = 2  # of the polynomial
-_ROUNDS = 12
+_ROUNDS, _FINE_ROUNDS = 12, 4
 _DARKER = 0.02  # natural logarithm: pixels this much darker than the surface are cells
-_GRID = 96  # px along the longer side, for the surface
-
-
-def unrecorded(pixels: UInt8[np.ndarray, "height width 3"]) -> Bool[np.ndarray, "height width"]:
-    """Where nothing was recorded: dark parts that join the border, and black or white frames and tiles."""
-    brightest = cv2.medianBlur(np.ascontiguousarray(pixels.max(axis=2)), 3) if min(pixels.shape[:2]) > 3 else \
-        pixels.max(axis=2)
-    darkest = pixels.min(axis=2)
-    usual = float(np.median(brightest[brightest > _BLACK])) if brightest.max() > _BLACK else 0.0
-    hidden = _at_border(brightest < (min(_DARK, _DARK_SHARE * usual) or 1))
-    hidden |= _tiles(brightest <= _BLACK, brightest < usual / 2) | _white_parts(darkest)
-    return hidden if hidden.mean() >= _LEAST else np.zeros_like(hidden)
-
-
-def _at_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pieces of a mask that reach the border of the field, where they take up some of it."""
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    pieces = np.asarray(pieces, np.int32)
-    chosen = np.zeros(count, bool)
-    chosen[np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])] = True
-    chosen &= stats[:, cv2.CC_STAT_AREA] >= _LEAST * mask.size
-    chosen[0] = False
-    return chosen[pieces]
-
-
-def _tiles(mask: NDArray[np.bool_], near: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pieces of a mask that are rectangles, or made of some, but not the whole field. near: pixels whose grey level
-    is nearer to that of such a piece than to the usual one."""
-    parts = np.zeros_like(mask)
-    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((_SPECK, _SPECK), np.uint8))
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
-    for number, (left, top, width, height, area) in enumerate(np.asarray(stats, int).tolist()):
-        if number == 0 or not _LEAST * mask.size <= area < mask.size:
-            continue
-        if area >= _FULL * width * height and width * height < mask.size:
-            ends = [left, top, left + width, top + height]
-            for _ in range(_BLOCK):
-                ends = _grown(near, *ends)
-            parts[ends[1]:ends[3], ends[0]:ends[2]] = True
-            continue
-        piece = (pieces[top:top + height, left:left + width] == number).astype(np.uint8)
-        piece = cv2.morphologyEx(piece, cv2.MORPH_CLOSE, np.ones((_BLOCK + 1, _BLOCK + 1), np.uint8)).astype(bool)
-        # A background of one colour with a few cells is no part; nor are cells the gaps of one.
-        if piece.mean() < _FULL and area >= _FULL * piece.sum() and _is_blocky(piece, _FULL):
-            parts |= _spread(pieces == number, near)
-    return parts
-
-
-def _is_blocky(piece: NDArray[np.bool_], full: float, depth: int = 3) -> bool:
-    """Whether a piece of a mask is a rectangle, a share `full` of its box or more, or what is left of one without
-    others, such as an L."""
-    if piece.mean() >= full:
-        return True
-    count, rest, stats, _ = cv2.connectedComponentsWithStats((~piece).astype(np.uint8), connectivity=4)
-    stats = np.asarray(stats, int)
-    notches = [number for number in range(1, count) if stats[number, cv2.CC_STAT_AREA] >= (1 - _FULL) / 4 * piece.size]
-    specks = (~piece).sum() - stats[notches, cv2.CC_STAT_AREA].sum()
-    if depth == 0 or not 0 < len(notches) <= _NOTCHES or specks > (1 - _FULL) * piece.size:
-        return False
-    boxes = [(number, *stats[number, :4].tolist()) for number in notches]
-    return all(_is_blocky(np.asarray(rest[top:top + height, left:left + width] == number), _FULL_NOTCH, depth - 1)
-               for number, left, top, width, height in boxes)
-
-
-def _spread(piece: NDArray[np.bool_], near: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A piece with what belongs to it up to _BLOCK px further, as far as that is wide."""
-    spread, beside = piece.astype(np.uint8), (piece | near).astype(np.uint8)
-    for _ in range(_BLOCK):
-        spread = np.minimum(cv2.dilate(spread, np.ones((3, 3), np.uint8)), beside)
-    return cv2.morphologyEx(spread, cv2.MORPH_OPEN, np.ones((_SPECK, _SPECK), np.uint8)).astype(bool) | piece
-
-
-def _grown(near: NDArray[np.bool_], left: int, top: int, right: int, bottom: int) -> list[int]:
-    """The ends of a box, one pixel further on each side where the line beside it belongs to it."""
-    lines = (near[top:bottom, left - 1:left], near[top - 1:top, left:right], near[top:bottom, right:right + 1],
-             near[bottom:bottom + 1, left:right])
-    return [end + step if line.size and line.mean() >= _STRAIGHT else end
-            for end, step, line in zip((left, top, right, bottom), (-1, -1, 1, 1), lines, strict=True)]
-
-
-def _white_parts(darkest: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Frames of whole rows and columns, and rectangles inside. A background that is white itself is no frame: it goes
-    on between the cells. darkest: the grey level of the darkest channel."""
-    white = darkest >= _WHITE
-    parts = np.zeros_like(white)
-    if not white.any() or white.all():
-        return parts
-    near = darkest > (255 + float(np.median(darkest[~white]))) / 2
-    parts |= _tiles(white, near)
-    for quarters in range(4):  # the frame's side is at the top each time
-        side = np.rot90(parts, quarters)
-        count = _run(np.rot90(near, quarters).mean(axis=1) >= _STRAIGHT)
-        own = np.rot90(white, quarters)
-        if count and own[:count].mean() >= _LEAST_WHITE and (count <= _BLOCK or own[:count - _BLOCK].mean() >= _CLEAN):
-            side[:count] = True
-    shown = ~parts
-    return parts if shown.mean() >= _LEAST_SHOWN and white[shown].mean() <= _GOES_ON else np.zeros_like(parts)
-
-
-def _run(values: NDArray[np.bool_]) -> int:
-    """How many of the first values are true."""
-    return len(values) if values.all() else int(np.argmin(values))
+_GRID = 96  # px along the longer side, for the polynomial
+_FINE, _BLOCK = 384, 3  # px along the longer side for light that rises and falls, and along a block of it
+_LEVELS = 128  # of colour, in one of natural logarithm
+_ALIKE = 0.04  # natural logarithm of green, and of blue, over red: places without cells differ less from the usual one
+_CLEAR, _FEWEST = 0.3, 300  # share of a block, and blocks, without cells from which on they say something
+_WAVES, _STRIPES = 12, 48  # half waves over the field: both ways together, and along one side (lamps that flicker)
+_STIFF = 3e-5  # against waves where no background is seen
+_ENDS = (4, 96)  # percentiles of the background between which its brightness is measured
+_BRIGHT, _PARTS = 90, 6  # percentile of green that is background in most places, and parts of each side
+_BETTER, _WELL, _ILL = 0.6, 0.125, 0.3  # what may be left of the unevenness for waves to describe it, as a share and
+# as a natural logarithm; and from which on nothing does: red cells that are as grey as the background leave 0.24
 
 
 @dataclass(frozen=True, eq=False)
 class Light:
-    """The light of a place without cells, over a field: for each channel the coefficients of a polynomial in x and y
-    (-1 to 1 over the field) whose exponential is the light over its mean, (3, terms)."""
+    """The light of a place without cells, over a field. coefficients: for each channel, of the products of a function
+    of y and one of x (`_functions`; -1 to 1 over the field); the exponential of their sum is the light over its mean.
+    evened: whether the field is even without it."""
 
-    coefficients: Float64[np.ndarray, "3 terms"]
+    coefficients: Float64[np.ndarray, "3 down across"]
+    evened: bool = True
 
     def at(self, x: Float64[np.ndarray, " width"], y: Float64[np.ndarray, " height"]
            ) -> Float32[np.ndarray, "height width 3"]:
         """Relative light at places (-1 to 1)."""
-        terms = np.stack([y[:, None] ** j * x[None] ** i for i, j in _powers()], axis=-1)
-        return np.exp(terms @ self.coefficients.T).astype(np.float32)
+        count = self.coefficients.shape[1]
+        down, across = _functions(y, count), _functions(x, count)
+        return np.exp(np.stack([down @ one @ across.T for one in self.coefficients], axis=-1)).astype(np.float32)
 
 
 def uneven_light(pixels: UInt8[np.ndarray, "height width 3"],
                  hidden: Bool[np.ndarray, "height width"]) -> Light | None:
     """The light of a field; None where it is even. hidden: where nothing was recorded."""
-    scale = _GRID / max(pixels.shape[:2])
+    small, seen = _reduced(pixels, hidden, _GRID)
+    height, width = seen.shape
+    products = [(i, j) for j in range(_ORDER + 1) for i in range(_ORDER + 1 - j)]
+    terms = _terms(np.linspace(-1, 1, width), np.linspace(-1, 1, height), products)[seen.ravel()]
+    if seen.sum() < 10 * len(products):
+        return None
+    logs = np.log(np.maximum(small[seen], 1.0))
+    found = np.stack([_surface(terms, logs[:, channel]) for channel in range(3)])
+    found[:, 0] -= (terms @ found.T).mean(axis=0)
+    spread = np.ptp(terms @ found.T, axis=0).max()
+    plain = Light(_placed(found, products, _ORDER + 1))
+    return _rising_and_falling(pixels, hidden, plain) or (plain if spread > np.log(_EVEN) else None)
+
+
+def _rising_and_falling(pixels: NDArray[np.uint8], hidden: NDArray[np.bool_], plain: Light) -> Light | None:
+    """Light that a polynomial does not describe; None where that is all there is. What cannot be described with waves
+    either is not `evened`."""
+    small, seen = _reduced(pixels, hidden, _FINE)
+    height, width = seen.shape
+    logs = np.log(np.maximum(small, 1.0)) - np.log(plain.at(_middles(width), _middles(height)))
+    across, down = width // _BLOCK, height // _BLOCK
+    clear = np.asarray(_without_cells(logs, seen)[:down * _BLOCK, :across * _BLOCK], np.float32)
+    share = cv2.resize(clear, (across, down), interpolation=cv2.INTER_AREA)
+    sums = cv2.resize(logs[:down * _BLOCK, :across * _BLOCK].astype(np.float32) * clear[..., None], (across, down),
+                      interpolation=cv2.INTER_AREA)
+    known = share > _CLEAR
+    if known.sum() < _FEWEST:
+        return None
+    background = sums[known].astype(np.float64) / share[known][:, None]
+    before = _spread_of(background[:, 1])
+    if before < np.log(_EVEN):
+        return None
+    products = _waves()
+    terms = _terms(_middles(across), _middles(down), products)[known.ravel()]
+    found = _waved_surface(terms, background, np.array([sum(max(k - _ORDER, 0)**2 for k in pair) for pair in products]))
+    after = _spread_of(background[:, 1] - terms @ found[1])
+    uneven = _unevenness(logs, seen)
+    if after < min(_BETTER * before, _WELL):
+        waved = _placed(found, products, _ORDER + 1 + _STRIPES)
+        waved[:, 0, 0] -= (terms @ found.T).mean(axis=0)
+        rest = logs - np.log(Light(waved).at(_middles(width), _middles(height)))
+        if _unevenness(rest, seen) < _BETTER * uneven:  # else red cells were taken for background
+            waved[:, :_ORDER + 1, :_ORDER + 1] += plain.coefficients
+            return Light(waved)
+    return Light(plain.coefficients, evened=False) if max(after, uneven) > _ILL else None
+
+
+def _without_cells(logs: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Places of the colour of the background, however dark they are. logs: natural logarithms of grey levels."""
+    green, blue = logs[..., 1] - logs[..., 0], logs[..., 2] - logs[..., 0]
+    levels = np.rint(green[seen] * _LEVELS).clip(-_LEVELS, _LEVELS).astype(np.int16) + _LEVELS
+    usual = (common_peak(np.bincount(levels, minlength=2 * _LEVELS + 1)) - _LEVELS) / _LEVELS
+    clear = seen & (np.abs(green - usual) < _ALIKE)
+    bright = clear & (logs[..., 1] >= np.median(logs[clear, 1])) if clear.any() else clear
+    # Plasma of lymphocytes and monocytes absorbs red as much as green, but no blue.
+    return clear & (np.abs(blue - np.median(blue[bright])) < _ALIKE) if bright.any() else clear
+
+
+def _unevenness(logs: NDArray[np.float64], seen: NDArray[np.bool_]) -> float:
+    """How much the brighter pixels differ between rows, between columns or between parts of a field."""
+    height, width = seen.shape
+    spreads = []
+    for down, across in ((height, 1), (1, width), (_PARTS, _PARTS)):
+        pieces = [(piece, shown) for row, of_row in zip(np.array_split(logs[..., 1], down), np.array_split(seen, down),
+                                                        strict=True)
+                  for piece, shown in zip(np.array_split(row, across, axis=1), np.array_split(of_row, across, axis=1),
+                                          strict=True)]
+        levels = [np.percentile(piece[shown], _BRIGHT) for piece, shown in pieces if shown.mean() > _CLEAR]
+        spreads.append(_spread_of(np.array(levels)) if levels else 0.0)
+    return max(spreads)
+
+
+def _spread_of(values: NDArray[np.float64]) -> float:
+    return float(np.ptp(np.percentile(values, _ENDS)))
+
+
+def _reduced(pixels: NDArray[np.uint8], hidden: NDArray[np.bool_], side: int,
+             ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """A field with a longer side of `side` px, and where all of a pixel was recorded."""
+    scale = side / max(pixels.shape[:2])
     size = max(8, round(pixels.shape[1] * scale)), max(8, round(pixels.shape[0] * scale))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float64)
-    seen = cv2.resize(hidden.astype(np.float32), size, interpolation=cv2.INTER_AREA) < 0.01
-    x, y = np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1])
-    terms = np.stack([np.broadcast_to(y[:, None] ** j * x[None] ** i, seen.shape) for i, j in _powers()], axis=-1)
-    if seen.sum() < 10 * terms.shape[-1]:
-        return None
-    terms_seen, logs = terms[seen], np.log(np.maximum(small[seen], 1.0))
-    coefficients = np.stack([_surface(terms_seen, logs[:, channel]) for channel in range(3)])
-    coefficients[:, 0] -= (terms_seen @ coefficients.T).mean(axis=0)
-    spread = np.ptp(terms_seen @ coefficients.T, axis=0).max()
-    return Light(coefficients) if spread > np.log(_EVEN) else None
+    return small, cv2.resize(hidden.astype(np.float32), size, interpolation=cv2.INTER_AREA) < 0.01
 
 
 def _surface(terms: NDArray[np.float64], logs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -174,10 +144,58 @@ def _surface(terms: NDArray[np.float64], logs: NDArray[np.float64]) -> NDArray[n
     for _ in range(_ROUNDS):
         scaled = terms * weights[:, None]
         coefficients = np.asarray(np.linalg.lstsq(scaled, logs * weights, rcond=None)[0], np.float64)
-        below = terms @ coefficients - logs
-        weights = np.where(below > _DARKER, np.exp(-below / 0.1) * 0.3, 1.0)
+        weights = _counting(terms @ coefficients - logs)
     return coefficients
 
 
-def _powers() -> list[tuple[int, int]]:
-    return [(i, j) for i in range(_ORDER + 1) for j in range(_ORDER + 1 - i)]
+def _waved_surface(terms: NDArray[np.float64], logs: NDArray[np.float64], stiff: NDArray[np.float64],
+                   ) -> NDArray[np.float64]:
+    """The same with waves, for all channels (3, terms) at once. stiff: how much each term is held back."""
+    weights = np.ones(len(logs))
+    coefficients = np.zeros((terms.shape[1], 3))
+    for _ in range(_FINE_ROUNDS):
+        weighted = (terms * weights[:, None]).T / len(logs)
+        coefficients = np.linalg.solve(weighted @ terms + np.diag(_STIFF * stiff + 1e-9), weighted @ logs)
+        weights = _counting((terms @ coefficients - logs)[:, 1])
+    return coefficients.T
+
+
+def _counting(below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much pixels count that lie so far below a surface."""
+    return np.where(below > _DARKER, np.exp(-below / 0.1) * 0.3, 1.0)
+
+
+def _middles(count: int) -> NDArray[np.float64]:
+    return 2 * (np.arange(count) + 0.5) / count - 1
+
+
+def _functions(places: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Functions along a side at places (-1 to 1), (places, count): powers to _ORDER, then waves of one half wave, of
+    two and so on."""
+    powers = [places**k for k in range(_ORDER + 1)]
+    return np.stack([*powers, *(np.cos(k * np.pi * (places + 1) / 2) for k in range(1, count - _ORDER))], axis=1)
+
+
+def _waves() -> list[tuple[int, int]]:
+    """The products (function of x, function of y) that describe light that rises and falls."""
+    first, last = _ORDER + 1, _ORDER + 1 + _STRIPES
+    both = [(i, j) for i in range(first, first + _WAVES) for j in range(first, first + _WAVES)
+            if i + j - 2 * _ORDER <= _WAVES]
+    plain = [(i, j) for j in range(first) for i in range(first - j)]
+    return [*plain, *((i, 0) for i in range(first, last)), *((0, j) for j in range(first, last)), *both]
+
+
+def _terms(x: NDArray[np.float64], y: NDArray[np.float64], products: list[tuple[int, int]]) -> NDArray[np.float64]:
+    """Products of functions of x and of y at all places of a grid, (y places * x places, products)."""
+    count = max(max(pair) for pair in products) + 1
+    across, down = _functions(x, count), _functions(y, count)
+    columns, rows = (list(kind) for kind in zip(*products, strict=True))
+    return (down[:, None, rows] * across[None, :, columns]).reshape(-1, len(products))
+
+
+def _placed(found: NDArray[np.float64], products: list[tuple[int, int]], count: int) -> NDArray[np.float64]:
+    """Coefficients (3, products) as a table by the functions of y and of x."""
+    table = np.zeros((3, count, count))
+    columns, rows = (list(kind) for kind in zip(*products, strict=True))
+    table[:, rows, columns] = found
+    return table

@@ -22,17 +22,21 @@ _NEAR = 3  # grey levels
 def white_point(pixels: UInt8[np.ndarray, "height width 3"]) -> Float64[np.ndarray, " 3"]:
     """RGB of a place without cells: the median of the pixels near the brightest peak of green, which cells absorb most.
 
-    A level belongs to a peak if it is at least _PEAK times as frequent as the most frequent level above Otsu's
-    threshold (Otsu 1979). A field that is completely covered gives its brightest frequent colour.
+    A field that is completely covered gives its brightest frequent colour.
     """
-    green = np.bincount(pixels[..., 1].ravel(), minlength=256)
-    bright = np.where(np.arange(256) > otsu(green), green, 0)
-    smooth = np.convolve(bright if bright.any() else green, np.ones(5), mode="same")
-    common = np.flatnonzero(smooth >= _PEAK * smooth.max())
-    run = np.split(common, np.flatnonzero(np.diff(common) > 1) + 1)[-1]
-    level = int(run[np.argmax(smooth[run])])
+    level = common_peak(np.bincount(pixels[..., 1].ravel(), minlength=256))
     near = pixels[np.abs(pixels[..., 1].astype(np.int16) - level) <= _NEAR]
     return np.maximum(np.median(near, axis=0), DARKEST).astype(np.float64)
+
+
+def common_peak(counts: NDArray[np.integer]) -> int:
+    """The highest of the levels that are common. A level belongs to a peak if it is at least _PEAK times as frequent
+    as the most frequent level above Otsu's threshold (Otsu 1979)."""
+    bright = np.where(np.arange(len(counts)) > otsu(counts), counts, 0)
+    smooth = np.convolve(bright if bright.any() else counts, np.ones(5), mode="same")
+    common = np.flatnonzero(smooth >= _PEAK * smooth.max())
+    run = np.split(common, np.flatnonzero(np.diff(common) > 1) + 1)[-1]
+    return int(run[np.argmax(smooth[run])])
 
 
 def optical_density(pixels: UInt8[np.ndarray, "*shape channels"],

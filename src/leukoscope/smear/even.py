@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
-from ..images.light import Light, uneven_light, unrecorded
+from ..images.light import Light, uneven_light
 from ..images.stain import white_point
+from ..images.unrecorded import unrecorded
 from .source import FieldSource
 
 _OVERVIEW = 1024  # px along the longer side, for what was recorded and the light

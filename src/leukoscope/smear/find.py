@@ -41,7 +41,11 @@ class FirstLook:
 def first_look_at(source: FieldSource) -> FirstLook:
     """The first look at a field."""
     uneven = unevenness(source)
-    return FirstLook(uneven, survey(source if uneven is None else EvenField(source, uneven)))
+    if uneven is None:
+        return FirstLook(None, survey(source))
+    look = survey(EvenField(source, uneven))
+    doubtful = uneven.light is not None and not uneven.light.evened
+    return FirstLook(uneven, look.without_scale("the light could not be evened out") if doubtful else look)
 
 
 def find_leukocytes(field: np.ndarray | FieldSource, *, pixel: float | None = None,

@@ -41,10 +41,11 @@ def judge(survey: Survey, cells: Sequence[FoundCell], even: EvenField | None = N
         remarks.append(f"the scale was {origin} {scale.micrometres_per_pixel:.3g} um a pixel, but the red cells, at "
                        f"{RED_CELL:g} um, say {estimate:.3g}")
     if even is not None and even.hidden.any():
-        remarks.append(f"{percent(even.hidden_share, 0)} of the field shows nothing (black or white) "
+        remarks.append(f"{percent(even.hidden_share, 0)} of the field shows nothing (black, white or of one colour) "
                        "and was left out")
     if even is not None and even.light is not None:
-        remarks.append("the light is uneven; it was evened out before cells were measured")
+        remarks.append("the light is uneven; it was evened out before cells were measured" if even.light.evened else
+                       "the light is uneven and could not be evened out: counts and outlines are doubtful")
     if survey.edge_um is not None and survey.edge_um > SOFT:
         remarks.append(f"out of focus: edges of cells are {survey.edge_um:.1f} um wide; sizes and types are doubtful")
     if red_cells.cover > _CROWDED:

@@ -63,6 +63,10 @@ class Survey:
         return replace(self, scale=replace(self.scale, micrometres_per_pixel=pixel, source=origin, reason=""),
                        working=working, refused=refused)
 
+    def without_scale(self, reason: str) -> Survey:
+        """The same look at a field whose red cells cannot be trusted; what they say is good enough to search by."""
+        return replace(self, scale=replace(self.scale, micrometres_per_pixel=None, source="none", reason=reason))
+
     @property
     def unlike(self) -> str:
         """Why this cannot be a blood smear, as long as no leukocyte is certain; or ""."""
