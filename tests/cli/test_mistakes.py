@@ -40,6 +40,7 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "study" / "study.json").write_text("{}")
     write_manifest(write_cells(folder / "images", 2, labels=("lymphocyte", "neutrophil"), subjects=2, size=32),
                    folder / "cells.parquet")
+    (folder / "cells.parquet.xlsx").touch()
     return folder
 
 
@@ -180,6 +181,9 @@ def test_a_bundle_or_a_study_in_place_of_a_run_is_refused(command, more, older, 
     (["smear", "{images}", "-o", "x", "--bundle", "{study}"], "{study}: a study, not a bundle; name a bundle"),
     (["evaluate", "{images}", "--data", "{cells}", "-o", "x"], "{images}: a folder, neither a run nor a bundle; name"),
     (["explain", "{run}", "cell", "--data", "{images}", "-o", "x"], "{images}: a folder, not a table of cells; index"),
+    (["data", "audit", "{cells}.xlsx", "-o", "x"], "{cells}.xlsx: not a table of cells; save the spreadsheet as CSV"),
+    (["smear", "{run}", "-o", "x"], "{run}: a run, not a folder of images; name images, or a folder of images"),
+    (["predict", "packaged", "{bundle}", "-o", "x.csv"], "{bundle}: a bundle, not a folder of images; name images, or"),
     (["review", "{cells}"], "{cells}: a table, not a counted smear; name a folder that leukoscope smear wrote"),
     (["smear", "{bundle}.zip", "-o", "x"], "bundle.zip: is a ZIP archive or an office document, not an image"),
     (["smear", "{images}", "-o", "x", "--micrometres", "0,1"], "Invalid value for '--micrometres': expected a number;"),
@@ -297,6 +301,25 @@ def test_a_damaged_table_is_refused_before_anything_slow_is_imported(tmp_path, c
     for words, answer in zip(commands, in_a_process(commands, tmp_path), strict=True):
         line = f"leukoscope: t.parquet: not a readable table ({says}); write or export it again\n"
         assert answer == {"code": 2, "slow": [], "err": line}, words
+
+
+def test_what_a_glance_shows_is_refused_before_anything_slow_is_imported(tmp_path):
+    (tmp_path / "my fields").mkdir()
+    (tmp_path / "my fields" / "a.png").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "there.csv").touch()
+    cases = [
+        ("smear my fields -o x", "my: no such file or folder; put a path with spaces in quotes: 'my fields'"),
+        ("smear empty -o x", "empty: holds no image (the folder is empty); name a folder of images"),
+        ("predict packaged empty -o x.csv", "empty: holds no image (the folder is empty); name a folder of images"),
+        ("smear 'my fields' -o there.csv", "there.csv: is a file; name a folder"),
+        ("predict packaged 'my fields' -o x.xlsx",
+         "x.xlsx: predictions are written as .parquet, .csv, .jsonl; end the name with one of these"),
+        ("predict packaged 'my fields' -o there.csv",
+         "there.csv: already exists; name another file with -o, or use --overwrite")]
+    answers = in_a_process([shlex.split(words) for words, _ in cases], tmp_path)
+    for answer, (_, line) in zip(answers, cases, strict=True):
+        assert answer == {"code": 2, "slow": [], "err": f"leukoscope: {line}\n"}
 
 
 def test_a_mistyped_path_gets_the_name_of_a_similar_one(tmp_path):

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from ..commands.inputs import check_bundle, check_images, check_manifest, check_run
+from ..commands.inputs import check_bundle, check_images, check_manifest, check_predictions, check_run
 from ..errors import LeukoscopeError
+from ..text import plural
 from . import console
 from .options import Fold, Json, Overwrite, Resume, SkipDamaged
 from .review import Db, engine_of
@@ -31,6 +32,7 @@ def predict(
     """
     check_bundle(bundle)
     check_images(inputs)
+    check_predictions(out, resume=resume, overwrite=overwrite)
     from ..bundle.bundle import open_bundle
     from ..predict.model import bundle_path
     from ..predict.stream import predict_stream
@@ -47,7 +49,7 @@ def predict(
         (result.damaged, "cannot be read"), (result.without_cell, "not classified: no cell found"),
         (result.unsure, "unsure"), (result.unknown, "unlike those of training"))
         if count]
-    console.say(f"{result.cells:,} cells{': ' if doubts else ''}{', '.join(doubts)}")
+    console.say(f"{plural(result.cells, 'cell')}{': ' if doubts else ''}{', '.join(doubts)}")
     console.say(f"table: {result.table}")
 
 

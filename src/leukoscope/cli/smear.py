@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..commands.inputs import check_bundle, check_images
+from ..commands.inputs import check_bundle, check_folder, check_images
 from ..errors import LeukoscopeError
 from . import console
 from .options import Json, Overwrite, Resume
@@ -48,6 +48,7 @@ def smear(
     Outlines and measures each, and writes a page, tables and pictures.
     """
     check_images(inputs)
+    check_folder(out)
     if bundle is not None:
         check_bundle(bundle)
     from ..commands.slide_inputs import are_slides, check_named_slides  # late: a mistyped path needs no library

@@ -5,6 +5,7 @@ once, and a path of another kind with the command that takes it. Reads no image,
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from difflib import get_close_matches
 from glob import has_magic, iglob
@@ -14,6 +15,7 @@ from ..errors import BundleError, LeukoscopeError, ManifestError, RunError
 from ..text import join
 
 TABLES = (".parquet", ".csv")
+PREDICTIONS = (*TABLES, ".jsonl")
 PACKAGED = "packaged"
 KINDS = {"bundle.json": "a bundle", "evaluation.json": "an evaluation", "recipe.toml": "a run", "study.json": "a study",
          "compare.json": "a comparison", "agreement.json": "a comparison of counts",
@@ -59,7 +61,9 @@ def check_manifest(path: Path) -> None:
 
         raise ManifestError(f"{path}: a folder, not a table of cells", f"index it first: {index_command(path)}")
     if path.suffix not in TABLES:
-        raise ManifestError(f"{path}: not a table of cells", _TAKES_TABLE)
+        spreadsheet = path.suffix.lower() in (".xlsx", ".xls", ".ods")
+        raise ManifestError(f"{path}: not a table of cells",
+                            "save the spreadsheet as CSV UTF-8" if spreadsheet else _TAKES_TABLE)
     _check_ends(path)
 
 
@@ -139,14 +143,31 @@ def check_bundle(path: Path | str) -> None:
 
 
 def check_images(inputs: Sequence[str | Path]) -> None:
-    """Raise LeukoscopeError for an input that does not exist, and for a damaged table."""
-    for given in map(str, inputs):
-        if not has_magic(given) or Path(given).exists():
-            check_exists(Path(given), "name images, folders, or patterns such as 'fields/*.jpg'")
-            if Path(given).suffix in TABLES and Path(given).is_file():
-                _check_ends(Path(given))
+    """Raise LeukoscopeError for an input that does not exist, for an empty folder, and for a damaged table."""
+    words = list(map(str, inputs))
+    for place, given in enumerate(words):
+        path = Path(given)
+        if not has_magic(given) or path.exists():
+            joined = (" ".join(words[place:end]) for end in range(place + 2, len(words) + 1))
+            whole = "" if path.exists() else next((name for name in joined if Path(name).exists()), "")
+            check_exists(path, f"put a path with spaces in quotes: {shlex.quote(whole)}" if whole else
+                         "name images, folders, or patterns such as 'fields/*.jpg'")
+            if path.suffix in TABLES and path.is_file():
+                _check_ends(path)
+            if path.is_dir() and (kind := kind_of(path)) not in ("", "a counted smear"):
+                raise LeukoscopeError(f"{given}: {kind}, not a folder of images", "name images, or a folder of images")
+            if path.is_dir() and os.access(path, os.R_OK) and not os.listdir(path):
+                raise LeukoscopeError(f"{given}: holds no image (the folder is empty)", "name a folder of images")
         elif not any(iglob(given, recursive=True)):
             raise LeukoscopeError(f"{given}: no file matches this pattern", "check the folder and the ending")
+
+
+def check_predictions(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raise LeukoscopeError where predictions cannot be written to a path, or would replace something."""
+    if out.suffix not in PREDICTIONS:
+        raise LeukoscopeError(f"{out}: predictions are written as {', '.join(PREDICTIONS)}",
+                              "end the name with one of these")
+    check_free(out, overwrite=overwrite or resume)
 
 
 def check_counted(folders: Sequence[Path]) -> None:
@@ -156,6 +177,12 @@ def check_counted(folders: Sequence[Path]) -> None:
         check_exists(folder, hint, what="no such folder")
         if not folder.is_dir():
             raise LeukoscopeError(f"{folder}: {described(folder)}, not a counted smear", hint)
+
+
+def check_folder(out: Path) -> None:
+    """Raise LeukoscopeError unless a path may become a folder of results."""
+    if out.is_file():
+        raise LeukoscopeError(f"{out}: is a file", "name a folder")
 
 
 def check_free(out: Path, names: Sequence[str] = (), *, overwrite: bool, kind: str = "") -> None:

@@ -20,6 +20,7 @@ from ..manifest import write_table
 from ..smear.formats import Annotation
 from ..smear.summary import SUMMARY, FieldSummary, Plan
 from ..tables import read_parquet
+from .inputs import check_folder
 
 PARTS = ".parts"
 PARTITIONS = "cells"
@@ -113,8 +114,7 @@ def open_resumable(out: Path, plan: Plan, files: Sequence[str], folders: Sequenc
     LeukoscopeError for a folder that holds something else, that is not empty and must not be overwritten, or whose run
     had another plan.
     """
-    if out.is_file():
-        raise LeukoscopeError(f"{out}: is a file", "name a folder")
+    check_folder(out)
     other = next((name for name in _OTHER_RESULTS if (out / name).is_file()), "")
     if other:
         raise LeukoscopeError(f"{out}: holds {other}, the result of another command", "name another folder")
