@@ -36,6 +36,8 @@ def fitted(bundle, elsewhere, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("fitted") / "ours.zip"
     outcome = adapt(bundle, elsewhere, out, AdaptOptions(name="St Elsewhere"))
     assert outcome.page.name == "ours.html"
+    assert [row["name"] for row in outcome.metrics["by_group"]] == [f"slide {number}" for number in range(6)]
+    assert all(row["cells"] == 12 and row["before"] < row["after"] for row in outcome.metrics["by_group"])
     return out
 
 
@@ -61,6 +63,8 @@ def test_page_and_card_say_what_it_brought(fitted):
     assert "fitted to St Elsewhere" in page
     assert "without any cell of its own group" in page
     assert "What more cells bring" in page
+    assert "By group" in page
+    assert page.count('<th scope="row">slide ') == 6
     assert "Fitted to 72 confirmed cells of St Elsewhere" in open_bundle(fitted).parts["MODEL_CARD.md"].decode()
 
 
@@ -84,6 +88,14 @@ def test_one_slide_is_said(bundle, elsewhere, slides, tmp_path):
     adapt(bundle, cells, tmp_path / "ours")
     page = (tmp_path / "ours.html").read_text(encoding="utf-8")
     assert ("All confirmed cells are of one group" in page) == (slides == 1)
+
+
+def test_cells_without_slides_are_said(bundle, elsewhere, tmp_path):
+    outcome = adapt(bundle, elsewhere.with_columns(group=pl.lit(None, pl.String)), tmp_path / "ours")
+    assert any(line.startswith("It is not known from which slide each cell is.") for line in outcome.lines)
+    page = (tmp_path / "ours.html").read_text(encoding="utf-8")
+    assert "expect less on other slides" in page
+    assert "right before" not in page
 
 
 def test_too_few_cells_are_refused(bundle, elsewhere, tmp_path):

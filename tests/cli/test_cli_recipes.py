@@ -8,8 +8,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import timm
+import torch
+from safetensors.torch import load_file
 
-from command import leukoscope
+from command import leukoscope, refusal
 from leukoscope.manifest import write_manifest
 from leukoscope.phantom import write_cells
 from leukoscope.recipes import builtin_recipes, load_recipe
@@ -25,7 +28,7 @@ OPTICS = ("--scale", "small", "--set", "network.name=lenet5", "--set", "optics.w
 MANY = ("--scale", "small", "--only", "googlenet", "--only", "vgg16", *TWO[:6])
 FIVE = ("--set", f"data.classes={json.dumps(LABELS)}")
 BUILT_IN = (*FIVE, "--set", "data.positive=")
-SIZES = {"alexnet": "64", "noshad": "32", "dimuro": "96", "shalini": "32", "leukoscope": "32"}
+SIZES = {"alexnet": "64", "noshad": "32", "dimuro": "96", "shalini": "32", "leukoscope": "32", "embeddings": "32"}
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +97,27 @@ def test_reproduce_prints_every_experiment_beside_the_paper(workplace, monkeypat
     written = {file: file.stat().st_mtime_ns for file in (workplace / "repro").rglob("metrics.json")}
     assert leukoscope(*arguments, "--resume").out == answer.out
     assert {file: file.stat().st_mtime_ns for file in written} == written
+
+
+def test_embeddings_of_a_network_of_one_s_own(workplace, monkeypatch, tmp_path):
+    """A foundation model as a user has it: a state dict under other names, with a head of its own."""
+    monkeypatch.setenv("LEUKOSCOPE_CACHE", str(workplace / "cache"))
+    torch.manual_seed(0)
+    theirs = timm.create_model("resnet10t", num_classes=11).state_dict()
+    weights = {f"visual.{'stem.' + name[6:] if name.startswith('conv1.') else name}": value
+               for name, value in theirs.items()}
+    torch.save({"model": weights}, tmp_path / "foundation.pth")
+    common = ("train", "embeddings", "--data", workplace / "cells.parquet", "--set", "network.name=timm.resnet10t",
+              "--set", f"network.start={tmp_path / 'foundation.pth'}", "--set", "preprocess.frame=image",
+              "--set", "preprocess.size=32", "--set", "training.epochs=2")
+    said = refusal(*common, "-o", tmp_path / "refused")
+    assert "has no tensor" in said
+    assert "network.names" in said
+    answer = leukoscope(*common, "-o", tmp_path / "run", "--set", 'network.names={"visual.stem." = "conv1.", '
+                        '"visual." = ""}')
+    assert answer.code == 0, answer.err
+    after = load_file(tmp_path / "run" / "folds" / "0" / "weights.safetensors")
+    body = [name for name in after if name.startswith("body.") and not name.endswith("num_batches_tracked")]
+    assert len(body) > 40
+    assert all(torch.equal(after[name], theirs[name.removeprefix("body.")]) for name in body)
+    assert after["last.weight"].shape[0] == len(LABELS)

@@ -129,6 +129,31 @@ def test_a_laboratory_does_not_calibrate_itself():
     assert found.accuracy == pytest.approx((1 + 0.6 + 0.6) / 3, abs=0.05)
 
 
+def test_an_operating_point_is_chosen_on_the_other_laboratories():
+    """Of two laboratories half of the positive cells score little: 95 % of the cells of both take the lowest score."""
+    rows = []
+    for fold, scores in enumerate(((0.9, 0.2), (0.4, 0.4), (0.8, 0.3))):
+        for number in range(40):
+            p = scores[number // 2 % 2] if number % 2 == 0 else 0.1 * (number % 4)
+            rows.append({"cell_id": f"{fold}-{number}", "subject": None, "group": None, "fold": fold,
+                         "label": "ab"[number % 2], "predicted": "a" if p > 0.5 else "b", "p_a": p, "p_b": 1 - p})
+    table = pl.DataFrame(rows, schema_overrides={"subject": pl.String, "group": pl.String})
+    names = {0: "x", 1: "y", 2: "z"}
+    found = evaluate_laboratories(table, ("a", "b"), names, dict.fromkeys(names, ("a", "b")), positive="a")
+    points = {row.name: row.point for row in found.rows}
+    assert points["x"] is not None
+    assert points["x"].threshold == pytest.approx(0.3)  # y and z; 95 % of both take the lowest of z
+    assert points["y"] is not None
+    assert points["y"].threshold == pytest.approx(0.2)
+    assert points["z"] is not None
+    assert points["z"].sensitivity is not None
+    assert points["z"].specificity is not None
+    called = [row["p_a"] >= points["z"].threshold for row in rows[80:]]
+    assert points["z"].sensitivity.value == pytest.approx(np.mean(called[::2]))
+    assert points["z"].specificity.value == pytest.approx(1 - np.mean(called[1::2]))
+    assert type(found).from_dict(found.to_dict()) == found
+
+
 def test_page_and_card_say_what_to_expect_elsewhere(run, tmp_path):
     page = Page(run.folder / "report.html")
     assert "A laboratory that was not trained on" in page.text

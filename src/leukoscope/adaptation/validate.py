@@ -31,11 +31,22 @@ class Size:
     high: float
 
 
+@dataclass(frozen=True)
+class OfGroup:
+    """One slide, person or image, as the manifest names it: its cells, and how many were right before and after."""
+
+    name: str
+    cells: int
+    before: int
+    after: int
+
+
 @dataclass(frozen=True, eq=False)
 class Adapted:
     """What the fit brought, in cells that it did not see. before, after: metrics of the model as it was and as it is
     now. counts: confirmed cells of each type; unit: what is independent (subject, group or cell), and groups: how many
-    there are; apart: whether whole groups were left out, and not single cells. left_out: sentences."""
+    there are; apart: whether whole groups were left out, and not single cells. left_out: sentences. by_group: none
+    where each cell is a group of its own. slides_known: whether every cell says of which slide or person it is."""
 
     name: str
     before: Metrics
@@ -47,6 +58,8 @@ class Adapted:
     groups: int
     apart: bool
     left_out: tuple[str, ...]
+    by_group: tuple[OfGroup, ...]
+    slides_known: bool
 
     @property
     def accuracies(self) -> tuple[Estimate, Estimate]:

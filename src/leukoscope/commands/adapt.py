@@ -16,7 +16,7 @@ import polars as pl
 
 from .. import __version__
 from ..adaptation.fit import Confirmed, find_temperatures, fit_head
-from ..adaptation.validate import Adapted, Size, honest_probabilities, learning_curve
+from ..adaptation.validate import Adapted, OfGroup, Size, honest_probabilities, learning_curve
 from ..bundle.bundle import SEEN, Bundle, open_bundle, write_bundle
 from ..bundle.calibration import REJECTED, conformal_radius
 from ..bundle.card import model_card
@@ -35,7 +35,7 @@ from ..predict.labelled import bundle_overlap, bundle_recipe, labelled_cells, wh
 from ..predict.model import bundle_path
 from ..predict.table import predictions_table
 from ..progress import OnProgress
-from ..report.adapt import write_adapted
+from ..report.adapt import NO_SLIDES, write_adapted
 from ..stats.paired import paired_difference
 from ..text import interval, join, plural, points, type_name
 from .outcome import Outcome
@@ -121,7 +121,7 @@ def adapt(path: Path | str, manifest: pl.DataFrame, out: Path | str, options: Ad
         HEAD: head.to_bytes(), "MODEL_CARD.md": model_card(description).encode(), SEEN: _seen(bundle, read)})
     page = write_adapted(adapted, out)
     content = {"before": adapted.before.to_dict(), "after": adapted.after.to_dict(), "adapted": description["adapted"],
-               "curve": [vars(one) for one in adapted.curve]}
+               "curve": [vars(one) for one in adapted.curve], "by_group": [vars(one) for one in adapted.by_group]}
     return Outcome(out, page, (*_lines(adapted), f"bundle: {out}", f"report: {page}"), content)
 
 
@@ -227,7 +227,19 @@ def _compared(bundle: Bundle, read: Read, honest: np.ndarray, options: AdaptOpti
     difference = paired_difference(is_right, was_right, None if groups == cells.height else confirmed.groups)
     counts = dict(cells.group_by("label").len().sort("label").iter_rows())
     return Adapted(options.name or "this laboratory", before, after, difference, tuple(curve), counts, read.unit,
-                   groups, groups > 1, read.left_out)
+                   groups, groups > 1, read.left_out, _by_group(cells, confirmed.groups, was_right, is_right),
+                   not (cells["group"].is_null() & cells["subject"].is_null()).any())
+
+
+def _by_group(cells: pl.DataFrame, groups: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[OfGroup, ...]:
+    """What was right in each slide or person. before, after: (n,) bool, of each cell."""
+    if len(np.unique(groups)) == cells.height:
+        return ()
+    named = cells.select(pl.coalesce("group", "subject", "cell_id").alias("name")).with_columns(
+        number=pl.Series(groups), before=pl.Series(before), after=pl.Series(after))
+    rows = named.group_by("number").agg(pl.col("name").unique().sort().str.join(", "), pl.len(),
+                                        pl.col("before").sum(), pl.col("after").sum()).sort("name")
+    return tuple(OfGroup(name, cells, was, now) for _, name, cells, was, now in rows.iter_rows())
 
 
 def _description(bundle: Bundle, read: Read, honest: np.ndarray, adapted: Adapted,
@@ -273,4 +285,5 @@ def _lines(adapted: Adapted) -> list[str]:
              f"before: accuracy {interval(adapted.accuracies[0])}",
              f"after: accuracy {interval(adapted.accuracies[1])}, in cells that the fit did not see",
              f"difference: {interval(adapted.difference.difference, points, ' points')}"]
+    lines += [NO_SLIDES] if not adapted.slides_known else []
     return lines + [f"left out: {remark}" for remark in adapted.left_out]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ..evaluation.laboratories import read_laboratories
+from ..evaluation.laboratories import Point, read_laboratories
 from ..files import read_json, write_json
 from ..recipes.recipe import Recipe, expand_variants
 from ..report.run import draw_report
@@ -95,8 +95,17 @@ def _laboratory_lines(file: Path) -> list[str]:
         return []
     found = read_laboratories(file.parent)
     rows = [f"not trained on {row.name}: accuracy {interval(row.accuracy)} of {row.cells:,} cells" +
-            (f", area for {found.positive} {row.area.value:.3f}" if row.area and row.area.value is not None else "")
-            for row in found.rows]
+            (f", area for {found.positive} {row.area.value:.3f}" if row.area and row.area.value is not None else "") +
+            (_point_line(row.point) if row.point else "") for row in found.rows]
+    rows += [f"{name}: not tested, since fewer than two of its classes are known to the others"
+             for name in found.untested]
     return [*rows, f"mean over laboratories {percent(found.accuracy)}, calibration error "
                    f"{percent(found.calibration_error)}, true class in the set {percent(found.covered)} (aim "
                    f"{percent(found.coverage, 0)})"]
+
+
+def _point_line(point: Point) -> str:
+    """Rates at the operating point that the other laboratories give."""
+    rates = [f"{name} {interval(rate)}" for name, rate in (("sensitivity", point.sensitivity),
+                                                           ("specificity", point.specificity)) if rate is not None]
+    return f"; at the operating point of the others ({point.threshold:.3g}): {', '.join(rates)}"

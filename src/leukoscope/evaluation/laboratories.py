@@ -26,7 +26,21 @@ from .results import Result
 from .table import Cells, IntervalOptions, read_cells
 
 COVERAGE = 0.95
+TARGET = 0.95
+"""Sensitivity for the positive class that operating points are chosen for."""
 _FLOOR = 1e-12  # a probability of 0 has no logit
+
+
+@dataclass(frozen=True)
+class Point:
+    """Cells are called positive from a probability on: the highest one at which `target` of the positive cells of the
+    other laboratories are called so, in the mean over these. sensitivity, specificity: in the laboratory that is
+    tested, None where there is nothing to ask."""
+
+    threshold: float
+    target: float
+    sensitivity: Estimate | None
+    specificity: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,8 @@ class Laboratory:
     answers: classes that this laboratory names and the others have, which alone may be answers; left_out: its cells of
     other classes. accuracy, covered and unsure are shares of its cells, with intervals by group or subject where known.
     area: of the positive class against all others, None where only one of the two is there; sensitivity, specificity:
-    of the answer for it, None where there is nothing to ask. temperature, radius: from the other laboratories.
+    of the answer for it, None where there is nothing to ask; point: the same at an operating point, None where no other
+    laboratory has positive cells. temperature, radius: from the other laboratories.
     """
 
     name: str
@@ -54,12 +69,14 @@ class Laboratory:
     specificity: Estimate | None
     temperature: float
     radius: float
+    point: Point | None = None
 
 
 @dataclass(frozen=True)
 class Laboratories(Result):
     """Row by row, and over all: plain means, and the least accurate laboratory. temperature, radius: from all of them,
-    for a model that is trained on all of them."""
+    for a model that is trained on all of them. untested: laboratories that share fewer than two classes with the
+    others, so that there is nothing to tell apart."""
 
     positive: str
     coverage: float
@@ -70,6 +87,7 @@ class Laboratories(Result):
     worst: str
     temperature: float
     radius: float
+    untested: tuple[str, ...] = ()
 
     @property
     def least_accurate(self) -> Laboratory:
@@ -85,6 +103,7 @@ def evaluate_laboratories(predictions: pl.DataFrame, classes: Sequence[str], sou
     options = options or IntervalOptions()
     parts = {fold: _Part(predictions.filter(pl.col("fold") == fold), classes, trained[fold], positive)
              for fold in sorted(sources)}
+    untested = tuple(sources[fold] for fold, part in parts.items() if len(part.answers) < 2)
     parts = {fold: part for fold, part in parts.items() if len(part.answers) > 1}
     if not parts:
         raise LeukoscopeError("no laboratory shares two classes with the others", "join tables with common labels")
@@ -94,7 +113,7 @@ def evaluate_laboratories(predictions: pl.DataFrame, classes: Sequence[str], sou
     return Laboratories(
         positive, coverage, tuple(rows), fmean(row.accuracy.value or 0.0 for row in rows),
         fmean(row.calibration_error for row in rows), fmean(row.covered.value or 0.0 for row in rows),
-        min(rows, key=lambda row: row.accuracy.value or 0.0).name, temperature, radius)
+        min(rows, key=lambda row: row.accuracy.value or 0.0).name, temperature, radius, untested)
 
 
 def read_laboratories(folder: Path) -> Laboratories:
@@ -150,7 +169,8 @@ def _row(name: str, part: _Part, others: Sequence[_Part], coverage: float, optio
                                  for hits in (within.correct, inside, sets.sum(1) != 1))
     sensitivity, specificity = _rates(within, part, options)
     return Laboratory(name, len(part.labels), part.left_out, cells.unit, cells.count, part.answers, accuracy, error,
-                      covered, unsure, _area(part, options), sensitivity, specificity, temperature, radius)
+                      covered, unsure, _area(part, options), sensitivity, specificity, temperature, radius,
+                      _point(within, part, others, options))
 
 
 def _rates(within: Cells, part: _Part, options: IntervalOptions) -> tuple[Estimate | None, Estimate | None]:
@@ -158,11 +178,30 @@ def _rates(within: Cells, part: _Part, options: IntervalOptions) -> tuple[Estima
     else may be an answer."""
     if part.positive is None:
         return None, None
-    own, called = part.cells.labels == part.positive, part.cells.predicted == part.positive
-    rates = (within.rate(hits, among, options) if among.any() else None
-             for hits, among in ((called, own), (~called, ~own)))
-    first, second = rates
+    return _rates_of(within, part.cells.predicted == part.positive, part.cells.labels == part.positive, options)
+
+
+def _rates_of(within: Cells, called: np.ndarray, own: np.ndarray, options: IntervalOptions,
+              ) -> tuple[Estimate | None, Estimate | None]:
+    """Sensitivity and specificity. called, own: (n,) bool, whether a cell is called positive and whether it is."""
+    first, second = (within.rate(hits, among, options) if among.any() else None
+                     for hits, among in ((called, own), (~called, ~own)))
     return first, second
+
+
+def _point(within: Cells, part: _Part, others: Sequence[_Part], options: IntervalOptions) -> Point | None:
+    """The operating point of the other laboratories, each of which counts once, in this one."""
+    scores = [other.cells.probabilities[other.cells.labels == other.positive, other.positive] for other in others
+              if other.positive is not None and other is not part]
+    scores = [own for own in scores if len(own)]
+    if part.positive is None or not scores:
+        return None
+    every, weights = np.concatenate(scores), np.concatenate([np.full(len(own), 1 / len(own)) for own in scores])
+    order = np.argsort(-every, kind="stable")
+    reached = np.cumsum(weights[order]) / len(scores)
+    threshold = float(every[order][min(int(np.searchsorted(reached, TARGET - 1e-9)), len(every) - 1)])
+    called = part.cells.probabilities[:, part.positive] >= threshold
+    return Point(threshold, TARGET, *_rates_of(within, called, part.cells.labels == part.positive, options))
 
 
 def _area(part: _Part, options: IntervalOptions) -> Estimate | None:

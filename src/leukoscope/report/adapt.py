@@ -12,6 +12,8 @@ from ..files import write_text
 from ..text import interval, percent, plural, points
 from .html import render
 
+NO_SLIDES = ("It is not known from which slide each cell is. Cells of one slide look alike, so expect less on other "
+             "slides. Name the slides in the column group.")
 _FLAT = 0.01
 """A gain of accuracy below which more cells bring little."""
 
@@ -25,7 +27,7 @@ def write_adapted(adapted: Adapted, out: Path) -> Path:
     if len(adapted.curve) > 1:
         figures["curve"] = svg(curve_figure(adapted.curve, adapted.accuracies[0].value or 0.0))
     write_text(page, render("adapt.html", adapted=adapted, bundle=out.name, figures=figures, answer=answer(adapted),
-                            advice=advice(adapted)))
+                            advice=advice(adapted), no_slides=NO_SLIDES))
     return page
 
 

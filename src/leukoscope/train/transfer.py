@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -26,14 +27,15 @@ def check_transfer(recipe: Recipe, network: Units) -> None:
     wanted = recipe.network
     for key, names in (("keep", wanted.keep), ("frozen", wanted.frozen)):
         for name in names:
-            if name not in network.units:
+            if not _units(network, (name,)):
                 raise RecipeError(f"network.{key}: {wanted.name} has no unit '{name}'",
                                   f"its units: {', '.join(network.units)}")
-    trained = [name for name in network.units if name not in wanted.frozen]
+    frozen = _units(network, wanted.frozen)
+    trained = [name for name in network.units if name not in frozen]
     if not any(p.requires_grad for name in trained for p in network.get_submodule(name).parameters()):
         raise RecipeError(f"network.frozen = {list(wanted.frozen)}: nothing is left to train",
                           "do not freeze 'last', or let the optics learn")
-    random = [name for name in wanted.frozen if wanted.start and name not in _kept_units(recipe, network)]
+    random = [name for name in frozen if wanted.start and name not in _kept_units(recipe, network)]
     if random:
         raise RecipeError(f"network.frozen: '{random[0]}' is not taken from network.start, so its random weights would "
                           "be frozen", "add it to network.keep, or do not freeze it")
@@ -41,9 +43,14 @@ def check_transfer(recipe: Recipe, network: Units) -> None:
         _kept_weights(recipe, network)
 
 
+def _units(network: Units, names: Sequence[str]) -> tuple[str, ...]:
+    """The units of these names; the name before a dot stands for all units that begin with it, such as `body`."""
+    return tuple(unit for unit in network.units if unit in names or unit.partition(".")[0] in names)
+
+
 def _kept_units(recipe: Recipe, network: Units) -> tuple[str, ...]:
     """The units whose weights come from the earlier run: those of network.keep, else all but the last."""
-    return recipe.network.keep or network.units[:-1]
+    return _units(network, recipe.network.keep) or network.units[:-1]
 
 
 def start_network(recipe: Recipe, network: Units) -> None:
