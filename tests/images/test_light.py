@@ -223,11 +223,11 @@ def test_no_scale_is_given_where_light_changes_within_a_cell(light: np.ndarray):
 
 def test_waves_that_are_red_cells_are_left(data_folder: Path):
     """Where red cells are as grey as their background, waves through them would make the light worse."""
-    for name, evened in (("N-3B_0096", True), ("L-8_0277", True), ("N-3B_0299", False)):  # the last is half covered
+    for name in ("N-3B_0469", "N-3B_0096", "L-8_0277"):
         pixels = read_image(next((data_folder / "chula" / "WBC_Samples").glob(f"*/images/{name}.jpg")))
         light = uneven_light(pixels, np.zeros(pixels.shape[:2], bool))
         assert light is not None
-        assert light.evened == evened
+        assert light.evened
         assert light.coefficients.shape == (3, 3, 3)
 
 

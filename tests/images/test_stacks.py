@@ -300,7 +300,7 @@ def test_reading_page_by_page_takes_no_longer_for_each_page_and_is_never_of_an_o
     pages = np.random.default_rng(0).integers(0, 255, (800, 16, 16), np.uint8)
     for seconds, content in enumerate((pages, 255 - pages)):
         tifffile.imwrite(path, content, photometric="minisblack", metadata=None)
-        os.utime(path, (10**9 + seconds,) * 2)  # as if it had lain there
+        os.utime(path, (10**9 + seconds, 10**9 + seconds))  # as if it had lain there
         reads.count = 0
         for number in range(len(content)):
             assert read_image(path, page=number)[0, 0, 0] == content[number, 0, 0]

@@ -11,7 +11,7 @@ from leukoscope.errors import LeakError
 from leukoscope.images.read import read_image
 from leukoscope.images.resample import crop_centre, resize
 from leukoscope.leaks.duplicates import Fingerprint, fingerprint, fingerprint_pixels, prints_table
-from leukoscope.leaks.training_overlap import refuse_overlap, table_overlap
+from leukoscope.leaks.training_overlap import refuse_overlap, table_overlap, without_overlap
 from leukoscope.leaks.training_table import (
     BITS_APART,
     all_turns,
@@ -159,6 +159,26 @@ def test_what_was_seen_is_found_as_it_is_turned_and_by_its_subject():
     assert [(leak.kind, leak.count, leak.examples) for leak in found.leaks] == [("subject", 1, ("'s4'",))]
     elsewhere = same.with_columns(source=pl.lit("elsewhere"))
     assert table_overlap("bundle", table, elsewhere, new, "clean").leaks == ()
+
+
+def test_mixed_leaks_are_named_once_with_the_one_option_that_leaves_them_out():
+    """Cells with the same ids and pixels, turned copies, and others of the same people, all at once."""
+    cells = textured(12)
+    trained, prints = table_of(cells, subject=[f"s{i // 3}" for i in range(12)], source=["here"] * 12)
+    table = training_table(trained, prints)
+    sneaked = np.concatenate([cells[:3], np.ascontiguousarray(np.rot90(cells[3:5], axes=(1, 2))), textured(5, seed=7)])
+    mixed, prints = table_of(sneaked, subject=["new"] * 5 + ["s3", "s2", "t1", "t2", "t3"], source=["here"] * 10)
+    verdict = table_overlap("bundle", table, mixed, prints, "clean")
+    with pytest.raises(LeakError) as refused:
+        without_overlap(verdict, mixed["cell_id"], False)
+    said = str(refused.value)
+    assert "subjects of these cells that bundle was trained on: 2 ('s2', 's3')" in said
+    assert "pairs of identical images between these cells and those that bundle was trained on: 3 (" in said
+    assert "pairs of turned or mirrored copies between these cells and those that bundle was trained on: 2 (" in said
+    assert said.count("leave 7 of the 10 cells out with --leave-out-trained") == 1
+    kept, after = without_overlap(verdict, mixed["cell_id"], True)
+    assert mixed["cell_id"].filter(pl.Series(kept)).to_list() == ["cell 7", "cell 8", "cell 9"]
+    assert after.leaks == ()
 
 
 def test_a_run_without_fingerprints_leaves_people_alone():

@@ -23,7 +23,7 @@ _GRID = 96  # px along the longer side, for the polynomial
 _FINE, _BLOCK = 384, 3  # px along the longer side for light that rises and falls, and along a block of it
 _LEVELS = 128  # of colour, in one of natural logarithm
 _ALIKE = 0.04  # natural logarithm of green, and of blue, over red: places without cells differ less from the usual one
-_CLEAR, _FEWEST = 0.3, 300  # share of a block, and blocks, without cells from which on they say something
+_CLEAR, _FEWEST = 0.3, 0.15  # share of a block without cells, and of blocks in the field, from which on they tell light
 _WAVES, _STRIPES = 12, 48  # half waves over the field: both ways together, and along one side (lamps that flicker)
 _STIFF = 3e-5  # against waves where no background is seen
 _ENDS = (4, 96)  # percentiles of the background between which its brightness is measured
@@ -44,9 +44,14 @@ class Light:
     def at(self, x: Float64[np.ndarray, " width"], y: Float64[np.ndarray, " height"]
            ) -> Float32[np.ndarray, "height width 3"]:
         """Relative light at places (-1 to 1)."""
+        return np.exp(self.logs_at(x, y)).astype(np.float32)
+
+    def logs_at(self, x: Float64[np.ndarray, " width"], y: Float64[np.ndarray, " height"],
+                ) -> Float64[np.ndarray, "height width 3"]:
+        """Its natural logarithm there."""
         count = self.coefficients.shape[1]
         down, across = _functions(y, count), _functions(x, count)
-        return np.exp(np.stack([down @ one @ across.T for one in self.coefficients], axis=-1)).astype(np.float32)
+        return np.stack([down @ one @ across.T for one in self.coefficients], axis=-1)
 
 
 def uneven_light(pixels: UInt8[np.ndarray, "height width 3"],
@@ -71,14 +76,14 @@ def _rising_and_falling(pixels: NDArray[np.uint8], hidden: NDArray[np.bool_], pl
     either is not `evened`."""
     small, seen = _reduced(pixels, hidden, _FINE)
     height, width = seen.shape
-    logs = np.log(np.maximum(small, 1.0)) - np.log(plain.at(_middles(width), _middles(height)))
+    logs = np.log(np.maximum(small, 1.0)) - plain.logs_at(_middles(width), _middles(height))
     across, down = width // _BLOCK, height // _BLOCK
     clear = np.asarray(_without_cells(logs, seen)[:down * _BLOCK, :across * _BLOCK], np.float32)
     share = cv2.resize(clear, (across, down), interpolation=cv2.INTER_AREA)
     sums = cv2.resize(logs[:down * _BLOCK, :across * _BLOCK].astype(np.float32) * clear[..., None], (across, down),
                       interpolation=cv2.INTER_AREA)
     known = share > _CLEAR
-    if known.sum() < _FEWEST:
+    if known.mean() < _FEWEST:
         return None
     background = sums[known].astype(np.float64) / share[known][:, None]
     before = _spread_of(background[:, 1])
@@ -92,7 +97,7 @@ def _rising_and_falling(pixels: NDArray[np.uint8], hidden: NDArray[np.bool_], pl
     if after < min(_BETTER * before, _WELL):
         waved = _placed(found, products, _ORDER + 1 + _STRIPES)
         waved[:, 0, 0] -= (terms @ found.T).mean(axis=0)
-        rest = logs - np.log(Light(waved).at(_middles(width), _middles(height)))
+        rest = logs - Light(waved).logs_at(_middles(width), _middles(height))
         if _unevenness(rest, seen) < _BETTER * uneven:  # else red cells were taken for background
             waved[:, :_ORDER + 1, :_ORDER + 1] += plain.coefficients
             return Light(waved)
@@ -134,6 +139,8 @@ def _reduced(pixels: NDArray[np.uint8], hidden: NDArray[np.bool_], side: int,
     scale = side / max(pixels.shape[:2])
     size = max(8, round(pixels.shape[1] * scale)), max(8, round(pixels.shape[0] * scale))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float64)
+    if not hidden.any():
+        return small, np.ones(small.shape[:2], bool)
     return small, cv2.resize(hidden.astype(np.float32), size, interpolation=cv2.INTER_AREA) < 0.01
 
 
@@ -155,7 +162,8 @@ def _waved_surface(terms: NDArray[np.float64], logs: NDArray[np.float64], stiff:
     coefficients = np.zeros((terms.shape[1], 3))
     for _ in range(_FINE_ROUNDS):
         weighted = (terms * weights[:, None]).T / len(logs)
-        coefficients = np.linalg.solve(weighted @ terms + np.diag(_STIFF * stiff + 1e-9), weighted @ logs)
+        coefficients = np.asarray(np.linalg.solve(weighted @ terms + np.diag(_STIFF * stiff + 1e-9), weighted @ logs),
+                                  np.float64)
         weights = _counting((terms @ coefficients - logs)[:, 1])
     return coefficients.T
 
