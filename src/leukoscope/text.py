@@ -197,6 +197,11 @@ def points(value: float | None) -> str:
     return "0.0" if text in ("+0.0", "−0.0") else text
 
 
+def signed(value: float | None) -> str:
+    """A difference of areas or other numbers: 0.0213 -> "+0.021"."""
+    return NO_ESTIMATE if value is None else f"{value:+.3f}".replace("-", "−")
+
+
 def p_of(value: float | None) -> str:
     """0.0123 -> "p = 0.012"; below 0.001 only that."""
     return "" if value is None else "p < 0.001" if value < 0.001 else f"p = {value:.2g}"

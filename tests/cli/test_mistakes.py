@@ -310,6 +310,7 @@ def test_what_a_glance_shows_is_refused_before_anything_slow_is_imported(tmp_pat
     (tmp_path / "there.csv").touch()
     cases = [
         ("smear my fields -o x", "my: no such file or folder; put a path with spaces in quotes: 'my fields'"),
+        ("reproduce almotairi --data x -o x", "almotairi: no such paper; choose almotairi2020"),
         ("smear empty -o x", "empty: holds no image (the folder is empty); name a folder of images"),
         ("predict packaged empty -o x.csv", "empty: holds no image (the folder is empty); name a folder of images"),
         ("smear 'my fields' -o there.csv", "there.csv: is a file; name a folder"),

@@ -29,6 +29,8 @@ def earlier(cells, tmp_path_factory) -> Run:
 
 @pytest.mark.parametrize(("overrides", "error", "said"), [
     ({"data": {"classes": ["a", "d"]}}, ManifestError, r"class 'd' has no cells \(labels: a, b, c\)"),
+    ({"data": {"classes": ["a", "bb"]}}, ManifestError, r"class 'bb' has no cells .*; did you mean b\? correct"),
+    ({"data": {"classes": ["b", "bb"]}}, ManifestError, r"class 'bb' has no cells .*; correct data.classes"),
     ({"data": {"classes": ["a"]}}, ManifestError, r"only 1 class \(a\), but training needs two"),
     ({"data": {"positive": "x"}}, ManifestError, "data.positive = 'x' is not one of the labels a, b, c"),
     ({"network__name": "lenet6"}, RecipeError, "no network 'lenet6'"),

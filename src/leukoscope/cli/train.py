@@ -5,12 +5,14 @@ prints.
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from ..commands.inputs import check_exists, check_free, check_manifest, check_result
+from ..errors import LeukoscopeError
 from . import console
 from .options import Data, ImagesRoot, Json, Only, OutFolder, Overwrite, Protocol, Resume, Settings, SkipDamaged
 
@@ -128,7 +130,10 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Repeat a paper's experiments; print its results beside ours."""
-    for path in (data, transfer) if paper in PAPERS else ():  # else the paper is what to correct
+    if paper not in PAPERS:
+        near = get_close_matches(paper, PAPERS, n=1)
+        raise LeukoscopeError(f"{paper}: no such paper", f"choose {' or '.join(near or PAPERS)}")
+    for path in (data, transfer):
         if path is not None:
             check_exists(path, "name the folder of the data set, or a table of cells")
     from ..papers import reproduce_paper

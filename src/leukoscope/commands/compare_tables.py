@@ -24,8 +24,8 @@ def compare_tables(paths: Sequence[Path], out: Path, *, columns: Mapping[str, st
     names = _names(paths)
     if len(paths) < 2 or len({path.resolve() for path in paths}) < len(paths):
         raise LeukoscopeError("compare: give two or more different tables", "one for each model")
-    known = [table_metrics(_file(path), columns={} if path.is_dir() else columns, positive=positive, seed=seed)
-             for path in paths]
+    known = [table_metrics(path / "predictions.parquet", columns={}, positive=positive, seed=seed) if path.is_dir() else
+             table_metrics(path, columns=columns, positive=positive, seed=seed) for path in paths]
     first = known[0][0]
     for path, (given, _) in zip(paths[1:], known[1:], strict=True):
         _check_same(first, given, str(paths[0]), str(path))
@@ -34,10 +34,6 @@ def compare_tables(paths: Sequence[Path], out: Path, *, columns: Mapping[str, st
     compared = compare(kinds, positive=positive or "", rounds=rounds, seed=seed)
     remarks = list(dict.fromkeys(f"{text[:1].upper()}{text[1:]}." for given, _ in known for text in given.remarks))
     return finish_comparison(compared, kinds, out, {"remarks": remarks})
-
-
-def _file(path: Path) -> Path:
-    return path / "predictions.parquet" if path.is_dir() else path
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -20,7 +20,7 @@ def join_manifests(paths: Sequence[Path]) -> pl.DataFrame:
     table only, or for cells that are in two tables."""
     if len(paths) < 2:
         raise ManifestError("one table of cells was given, and two or more can be joined", "name the other tables")
-    tables = [_with_source(read_manifest(path), path.stem) for path in paths]
+    tables = [read_manifest(path).with_columns(pl.col("source").fill_null(path.stem)) for path in paths]
     for first, (path, table) in enumerate(zip(paths, tables, strict=True)):
         for other, again in zip(paths[:first], tables[:first], strict=True):
             box = ["image", "x", "y"]
@@ -29,10 +29,6 @@ def join_manifests(paths: Sequence[Path]) -> pl.DataFrame:
                 raise ManifestError(f"{both['image'][0]} is in {other} and in {path}",
                                     f"{both.height} cells would be counted twice; leave one of the tables out")
     return make_manifest(pl.concat(_distinct(tables), how="diagonal_relaxed"))
-
-
-def _with_source(table: pl.DataFrame, name: str) -> pl.DataFrame:
-    return table.with_columns(pl.col("source").fill_null(name))
 
 
 def _distinct(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -36,10 +35,8 @@ def reproduce_paper(
     skip_damaged: bool = False,
     on_event: OnEvent | None = None,
 ) -> Outcome:
-    """Run a paper's experiments on a data folder or manifest; the lines of the outcome are its tables beside ours."""
-    if paper not in PAPERS:
-        near = get_close_matches(paper, PAPERS, n=1)
-        raise LeukoscopeError(f"{paper}: no such paper", f"choose {' or '.join(near or PAPERS)}")
+    """Run the experiments of one of PAPERS on a data folder or manifest; the lines of the outcome are its tables beside
+    ours."""
     if repeats is not None and paper not in REPEATING:
         raise LeukoscopeError(f"--repeats: {paper} trains each network once", "leave the option out")
     if only and paper not in REPEATING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..evaluation.results import Metrics
 from ..stats.estimate import Estimate
 from ..stats.rates import difference
-from ..text import number, points, share
+from ..text import number, points, share, signed
 from .tables import Table, cell, printed
 
 FIGURES: Sequence[tuple[str, str, float | None, float | None]] = (
@@ -104,9 +104,5 @@ def study_tables(rows: Sequence[Row], protocols: Sequence[str]) -> list[Table]:
 def _cells(row: Row, protocols: Sequence[str]) -> list[str]:
     area = row.figure in AREAS
     ours = [cell(row.ours[protocol], number if area else share) for protocol in protocols if protocol in row.ours]
-    more = [] if row.inflation is None else [cell(row.inflation, _signed if area else points)]
+    more = [] if row.inflation is None else [cell(row.inflation, signed if area else points)]
     return [row.name, printed(row.paper, row.paper_interval, percent=not area), *ours, *more]
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")

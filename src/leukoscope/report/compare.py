@@ -12,7 +12,7 @@ from ..figures.compare import comparison_figures
 from ..files import JsonObject
 from ..runs.comparison import Comparison, Test
 from ..runs.results import json_view
-from ..text import NO_ESTIMATE, aligned, figure_name, interval, join, number, p_of, points, share, span
+from ..text import aligned, figure_name, interval, join, number, p_of, points, share, signed, span
 from .html import write_page
 from .numbers import change
 
@@ -56,11 +56,7 @@ def trained_once(comparison: Comparison) -> str:
 
 def difference(key: str, test: Test) -> Markup:
     """A difference over its interval, for a table: areas as numbers, other figures in percentage points."""
-    return change(test.difference, form=_signed if key in AREAS else points)
-
-
-def _signed(value: float | None) -> str:
-    return NO_ESTIMATE if value is None else f"{value:+.3f}".replace("-", "−")
+    return change(test.difference, form=signed if key in AREAS else points)
 
 
 def comparison_lines(table: JsonObject) -> list[str]:

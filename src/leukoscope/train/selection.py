@@ -44,9 +44,9 @@ def select_cells(manifest: pl.DataFrame, recipe: Recipe) -> Selection:
     classes = data.classes or tuple(counts)
     for name in classes:
         if name not in counts:
-            near = get_close_matches(name.lower(), {label.lower(): label for label in counts}, n=1)
-            meant = [label for label in counts if label.lower() in near]
-            question = f"did you mean {meant[0]}? " if meant else ""
+            others = {label.lower(): label for label in counts if label not in classes}
+            near = get_close_matches(name.lower(), others, n=1)
+            question = f"did you mean {others[near[0]]}? " if near else ""
             raise ManifestError(f"class '{name}' has no cells (labels: {', '.join(counts) or 'none'})",
                                 f"{question}correct data.classes, or rename labels with data.merge")
     if len(classes) < 2:
