@@ -46,7 +46,8 @@ def judge(survey: Survey, cells: Sequence[FoundCell], even: EvenField | None = N
     if even is not None and even.light is not None:
         remarks.append("the light is uneven; it was evened out before cells were measured")
     if survey.edge_um is not None and survey.edge_um > SOFT:
-        remarks.append(f"out of focus: edges of cells are {survey.edge_um:.1f} um wide; sizes and types are doubtful")
+        remarks.append("out of focus, or taken through a weak objective (such as 40 x): edges of cells are "
+                       f"{survey.edge_um:.1f} um wide; sizes and types are doubtful")
     if red_cells.cover > _CROWDED:
         remarks.append("cells cover nearly all of the field: the smear is thick here, and outlines are doubtful")
     if not cells and not survey.refused:
