@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +21,9 @@ from leukoscope.images.read import read_image
 from leukoscope.smear import find_leukocytes
 from leukoscope.smear.score import Truth, score_field, summarise
 from leukoscope.stats import wilson
+from no_smears import no_smears
 from smear_accuracy import bccd_fields
 
-PICTURES = "grace_hopper.jpg", "logo2.png", "Minduka_Present_Blue_Pack.png"
-"""Pictures that come with matplotlib."""
 Field = tuple[NDArray[np.uint8], Truth]
 
 
@@ -44,20 +42,6 @@ def yolo_fields(files: Sequence[Path]) -> Iterator[Field]:
         boxes = np.array([line.split()[1:5] for line in text.splitlines() if line.strip()], np.float64).reshape(-1, 4)
         boxes[:, :2] -= boxes[:, 2:] / 2
         yield pixels, Truth(file.stem, np.rint(boxes * (width, height, width, height)).astype(np.int64))
-
-
-def no_smears() -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Pictures of other things."""
-    folder = Path(str(distribution("matplotlib").locate_file("matplotlib/mpl-data/sample_data")))
-    for name in PICTURES:
-        yield name, read_image(folder / name)
-    rng = np.random.default_rng(0)
-    yield "white", np.full((480, 640, 3), 250, np.uint8)
-    yield "black", np.zeros((480, 640, 3), np.uint8)
-    yield "noise", rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    text = np.full((480, 640, 3), 245, np.uint8)
-    text[40::24, 30:-30] = text[41::24, 30:-30:3] = 30
-    yield "lines", text
 
 
 def report(what: str, fields: Iterator[Field] | Sequence[Field]) -> None:
@@ -87,9 +71,11 @@ def gate(data: Path, most: int) -> None:
         share = wilson(refused, len(files)) if files else None
         print(f"-- {what}, photographs of single cells: {refused} of {len(files)} taken for no smear" +
               (f" ({share.low:.3f} to {share.high:.3f})" if share else ""), flush=True)
-    passed = [name for name, pixels in no_smears() if find_leukocytes(pixels).is_smear]
-    print(f"-- other pictures taken for a smear: {len(passed)} of {len(list(no_smears()))} {', '.join(passed)}",
-          flush=True)
+    seen = {name: find_leukocytes(pixels) for name, pixels in no_smears()}
+    passed = {name: len(found.cells) for name, found in seen.items() if found.is_smear}
+    named = ", ".join(f"{name} ({count} cells)" for name, count in passed.items())
+    print(f"-- other pictures taken for a smear: {len(passed)} of {len(seen)}, with cells "
+          f"{sum(count > 0 for count in passed.values())}: {named}", flush=True)
 
 
 def main() -> None:

@@ -106,7 +106,7 @@ def test_cells_are_typed_by_the_model_of_the_package(packaged, fields, tmp_path)
     assert tables[0].equals(tables[2])
     assert read(tmp_path / "own" / "summary.json")["bundle"]["packaged"] is True
     page = Page(tmp_path / "own" / "smear.html").text
-    assert "The built-in model was never trained on lymphoblasts" in page
+    assert "The model has no class of blasts" in page
     assert "not a diagnosis" in page
 
 

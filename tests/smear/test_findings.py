@@ -77,6 +77,21 @@ def test_counts_that_cannot_be_believed_are_remarked_upon():
     assert doubts_of(count_of({"eosinophil": 5})) == []  # too few to judge
 
 
+def test_marrow_is_asked_about():
+    classes = ["neutrophil", "immature granulocyte", "erythroblast", "blast"]
+
+    def doubts(*counts: int) -> list[str]:
+        names = [name for name, number in zip(classes, counts, strict=True) for _ in range(number)]
+        table = pl.DataFrame({"predicted": names, "cut": False, "damaged": False, "unsure": False, "known": True})
+        return doubts_of(differential(table, classes))
+
+    assert doubts(60, 40, 30, 0) == ["40 immature cells and 30 nucleated red cells beside 100 leukocytes: is this bone "
+                                     "marrow? These counts are meant for blood."]
+    assert doubts(60, 40, 2, 0) == []  # a left shift
+    assert doubts(95, 5, 40, 0) == []  # of a newborn, or haemolysis
+    assert doubts(3, 3, 3, 0) == []  # too few to judge
+
+
 @pytest.mark.parametrize(("unknown", "total", "said"), [
     (30, 100, True), (7, 32, True), (3, 10, True), (2, 2, False), (3, 40, False), (5, 100, False), (0, 50, False)])
 def test_types_are_not_reliable_where_more_cells_are_unlike_training_than_chance_explains(unknown, total, said):

@@ -39,7 +39,7 @@ def test_a_field_out_of_focus_is_called_so(scale):
     assert first < 0.6 * SOFT
     assert second > SOFT
     assert not [text for text in find_leukocytes(sharp).remarks if "focus" in text]
-    assert [text for text in find_leukocytes(blurred).remarks if text.startswith("out of focus: edges of cells are ")]
+    assert [text for text in find_leukocytes(blurred).remarks if text.startswith("out of focus, or taken ")]
 
 
 def test_a_tiny_field_is_no_error():

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from .. import __version__
+from ..bundle.description import Description
 from ..files import atomic_path, read_json, write_json, write_text
 from ..manifest import write_table
 from ..predict.model import Model
@@ -21,6 +22,7 @@ from ..smear.findings import NOT_RELIABLE, blasts_of, doubted, doubts_of, findin
 from ..smear.flag import blasts_known, flagged_first
 from ..smear.formats import Annotation, all_classes, coco_categories
 from ..smear.summary import SUMMARY, BundleSummary, FieldSummary, Plan, SmearSummary, Unreadable
+from ..text import percent, plural
 from .smear_resume import FieldResult, Parts
 
 PICTURES = 700_000  # characters: pictures of fields in the page, which stays below 1.5 MB
@@ -85,7 +87,8 @@ def summarise(fields: Sequence[FieldSummary], table: pl.DataFrame, aside: Aside,
         it = model.description
         blasts = blasts_of(count, it.metrics.get("elsewhere"))
         bundle = BundleSummary(str(model.bundle.path.absolute()), model.is_packaged, it.name, it.title,
-                               tuple(it.classes), blasts_known(it.classes), it.micrometres, it.crop, it.size)
+                               tuple(it.classes), blasts_known(it.classes), it.micrometres, it.crop, it.size,
+                               _meaning_of_unsure(it))
     return SmearSummary(
         __version__, plan.options["subject"] or None, bundle, mm2, finding_of(blasts), blasts, count,
         meaning(count, mm2, len(smears)), dict(table["flag"].drop_nulls().value_counts(sort=True).iter_rows()),
@@ -120,6 +123,21 @@ def fields_with_room(fields: Sequence[FieldSummary], lengths: Sequence[int]) -> 
             room -= lengths[place]
             chosen.append(place)
     return sorted(chosen)
+
+
+def _meaning_of_unsure(it: Description) -> str:
+    """What is promised of the types that a model leaves possible, and where that was measured, in words."""
+    if it.coverage is None:
+        return ""
+    aim, elsewhere = percent(it.coverage, 0), it.metrics.get("elsewhere")
+    if elsewhere and not it.adapted:
+        count = plural(len(elsewhere["rows"]), "laboratory", "laboratories")
+        return ("Unsure: more than one type is possible. In laboratories that the model was not trained on, the true "
+                f"type was among the possible ones in {percent(elsewhere['covered'], 0)} of the cells (aim: {aim}; "
+                f"mean over {count}).")
+    where = f"confirmed cells of {it.adapted['name']}" if it.adapted else "cells like those that it was trained on"
+    return ("Unsure: more than one type is possible. The true type is meant to be among the possible ones in "
+            f"{aim} of the cells; this was measured on {where}.")
 
 
 def _remarks(model: Model | None) -> list[str]:

@@ -180,8 +180,6 @@ def _rule(summary: SmearSummary) -> str:
             "µm. Some mature lymphocytes and basophils meet it too.")
     if summary.bundle is None or summary.bundle.knows_blasts:
         return rule
-    if summary.bundle.packaged:
-        return f"The built-in model was never trained on lymphoblasts. {rule}"
     return f"The model has no class of blasts. {rule}"
 
 

@@ -13,12 +13,15 @@ from ..stats.estimate import Estimate, no_estimate
 from ..stats.rates import wilson
 from ..text import interval, percent, plural
 from .count import Differential, TypeCount, differential
-from .flag import BLAST, immaturity
+from .flag import BLAST, IMMATURE, immaturity
 
 FEW_BLASTS = 2
 """Blasts below which nothing is said of them but the flag: one cell may be a mistake."""
 USUAL = {"basophil": 0.05, "eosinophil": 0.4, "monocyte": 0.5}
 """Type -> share of the leukocytes above which a count is more likely a mistake of the model than a disease."""
+MARROW = 0.1
+"""Immature granulocytes over leukocytes, and nucleated red cells over leukocytes: where both are more than this, the
+smear is probably of bone marrow. There, both are several times as frequent; in healthy blood there are none."""
 UNLIKE = 0.05
 """Share of the leukocytes that are unlike those of training, above which a laboratory is unlike all of training. In a
 laboratory that was trained on, at most this share is (docs/model.md)."""
@@ -135,6 +138,11 @@ def doubts_of(count: Differential) -> list[str]:
     if count.unsure is not None and count.unsure > UNSURE * count.total:
         doubts.append(f"{percent(count.unsure / count.total, 0)} of the leukocytes are unsure: more than one type is "
                       "possible. Let a person confirm them before the count is used (leukoscope review).")
+    immature = sum(kind.cells for kind in count.types if immaturity(kind.name) == IMMATURE)
+    if min(immature, count.nucleated or 0) > MARROW * count.total:
+        nucleated = plural(count.nucleated or 0, "nucleated red cell")
+        doubts.append(f"{plural(immature, 'immature cell')} and {nucleated} beside "
+                      f"{plural(count.total, 'leukocyte')}: is this bone marrow? These counts are meant for blood.")
     return doubts + [f"{percent(kind.share.value, 0)} {kind.name}s is more than blood usually has: look at these cells "
                      "before the count is believed." for kind in count.types
                      if kind.share is not None and kind.share.value is not None and kind.name in USUAL

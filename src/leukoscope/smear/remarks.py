@@ -47,7 +47,8 @@ def judge(survey: Survey, cells: Sequence[FoundCell], even: EvenField | None = N
         remarks.append("the light is uneven; it was evened out before cells were measured" if even.light.evened else
                        "the light is uneven and could not be evened out: counts and outlines are doubtful")
     if survey.edge_um is not None and survey.edge_um > SOFT:
-        remarks.append(f"out of focus: edges of cells are {survey.edge_um:.1f} um wide; sizes and types are doubtful")
+        remarks.append("out of focus, or taken through a weak objective (such as 40 x): edges of cells are "
+                       f"{survey.edge_um:.1f} um wide; sizes and types are doubtful")
     if red_cells.cover > _CROWDED:
         remarks.append("cells cover nearly all of the field: the smear is thick here, and outlines are doubtful")
     if not cells and not survey.refused:

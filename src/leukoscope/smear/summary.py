@@ -29,7 +29,8 @@ class Plan:
 @dataclass(frozen=True)
 class BundleSummary:
     """The model that typed the cells. micrometres: um per pixel of the cells it was trained on, or None; crop, size: px
-    that it takes, and to which it resamples them. knows_blasts: whether it has a class of blasts."""
+    that it takes, and to which it resamples them. knows_blasts: whether it has a class of blasts. unsure: what that
+    word means and where it was measured, in words; "" where the bundle does not say."""
 
     path: str
     packaged: bool
@@ -40,6 +41,7 @@ class BundleSummary:
     micrometres: float | None
     crop: int
     size: int
+    unsure: str = ""
 
 
 @dataclass(frozen=True)
