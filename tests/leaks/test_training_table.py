@@ -167,7 +167,7 @@ def test_mixed_leaks_are_named_once_with_the_one_option_that_leaves_them_out():
     trained, prints = table_of(cells, subject=[f"s{i // 3}" for i in range(12)], source=["here"] * 12)
     table = training_table(trained, prints)
     sneaked = np.concatenate([cells[:3], np.ascontiguousarray(np.rot90(cells[3:5], axes=(1, 2))), textured(5, seed=7)])
-    mixed, prints = table_of(sneaked, subject=["new"] * 5 + ["s3", "s2", "t1", "t2", "t3"], source=["here"] * 10)
+    mixed, prints = table_of(sneaked, subject=[*["new"] * 5, "s3", "s2", "t1", "t2", "t3"], source=["here"] * 10)
     verdict = table_overlap("bundle", table, mixed, prints, "clean")
     with pytest.raises(LeakError) as refused:
         without_overlap(verdict, mixed["cell_id"], False)
