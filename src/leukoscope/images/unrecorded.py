@@ -28,6 +28,7 @@ _LEAST_WHITE, _CLEAN = 0.3, 0.995  # share of a side of a white frame that is so
 _OF_ONE, _LIKE = 0.995, 4  # share of a row or column of a frame of one colour, and grey levels by which it differs
 _ELSEWHERE, _ELSEWHERE_INSIDE, _LOOKS_LIKE = 0.005, 0.1, 16  # share of the rest that looks like it at most, also
 # where it goes all around; and grey levels
+_INSIDE = 0.5  # share of the field that such a frame leaves; an even background around a few cells leaves less
 _LEAST_SHOWN = 0.05  # share of the field that a white frame leaves; a white background with few cells leaves less
 
 
@@ -147,7 +148,7 @@ def _frame(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     ends = [end and end + _run(np.rot90(near, quarters)[end:end + _BLOCK].mean(axis=1) >= _STRAIGHT)
             for quarters, end in enumerate(ends)]
     rest = apart.max(axis=2)[_within(frame.shape, ends)] <= _LOOKS_LIKE
-    if rest.size and rest.mean() <= (_ELSEWHERE_INSIDE if all(ends) else _ELSEWHERE):
+    if rest.size > _INSIDE * frame.size and rest.mean() <= (_ELSEWHERE_INSIDE if all(ends) else _ELSEWHERE):
         frame[:] = True
         frame[_within(frame.shape, ends)] = False
     return frame
