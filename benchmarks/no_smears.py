@@ -55,7 +55,7 @@ def discs(rng: np.random.Generator, count: int, radii: tuple[int, int], backgrou
         inside = np.clip(radius - np.hypot(columns - x, rows - y) + 0.5, 0, 1)[..., None]
         light = np.clip(1 - shade * (columns - x + rows - y) / (2 * radius), 0.3, 1.6)[..., None]
         image = image * (1 - inside) + inside * light * np.array(colour, np.float32)
-    return _grain(rng, cv2.GaussianBlur(image, (0, 0), 0.8))
+    return _grain(rng, np.asarray(cv2.GaussianBlur(image, (0, 0), 0.8), np.float32))
 
 
 def clouds(rng: np.random.Generator, scales: tuple[int, ...], colours: tuple[Colour, ...]) -> Pixels:

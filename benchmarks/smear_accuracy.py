@@ -35,6 +35,8 @@ STAINED = 0.06
 """Red + green - 2 x blue density above which a place is stained as leukocytes are."""
 REACH = 3.0
 """um: how far cytoplasm reaches beyond the nucleus, at most."""
+LMU_PIXEL = 1 / 14.14
+"""um: Matek and others 2019."""
 PIXEL = 0.25
 """um per pixel of the grid, nearly; the way without training does not know it exactly."""
 
@@ -110,20 +112,23 @@ def single_cells(folder: Path, each: int = 24) -> None:
               f"one, two, three, more lobes: {', '.join(map(str, lobes))}", flush=True)
 
 
-def flagged_cells(folder: Path, each: int = 120) -> None:
-    """Print how many cells in the middle of PBC's images, all of healthy donors, the rule calls blast-like."""
-    for kind in ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte", "ig", "erythroblast"):
+def flagged_cells(laboratory: str, folder: Path, kinds: Sequence[str], pixel: float, each: int = 120) -> None:
+    """Print how many cells in the middle of a laboratory's images the rule calls blast-like. kinds: folders, one for
+    each type; pixel: um a pixel."""
+    for kind in kinds:
         files = sorted((folder / kind).glob("*"))
-        files = [files[n] for n in np.linspace(0, len(files) - 1, each).astype(int)]
+        files = [files[n] for n in np.unique(np.linspace(0, len(files) - 1, each).astype(int))]
         cells = like_blasts = 0
         for file in files:
-            named = NamedField(file.stem, file.name, find_leukocytes(read_image(file), pixel=0.098))
-            rows = [row for row in cells_table([named], None).iter_rows(named=True)
-                    if np.hypot(row["centre_x"] - 180, row["centre_y"] - 181) < 45 and not row["cut"]]
-            cells += len(rows[:1])
-            like_blasts += sum(row["flag"] is not None for row in rows[:1])
+            pixels = read_image(file)
+            (x, y), near = np.array(pixels.shape[1::-1]) / 2, pixels.shape[0] / 8
+            named = NamedField(file.stem, file.name, find_leukocytes(pixels, pixel=pixel))
+            middle = [row for row in cells_table([named], None).iter_rows(named=True)
+                      if np.hypot(row["centre_x"] - x, row["centre_y"] - y) < near and not row["cut"]]
+            cells += len(middle[:1])
+            like_blasts += sum(row["flag"] is not None for row in middle[:1])
         share = wilson(like_blasts, cells)
-        print(f"PBC, {kind}: {like_blasts} of {cells} look like blasts ({share.low:.3f} to {share.high:.3f})",
+        print(f"{laboratory}, {kind}: {like_blasts} of {cells} look like blasts ({share.low:.3f} to {share.high:.3f})",
               flush=True)
 
 
@@ -208,7 +213,9 @@ def main() -> None:
             return
         evaluate(f"BCCD, {chosen.split}", bccd_fields(data, chosen.split), ways)
         single_cells(data.parent / "pbc" / "PBC_dataset_normal_DIB")
-        flagged_cells(data.parent / "pbc" / "PBC_dataset_normal_DIB")
+        flagged_cells("PBC", data.parent / "pbc" / "PBC_dataset_normal_DIB",
+                      ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte", "ig", "erythroblast"), 0.098)
+        flagged_cells("LMU", data.parent / "lmu", ("MYO", "NGS", "LYT", "MON", "EOS"), LMU_PIXEL)
     else:
         print(f"no real fields: {data} does not exist (set LEUKOSCOPE_DATA)")
     for white_cells in (0.5, 2.0):
