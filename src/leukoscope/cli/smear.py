@@ -47,10 +47,10 @@ def smear(
 
     Outlines and measures each, and writes a page, tables and pictures.
     """
-    check_images(inputs)
-    check_folder(out)
     if bundle is not None:
         check_bundle(bundle)
+    check_images(inputs)
+    check_folder(out)
     from ..commands.slide_inputs import are_slides, check_named_slides  # late: a mistyped path needs no library
 
     if are_slides(inputs):
