@@ -71,11 +71,12 @@ def gate(data: Path, most: int) -> None:
         share = wilson(refused, len(files)) if files else None
         print(f"-- {what}, photographs of single cells: {refused} of {len(files)} taken for no smear" +
               (f" ({share.low:.3f} to {share.high:.3f})" if share else ""), flush=True)
-    seen = {name: find_leukocytes(pixels) for name, pixels in no_smears()}
-    passed = {name: len(found.cells) for name, found in seen.items() if found.is_smear}
-    named = ", ".join(f"{name} ({count} cells)" for name, count in passed.items())
-    print(f"-- other pictures taken for a smear: {len(passed)} of {len(seen)}, with cells "
-          f"{sum(count > 0 for count in passed.values())}: {named}", flush=True)
+    for kind, pictures in no_smears().items():
+        seen = {name: find_leukocytes(pixels) for name, pixels in pictures}
+        passed = {name: len(found.cells) for name, found in seen.items() if found.is_smear}
+        named = ", ".join(f"{name} ({count} cells)" for name, count in passed.items())
+        print(f"-- {kind} taken for a smear: {len(passed)} of {len(seen)}, with cells "
+              f"{sum(count > 0 for count in passed.values())}: {named}", flush=True)
 
 
 def main() -> None:

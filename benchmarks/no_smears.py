@@ -1,5 +1,6 @@
 """Pictures of other things than smears, to see what passes for one: photographs that come with libraries, parts of
 them, and drawings of what looks a little like a smear. `python benchmarks/finder.py` says which of them pass.
+Needs scikit-image, of the extra `test`.
 """
 
 from __future__ import annotations
@@ -99,11 +100,9 @@ def drawings() -> Iterator[Named]:
     yield "noise", rng.integers(0, 256, (*SIDES, 3), dtype=np.uint8)
 
 
-def no_smears() -> Iterator[Named]:
-    """All of them."""
-    yield from photographs()
-    yield from parts()
-    yield from drawings()
+def no_smears() -> dict[str, list[Named]]:
+    """All of them: photographs with their parts, and drawings."""
+    return {"photographs of other things": [*photographs(), *parts()], "drawings and textures": [*drawings()]}
 
 
 def _grain(rng: np.random.Generator, image: NDArray[np.floating]) -> Pixels:

@@ -90,9 +90,16 @@ def test_one_slide_is_said(bundle, elsewhere, slides, tmp_path):
     assert ("All confirmed cells are of one group" in page) == (slides == 1)
 
 
+def test_rows_of_the_page_are_the_people_where_they_are_known(bundle, elsewhere, tmp_path):
+    number = pl.int_range(pl.len())
+    cells = elsewhere.with_columns(subject=pl.format("person {}", number % 4), group=pl.format("slide {}", number % 12))
+    outcome = adapt(bundle, cells, tmp_path / "ours")
+    assert [row["name"] for row in outcome.metrics["by_group"]] == [f"person {one}" for one in range(4)]
+
+
 def test_cells_without_slides_are_said(bundle, elsewhere, tmp_path):
     outcome = adapt(bundle, elsewhere.with_columns(group=pl.lit(None, pl.String)), tmp_path / "ours")
-    assert any(line.startswith("It is not known from which slide each cell is.") for line in outcome.lines)
+    assert any(line.startswith("It is not known of every cell from which slide it is.") for line in outcome.lines)
     page = (tmp_path / "ours.html").read_text(encoding="utf-8")
     assert "expect less on other slides" in page
     assert "right before" not in page

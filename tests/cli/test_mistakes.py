@@ -308,7 +308,10 @@ def test_what_a_glance_shows_is_refused_before_anything_slow_is_imported(tmp_pat
     (tmp_path / "my fields" / "a.png").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "there.csv").touch()
+    many = " ".join(f"{number:03}-photograph.jpg" for number in range(40))  # longer than a name may be
     cases = [
+        (f"smear typo.jpg {many} -o x", "typo.jpg: no such file or folder; name images, folders, or patterns such as "
+         "'fields/*.jpg'"),
         ("smear my fields -o x", "my: no such file or folder; put a path with spaces in quotes: 'my fields'"),
         ("reproduce almotairi --data x -o x", "almotairi: no such paper; choose almotairi2020"),
         ("smear empty -o x", "empty: holds no image (the folder is empty); name a folder of images"),

@@ -391,6 +391,14 @@ def test_many_pages_that_show_each_place_in_planes_of_focus_are_a_field_each(by_
         list(range(30, 60)) if by_plane else list(range(1, 90, 3)))
 
 
+def test_pairs_of_planes_are_known_wherever_they_begin(path: Path):
+    """With 128 pages every other one begins a pair; those that are compared are spread evenly over them."""
+    first, last, *others = places(65)
+    planes = [blurred(place, sigma) for place in others for sigma in (0.2, 1.0)]
+    tifffile.imwrite(path, np.stack([first, *planes, last]), **RGB)
+    assert len(look_through([path]).sources) == 65
+
+
 def test_many_photographs_of_different_places_are_fields_and_few_of_them_are_compared(
         path: Path, monkeypatch: pytest.MonkeyPatch):
     different = places(66)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from leukoscope.leaks.guard import check_leaks
 from leukoscope.leaks.splits import laboratory_names, make_splits
 from leukoscope.manifest import make_manifest, write_manifest
 from leukoscope.recipes import Split, make_recipe
+from leukoscope.report.html import render
 from leukoscope.runs.run import Run
 from leukoscope.train.lightning_module import draw_weights
 from page_reader import Page
@@ -152,6 +154,15 @@ def test_an_operating_point_is_chosen_on_the_other_laboratories():
     assert points["z"].sensitivity.value == pytest.approx(np.mean(called[::2]))
     assert points["z"].specificity.value == pytest.approx(1 - np.mean(called[1::2]))
     assert type(found).from_dict(found.to_dict()) == found
+
+
+def test_without_an_operating_point_the_page_has_no_column_for_it(run):
+    """As in a run of an earlier version, or where one laboratory alone has positive cells."""
+    found = read_laboratories(run.folder)
+    rows = tuple(replace(row, point=None) for row in found.rows)
+    without = render("report_laboratories.html", laboratories=replace(found, positive="a", rows=rows), shortcut=None)
+    assert "A laboratory that was not trained on" in without
+    assert "perating point" not in without
 
 
 def test_page_and_card_say_what_to_expect_elsewhere(run, tmp_path):

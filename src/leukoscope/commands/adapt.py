@@ -227,15 +227,18 @@ def _compared(bundle: Bundle, read: Read, honest: np.ndarray, options: AdaptOpti
     difference = paired_difference(is_right, was_right, None if groups == cells.height else confirmed.groups)
     counts = dict(cells.group_by("label").len().sort("label").iter_rows())
     return Adapted(options.name or "this laboratory", before, after, difference, tuple(curve), counts, read.unit,
-                   groups, groups > 1, read.left_out, _by_group(cells, confirmed.groups, was_right, is_right),
+                   groups, groups > 1, read.left_out,
+                   _by_group(cells, read.unit, confirmed.groups, was_right, is_right),
                    not (cells["group"].is_null() & cells["subject"].is_null()).any())
 
 
-def _by_group(cells: pl.DataFrame, groups: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[OfGroup, ...]:
-    """What was right in each slide or person. before, after: (n,) bool, of each cell."""
+def _by_group(cells: pl.DataFrame, unit: str, groups: np.ndarray, before: np.ndarray,
+              after: np.ndarray) -> tuple[OfGroup, ...]:
+    """What was right in each slide or person. unit: what `groups` are; before, after: (n,) bool, of each cell."""
     if len(np.unique(groups)) == cells.height:
         return ()
-    named = cells.select(pl.coalesce("group", "subject", "cell_id").alias("name")).with_columns(
+    first, second = ("subject", "group") if unit == "subject" else ("group", "subject")
+    named = cells.select(pl.coalesce(first, second, "cell_id").alias("name")).with_columns(
         number=pl.Series(groups), before=pl.Series(before), after=pl.Series(after))
     rows = named.group_by("number").agg(pl.col("name").unique().sort().str.join(", "), pl.len(),
                                         pl.col("before").sum(), pl.col("after").sum()).sort("name")

@@ -48,6 +48,7 @@ def check_exists(path: Path | str, hint: str, error: type[LeukoscopeError] = Leu
     raise error(f"{path}: {what}", f"did you mean {path.with_name(near[0])}?" if near else hint)
 
 
+_WORDS = 8  # of a path whose quotes are missing, at most
 _TAKES_TABLE = "tables of cells end in .parquet or .csv; make one with: leukoscope data index"
 
 
@@ -148,8 +149,8 @@ def check_images(inputs: Sequence[str | Path]) -> None:
     for place, given in enumerate(words):
         path = Path(given)
         if not has_magic(given) or path.exists():
-            joined = (" ".join(words[place:end]) for end in range(place + 2, len(words) + 1))
-            whole = "" if path.exists() else next((name for name in joined if Path(name).exists()), "")
+            joined = (" ".join(words[place:end]) for end in range(place + 2, min(len(words), place + _WORDS) + 1))
+            whole = "" if path.exists() else next(filter(os.path.exists, joined), "")
             check_exists(path, f"put a path with spaces in quotes: {shlex.quote(whole)}" if whole else
                          "name images, folders, or patterns such as 'fields/*.jpg'")
             if path.suffix in TABLES and path.is_file():

@@ -132,9 +132,9 @@ def _meaning_of_unsure(it: Description) -> str:
     aim, elsewhere = percent(it.coverage, 0), it.metrics.get("elsewhere")
     if elsewhere and not it.adapted:
         count = plural(len(elsewhere["rows"]), "laboratory", "laboratories")
-        return ("Unsure: more than one type is possible. In laboratories that the model was not trained on, the true "
-                f"type was among the possible ones in {percent(elsewhere['covered'], 0)} of the cells (aim: {aim}; "
-                f"mean over {count}).")
+        return ("Unsure: more than one type is possible. Networks of the same recipe, each tested in a laboratory that "
+                "it was not trained on, had the true type among the possible ones in "
+                f"{percent(elsewhere['covered'])} of the cells (aim: {aim}; mean over {count}).")
     where = f"confirmed cells of {it.adapted['name']}" if it.adapted else "cells like those that it was trained on"
     return ("Unsure: more than one type is possible. The true type is meant to be among the possible ones in "
             f"{aim} of the cells; this was measured on {where}.")

@@ -94,6 +94,11 @@ class Laboratories(Result):
         """The row of `worst`."""
         return next(row for row in self.rows if row.name == self.worst)
 
+    @property
+    def point(self) -> Point | None:
+        """The first operating point; all have the same target. None where no laboratory has one."""
+        return next((row.point for row in self.rows if row.point), None)
+
 
 def evaluate_laboratories(predictions: pl.DataFrame, classes: Sequence[str], sources: Mapping[int, str],
                           trained: Mapping[int, Collection[str]], *, positive: str = "", coverage: float = COVERAGE,

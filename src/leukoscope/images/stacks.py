@@ -141,8 +141,9 @@ def _least_alike(tiff: Tiff, contents: Contents) -> float | None:
     """The correlation from which on two pages of many that follow each other show one scene; None where a sample of
     them shows no scene twice, neither next to each other nor again after others."""
     pictures = contents.pictures
-    starts = np.linspace(0, len(pictures) - 2, MOST).astype(int).tolist()
-    pairs = [(start, start + 1) for start in starts] + [(0, later) for later in range(2, MOST)]
+    starts = np.linspace(0, len(pictures) - 3, MOST // 2).astype(int).tolist()
+    pairs = [(start + by, start + by + 1) for start in starts for by in (0, 1)]  # planes may come in twos
+    pairs += [(0, later) for later in range(2, MOST)]
     scene = cache(lambda at: _scene(tiff, contents, pictures[at]))
     found = np.array([_correlation(first, second) if (first := scene(one)) is not None and (
         second := scene(other)) is not None and first.shape == second.shape else 0.0 for one, other in pairs])

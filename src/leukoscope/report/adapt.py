@@ -12,8 +12,8 @@ from ..files import write_text
 from ..text import interval, percent, plural, points
 from .html import render
 
-NO_SLIDES = ("It is not known from which slide each cell is. Cells of one slide look alike, so expect less on other "
-             "slides. Name the slides in the column group.")
+NO_SLIDES = ("It is not known of every cell from which slide it is. Cells of one slide look alike, so expect less on "
+             "other slides. Name the slides in the column group, or count each smear with --subject.")
 _FLAT = 0.01
 """A gain of accuracy below which more cells bring little."""
 

@@ -26,7 +26,7 @@ _NO_STAIN = 1.5  # the same, that no stain has; blue-grey red cells in coloured 
 _MANY, _ALIKE = 25, 0.38  # round things, and the share of them that has about one size
 _SOME, _MIXED = 18, 0.3
 """Round things, and the share of them that fits the others in size, below which they hardly are red cells: so it is in
-7 of 7 photographs of other things that pass for a smear, and in 11 of 504 fields of four data sets."""
+11 of 504 fields of four data sets, and in about a third of the photographs of other things that pass for a smear."""
 _PURPLE = 0.5  # share of what is covered that looks like chromatin, above which red cells must look so too
 _GREY = 3.0  # grey levels: less than this between red and blue is no colour
 _DARK = 100.0  # grey level of the background; smears are photographed on a bright one, BCCD's at 178 to 203
