@@ -19,6 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Makefile", *sorte
 
 def commands_in(text: str) -> list[list[str]]:
     """The words behind `leukoscope`, of lines of code and of code within a sentence, which may go over two lines."""
+    text = text.replace("\\\n", " ")  # a line that goes on
     inline = re.findall(r"`leukoscope\s+([^`]+)`", text)
     lines = re.findall(r"^\s*(?:\$\(VENV\)/bin/)?leukoscope (.+)", text, re.MULTILINE)
     return [shlex.split(re.sub(r"[\[\]]", "", " ".join(words.split())), comments=True) for words in (*inline, *lines)]

@@ -125,7 +125,7 @@ def test_types_of_the_laboratory_can_be_given_and_stay_when_the_settings_have_go
         total = said["standing"]["total"]
         for number in range(13):
             bench.send("types", text=f"type {number}")
-        assert "15 types beside the machine's" in bench.send("types", 409, text="one more")["error"]
+        assert "already has 15 added types" in bench.send("types", 409, text="one more")["error"]
     with at(folder, None) as bench:
         rows = rows_of(bench.smear)
         assert rows["band neutrophil"]["cells"] == 1

@@ -223,7 +223,7 @@ def test_another_version_of_a_worker_is_refused(archive: Path, tmp_path: Path):
 
     job = SlideJob(str(archive / "one" / "slide.svs"), str(tmp_path), str(tmp_path), "", "slide.svs", "slide", "", None,
                    False, None, 2, "0.0.1")
-    with pytest.raises(LeukoscopeError, match=r"and the run is of 0\.0\.1; install the same version"):
+    with pytest.raises(LeukoscopeError, match=r"and the run was started with 0\.0\.1; install the same version"):
         count_region(job, 0)
 
 

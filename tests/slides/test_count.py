@@ -264,6 +264,7 @@ def test_options_that_contradict_are_refused(file: Path, tmp_path: Path):
     assert "--workers 0" in refusal("smear", file, "-o", tmp_path / "a", "--workers", 0)
     assert "--target -1" in refusal("smear", file, "-o", tmp_path / "a", "--target", -1)
     (tmp_path / "fields").mkdir()
+    (tmp_path / "fields" / "a.png").touch()
     assert "are for slides" in refusal("smear", tmp_path / "fields", "-o", tmp_path / "a", "--all")
     (tmp_path / "empty.svs").touch()
     assert "empty.svs: is not a slide" in refusal("smear", tmp_path / "empty.svs", "-o", tmp_path / "a", "--all")

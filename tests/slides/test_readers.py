@@ -283,7 +283,7 @@ def test_info_keeps_the_label_back(svs: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [
-    ("a.svs", b"", "is not a slide"), ("b.svs", b"II*\0\x04\0", "no TIFF that can be read"),
+    ("a.svs", b"", "is not a slide"), ("b.svs", b"II*\0\x04\0", "is not a readable TIFF"),
     ("a.czi", b"ZISRAWFILE", "are not read"),
     ("a.ndpi", b"II*\0" + bytes(40), "a.ndpi"),
     ("a.dcm", b"", "a.dcm: is not a DICOM file"),
