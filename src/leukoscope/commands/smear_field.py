@@ -151,8 +151,7 @@ def process_field(source: Source, name: str, model: Model | None, looked: FieldS
     named, table, found = counted.named, counted.table, counted.named.found
     rows = table.rows(named=True)
     annotations = coco_annotations(named, rows, all_classes(model.classes if model else (), table))
-    features = geojson(named, rows, colours)
-    write_json(out / f"{name}.geojson", features)
+    write_json(out / f"{name}.geojson", geojson(named, rows, colours))
     with atomic_path(out / f"{name}.png") as beside:
         # Level 4 takes a quarter of the default's time, for about the same size.
         annotated(field, named, rows, colours).save(beside, format="PNG", compress_level=4)

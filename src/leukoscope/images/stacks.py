@@ -28,8 +28,6 @@ ALIKE = 0.9
 0.93 to 0.97; different cells in the middle of their images reach 0.895 in 1,500 pairs of C-NMC, and 0.81 in PBC."""
 APART = 0.95
 """The same, of pages with others between them, of which there are many more pairs."""
-_OTHER = 0.4
-"""The same, of pages that are stored as planes of focus, up to which they show different scenes."""
 MOST = 64
 """Pages before and after a page that it is compared with, and pairs of a sample that tells whether those of a file with
 more pages show any scene twice."""
