@@ -58,10 +58,12 @@ $(VENV)/.everything-$(STATE):
 $(CORE_VENV)/.test-$(STATE):
 	$(call environment,$(CORE_VENV),[test])
 
+# pyvips comes as source: its build needs a newer setuptools than a fresh environment has, torch an older one than the
+# last.
 define environment
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/pip install -q --upgrade pip
-	$(1)/bin/pip install -q -c constraints.txt hatchling editables
+	$(1)/bin/pip install -q -c constraints.txt hatchling editables 'setuptools>=70.1,<82'
 	$(1)/bin/pip install -q $(3) -c constraints.txt --no-build-isolation -e '.$(2)'
 	@touch $@
 endef

@@ -223,8 +223,8 @@ def _use_the_accounts(page: Any, accounts: Accounts) -> None:
     page.fill('#own-password-dialog [name="password"]', PASSWORD)
     for field in ("new", "again"):
         page.fill(f'#own-password-dialog [name="{field}"]', "a new pass phrase")
-    page.click("#own-password-dialog .primary")
-    page.locator("dialog[open]").wait_for(state="detached")
+    with page.expect_navigation():
+        page.click("#own-password-dialog .primary")
     kim = accounts.check("Kim", PASSWORD)
     assert kim is not None
     assert kim.role == "haematologist"

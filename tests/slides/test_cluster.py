@@ -96,6 +96,13 @@ def here(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def kill_node(cluster: Any, node: Any) -> None:
+    """Kill a node, and wait until the head knows: until then it gives the dead node work."""
+    cluster.remove_node(node, allow_graceful=False)
+    while any(one["NodeID"] == node.node_id and one["Alive"] for one in cluster.global_state.node_table()):
+        time.sleep(0.2)
+
+
 def same(out: Path, other: Path) -> None:
     for name in TABLES:
         assert pl.read_parquet(out / name).equals(pl.read_parquet(other / name)), name
@@ -197,7 +204,7 @@ sys.meta_path.insert(0, Old())
             time.sleep(0.1)
     finally:
         engine.close()
-        cluster.remove_node(node, allow_graceful=False)
+        kill_node(cluster, node)
     assert len(said) == 1
     assert said[0].endswith(f" has leukoscope 0.0.1, and this is {__version__}")
 
@@ -321,7 +328,7 @@ os.stat = blind
             smear_slides.smear_archive(slides_of([str(archive)], out), out, SQUARES)
     finally:
         engine.close()
-        cluster.remove_node(node, allow_graceful=False)
+        kill_node(cluster, node)
     same(out, here)
 
 
