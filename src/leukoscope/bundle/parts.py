@@ -69,6 +69,19 @@ def error_line(error: BaseException) -> str:
     return escaped(first_line(error))
 
 
+def check_replaceable(out: Path, overwrite: bool) -> None:
+    """Raise BundleError where writing a bundle would replace something; `overwrite` allows it, but never for a folder
+    that holds something else than a bundle."""
+    if not out.exists():
+        return
+    if not overwrite:
+        raise BundleError(f"{out}: already exists", "name another bundle with -o, or use --overwrite")
+    zipped = out.suffix == ".zip"
+    if zipped == out.is_dir() or (not zipped and not {path.name for path in out.iterdir()} <= {DESCRIPTION, *FILES}):
+        raise BundleError(f"{out}: is not a bundle, and a bundle would replace it",
+                          "name another bundle with -o")
+
+
 def check_sizes(path: Path, sizes: Mapping[str, int], stored: Mapping[str, int] | None = None) -> None:
     """Raise BundleError where a file is larger than it may be, or larger than its stored size explains."""
     for name, size in sizes.items():

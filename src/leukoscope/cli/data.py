@@ -10,6 +10,7 @@ import typer
 
 from ..commands.inputs import check_free, check_manifest
 from ..errors import LeukoscopeError
+from ..filenames import check_table_path
 from ..text import is_text
 from . import console
 from .options import Json, OutFolder, Overwrite
@@ -110,12 +111,12 @@ def index(
     Counts the expected cells and those found, and names missing and damaged files. Reads the headers of images only,
     and with --decode all their pixels.
     """
-    from ..datasets import get_dataset
-    from ..datasets import index as index_folder
-    from ..manifest import check_table_path, write_manifest
-
     check_table_path(out)
     check_free(out, overwrite=overwrite)
+    from ..datasets import get_dataset
+    from ..datasets import index as index_folder
+    from ..manifest import write_manifest
+
     chosen = get_dataset(layout)
     view = view or chosen.default_view
     result = index_folder(layout, folder, view, **_options(option or [], layout, chosen.options))
@@ -171,13 +172,13 @@ def join(
 
     The column source names the laboratory of each cell.
     """
-    from ..datasets.join import join_manifests
-    from ..manifest import check_table_path, write_manifest
-
     for path in tables:
         check_manifest(path)
     check_table_path(out)
     check_free(out, overwrite=overwrite)
+    from ..datasets.join import join_manifests
+    from ..manifest import write_manifest
+
     cells = join_manifests(tables)
     write_manifest(cells, out)
     counts = dict(cells.group_by("source").len().sort("source").iter_rows())

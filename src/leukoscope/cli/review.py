@@ -12,6 +12,7 @@ import typer
 
 from ..commands.inputs import check_counted
 from ..errors import LeukoscopeError
+from ..review.folders import check_watched
 from . import console
 from .options import Json, Overwrite
 
@@ -60,7 +61,9 @@ def review(
     restore, user.
     """
     if watch is None:
-        check_counted(folders)
+        check_counted(folders, shared=db is not None)
+    else:
+        check_watched(folders, watch)
     from ..review.serve import Options, Started, serve  # late: help and a mistyped path need none of it
 
     def on_start(started: Started) -> None:
@@ -79,7 +82,7 @@ def review(
 
 def verify(folders: Folders, db: Db = None, as_json: Json = False) -> None:
     """Check that the records of decisions are complete and unchanged."""
-    check_counted(folders)
+    check_counted(folders, shared=db is not None)
     from ..review.smear import results_with_records, verify
     from ..text import plural
 
@@ -142,6 +145,8 @@ def _database(db: str | None, folders: list[Path] | None) -> Iterator[tuple[list
     """The folders that are named, and the PostgreSQL if there is one."""
     if db is None and not folders:
         raise LeukoscopeError("no folder is named", "name folders that leukoscope smear wrote, or a database with --db")
+    if db is None:
+        check_counted(folders or [], shared=False)
     engine = engine_of(db)
     try:
         yield folders or [], engine

@@ -15,11 +15,11 @@ from jaxtyping import Float64, UInt8
 from scipy.special import logsumexp, softmax
 
 from .. import __version__
-from ..bundle.bundle import INPUT, OUTPUTS, SEEN, check_replaceable, write_bundle
+from ..bundle.bundle import INPUT, OUTPUTS, SEEN, write_bundle
 from ..bundle.calibration import REJECTED, Calibration, calibrate
 from ..bundle.card import model_card
 from ..bundle.graph import CellGraph, export_graph, half_graph, half_weights, int8_graph, round_weights
-from ..bundle.parts import WEIGHTS
+from ..bundle.parts import WEIGHTS, check_replaceable
 from ..cells.input_steps import InputSteps
 from ..cells.pack import pack_cells
 from ..errors import BundleError, RunError

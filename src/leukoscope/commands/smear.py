@@ -19,6 +19,7 @@ from ..smear.count import is_leukocyte
 from ..smear.find import FirstLook
 from ..smear.summary import Plan, SmearSummary, Unreadable
 from ..text import escaped, plural
+from .inputs import check_smear_options
 from .smear_field import choose_scale, first_look, process_field
 from .smear_inputs import fields_of, file_names
 from .smear_resume import FieldResult, FieldScale, Parts, open_resumable
@@ -124,11 +125,7 @@ def left_out(fields: Listed) -> tuple[Unreadable, ...]:
 
 def open_model(bundle: str | Path | None, types: bool, micrometres: float | None) -> Model | None:
     """The model that types the cells, or None. Raises LeukoscopeError for options that contradict each other."""
-    if bundle is not None and not types:
-        raise LeukoscopeError("--no-types and --bundle: the bundle is there to give types", "use one of the two")
-    if micrometres is not None and not 0.01 <= micrometres <= 5:
-        raise LeukoscopeError(f"--micrometres {micrometres}: expected 0.01 to 5 um per pixel",
-                              "leave it out if unknown")
+    check_smear_options(bundle, types, micrometres)
     if not types:
         return None
     model = load(bundle)

@@ -11,13 +11,14 @@ import polars as pl
 
 from ..evaluation.laboratories import Point, read_laboratories
 from ..files import read_json, write_json
-from ..recipes.recipe import Recipe, expand_variants
+from ..recipes.recipe import Recipe
 from ..report.run import draw_report
 from ..report.study import write_study
 from ..runs.results import read_results
 from ..runs.run import LABORATORIES, Run
 from ..text import interval, percent
 from ..train.epochs import OnEvent
+from ..train.folder import run_folders
 from ..train.prepare import with_laboratories
 from ..train.time_left import Countdown
 from ..train.train import train
@@ -64,11 +65,6 @@ def _originals(run: Run) -> int:
     """Cells that a run uses, without the copies that it made of them."""
     manifest = run.manifest
     return manifest.filter(pl.col("copy") == 0).height if "copy" in manifest.columns else manifest.height
-
-
-def run_folders(recipe: Recipe, out: Path) -> dict[Path, Recipe]:
-    """The run folders of an experiment in `out`: one for each variant, or `out` itself."""
-    return {out / name: variant for name, variant in expand_variants(recipe).items()}
 
 
 def _outcome(run: Run) -> Outcome:
