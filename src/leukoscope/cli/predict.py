@@ -99,7 +99,7 @@ def export(
 
     elsewhere = None
     if laboratories is not None:
-        from ..evaluation.laboratories import read_laboratories
+        from ..runs.results import read_laboratories
 
         elsewhere = read_laboratories(laboratories)
     with console.progress("reading cells", quiet=as_json) as on_progress:

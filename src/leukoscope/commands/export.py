@@ -24,7 +24,6 @@ from ..cells.input_steps import InputSteps
 from ..cells.pack import pack_cells
 from ..errors import BundleError, RunError
 from ..evaluation.evaluate import evaluate
-from ..evaluation.laboratories import Laboratories
 from ..evaluation.operating_point import choose_threshold
 from ..evaluation.table import IntervalOptions, read_cells
 from ..files import JsonObject, sha256
@@ -33,6 +32,7 @@ from ..leaks.training_table import training_table_bytes
 from ..networks.units import Units
 from ..predict.table import predictions_table
 from ..progress import OnProgress
+from ..runs.laboratories import Laboratories
 from ..runs.network import load_network
 from ..runs.run import Run, check_finished
 from ..runs.training_overlap import trained_in_fold
