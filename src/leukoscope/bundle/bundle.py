@@ -29,8 +29,19 @@ from ..images.decode import usable_cores
 from ..leaks.training_table import read_training_table
 from .child import checking_process, verify_in
 from .description import FORMAT, Description, check_values
-from .head import HEAD, Head, read_head
-from .parts import DESCRIPTION, FILES, OPTIONAL, SEEN, check_replaceable, check_sizes, damaged, error_line, read_parts
+from .head import Head, read_head
+from .parts import (
+    DESCRIPTION,
+    FILES,
+    HEAD,
+    OPTIONAL,
+    SEEN,
+    check_replaceable,
+    check_sizes,
+    damaged,
+    error_line,
+    read_parts,
+)
 from .verify import FEATURES, INPUT, OUTPUTS, Expected, Fault, check_answers, open_session, read_golden
 
 if TYPE_CHECKING:

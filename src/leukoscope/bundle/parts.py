@@ -20,11 +20,12 @@ from typing import IO
 
 from ..errors import BundleError, first_line
 from ..text import escaped, plain
-from .head import HEAD
 
 DESCRIPTION = "bundle.json"
 SEEN = "seen.parquet"
 """The cells that it was trained and chosen on, for the leak guard. Older bundles have none."""
+HEAD = "head.npz"
+"""What was fitted to one laboratory (head.py)."""
 WEIGHTS = "weights.safetensors"
 """For torch; prediction does not need it, so its content is not held in memory."""
 OPTIONAL = (SEEN, WEIGHTS, HEAD)

@@ -28,9 +28,11 @@ Db = Annotated[str | None, typer.Option(
 
 def engine_of(db: str | None) -> sa.Engine | None:
     """The PostgreSQL of --db; None without."""
+    if db is None:
+        return None
     from ..review.database import open_engine  # late: help needs none of it
 
-    return None if db is None else open_engine(db)
+    return open_engine(db)
 
 
 def review(
@@ -110,10 +112,10 @@ SomeFolders = Annotated[list[Path] | None, typer.Argument(
 def backup(file: Backup, folders: SomeFolders = None, db: Db = None, overwrite: Overwrite = False,
            as_json: Json = False) -> None:
     """Write all decisions to one file, while servers run."""
-    from ..review.backup import write_backup
-    from ..text import plural
-
     with _database(db, folders) as (named, engine):
+        from ..review.backup import write_backup  # late: a mistyped path needs none of it
+        from ..text import plural
+
         held = write_backup(file, named, engine, overwrite=overwrite)
     for one in held:
         if one.damaged:
@@ -127,10 +129,10 @@ def backup(file: Backup, folders: SomeFolders = None, db: Db = None, overwrite: 
 
 def restore(file: Backup, folders: SomeFolders = None, db: Db = None, as_json: Json = False) -> None:
     """Add the decisions of a backup to the present ones."""
-    from ..review.backup import restore_backup
-    from ..text import plural
-
     with _database(db, folders) as (named, engine):
+        from ..review.backup import restore_backup  # late, as above
+        from ..text import plural
+
         restored = restore_backup(file, named, engine)
     if as_json:
         console.emit([one.__dict__ for one in restored])

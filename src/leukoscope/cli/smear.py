@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..commands.inputs import check_bundle, check_images, check_smear_options
+from ..commands.inputs import check_bundle, check_fields, check_images, check_smear_options
 from ..commands.slide_list import check_lists
 from ..commands.smear_folder import check_out
 from ..errors import LeukoscopeError
@@ -55,6 +55,8 @@ def smear(
     check_images(inputs)
     check_lists(inputs)
     check_out(inputs, out, resume=resume, overwrite=overwrite)
+    if not by_folder:
+        check_fields(inputs)
     from ..commands.slide_inputs import are_slides, check_named_slides  # late: a mistyped path needs no library
 
     if are_slides(inputs):

@@ -91,16 +91,17 @@ def train(
     chosen = only_variants(load_recipe(recipe, protocol=protocol, scale=scale, settings=settings or []), only or [])
     check_manifest(data)
     from ..errors import require
-    from ..manifest import read_manifest
-    from ..runs.elsewhere import Elsewhere
     from ..train.folder import check_folder, check_name, run_folders
-    from ..train.selection import select_cells
 
     require("torch")
     check_name(out)  # an error before the libraries load
     runs = run_folders(chosen, out)
     for folder in runs:
         check_folder(folder, resume)
+    from ..manifest import read_manifest
+    from ..runs.elsewhere import Elsewhere
+    from ..train.selection import select_cells
+
     cells = Elsewhere(root=images_root).apply(read_manifest(data))
     for variant in runs.values():
         select_cells(cells, variant)

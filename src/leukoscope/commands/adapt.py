@@ -20,7 +20,7 @@ from ..adaptation.validate import Adapted, OfGroup, Size, honest_probabilities, 
 from ..bundle.bundle import SEEN, Bundle, open_bundle, write_bundle
 from ..bundle.calibration import REJECTED, conformal_radius
 from ..bundle.card import model_card
-from ..bundle.head import HEAD
+from ..bundle.parts import HEAD
 from ..errors import ManifestError
 from ..evaluation.evaluate import evaluate
 from ..evaluation.operating_point import choose_threshold

@@ -12,9 +12,9 @@ from glob import has_magic, iglob
 from pathlib import Path
 
 from ..errors import BundleError, LeukoscopeError, ManifestError, RunError
-from ..filenames import SUMMARY, TABLES, check_predictions_path
+from ..filenames import SCANNERS, SLIDE_LIST, SUMMARY, TABLES, UNREAD_SLIDES, check_predictions_path
 from ..review.folders import has_record, results_of
-from ..text import join
+from ..text import join, plural
 
 PACKAGED = "packaged"
 KINDS = {"bundle.json": "a bundle", "evaluation.json": "an evaluation", "recipe.toml": "a run", "study.json": "a study",
@@ -48,6 +48,7 @@ def check_exists(path: Path | str, hint: str, error: type[LeukoscopeError] = Leu
     raise error(f"{path}: {what}", f"did you mean {path.with_name(near[0])}?" if near else hint)
 
 
+_NO_FIELDS = (*TABLES, SLIDE_LIST, *SCANNERS, *UNREAD_SLIDES)
 _WORDS = 8  # of a path whose quotes are missing, at most
 _TAKES_TABLE = "tables of cells end in .parquet or .csv; make one with: leukoscope data index"
 
@@ -167,6 +168,31 @@ def _check_image_folder(folder: Path, given: str) -> None:
         raise LeukoscopeError(f"{given}: {kind}, not a folder of images", "name images, or a folder of images")
     if os.access(folder, os.R_OK) and not os.listdir(folder):
         raise LeukoscopeError(f"{given}: holds no image (the folder is empty)", "name a folder of images")
+
+
+class UnreadableFields(LeukoscopeError):
+    """No field of a smear can be read."""
+
+
+def none_readable(fields: int, first: str, reason: str) -> UnreadableFields:
+    """The error for photographs none of which can be read. first, reason: one of them, and what is wrong with it."""
+    return UnreadableFields(f"none of {plural(fields, 'field')} could be read; {first}: {reason}",
+                            "give photographs of a smear")
+
+
+def check_fields(inputs: Sequence[str]) -> None:
+    """Raise UnreadableFields where only files are named, and none begins as an image or a slide does."""
+    names = list(dict.fromkeys(map(str, map(Path, inputs))))
+    if not all(Path(name).is_file() and Path(name).suffix.lower() not in _NO_FIELDS for name in names):
+        return
+    from ..images.headers import format_of, is_dicom, refusal
+
+    starts = []
+    for name in names:
+        with open(name, "rb") as file:
+            starts.append(file.read(16))
+    if all(start and not format_of(start) for start in starts) and not any(is_dicom(Path(name)) for name in names):
+        raise none_readable(len(names), names[0], refusal(starts[0])[0])
 
 
 def check_predictions(out: Path, *, resume: bool, overwrite: bool) -> None:

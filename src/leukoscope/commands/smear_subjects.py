@@ -18,7 +18,8 @@ from ..report.smear import index_page
 from ..smear.flag import flagged_first
 from ..smear.summary import SmearSummary, SubjectsSummary
 from ..tables import read_parquet
-from .smear import UnreadableFields, left_out, open_model, plan_of, smear_listed
+from .inputs import UnreadableFields
+from .smear import left_out, open_model, plan_of, smear_listed
 from .smear_folder import clear
 from .smear_inputs import beside_subjects, subjects_of
 from .smear_resume import open_resumable
