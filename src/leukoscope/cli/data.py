@@ -138,7 +138,8 @@ def index(
         return
     labels = sorted({*result.found, *result.expected})
     rows = [[label or "(no label)", result.found.get(label, 0), result.expected.get(label, "")] for label in labels]
-    console.show_table(["label", "found", "whole set"], rows)
+    known = 3 if result.expected else 2  # of one's own images nobody knows how many there should be
+    console.show_table(["label", "found", "whole set"][:known], [row[:known] for row in rows])
     console.show_lines(result.notes)
     console.show_some("missing", result.missing)
     console.show_some("damaged, left out", [f"{path}: {reason}" for path, reason in result.damaged])
