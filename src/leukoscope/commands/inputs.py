@@ -188,9 +188,12 @@ def check_fields(inputs: Sequence[str]) -> None:
     from ..images.headers import format_of, is_dicom, refusal
 
     starts = []
-    for name in names:
-        with open(name, "rb") as file:
-            starts.append(file.read(16))
+    try:
+        for name in names:
+            with open(name, "rb") as file:
+                starts.append(file.read(16))
+    except OSError:  # of one of them: it is named when the others are counted
+        return
     if all(start and not format_of(start) for start in starts) and not any(is_dicom(Path(name)) for name in names):
         raise none_readable(len(names), names[0], refusal(starts[0])[0])
 
