@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.event import listen, remove
 
 from leukoscope.review.database import open_engine
-from leukoscope.review.result import DATABASE
+from leukoscope.review.folders import DATABASE
 
 POSTGRES = os.environ.get("LEUKOSCOPE_POSTGRES", "")
 

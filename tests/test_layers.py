@@ -13,10 +13,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "leukoscope"
 
 ORDER = (
-    "errors", "progress", "text", "templates", "parquet", "tables", "files", "manifest", "recipes", "stats", "images",
-    "finder", "spikes", "networks", "pca", "optics", "phantom", "datasets", "leaks", "auditing", "cells", "smear",
-    "slides", "runs", "bundle", "predict", "evaluation", "adaptation", "train", "figures", "report", "review",
-    "commands", "papers", "cli",
+    "errors", "filenames", "progress", "text", "templates", "parquet", "tables", "files", "manifest", "recipes",
+    "stats", "images", "finder", "spikes", "networks", "pca", "optics", "phantom", "datasets", "leaks", "auditing",
+    "cells", "smear", "slides", "runs", "bundle", "predict", "evaluation", "adaptation", "train", "figures", "report",
+    "review", "commands", "papers", "cli",
 )
 """Folders and single modules from the ground up: each imports from those before it."""
 

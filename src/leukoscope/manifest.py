@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from .errors import ManifestError, first_line
+from .filenames import check_table_path
 from .files import atomic_path
 from .tables import UnreadableTable, as_text, harmless, meant, read_any_csv, read_parquet, writable
 from .text import is_text
@@ -127,12 +128,6 @@ def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path | str) -> None:
             frame.write_parquet(target)
         else:
             harmless(frame).write_csv(target)
-
-
-def check_table_path(path: Path | str) -> None:
-    """Raise ManifestError unless `write_table` knows the suffix."""
-    if Path(path).suffix not in (".parquet", ".csv"):
-        raise ManifestError(f"{path}: tables are written as .parquet or .csv", "end the name in .parquet or .csv")
 
 
 def _read_table(path: Path) -> pl.DataFrame:

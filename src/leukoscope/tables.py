@@ -62,10 +62,9 @@ class UnreadableTable(Exception):
 def read_parquet(source: Path | str | bytes) -> pl.DataFrame:
     """A Parquet file, or the content of one. Raises polars' errors and OSError where it is missing or damaged, and a
     ComputeError where it would unpack to far more than a table of its size does."""
-    named = source if isinstance(source, bytes) else _named(source)
-
     def read() -> pl.DataFrame:
         _check_parquet(source)
+        named = source if isinstance(source, bytes) else _named(source)
         stated = pl.scan_parquet(named, glob=False)
         values = len(stated.collect_schema()) * stated.select(pl.len()).collect().item()
         size = len(named) if isinstance(named, bytes) else os.path.getsize(named)

@@ -22,7 +22,7 @@ from leukoscope.bundle import bundle as bundle_module
 from leukoscope.bundle.bundle import FILES, open_bundle, write_bundle
 from leukoscope.bundle.calibration import calibrate, conformal_radius, conformal_sets, fit_temperature
 from leukoscope.bundle.graph import CellGraph, export_graph
-from leukoscope.bundle.head import HEAD
+from leukoscope.bundle.parts import HEAD
 from leukoscope.cells import pack_cells
 from leukoscope.cells.input_steps import InputSteps
 from leukoscope.commands.export import export_run

@@ -23,7 +23,7 @@ from smear_fields import phantom
 
 DATA = Path(__file__).parents[1] / "data"
 SLOW = {"torch", "torchvision", "timm", "lightning", "numba", "matplotlib", "scipy", "cv2", "PIL", "tifffile", "onnx",
-        "onnxruntime", "leukoscope.commands.smear"}
+        "onnxruntime", "sqlalchemy", "leukoscope.commands.smear"}
 """What takes longer to import than a refusal may take."""
 
 
@@ -324,6 +324,57 @@ def test_what_a_glance_shows_is_refused_before_anything_slow_is_imported(tmp_pat
     answers = in_a_process([shlex.split(words) for words, _ in cases], tmp_path)
     for answer, (_, line) in zip(answers, cases, strict=True):
         assert answer == {"code": 2, "slow": [], "err": f"leukoscope: {line}\n"}
+
+
+def test_what_exists_or_is_empty_is_refused_before_anything_slow_is_imported(older, tmp_path):
+    for name in ("empty", "full", "photographs", "stopped/.parts"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("full/something", "photographs/a.png", "there.zip", "explained/explanations.json", "features/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"something")
+    (tmp_path / "stopped" / ".parts" / "plan.json").write_text('{"leukoscope": "0"}')
+    (tmp_path / "notes.txt").write_text("# a comment\n\nlook at slide 7\n")
+    (tmp_path / "no.txt").touch()
+    run, cells = shlex.quote(str(older / "run")), shlex.quote(str(older / "cells.parquet"))
+    unwritten = ("empty: was not written by leukoscope smear (no summary.json); name the folder that was given to "
+                 "leukoscope smear with -o")
+    cases = [
+        ("review empty", unwritten), ("review verify empty", unwritten), ("review backup b.zip empty", unwritten),
+        ("review restore b.zip empty", unwritten), ("adapt packaged --review empty -o x.zip", unwritten),
+        ("review stopped", "stopped: holds a stopped run of leukoscope smear; finish it: leukoscope smear FIELDS -o "
+         "DIR --resume"),
+        ("review full --watch nowhere", "--watch nowhere: no such folder; name the folder that photographs come into"),
+        ("smear photographs -o full", "full: is not empty; name another folder, or use --overwrite"),
+        ("smear photographs -o full --resume", "full: is not empty; name another folder, or use --overwrite"),
+        ("smear photographs -o stopped", "stopped: holds a stopped run; continue with --resume, or use --overwrite"),
+        (f"smear photographs -o {run}", f"{older / 'run'}: holds recipe.toml, the result of another command; name "
+         "another folder"),
+        ("smear photographs -o x --micrometres 9", "--micrometres 9.0: expected 0.01 to 5 um per pixel; leave it out "
+         "if unknown"),
+        ("smear notes.txt -o x", "notes.txt: slide 1, look at slide 7, does not exist; correct it; paths are relative "
+         "to the list"),
+        ("smear no.txt -o x", "no.txt: holds no slide; slides end in .svs, .ndpi, .mrxs, .scn, .bif, .vms, .vmu, "
+         ".svslide, .dcm, or are TIFF of more than 20,000 px"),
+        ("smear there.zip there.zip full/something -o x", "none of 2 fields could be read; there.zip: is not an image "
+         "(it starts with b'something'); give photographs of a smear"),
+        ("adapt packaged --data t.csv -o there.zip", "t.csv: no such file or folder; make a table of cells: leukoscope "
+         "data index LAYOUT FOLDER -o cells.parquet"),
+        (f"adapt packaged --data {cells} -o there.zip", "there.zip: already exists; name another bundle with -o, or "
+         "remove this one"),
+        (f"export {run} -o there.zip", "there.zip: already exists; name another bundle with -o, or use --overwrite"),
+        (f"train almotairi2020 --data {cells} -o full", "full: is not empty; choose another folder"),
+        (f"train almotairi2020 --data {cells} -o {run}", f"{older / 'run'}: contains a run already; continue it with "
+         "--resume, or choose another folder"),
+        (f"explain {run} c.png -o explained", "explained/explanations.json: already exists; name another folder with "
+         "-o, or use --overwrite"),
+        (f"features {run} c.png -o features", "features/c.png: already exists; name another folder with -o, or use "
+         "--overwrite"),
+        ("demo -o full", "full: not empty; choose another folder with -o, or remove it")]
+    before = sorted(tmp_path.rglob("*"))
+    answers = in_a_process([shlex.split(words) for words, _ in cases], tmp_path)
+    for answer, (words, line) in zip(answers, cases, strict=True):
+        assert answer == {"code": 2, "slow": [], "err": f"leukoscope: {line}\n"}, words
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_mistyped_path_gets_the_name_of_a_similar_one(tmp_path):

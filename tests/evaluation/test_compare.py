@@ -500,8 +500,11 @@ def test_runs_that_do_not_match_are_refused_with_the_reason(runs, tmp_path):
         "compare", first, runs / "lenet-again", "-o", tmp_path / "o")
     assert "one run: nothing to compare with" in refusal("compare", first, "-o", tmp_path / "o")
     assert "not a run" in refusal("compare", first, tmp_path / "nothing", "-o", tmp_path / "o")
-    with pytest.raises(RunError, match=r"lenet and .*again are the same training: recipe, seed and"):
-        read_kinds([first, Path(shutil.copytree(first, tmp_path / "again")), runs / "resnet"])
+    again = Path(shutil.copytree(first, tmp_path / "again"))
+    with pytest.raises(RunError, match=r"lenet and .*again are the same training: recipe, seed and .*; leave one out"):
+        read_kinds([first, again, runs / "resnet"])
+    with pytest.raises(RunError, match=r"are the same training: .* equal; give runs of at least two recipes"):
+        read_kinds([first, again])
     bare = altered("bare", lambda t: t.drop("group"))
     with pytest.raises(RunError, match=r"bare: predictions\.parquet has no column 'group'"):
         read_kinds([first, bare])

@@ -28,8 +28,9 @@ import httpx
 from leukoscope.commands.smear import smear_fields
 from leukoscope.phantom import write_smears
 from leukoscope.review.database import open_engine, reading
+from leukoscope.review.folders import DATABASE
 from leukoscope.review.journal import read_events
-from leukoscope.review.result import DATABASE, digest_of
+from leukoscope.review.result import digest_of
 from leukoscope.review.smear import verify
 
 PEOPLE = 8

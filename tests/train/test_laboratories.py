@@ -14,13 +14,14 @@ from command import leukoscope, refusal
 from leukoscope.commands.export import export_run
 from leukoscope.commands.train import run_experiment
 from leukoscope.errors import ManifestError, RunError
-from leukoscope.evaluation.laboratories import evaluate_laboratories, read_laboratories
-from leukoscope.evaluation.laboratory_shortcut import laboratory_shortcut, read_shortcut
+from leukoscope.evaluation.laboratories import evaluate_laboratories
+from leukoscope.evaluation.laboratory_shortcut import laboratory_shortcut
 from leukoscope.leaks.guard import check_leaks
 from leukoscope.leaks.splits import laboratory_names, make_splits
 from leukoscope.manifest import make_manifest, write_manifest
 from leukoscope.recipes import Split, make_recipe
 from leukoscope.report.html import render
+from leukoscope.runs.results import read_laboratories, read_results
 from leukoscope.runs.run import Run
 from leukoscope.train.lightning_module import draw_weights
 from page_reader import Page
@@ -182,7 +183,7 @@ def test_page_and_card_say_what_to_expect_elsewhere(run, tmp_path):
 
 
 def test_a_run_says_how_well_the_laboratory_can_be_told(run):
-    found, page = read_shortcut(run.folder), Page(run.folder / "report.html")
+    found, page = read_results(run.folder).shortcut, Page(run.folder / "report.html")
     assert found is not None
     assert (found.not_trained_on, found.cells, found.chance) == ("delhi", 67, pytest.approx(1 / 3))
     assert (found.laboratories, found.classes) == (("delhi", "lima", "oslo"), ("a", "b"))

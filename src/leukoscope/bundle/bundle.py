@@ -29,8 +29,19 @@ from ..images.decode import usable_cores
 from ..leaks.training_table import read_training_table
 from .child import checking_process, verify_in
 from .description import FORMAT, Description, check_values
-from .head import HEAD, Head, read_head
-from .parts import DESCRIPTION, FILES, OPTIONAL, SEEN, check_sizes, damaged, error_line, read_parts
+from .head import Head, read_head
+from .parts import (
+    DESCRIPTION,
+    FILES,
+    HEAD,
+    OPTIONAL,
+    SEEN,
+    check_replaceable,
+    check_sizes,
+    damaged,
+    error_line,
+    read_parts,
+)
 from .verify import FEATURES, INPUT, OUTPUTS, Expected, Fault, check_answers, open_session, read_golden
 
 if TYPE_CHECKING:
@@ -115,19 +126,6 @@ def parallel_calls() -> int:
     """How many threads call a network at once: one a core, but no more than eight, since each needs memory for its
     maps. Threads that share one call wait for each other in every layer and slow down the decoding beside them."""
     return min(usable_cores(), 8)
-
-
-def check_replaceable(out: Path, overwrite: bool) -> None:
-    """Raise BundleError where writing a bundle would replace something; `overwrite` allows it, but never for a folder
-    that holds something else than a bundle."""
-    if not out.exists():
-        return
-    if not overwrite:
-        raise BundleError(f"{out}: already exists", "name another bundle with -o, or use --overwrite")
-    zipped = out.suffix == ".zip"
-    if zipped == out.is_dir() or (not zipped and not {path.name for path in out.iterdir()} <= {DESCRIPTION, *FILES}):
-        raise BundleError(f"{out}: is not a bundle, and a bundle would replace it",
-                          "name another bundle with -o")
 
 
 def write_bundle(out: Path, description: JsonObject, parts: Mapping[str, bytes], *,

@@ -14,7 +14,6 @@ from jaxtyping import Float
 
 from .arrays import read_arrays
 
-HEAD = "head.npz"
 TINY = float(np.finfo(np.float32).tiny)
 """Probabilities below it count as it."""
 

@@ -20,11 +20,12 @@ from typing import IO
 
 from ..errors import BundleError, first_line
 from ..text import escaped, plain
-from .head import HEAD
 
 DESCRIPTION = "bundle.json"
 SEEN = "seen.parquet"
 """The cells that it was trained and chosen on, for the leak guard. Older bundles have none."""
+HEAD = "head.npz"
+"""What was fitted to one laboratory (head.py)."""
 WEIGHTS = "weights.safetensors"
 """For torch; prediction does not need it, so its content is not held in memory."""
 OPTIONAL = (SEEN, WEIGHTS, HEAD)
@@ -67,6 +68,19 @@ def damaged(path: Path, what: str, hint: str = AGAIN) -> BundleError:
 def error_line(error: BaseException) -> str:
     """The first line of an error's message, or its class where it has none; what is no text is written out."""
     return escaped(first_line(error))
+
+
+def check_replaceable(out: Path, overwrite: bool) -> None:
+    """Raise BundleError where writing a bundle would replace something; `overwrite` allows it, but never for a folder
+    that holds something else than a bundle."""
+    if not out.exists():
+        return
+    if not overwrite:
+        raise BundleError(f"{out}: already exists", "name another bundle with -o, or use --overwrite")
+    zipped = out.suffix == ".zip"
+    if zipped == out.is_dir() or (not zipped and not {path.name for path in out.iterdir()} <= {DESCRIPTION, *FILES}):
+        raise BundleError(f"{out}: is not a bundle, and a bundle would replace it",
+                          "name another bundle with -o")
 
 
 def check_sizes(path: Path, sizes: Mapping[str, int], stored: Mapping[str, int] | None = None) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from ..commands.inputs import check_free, check_manifest
 from ..errors import LeukoscopeError
+from ..filenames import check_table_path
 from ..text import is_text
 from . import console
 from .options import Json, OutFolder, Overwrite
@@ -110,12 +111,12 @@ def index(
     Counts the expected cells and those found, and names missing and damaged files. Reads the headers of images only,
     and with --decode all their pixels.
     """
-    from ..datasets import get_dataset
-    from ..datasets import index as index_folder
-    from ..manifest import check_table_path, write_manifest
-
     check_table_path(out)
     check_free(out, overwrite=overwrite)
+    from ..datasets import get_dataset
+    from ..datasets import index as index_folder
+    from ..manifest import write_manifest
+
     chosen = get_dataset(layout)
     view = view or chosen.default_view
     result = index_folder(layout, folder, view, **_options(option or [], layout, chosen.options))
@@ -137,7 +138,8 @@ def index(
         return
     labels = sorted({*result.found, *result.expected})
     rows = [[label or "(no label)", result.found.get(label, 0), result.expected.get(label, "")] for label in labels]
-    console.show_table(["label", "found", "whole set"], rows)
+    known = 3 if result.expected else 2  # of one's own images nobody knows how many there should be
+    console.show_table(["label", "found", "whole set"][:known], [row[:known] for row in rows])
     console.show_lines(result.notes)
     console.show_some("missing", result.missing)
     console.show_some("damaged, left out", [f"{path}: {reason}" for path, reason in result.damaged])
@@ -171,13 +173,13 @@ def join(
 
     The column source names the laboratory of each cell.
     """
-    from ..datasets.join import join_manifests
-    from ..manifest import check_table_path, write_manifest
-
     for path in tables:
         check_manifest(path)
     check_table_path(out)
     check_free(out, overwrite=overwrite)
+    from ..datasets.join import join_manifests
+    from ..manifest import write_manifest
+
     cells = join_manifests(tables)
     write_manifest(cells, out)
     counts = dict(cells.group_by("source").len().sort("source").iter_rows())

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..commands.inputs import check_free, check_manifest, check_run
+from ..filenames import stem_for
 from . import console
 from .options import Fold, ImagesRoot, Json, MovedData, OutFolder, Overwrite, RunFolder
 
@@ -57,6 +58,7 @@ def features(
     check_run(run, "features")
     if data is not None:
         check_manifest(data)
+    check_free(out, (f"{stem_for(cell)}.png",), overwrite=overwrite)
     from ..commands.features import draw_features
     from ..runs.elsewhere import Elsewhere
 

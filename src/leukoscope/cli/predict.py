@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from ..commands.inputs import check_bundle, check_images, check_manifest, check_predictions, check_run
+from ..commands.inputs import (
+    check_bundle,
+    check_counted,
+    check_images,
+    check_manifest,
+    check_new_bundle,
+    check_predictions,
+    check_run,
+)
 from ..errors import LeukoscopeError
 from ..text import plural
 from . import console
@@ -79,6 +87,11 @@ def export(
     It holds weights, graph, calibration, figures and a model card, and no code.
     """
     check_run(run, "export")
+    if laboratories is not None:
+        check_run(laboratories, "export")
+    from ..bundle.parts import check_replaceable
+
+    check_replaceable(out, overwrite)
     from ..commands.export import export_run
     from ..runs.run import Run
     from ..stats.estimate import Estimate
@@ -86,9 +99,8 @@ def export(
 
     elsewhere = None
     if laboratories is not None:
-        from ..evaluation.laboratories import read_laboratories
+        from ..runs.results import read_laboratories
 
-        check_run(laboratories, "export")
         elsewhere = read_laboratories(laboratories)
     with console.progress("reading cells", quiet=as_json) as on_progress:
         described = export_run(Run(run), out, fold=fold, coverage=coverage, micrometres=micrometres, licence=licence,
@@ -128,6 +140,8 @@ def adapt(
         raise LeukoscopeError("name the confirmed cells", "either --data cells.parquet, or --review smear/")
     if data is not None:
         check_manifest(data)
+    check_counted(reviews or [], shared=db is not None)
+    check_new_bundle(out)
     from ..commands.adapt import AdaptOptions, confirmed_in
     from ..commands.adapt import adapt as fit
     from ..manifest import read_manifest

@@ -12,6 +12,7 @@ import typer
 
 from ..commands.inputs import check_counted
 from ..errors import LeukoscopeError
+from ..review.folders import check_watched
 from . import console
 from .options import Json, Overwrite
 
@@ -27,9 +28,11 @@ Db = Annotated[str | None, typer.Option(
 
 def engine_of(db: str | None) -> sa.Engine | None:
     """The PostgreSQL of --db; None without."""
+    if db is None:
+        return None
     from ..review.database import open_engine  # late: help needs none of it
 
-    return None if db is None else open_engine(db)
+    return open_engine(db)
 
 
 def review(
@@ -60,7 +63,9 @@ def review(
     restore, user.
     """
     if watch is None:
-        check_counted(folders)
+        check_counted(folders, shared=db is not None)
+    else:
+        check_watched(folders, watch)
     from ..review.serve import Options, Started, serve  # late: help and a mistyped path need none of it
 
     def on_start(started: Started) -> None:
@@ -79,7 +84,7 @@ def review(
 
 def verify(folders: Folders, db: Db = None, as_json: Json = False) -> None:
     """Check that the records of decisions are complete and unchanged."""
-    check_counted(folders)
+    check_counted(folders, shared=db is not None)
     from ..review.smear import results_with_records, verify
     from ..text import plural
 
@@ -107,10 +112,10 @@ SomeFolders = Annotated[list[Path] | None, typer.Argument(
 def backup(file: Backup, folders: SomeFolders = None, db: Db = None, overwrite: Overwrite = False,
            as_json: Json = False) -> None:
     """Write all decisions to one file, while servers run."""
-    from ..review.backup import write_backup
-    from ..text import plural
-
     with _database(db, folders) as (named, engine):
+        from ..review.backup import write_backup  # late: a mistyped path needs none of it
+        from ..text import plural
+
         held = write_backup(file, named, engine, overwrite=overwrite)
     for one in held:
         if one.damaged:
@@ -124,10 +129,10 @@ def backup(file: Backup, folders: SomeFolders = None, db: Db = None, overwrite: 
 
 def restore(file: Backup, folders: SomeFolders = None, db: Db = None, as_json: Json = False) -> None:
     """Add the decisions of a backup to the present ones."""
-    from ..review.backup import restore_backup
-    from ..text import plural
-
     with _database(db, folders) as (named, engine):
+        from ..review.backup import restore_backup  # late, as above
+        from ..text import plural
+
         restored = restore_backup(file, named, engine)
     if as_json:
         console.emit([one.__dict__ for one in restored])
@@ -142,6 +147,8 @@ def _database(db: str | None, folders: list[Path] | None) -> Iterator[tuple[list
     """The folders that are named, and the PostgreSQL if there is one."""
     if db is None and not folders:
         raise LeukoscopeError("no folder is named", "name folders that leukoscope smear wrote, or a database with --db")
+    if db is None:
+        check_counted(folders or [], shared=False)
     engine = engine_of(db)
     try:
         yield folders or [], engine

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..commands.inputs import check_bundle, check_folder, check_images
+from ..commands.inputs import check_bundle, check_fields, check_images, check_smear_options
+from ..commands.slide_list import check_lists
+from ..commands.smear_folder import check_out
 from ..errors import LeukoscopeError
 from . import console
 from .options import Json, Overwrite, Resume
@@ -49,8 +51,12 @@ def smear(
     """
     if bundle is not None:
         check_bundle(bundle)
+    check_smear_options(bundle, not no_types, micrometres)
     check_images(inputs)
-    check_folder(out)
+    check_lists(inputs)
+    check_out(inputs, out, resume=resume, overwrite=overwrite)
+    if not by_folder:
+        check_fields(inputs)
     from ..commands.slide_inputs import are_slides, check_named_slides  # late: a mistyped path needs no library
 
     if are_slides(inputs):

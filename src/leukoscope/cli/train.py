@@ -5,18 +5,15 @@ prints.
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from ..commands.inputs import check_exists, check_free, check_manifest, check_result
-from ..errors import LeukoscopeError
+from ..commands.inputs import check_empty, check_exists, check_free, check_manifest, check_result
+from ..papers import PAPERS, check_paper, reproduce_paper
 from . import console
 from .options import Data, ImagesRoot, Json, Only, OutFolder, Overwrite, Protocol, Resume, Settings, SkipDamaged
-
-PAPERS = ("almotairi2020", "dimuro2020", "noshad2021", "shalini2022")
 
 
 def demo(
@@ -30,6 +27,7 @@ def demo(
 
     From photographs to a count and its page. Needs no download.
     """
+    check_empty(out)
     from ..commands.demo import run_demo, run_training_demo
 
     if train:
@@ -88,21 +86,25 @@ def train(
 
     Writes a run: a folder with predictions, metrics and a report.
     """
-    from ..recipes.recipe import expand_variants, load_recipe, only_variants
+    from ..recipes.recipe import load_recipe, only_variants
 
     chosen = only_variants(load_recipe(recipe, protocol=protocol, scale=scale, settings=settings or []), only or [])
     check_manifest(data)
     from ..errors import require
-    from ..manifest import read_manifest
-    from ..runs.elsewhere import Elsewhere
-    from ..train.folder import check_name
-    from ..train.selection import select_cells
+    from ..train.folder import check_folder, check_name, run_folders
 
     require("torch")
-    check_name(out)
+    check_name(out)  # an error before the libraries load
+    runs = run_folders(chosen, out)
+    for folder in runs:
+        check_folder(folder, resume)
+    from ..manifest import read_manifest
+    from ..runs.elsewhere import Elsewhere
+    from ..train.selection import select_cells
+
     cells = Elsewhere(root=images_root).apply(read_manifest(data))
-    for variant in expand_variants(chosen).values():
-        select_cells(cells, variant)  # an error before the libraries load
+    for variant in runs.values():
+        select_cells(cells, variant)
     from ..commands.train import run_experiment
 
     with console.training(quiet=as_json) as on_event:
@@ -130,13 +132,10 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Repeat a paper's experiments; print its results beside ours."""
-    if paper not in PAPERS:
-        near = get_close_matches(paper, PAPERS, n=1)
-        raise LeukoscopeError(f"{paper}: no such paper", f"choose {' or '.join(near or PAPERS)}")
+    check_paper(paper)
     for path in (data, transfer):
         if path is not None:
             check_exists(path, "name the folder of the data set, or a table of cells")
-    from ..papers import reproduce_paper
 
     with console.training(quiet=as_json) as on_event:
         outcome = reproduce_paper(paper, data, out, scale=scale, protocol=protocol, transfer=transfer,

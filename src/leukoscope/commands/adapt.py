@@ -20,8 +20,8 @@ from ..adaptation.validate import Adapted, OfGroup, Size, honest_probabilities, 
 from ..bundle.bundle import SEEN, Bundle, open_bundle, write_bundle
 from ..bundle.calibration import REJECTED, conformal_radius
 from ..bundle.card import model_card
-from ..bundle.head import HEAD
-from ..errors import BundleError, ManifestError
+from ..bundle.parts import HEAD
+from ..errors import ManifestError
 from ..evaluation.evaluate import evaluate
 from ..evaluation.operating_point import choose_threshold
 from ..evaluation.table import clusters_of
@@ -38,6 +38,7 @@ from ..progress import OnProgress
 from ..report.adapt import NO_SLIDES, write_adapted
 from ..stats.paired import paired_difference
 from ..text import interval, join, plural, points, type_name
+from .inputs import check_new_bundle
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -99,8 +100,7 @@ def adapt(path: Path | str, manifest: pl.DataFrame, out: Path | str, options: Ad
     model was trained on them.
     """
     options, path, out = options or AdaptOptions(), bundle_path(path), Path(out)
-    if out.exists():
-        raise BundleError(f"{out}: already exists", "name another bundle with -o, or remove this one")
+    check_new_bundle(out)
     bundle = open_bundle(path)
     bundle.features(np.zeros((1, bundle.description.size, bundle.description.size, 3), np.uint8))  # an error at once
     read = _read(bundle, manifest, options, on_progress)

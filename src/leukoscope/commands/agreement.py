@@ -13,10 +13,10 @@ from ..errors import LeukoscopeError
 from ..evaluation.agreement import Agreement, Limit, TypeAgreement, compare_counts
 from ..evaluation.count_tables import read_counts
 from ..evaluation.observers import Observers, compare_observers, read_typed
-from ..evaluation.results import to_json
 from ..files import JsonObject, write_json
 from ..manifest import write_table
 from ..report.agreement import PAGE, RESULT, agreement_lines, write_agreement
+from ..runs.stored import to_json
 
 FILES = (RESULT, PAGE, "agreement.csv")
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from ..smear.summary import SubjectsSummary
 from ..tables import scan
-from .smear_resume import PARTITIONS
+from .smear_folder import PARTITIONS
 from .smear_subjects import write_subjects
 
 _LONGEST = 200  # characters of a folder's name, of the 255 bytes that file systems take

@@ -12,11 +12,11 @@ from ..evaluation.compare import ROUNDS, Compared, Kind, compare
 from ..evaluation.compare_runs import read_kinds
 from ..evaluation.costs import costs
 from ..evaluation.ranking import mean_curve
-from ..evaluation.results import to_json
 from ..files import JsonObject, read_json, write_json
 from ..manifest import write_table
 from ..report.compare import comparison_lines, read_comparison, write_comparison
 from ..runs.comparison import Comparison
+from ..runs.stored import to_json
 
 RESULT = "compare.json"
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ..errors import RunError
 from ..manifest import write_manifest
 from ..phantom.files import write_cells, write_smears
 from ..progress import OnProgress
 from ..report.smear import summary_lines
 from ..text import plural
+from .inputs import check_empty
 from .smear import smear_fields
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run_demo(out: Path, *, seed: int = 0, on_progress: OnProgress | None = None)
 
     Returns lines for a terminal. Raises RunError if `out` is not empty: a demonstration must not overwrite work.
     """
-    _check_empty(out)
+    check_empty(out)
     truth = write_smears(out / "fields", subjects=1, fields_per_subject=FIELDS, seed=seed, types=IN_FIELD, size=FIELD)
     images = truth["image"].unique(maintain_order=True).to_list()
     summary = smear_fields(images, out / "count", subject=truth["subject"][0], on_progress=on_progress)
@@ -54,7 +54,7 @@ def run_training_demo(out: Path, *, seed: int = 0, on_event: Callable[[Event], N
     from ..report.audit import write_audit
     from .train import run_experiment
 
-    _check_empty(out)
+    check_empty(out)
     recipe = load_recipe("demo", settings=[f"seed={seed}"])
     cells = write_cells(out / "smears", CELLS_PER_CLASS, labels=recipe.data.classes, subjects=SUBJECTS, seed=seed)
     write_manifest(cells, out / "cells.parquet")
@@ -66,8 +66,3 @@ def run_training_demo(out: Path, *, seed: int = 0, on_event: Callable[[Event], N
         *outcome.lines,
         *run_demo(out / "smear", seed=seed),
     )
-
-
-def _check_empty(out: Path) -> None:
-    if out.exists() and any(out.iterdir()):
-        raise RunError(f"{out}: not empty", "choose another folder with -o, or remove it")

@@ -15,16 +15,15 @@ from jaxtyping import Float64, UInt8
 from scipy.special import logsumexp, softmax
 
 from .. import __version__
-from ..bundle.bundle import INPUT, OUTPUTS, SEEN, check_replaceable, write_bundle
+from ..bundle.bundle import INPUT, OUTPUTS, SEEN, write_bundle
 from ..bundle.calibration import REJECTED, Calibration, calibrate
 from ..bundle.card import model_card
 from ..bundle.graph import CellGraph, export_graph, half_graph, half_weights, int8_graph, round_weights
-from ..bundle.parts import WEIGHTS
+from ..bundle.parts import WEIGHTS, check_replaceable
 from ..cells.input_steps import InputSteps
 from ..cells.pack import pack_cells
 from ..errors import BundleError, RunError
 from ..evaluation.evaluate import evaluate
-from ..evaluation.laboratories import Laboratories
 from ..evaluation.operating_point import choose_threshold
 from ..evaluation.table import IntervalOptions, read_cells
 from ..files import JsonObject, sha256
@@ -33,6 +32,7 @@ from ..leaks.training_table import training_table_bytes
 from ..networks.units import Units
 from ..predict.table import predictions_table
 from ..progress import OnProgress
+from ..runs.laboratories import Laboratories
 from ..runs.network import load_network
 from ..runs.run import Run, check_finished
 from ..runs.training_overlap import trained_in_fold

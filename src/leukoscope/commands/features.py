@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..figures.common import save_png
 from ..figures.pca import components_sheet, reconstruction_sheet, variance_curve
 from ..figures.pipeline import pipeline_strip
 from ..figures.training import feature_map_sheet
+from ..filenames import stem_for
 from ..finder.frame import shaped
 from ..predict.inside import feature_maps, input_steps
 from ..runs.elsewhere import Elsewhere
@@ -32,10 +32,10 @@ def draw_features(folder: Path, cell: str, out: Path, *, fold: int = 0, overwrit
 
     LeukoscopeError where that PNG exists and `overwrite` is false.
     """
-    check_free(out, (f"{_file_name(cell)}.png",), overwrite=overwrite)
+    check_free(out, (f"{stem_for(cell)}.png",), overwrite=overwrite)
     run = Run(folder, elsewhere)
     pixels = cell_pixels(run, cell)
-    path = out / f"{_file_name(cell)}.png"
+    path = out / f"{stem_for(cell)}.png"
     preprocess = run.recipe.preprocess
     shown = shaped(pixels, preprocess)
     save_png(feature_map_sheet(feature_maps(run, fold, pixels), shown), path)
@@ -48,7 +48,7 @@ def draw_input(run: Run, cell: str, out: Path, *, fold: int = 0) -> None:
     if run.recipe.preprocess.input == "edges":
         steps = input_steps(run, fold, pixels)
         save_png(pipeline_strip(steps.cell, steps.grey, steps.responses, steps.latency, steps.steps, steps.stages),
-                 out / f"1_from_cell_to_input_{_file_name(cell)}.png")
+                 out / f"1_from_cell_to_input_{stem_for(cell)}.png")
     _, stages = load_network(run, fold)
     if stages.pca is not None:
         size, channels = run.recipe.preprocess.size, len(stages.pca.mean) // run.recipe.preprocess.size**2
@@ -67,7 +67,3 @@ def _input_before_components(run: Run, stages: InputSteps, cell: str) -> np.ndar
     preprocess = run.recipe.preprocess
     pixels = shaped(cell_pixels(run, cell), preprocess)
     return stages.flat(torch.from_numpy(stages.levels(pixels[None]))).view(preprocess.size, preprocess.size).numpy()
-
-
-def _file_name(cell: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", Path(cell).stem)

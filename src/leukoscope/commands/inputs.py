@@ -12,14 +12,14 @@ from glob import has_magic, iglob
 from pathlib import Path
 
 from ..errors import BundleError, LeukoscopeError, ManifestError, RunError
-from ..text import join
+from ..filenames import SCANNERS, SLIDE_LIST, SUMMARY, TABLES, UNREAD_SLIDES, check_predictions_path
+from ..review.folders import has_record, results_of
+from ..text import join, plural
 
-TABLES = (".parquet", ".csv")
-PREDICTIONS = (*TABLES, ".jsonl")
 PACKAGED = "packaged"
 KINDS = {"bundle.json": "a bundle", "evaluation.json": "an evaluation", "recipe.toml": "a run", "study.json": "a study",
          "compare.json": "a comparison", "agreement.json": "a comparison of counts",
-         "summary.json": "a counted smear"}
+         SUMMARY: "a counted smear"}
 """A file of a folder -> what the folder holds; the first that exists decides."""
 
 
@@ -48,6 +48,7 @@ def check_exists(path: Path | str, hint: str, error: type[LeukoscopeError] = Leu
     raise error(f"{path}: {what}", f"did you mean {path.with_name(near[0])}?" if near else hint)
 
 
+_NO_FIELDS = (*TABLES, SLIDE_LIST, *SCANNERS, *UNREAD_SLIDES)
 _WORDS = 8  # of a path whose quotes are missing, at most
 _TAKES_TABLE = "tables of cells end in .parquet or .csv; make one with: leukoscope data index"
 
@@ -153,37 +154,92 @@ def check_images(inputs: Sequence[str | Path]) -> None:
             whole = "" if path.exists() else next(filter(os.path.exists, joined), "")
             check_exists(path, f"put a path with spaces in quotes: {shlex.quote(whole)}" if whole else
                          "name images, folders, or patterns such as 'fields/*.jpg'")
-            if path.suffix in TABLES and path.is_file():
+            if path.is_dir():
+                _check_image_folder(path, given)
+            elif path.suffix in TABLES and path.is_file():
                 _check_ends(path)
-            if path.is_dir() and (kind := kind_of(path)) not in ("", "a counted smear"):
-                raise LeukoscopeError(f"{given}: {kind}, not a folder of images", "name images, or a folder of images")
-            if path.is_dir() and os.access(path, os.R_OK) and not os.listdir(path):
-                raise LeukoscopeError(f"{given}: holds no image (the folder is empty)", "name a folder of images")
         elif not any(iglob(given, recursive=True)):
             raise LeukoscopeError(f"{given}: no file matches this pattern", "check the folder and the ending")
 
 
+def _check_image_folder(folder: Path, given: str) -> None:
+    """Raise LeukoscopeError for a folder that holds a result, and for an empty one."""
+    if (kind := kind_of(folder)) not in ("", "a counted smear"):
+        raise LeukoscopeError(f"{given}: {kind}, not a folder of images", "name images, or a folder of images")
+    if os.access(folder, os.R_OK) and not os.listdir(folder):
+        raise LeukoscopeError(f"{given}: holds no image (the folder is empty)", "name a folder of images")
+
+
+class UnreadableFields(LeukoscopeError):
+    """No field of a smear can be read."""
+
+
+def none_readable(fields: int, first: str, reason: str) -> UnreadableFields:
+    """The error for photographs none of which can be read. first, reason: one of them, and what is wrong with it."""
+    return UnreadableFields(f"none of {plural(fields, 'field')} could be read; {first}: {reason}",
+                            "give photographs of a smear")
+
+
+def check_fields(inputs: Sequence[str]) -> None:
+    """Raise UnreadableFields where only files are named, and none begins as an image or a slide does."""
+    names = list(dict.fromkeys(map(str, map(Path, inputs))))
+    if not all(Path(name).is_file() and Path(name).suffix.lower() not in _NO_FIELDS for name in names):
+        return
+    from ..images.headers import format_of, is_dicom, refusal
+
+    starts = []
+    try:
+        for name in names:
+            with open(name, "rb") as file:
+                starts.append(file.read(16))
+    except OSError:  # of one of them: it is named when the others are counted
+        return
+    if all(start and not format_of(start) for start in starts) and not any(is_dicom(Path(name)) for name in names):
+        raise none_readable(len(names), names[0], refusal(starts[0])[0])
+
+
 def check_predictions(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Raise LeukoscopeError where predictions cannot be written to a path, or would replace something."""
-    if out.suffix not in PREDICTIONS:
-        raise LeukoscopeError(f"{out}: predictions are written as {', '.join(PREDICTIONS)}",
-                              "end the name with one of these")
+    check_predictions_path(out)
     check_free(out, overwrite=overwrite or resume)
 
 
-def check_counted(folders: Sequence[Path]) -> None:
-    """Raise LeukoscopeError for a folder that does not exist, and for a file."""
+def check_counted(folders: Sequence[Path], *, shared: bool) -> None:
+    """Raise LeukoscopeError unless each path is a folder that `leukoscope smear` finished. shared: decisions are kept
+    in one database for all, and not beside each result."""
     hint = "name a folder that leukoscope smear wrote"
     for folder in folders:
         check_exists(folder, hint, what="no such folder")
         if not folder.is_dir():
             raise LeukoscopeError(f"{folder}: {described(folder)}, not a counted smear", hint)
+    results_of(folders, lambda folder: shared or has_record(folder))
+
+
+def check_smear_options(bundle: str | Path | None, types: bool, micrometres: float | None) -> None:
+    """Raise LeukoscopeError for options of a count that contradict each other, or are out of range."""
+    if bundle is not None and not types:
+        raise LeukoscopeError("--no-types and --bundle: the bundle is there to give types", "use one of the two")
+    if micrometres is not None and not 0.01 <= micrometres <= 5:
+        raise LeukoscopeError(f"--micrometres {micrometres}: expected 0.01 to 5 um per pixel",
+                              "leave it out if unknown")
 
 
 def check_folder(out: Path) -> None:
     """Raise LeukoscopeError unless a path may become a folder of results."""
     if out.is_file():
         raise LeukoscopeError(f"{out}: is a file", "name a folder")
+
+
+def check_new_bundle(out: Path) -> None:
+    """Raise BundleError where a path exists; the bundle that is fitted to a laboratory replaces nothing."""
+    if out.exists():
+        raise BundleError(f"{out}: already exists", "name another bundle with -o, or remove this one")
+
+
+def check_empty(out: Path) -> None:
+    """Raise RunError unless a folder is empty or does not exist."""
+    if out.exists() and any(out.iterdir()):
+        raise RunError(f"{out}: not empty", "choose another folder with -o, or remove it")
 
 
 def check_free(out: Path, names: Sequence[str] = (), *, overwrite: bool, kind: str = "") -> None:

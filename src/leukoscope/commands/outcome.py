@@ -33,7 +33,8 @@ def summary(results: Results) -> list[str]:
              f"{f', {folds} folds' if folds > 1 else ''}")
     verdict = (f"not checked: {'; '.join(guard.not_checked)}" if unchecked else
                f"{leaks} leaks, named in the report" if leaks else "no leak found")
-    weakest = [f"weakest class: {name}, sensitivity {interval(sensitivity)}"
-               for name, sensitivity in filter(None, (metrics.weakest,))]
+    weakest = [f"weakest class: {name}, sensitivity {interval(rate)}" if (rate.value or 0) < 1 else
+               f"lowest sensitivity of a class: {name}, {interval(rate)}"
+               for name, rate in filter(None, (metrics.weakest,))]
     return [f"accuracy {interval(metrics.accuracy)} on {cells}", *weakest,
             f"leak guard (protocol {guard.protocol}): {verdict}"]

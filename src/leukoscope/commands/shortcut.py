@@ -10,10 +10,11 @@ from jaxtyping import Float64
 
 from ..bundle.graph import CellGraph
 from ..cells.pack import pack_cells
-from ..evaluation.laboratory_shortcut import EACH, LaboratoryShortcut, laboratory_shortcut
+from ..evaluation.laboratory_shortcut import EACH, laboratory_shortcut
 from ..evaluation.table import clusters_of
 from ..files import write_json
 from ..leaks.splits import laboratory_names
+from ..runs.laboratories import LaboratoryShortcut
 from ..runs.network import load_network
 from ..runs.run import SHORTCUT, Run
 

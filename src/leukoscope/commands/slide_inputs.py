@@ -12,14 +12,15 @@ import polars as pl
 
 from ..datasets.base import IMAGE_SUFFIXES, is_litter
 from ..errors import LeukoscopeError
-from ..predict.sources import TABLES, LeftOut
-from ..slides.door import SCANNERS, UNREAD, dicom_slides, is_slide, open_slide
+from ..filenames import SCANNERS, SLIDE_LIST, TABLES, UNREAD_SLIDES
+from ..predict.sources import LeftOut
+from ..slides.door import dicom_slides, is_slide, open_slide
 from ..tables import UnreadableTable, read_any_csv, read_parquet
 from ..text import plain
+from .slide_list import is_list, listed_path, no_slide, read_list
+from .smear_folder import PARTITIONS, written_in
 from .smear_inputs import unique_names
-from .smear_resume import PARTITIONS, written_in
 
-LIST = ".txt"
 SLIDE, SUBJECT = "slide", "subject"
 """Columns of a table of slides."""
 _COMPANIONS = (".mrxs", ".vms", ".vmu")  # their pixels lie in further files beside them
@@ -51,7 +52,7 @@ def check_named_slides(inputs: Sequence[str]) -> None:
     """Raise ImageError for a file that is named as a slide and is none that is read, before it is taken for a
     photograph."""
     for path in _matched(inputs):
-        if path.suffix.lower() in (*SCANNERS, *UNREAD) and path.is_file() and not is_slide(path):
+        if path.suffix.lower() in (*SCANNERS, *UNREAD_SLIDES) and path.is_file() and not is_slide(path):
             open_slide(path).close()
 
 
@@ -86,8 +87,7 @@ def slides_of(inputs: Sequence[str], out: Path) -> Slides:
                 raise LeukoscopeError(f"{given}: {path} has two subjects, {known} and {subject}", "correct the table")
             found[path.resolve()] = path, known or subject
     if not found:
-        raise LeukoscopeError(f"{inputs[0]}: holds no slide", f"slides end in {', '.join(SCANNERS)}, or are TIFF of "
-                              "more than 20,000 px")
+        raise no_slide(inputs[0])
     paths = [path for path, _ in found.values()]
     names = _names(paths)
     folders = unique_names([name.replace("/", "_").lstrip(".") or "slide" for name in names],
@@ -97,7 +97,7 @@ def slides_of(inputs: Sequence[str], out: Path) -> Slides:
 
 
 def _is_about_slides(path: Path) -> bool:
-    if path.suffix.lower() == LIST and path.is_file():
+    if is_list(path):
         return True
     if path.suffix.lower() in TABLES and path.is_file():
         return SLIDE in _columns(path)
@@ -111,14 +111,10 @@ def _is_about_slides(path: Path) -> bool:
 
 def _slides_in(given: Path, out: Path, left_out: list[LeftOut]) -> Iterator[tuple[Path, str]]:
     """Slides with their subject, "" where it is not stated."""
-    if given.suffix.lower() in (LIST, *TABLES) and given.is_file():
-        rows = _listed(given) if given.suffix.lower() == LIST else _rows(given)
+    if given.suffix.lower() in (SLIDE_LIST, *TABLES) and given.is_file():
+        rows = [(name, "") for name in read_list(given)] if is_list(given) else _rows(given)
         for number, (name, subject) in enumerate(rows, start=1):
-            path = given.parent / name
-            if not path.exists():
-                raise LeukoscopeError(f"{given}: slide {number}, {name}, does not exist",
-                                      "correct it; paths are relative to the list")
-            yield path, subject
+            yield listed_path(given, number, name), subject
     elif is_slide(given):
         yield given, ""
     elif given.is_dir():
@@ -134,7 +130,7 @@ def _slides_in(given: Path, out: Path, left_out: list[LeftOut]) -> Iterator[tupl
 
 
 def _why_not(path: Path) -> str:
-    if path.suffix.lower() in UNREAD:
+    if path.suffix.lower() in UNREAD_SLIDES:
         return "is a slide of a kind that is not read (export it as OME-TIFF or SVS)"
     return "is no slide"
 
@@ -164,11 +160,6 @@ def _names(paths: Sequence[Path]) -> list[str]:
     double = next(name for name in names if [one.lower() for one in names].count(name.lower()) > 1)
     raise LeukoscopeError(f"{double}: two slides have this name and folder, and their results cannot be distinguished",
                           "rename one of them")
-
-
-def _listed(path: Path) -> list[tuple[str, str]]:
-    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-    return [(line.strip(), "") for line in lines if line.strip() and not line.startswith("#")]
 
 
 def _columns(path: Path) -> list[str]:

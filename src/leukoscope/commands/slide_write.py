@@ -17,6 +17,7 @@ import polars as pl
 from ..errors import LeukoscopeError
 from ..figures.palette import colours_of
 from ..figures.slide import MapCell, MapSquare, marked_slide, slide_map
+from ..filenames import SUMMARY
 from ..files import atomic_path, remove_partials, write_json, write_text
 from ..manifest import write_table
 from ..predict.model import Model
@@ -30,7 +31,7 @@ from ..smear.count import LEUKOCYTE, kind_of, meaning
 from ..smear.findings import doubted
 from ..smear.flag import flagged_first
 from ..smear.formats import UNTYPED, Annotation, all_classes
-from ..smear.summary import SUMMARY, FieldSummary, Plan, SlideSummary, SmearSummary
+from ..smear.summary import FieldSummary, Plan, SlideSummary, SmearSummary
 from ..text import plural
 from .slide_plan import SlideJob, SlidePlan, stored_plan
 from .slide_region import StoredRegion, model_of, read_region

@@ -19,6 +19,7 @@ from ..smear.count import is_leukocyte
 from ..smear.find import FirstLook
 from ..smear.summary import Plan, SmearSummary, Unreadable
 from ..text import escaped, plural
+from .inputs import UnreadableFields, check_smear_options, none_readable
 from .smear_field import choose_scale, first_look, process_field
 from .smear_inputs import fields_of, file_names
 from .smear_resume import FieldResult, FieldScale, Parts, open_resumable
@@ -28,10 +29,6 @@ MOST_NAMED = 1000
 """Files that are left out and that the summary names one by one."""
 MOST_LOOKS = 100
 """Fields whose first look is kept until they are worked on, up to 1 MB each; of others it is taken again."""
-
-
-class UnreadableFields(LeukoscopeError):
-    """No field of a smear can be read."""
 
 
 def smear_fields(inputs: Sequence[str | Path], out: Path, *, bundle: str | Path | None = None, types: bool = True,
@@ -64,8 +61,7 @@ def smear_listed(fields: Listed, out: Path, model: Model | None, *, micrometres:
         readable = [scale for scale in scales if not scale.reason]
         if not readable:
             parts.drop()
-            raise UnreadableFields(f"none of {plural(len(sources), 'field')} could be read; {sources[0].name}: "
-                                   f"{scales[0].reason}", "give photographs of a smear")
+            raise none_readable(len(sources), sources[0].name, scales[0].reason)
         colours = colours_of(model.classes if model else ())
         for number, (source, scale) in enumerate(zip(sources, scales, strict=True)):
             if not scale.reason and not scale.failed and not parts.has(number):
@@ -124,11 +120,7 @@ def left_out(fields: Listed) -> tuple[Unreadable, ...]:
 
 def open_model(bundle: str | Path | None, types: bool, micrometres: float | None) -> Model | None:
     """The model that types the cells, or None. Raises LeukoscopeError for options that contradict each other."""
-    if bundle is not None and not types:
-        raise LeukoscopeError("--no-types and --bundle: the bundle is there to give types", "use one of the two")
-    if micrometres is not None and not 0.01 <= micrometres <= 5:
-        raise LeukoscopeError(f"--micrometres {micrometres}: expected 0.01 to 5 um per pixel",
-                              "leave it out if unknown")
+    check_smear_options(bundle, types, micrometres)
     if not types:
         return None
     model = load(bundle)

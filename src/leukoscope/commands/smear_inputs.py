@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..datasets.base import IMAGE_SUFFIXES, is_litter
 from ..errors import LeukoscopeError
-from ..predict.sources import TABLES, LeftOut, Listed, Source, look_through
-from ..smear.summary import SUMMARY
+from ..filenames import SUMMARY, TABLES
+from ..predict.sources import LeftOut, Listed, Source, look_through
 from ..text import plain
-from .smear_resume import written_in
+from .smear_folder import written_in
 
 LONGEST = 180
 """Bytes of a file's name: file systems hold 255, and writers add to it."""

@@ -5,7 +5,6 @@ A result is a table (.parquet) and everything else about its field (.json); it i
 
 from __future__ import annotations
 
-import glob
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,19 +14,14 @@ from pathlib import Path
 import polars as pl
 
 from ..errors import LeukoscopeError
+from ..filenames import PARTS
 from ..files import JsonObject, alone, read_json, remove_partials, write_json
 from ..manifest import write_table
 from ..smear.formats import Annotation
-from ..smear.summary import SUMMARY, FieldSummary, Plan
+from ..smear.summary import FieldSummary, Plan
 from ..tables import read_parquet
-from .inputs import check_folder
+from .smear_folder import LOCK, PLAN, Earlier, check_kind, clear
 
-PARTS = ".parts"
-PARTITIONS = "cells"
-"""Folder for the cells of an archive of slides."""
-_PLAN = "plan.json"
-_LOCK = ".lock"
-_OTHER_RESULTS = ("bundle.json", "recipe.toml", "evaluation.json", "study.json", "compare.json")
 _DIFFERS = {"fields": "other fields", "bundle": "another bundle", "leukoscope": "another version of leukoscope"}
 
 
@@ -114,62 +108,28 @@ def open_resumable(out: Path, plan: Plan, files: Sequence[str], folders: Sequenc
     LeukoscopeError for a folder that holds something else, that is not empty and must not be overwritten, or whose run
     had another plan.
     """
-    check_folder(out)
-    other = next((name for name in _OTHER_RESULTS if (out / name).is_file()), "")
-    if other:
-        raise LeukoscopeError(f"{out}: holds {other}, the result of another command", "name another folder")
+    check_kind(out)
     out.mkdir(parents=True, exist_ok=True)
-    with alone(out / _LOCK, str(out)):
-        folder = out / PARTS
-        stopped, done = _json(folder / _PLAN), _json(out / SUMMARY)
+    with alone(out / LOCK, str(out)):
+        folder, earlier = out / PARTS, Earlier.read(out)
+        stopped, done = earlier.stopped, earlier.done
         before = stopped or done.get("plan", {})
         if below and resume and stopped and not done and _differences(before, asdict(plan)):
             resume, overwrite = False, True
         if resume and (stopped or done):
             if not (below and done):
                 _check_same(out, before, asdict(plan))
-        elif stopped and not overwrite:
-            raise LeukoscopeError(f"{out}: holds a stopped run", "continue with --resume, or use --overwrite")
         else:
-            if not overwrite and any(path.name not in (_LOCK, PARTS) for path in out.iterdir()):
-                raise LeukoscopeError(f"{out}: is not empty", "name another folder, or use --overwrite")
+            earlier.check_free(out, overwrite=overwrite)
             clear(out)
             done = {}
         if not done:
             folder.mkdir(exist_ok=True)
             named = {} if folders is None else {"folders": folders}
-            write_json(folder / _PLAN, {**asdict(plan), "files": files, **named})
+            write_json(folder / PLAN, {**asdict(plan), "files": files, **named})
         remove_partials(out)
         yield Parts(folder, bool(done))
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def clear(out: Path) -> None:
-    """Remove what an earlier call has written into a folder, and nothing else."""
-    earlier = _json(out / PARTS / _PLAN), _json(out / SUMMARY)
-    (out / SUMMARY).unlink(missing_ok=True)
-    for name in {name for stored in earlier for name in _plain_names(stored, "files")}:
-        (out / name).unlink(missing_ok=True)
-    for name in {name for stored in earlier for name in _plain_names(stored, "folders")}:
-        for partition in list((out / PARTITIONS).glob(f"subject=*/{glob.escape(name)}.parquet")):
-            partition.unlink()
-            _remove_empty(partition.parent)
-            _remove_empty(out / PARTITIONS)
-        if (out / name).is_dir():
-            clear(out / name)
-            _remove_empty(out / name)
-    shutil.rmtree(out / PARTS, ignore_errors=True)
-
-
-def _remove_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def written_in(folder: Path) -> set[str]:
-    """Names of files that an earlier call has written, or was to write, into a folder."""
-    return {name for stored in (_json(folder / PARTS / _PLAN), _json(folder / SUMMARY)) if "leukoscope" in stored
-            for name in _plain_names(stored, "files")}
 
 
 def _differences(before: JsonObject, plan: JsonObject) -> list[str]:
@@ -184,20 +144,3 @@ def _check_same(out: Path, before: JsonObject, plan: JsonObject) -> None:
     if differs:
         raise LeukoscopeError(f"{out}: was made with {' and '.join(differs[:2])}",
                               "name another folder, or use --overwrite instead of --resume")
-
-
-def _json(path: Path) -> JsonObject:
-    """An object that an earlier call has written; empty if there is none, or a damaged one."""
-    try:
-        stored = read_json(path)
-    except LeukoscopeError:
-        return {}
-    return stored if isinstance(stored, dict) else {}
-
-
-def _plain_names(stored: JsonObject, key: str) -> list[str]:
-    """Names below a key, without any that lead out of their folder."""
-    names = stored.get(key)
-    if not isinstance(names, list):
-        return []
-    return [name for name in names if isinstance(name, str) and Path(name).name == name != ".."]

@@ -17,6 +17,7 @@ from typing import cast
 
 from .. import __version__
 from ..errors import LeukoscopeError
+from ..filenames import PARTS
 from ..files import remove_partials, write_json
 from ..predict.model import Model
 from ..predict.sources import Listed, Source
@@ -31,8 +32,9 @@ from .slide_plan import SlideJob, SlidePlan, plan_slide
 from .slide_region import RegionDone, count_region, store_failed
 from .slide_write import files_of_slide, write_slide
 from .smear import left_out, plan_of
+from .smear_folder import clear
 from .smear_inputs import file_names
-from .smear_resume import PARTS, clear, open_resumable
+from .smear_resume import open_resumable
 from .smear_subjects import FILES
 
 PROGRESS = "progress.json"

@@ -9,17 +9,20 @@ import polars as pl
 
 from .. import __version__
 from ..errors import LeukoscopeError
+from ..filenames import SUMMARY
 from ..files import write_json, write_text
 from ..manifest import write_table
 from ..predict.sources import Listed
 from ..progress import OnProgress, behind
 from ..report.smear import index_page
 from ..smear.flag import flagged_first
-from ..smear.summary import SUMMARY, SmearSummary, SubjectsSummary
+from ..smear.summary import SmearSummary, SubjectsSummary
 from ..tables import read_parquet
-from .smear import UnreadableFields, left_out, open_model, plan_of, smear_listed
+from .inputs import UnreadableFields
+from .smear import left_out, open_model, plan_of, smear_listed
+from .smear_folder import clear
 from .smear_inputs import beside_subjects, subjects_of
-from .smear_resume import clear, open_resumable
+from .smear_resume import open_resumable
 
 FILES = ("index.html", "cells.parquet", "cells.csv", "subjects.parquet", "subjects.csv")
 

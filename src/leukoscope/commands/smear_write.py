@@ -12,6 +12,7 @@ import polars as pl
 
 from .. import __version__
 from ..bundle.description import Description
+from ..filenames import SUMMARY
 from ..files import atomic_path, read_json, write_json, write_text
 from ..manifest import write_table
 from ..predict.model import Model
@@ -21,7 +22,7 @@ from ..smear.crops import frames_cells
 from ..smear.findings import NOT_RELIABLE, blasts_of, doubted, doubts_of, finding_of, unreliable, without_shares
 from ..smear.flag import blasts_known, flagged_first
 from ..smear.formats import Annotation, all_classes, coco_categories
-from ..smear.summary import SUMMARY, BundleSummary, FieldSummary, Plan, SmearSummary, Unreadable
+from ..smear.summary import BundleSummary, FieldSummary, Plan, SmearSummary, Unreadable
 from ..text import percent, plural
 from .smear_resume import FieldResult, Parts
 

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import polars as pl
 
-from ..evaluation.laboratories import Point, read_laboratories
 from ..files import read_json, write_json
-from ..recipes.recipe import Recipe, expand_variants
+from ..recipes.recipe import Recipe
 from ..report.run import draw_report
 from ..report.study import write_study
+from ..runs.laboratories import Laboratories, Point
 from ..runs.results import read_results
 from ..runs.run import LABORATORIES, Run
 from ..text import interval, percent
 from ..train.epochs import OnEvent
+from ..train.folder import run_folders
 from ..train.prepare import with_laboratories
 from ..train.time_left import Countdown
 from ..train.train import train
@@ -66,11 +67,6 @@ def _originals(run: Run) -> int:
     return manifest.filter(pl.col("copy") == 0).height if "copy" in manifest.columns else manifest.height
 
 
-def run_folders(recipe: Recipe, out: Path) -> dict[Path, Recipe]:
-    """The run folders of an experiment in `out`: one for each variant, or `out` itself."""
-    return {out / name: variant for name, variant in expand_variants(recipe).items()}
-
-
 def _outcome(run: Run) -> Outcome:
     """Draw the figures and the page of a finished run."""
     example = example_cell(run)
@@ -80,20 +76,19 @@ def _outcome(run: Run) -> Outcome:
     draw_explanations(run)
     if run.recipe.optics.simulate:
         draw_optics(run, fold=run.folds[0])
-    shortcut = check_shortcut(run) if (run.folder / LABORATORIES).is_file() else None
+    if (run.folder / LABORATORIES).is_file():
+        check_shortcut(run)  # before the results are read, of which it is one
     results = read_results(run.folder)
     page = draw_report(results)
     left_out = results.left_out.line(_originals(run)) if results.left_out else ""
-    lines = (*_laboratory_lines(run.folder / LABORATORIES), *([shortcut.sentence] if shortcut else []),
-             *summary(results), *([left_out] if left_out else []), f"report: {page}")
+    lines = (*(_laboratory_lines(results.laboratories) if results.laboratories else []),
+             *([results.shortcut.sentence] if results.shortcut else []), *summary(results),
+             *([left_out] if left_out else []), f"report: {page}")
     return Outcome(run.folder, page, lines, read_json(run.folder / "metrics.json"))
 
 
-def _laboratory_lines(file: Path) -> list[str]:
-    """What is to be expected in a laboratory that was not trained on, where the split is by laboratory."""
-    if not file.is_file():
-        return []
-    found = read_laboratories(file.parent)
+def _laboratory_lines(found: Laboratories) -> list[str]:
+    """What is to be expected in a laboratory that was not trained on."""
     rows = [f"not trained on {row.name}: accuracy {interval(row.accuracy)} of {row.cells:,} cells" +
             (f", area for {found.positive} {row.area.value:.3f}" if row.area and row.area.value is not None else "") +
             (_point_line(row.point) if row.point else "") for row in found.rows]

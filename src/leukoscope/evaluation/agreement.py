@@ -12,6 +12,7 @@ import numpy as np
 
 from ..datasets.labels import alike
 from ..errors import LeukoscopeError
+from ..runs.stored import Result
 from ..smear.count import NUCLEATED, is_leukocyte
 from ..smear.count import kind_of as kind_of_class
 from ..smear.flag import immaturity
@@ -21,7 +22,6 @@ from ..stats.lines import Line, deming, passing_bablok
 from ..stats.rates import difference, wilson
 from ..text import join, plural
 from .count_tables import Counts
-from .results import Result
 
 RUMKE_CELLS = (100, 200, 400)
 ABNORMAL_FROM = 0.01

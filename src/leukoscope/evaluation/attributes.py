@@ -11,11 +11,11 @@ import polars as pl
 from ..files import write_json
 from ..manifest import ATTRIBUTE, attributes_of
 from ..runs.results import Results
+from ..runs.stored import Result
 from ..stats.estimate import Estimate
 from ..stats.paired import holm
 from ..stats.strata import within_strata
 from ..text import interval, p_of, percent, plural
-from .results import Result
 from .table import Cells, read_cells
 
 ATTRIBUTES = "attributes.json"

@@ -66,14 +66,17 @@ def read_kinds(folders: Sequence[Path]) -> Matched:
     opened = [open_run(Path(folder)) for folder in folders]
     for other in opened[1:]:
         check_match(opened[0], other)
+    two_recipes = "give runs of at least two recipes"
     for first, second in combinations(opened, 2):
         if (first.kind, first.training) == (second.kind, second.training):
+            alone = len({run.kind for run in opened}) == 1
             raise RunError(f"{first.folder} and {second.folder} are the same training: recipe, seed and "
-                           "training.repeat are equal", "leave one out, or train with another training.repeat")
+                           "training.repeat are equal",
+                           two_recipes if alone else "leave one out, or train with another training.repeat")
     runs = tuple(tuple(run for run in opened if run.kind == kind) for kind in dict.fromkeys(run.kind for run in opened))
     if len(runs) < 2:
         what = "one run" if len(opened) == 1 else f"{len(opened)} trainings of one recipe"
-        raise RunError(f"{what}: nothing to compare with", "give runs of at least two recipes")
+        raise RunError(f"{what}: nothing to compare with", two_recipes)
     classes, positive = opened[0].run.classes, opened[0].run.recipe.data.positive
     kinds = tuple(Kind(name, tuple(read_cells(run.predictions, classes, str(run.folder)) for run in own),
                        tuple(run.metrics for run in own), tuple(run.training for run in own))

@@ -7,8 +7,7 @@ left-out cells of the other laboratories. Needs the predictions of a run whose s
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
@@ -16,88 +15,17 @@ import polars as pl
 from scipy.special import log_softmax
 
 from ..bundle.calibration import conformal_radius, conformal_sets, fit_temperature
-from ..errors import LeukoscopeError, RunError
-from ..files import read_json
-from ..runs.run import LABORATORIES
+from ..errors import LeukoscopeError
+from ..runs.laboratories import Laboratories, Laboratory, Point
 from ..stats.estimate import Estimate
 from .calibration import calibration_statistic
 from .estimates import resample
-from .results import Result
 from .table import Cells, IntervalOptions, read_cells
 
 COVERAGE = 0.95
 TARGET = 0.95
 """Sensitivity for the positive class that operating points are chosen for."""
 _FLOOR = 1e-12  # a probability of 0 has no logit
-
-
-@dataclass(frozen=True)
-class Point:
-    """Cells are called positive from a probability on: the highest one at which `target` of the positive cells of the
-    other laboratories are called so, in the mean over these. sensitivity, specificity: in the laboratory that is
-    tested, None where there is nothing to ask."""
-
-    threshold: float
-    target: float
-    sensitivity: Estimate | None
-    specificity: Estimate | None
-
-
-@dataclass(frozen=True)
-class Laboratory:
-    """One laboratory, tested by a network that was trained on the others.
-
-    answers: classes that this laboratory names and the others have, which alone may be answers; left_out: its cells of
-    other classes. accuracy, covered and unsure are shares of its cells, with intervals by group or subject where known.
-    area: of the positive class against all others, None where only one of the two is there; sensitivity, specificity:
-    of the answer for it, None where there is nothing to ask; point: the same at an operating point, None where no other
-    laboratory has positive cells. temperature, radius: from the other laboratories.
-    """
-
-    name: str
-    cells: int
-    left_out: int
-    unit: str
-    units: int
-    answers: tuple[str, ...]
-    accuracy: Estimate
-    calibration_error: float
-    covered: Estimate
-    unsure: Estimate
-    area: Estimate | None
-    sensitivity: Estimate | None
-    specificity: Estimate | None
-    temperature: float
-    radius: float
-    point: Point | None = None
-
-
-@dataclass(frozen=True)
-class Laboratories(Result):
-    """Row by row, and over all: plain means, and the least accurate laboratory. temperature, radius: from all of them,
-    for a model that is trained on all of them. untested: laboratories that share fewer than two classes with the
-    others, so that there is nothing to tell apart."""
-
-    positive: str
-    coverage: float
-    rows: tuple[Laboratory, ...]
-    accuracy: float
-    calibration_error: float
-    covered: float
-    worst: str
-    temperature: float
-    radius: float
-    untested: tuple[str, ...] = ()
-
-    @property
-    def least_accurate(self) -> Laboratory:
-        """The row of `worst`."""
-        return next(row for row in self.rows if row.name == self.worst)
-
-    @property
-    def point(self) -> Point | None:
-        """The first operating point; all have the same target. None where no laboratory has one."""
-        return next((row.point for row in self.rows if row.point), None)
 
 
 def evaluate_laboratories(predictions: pl.DataFrame, classes: Sequence[str], sources: Mapping[int, str],
@@ -119,17 +47,6 @@ def evaluate_laboratories(predictions: pl.DataFrame, classes: Sequence[str], sou
         positive, coverage, tuple(rows), fmean(row.accuracy.value or 0.0 for row in rows),
         fmean(row.calibration_error for row in rows), fmean(row.covered.value or 0.0 for row in rows),
         min(rows, key=lambda row: row.accuracy.value or 0.0).name, temperature, radius, untested)
-
-
-def read_laboratories(folder: Path) -> Laboratories:
-    """Those of a finished run; RunError where its split is not by laboratory, or the file is damaged."""
-    file = folder / LABORATORIES
-    if not file.is_file():
-        raise RunError(f"{folder}: its split is not by laboratory", "train a recipe with split.kind = 'laboratory'")
-    try:
-        return Laboratories.from_dict(read_json(file))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{file}: damaged ({type(error).__name__}: {error})", "train the run again") from error
 
 
 class _Part:

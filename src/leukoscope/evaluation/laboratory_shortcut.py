@@ -8,19 +8,13 @@ given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from ..errors import RunError
-from ..files import read_json
-from ..runs.run import SHORTCUT
+from ..runs.laboratories import LaboratoryShortcut
 from ..stats.estimate import number_clusters
-from ..text import join, percent, plural
-from .results import Result
 
 EACH = 40
 """Cells of a class and laboratory that are enough."""
@@ -28,48 +22,6 @@ FOLDS = 5
 LEAST = 5
 """Cells of a class and laboratory below which they take no part where the two are balanced."""
 _RIDGE = 0.03  # on features of variance 1, over the number of cells
-
-
-@dataclass(frozen=True)
-class LaboratoryShortcut(Result):
-    """not_trained_on: the laboratory that the network has not seen; cells: in the check.
-
-    laboratory: how often the laboratory is told from the features, mean over laboratories, 0 to 1; from_class: the same
-    from the class alone; chance: the same by guessing. laboratories, classes: each of these laboratories has each of
-    these classes. as_is, balanced: how often the class is told from the features in these cells, with classes and
-    laboratories as frequent as in the data, and with every class equally frequent in every laboratory; None where no
-    two laboratories share two classes.
-    """
-
-    not_trained_on: str
-    cells: int
-    laboratory: float
-    from_class: float
-    chance: float
-    laboratories: tuple[str, ...]
-    classes: tuple[str, ...]
-    as_is: float | None
-    balanced: float | None
-
-    @property
-    def sentence(self) -> str:
-        """What the check found, in words."""
-        text = (f"the features reveal the laboratory of {percent(self.laboratory, 0)} of {self.cells:,} cells "
-                f"(from the class alone {percent(self.from_class, 0)}, by guessing {percent(self.chance, 0)})")
-        if self.as_is is None or self.balanced is None:
-            return f"{text}; no two laboratories share two classes with enough cells, so they cannot be balanced"
-        return (f"{text}; of {join(self.classes)} in {plural(len(self.laboratories), 'laboratory', 'laboratories')} "
-                f"a linear probe classifies {percent(self.as_is, 0)} correctly, and {percent(self.balanced, 0)} where "
-                "laboratory and class are balanced")
-
-
-def read_shortcut(folder: Path) -> LaboratoryShortcut | None:
-    """What a finished run says of shortcuts; None where it was not checked. RunError where the file is damaged."""
-    file = folder / SHORTCUT
-    try:
-        return LaboratoryShortcut.from_dict(read_json(file)) if file.is_file() else None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{file}: damaged ({type(error).__name__}: {error})", "train the run again") from error
 
 
 def laboratory_shortcut(features: Float64[np.ndarray, "n features"], labels: Sequence[str], sources: Sequence[str],

@@ -11,6 +11,7 @@ import polars as pl
 
 from ..datasets.labels import alike
 from ..errors import LeukoscopeError
+from ..runs.stored import Result
 from ..stats.agreement import Weights, cohen_kappa
 from ..stats.bootstrap import bootstrap_method, cluster_bootstrap, percentile_interval
 from ..stats.estimate import Estimate, number_clusters
@@ -18,7 +19,6 @@ from ..stats.rates import bootstrap_rate, wilson
 from ..text import join, plural
 from .count_tables import SMEAR, TYPE
 from .given_table import find_column, read_given
-from .results import Result
 
 CELL = ("cell_id", "cell", "image")
 ROUNDS = 2000

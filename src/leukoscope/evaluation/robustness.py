@@ -17,6 +17,7 @@ from ..images.read import Pixels
 from ..predict.classifiers import Classified, Classifier, classify_cells, sets_of, within_classes
 from ..predict.table import predictions_table
 from ..progress import OnProgress, behind
+from ..runs.stored import Result
 from ..stats.bootstrap import bootstrap_method, cluster_bootstrap, percentile_interval
 from ..stats.estimate import Estimate, no_estimate
 from ..stats.paired import paired_difference
@@ -24,7 +25,6 @@ from ..tables import Row
 from .calibration import calibration, mean_statistic
 from .corruptions import CORRUPTIONS, STRENGTHS, corrupt, scene_of, side_of
 from .estimates import resample
-from .results import Result
 from .table import Cells, IntervalOptions, read_cells
 
 CELLS = 400

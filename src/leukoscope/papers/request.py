@@ -10,7 +10,7 @@ import polars as pl
 import torch
 
 from ..commands.outcome import Outcome
-from ..commands.train import run_experiment, run_folders
+from ..commands.train import run_experiment
 from ..datasets import get_dataset
 from ..datasets.base import Index
 from ..errors import DatasetError, LeukoscopeError, ManifestError, RecipeError
@@ -19,7 +19,7 @@ from ..recipes.recipe import Protocol, Recipe, load_recipe, only_variants, parse
 from ..recipes.sections import Data
 from ..runs.network import fresh_network
 from ..train.epochs import OnEvent
-from ..train.folder import check_folder
+from ..train.folder import check_folder, run_folders
 from ..train.prepare import with_classes
 from ..train.selection import select_cells
 from ..train.time_left import Countdown

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from ..datasets.base import HIDDEN, IMAGE_SUFFIXES, NOT_READ, is_hidden_image, is_litter
 from ..errors import ImageError, LeukoscopeError
+from ..filenames import TABLES
 from ..images.read import Page, Pixels, read_cell, read_image
 from ..images.stacks import TiffFields, fields_of_tiff, is_tiff
 from ..manifest import BOX, read_manifest
 from ..text import grouped
 
-TABLES = {".parquet", ".csv"}
 MISSING = 20
 """Missing pages of a TIFF that are named one by one."""
 

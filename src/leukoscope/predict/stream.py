@@ -20,6 +20,7 @@ import polars as pl
 from ..bundle.bundle import Bundle, Description
 from ..bundle.calibration import conformal_sets
 from ..errors import LeukoscopeError
+from ..filenames import check_predictions_path
 from ..files import alone, atomic_path, read_json, write_json
 from ..images.read import read_image
 from ..manifest import write_table
@@ -34,7 +35,6 @@ from .table import doubt_columns
 
 PART = 1024
 """Rows of a part: what a killed run loses at most."""
-KINDS = (".parquet", ".csv", ".jsonl")
 NO_NUMBER = "the network returned NaN"
 
 
@@ -63,10 +63,7 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
     whole field.
     """
     out = Path(out)
-    if out.suffix not in KINDS:
-        raise LeukoscopeError(f"{out}: predictions are written as {', '.join(KINDS)}", "end the name with one of these")
-    if out.is_dir():
-        raise LeukoscopeError(f"{out}: is a folder", "name another file")
+    check_predictions_path(out)
     parts = out.with_name(f".{out.name}.parts")
     listed = look_through(inputs)
     sources = listed.sources

@@ -12,15 +12,12 @@ import polars as pl
 
 from .. import __version__
 from ..evaluation.attributes import write_attributes
-from ..evaluation.laboratories import read_laboratories
-from ..evaluation.laboratory_shortcut import read_shortcut
 from ..figures.metrics import run_figures
 from ..figures.sheets import pictures
 from ..figures.svg import svg
 from ..figures.training import training_figure
 from ..recipes.recipe import dump_recipe
 from ..runs.results import Results, read_results
-from ..runs.run import LABORATORIES
 from . import numbers
 from .data import data_table, worst_mistakes
 from .html import write_page
@@ -53,11 +50,10 @@ def draw_report(results: Results) -> Path:
     shown, left = {}, PICTURE_BUDGET
     for name in ("optics", "explanations", "input", "copies", "feature_maps"):
         shown[name], left = pictures(folder / "figures" / name, left)
-    laboratories = read_laboratories(folder) if (folder / LABORATORIES).is_file() else None
-    shortcut, attributes = read_shortcut(folder), write_attributes(results)
+    attributes = write_attributes(results)
     return write_page(
         folder / "report.html", "report.html", figures, results=results, metrics=metrics, words=words, data=data,
-        attributes=attributes, laboratories=laboratories, shortcut=shortcut, mistakes=mistakes, cards=cards,
-        class_keys=class_keys, weakest=weakest, training=training, pictures=shown,
+        attributes=attributes, laboratories=results.laboratories, shortcut=results.shortcut, mistakes=mistakes,
+        cards=cards, class_keys=class_keys, weakest=weakest, training=training, pictures=shown,
         folds={fold.fold: fold for fold in results.folds}, shift=(folder / "shift.html").is_file(),
         recipe_text=dump_recipe(recipe) if recipe else "", version=results.environment.leukoscope or __version__)

@@ -243,7 +243,7 @@ def smear_lines(summary: SmearSummary) -> list[str]:
     numbers += [f"{number:,} {what}" for number, what in (
         (count.platelets, "taken for platelets and set aside"), (count.unsure, "unsure"),
         (count.unknown, "unlike those of training")) if number is not None]
-    remarks = [f"{field.name}: {remark}" for field in summary.fields for remark in field.remarks]
+    remarks = grouped((field.name, remark) for field in summary.fields for remark in field.remarks)
     return [*filter(None, (summary.unreliable, summary.finding)), *lines, ", ".join(numbers),
             *([f"look at these first: {first}"] if first else []),
             *([summary.meaning] if summary.meaning else []), *summary.remarks,

@@ -1,6 +1,7 @@
 """The workbench: a person looks at a counted smear, corrects it, signs it, and takes the result away.
 
-    result.py     what `leukoscope smear` wrote, read and checked
+    folders.py    which folders `leukoscope smear` wrote
+    result.py     what it wrote there, read and checked
     database.py   where decisions are kept: connections to SQLite or PostgreSQL; migrations in versions/
     records.py    which smears a database holds
     journal.py    events that are only ever added, chained by hashes

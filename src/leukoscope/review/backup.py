@@ -22,9 +22,10 @@ from ..files import JsonObject, atomic_path
 from ..text import is_text, plain
 from .accounts import StoredAccount, add_missing_accounts, stored_accounts
 from .database import exists, name_of, open_engine, reading, writing
+from .folders import DATABASE
 from .journal import Event, add, broken, read_events
 from .records import Record, begin_record, read_records
-from .result import DATABASE, digest_of
+from .result import digest_of
 from .smear import results_with_records
 
 FORMAT = 1

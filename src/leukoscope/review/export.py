@@ -220,7 +220,8 @@ def confirmed_cells(review: Review, state: State) -> pl.DataFrame:
                          "subject": result.summary.subject, "field": row["field"],
                          **_framed(row, *sizes[row["field"]])})
     if not rows:
-        raise LeukoscopeError("no cell of this smear has been confirmed", "confirm or change the types of cells first")
+        raise LeukoscopeError(f"{result.name}: no cell of this smear has been confirmed",
+                              "confirm or change the types of cells first")
     return make_manifest(rows)
 
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
-from .. import __version__
 from ..errors import LeukoscopeError, first_line
-from ..files import read_json
-from ..smear.summary import SUMMARY, FieldSummary, SmearSummary
+from ..filenames import SUMMARY
+from ..smear.summary import FieldSummary, SmearSummary
 from ..tables import read_parquet
 from ..text import plain
 from .cells import Cells
+from .folders import AGAIN, summary_of
 
 CELLS = "cells.parquet"
-DATABASE = "review.sqlite"
-_AGAIN = "count the smear again: leukoscope smear FIELDS -o DIR --overwrite"
 _COLUMNS = {"field", "image", "number", "flag", "flag_reason", "x", "y", "width", "height", "centre_x", "centre_y",
             "cut", "damaged", "micrometres_per_pixel", "cell_diameter_um", "cell_diameter_px", "predicted", "unsure",
             "set", "known"}
@@ -85,70 +82,27 @@ def _parted(image: str) -> list[tuple[str, int | None]]:
     return [(image, None), *([(name, int(page))] if mark and page.isdecimal() else [])]
 
 
-def results_of(folders: Sequence[Path], reviewed: Callable[[Path], bool]) -> list[Path]:
-    """The folders of single smears: a folder of several subjects stands for all of theirs. reviewed: whether decisions
-    on a folder are stored. Raises LeukoscopeError for a folder that `smear` did not write or did not finish, for one
-    that another version wrote and nobody has reviewed, and for one that is named twice."""
-    found: list[Path] = []
-    for folder in folders:
-        summary = _summary_of(folder)
-        below = summary.get("folders")
-        if below is None:
-            found.append(folder)
-            continue
-        if not isinstance(below, list) or not all(isinstance(one, str) and Path(one).name == one for one in below):
-            raise LeukoscopeError(f"{folder / SUMMARY}: 'folders' are not names of folders", _AGAIN)
-        found += [folder / one for one in below]
-    for folder in found:
-        version = _summary_of(folder)["leukoscope"]
-        if version != __version__ and not reviewed(folder):
-            raise LeukoscopeError(f"{folder}: was written by leukoscope {plain(version, 40)}, this is {__version__}",
-                                  _AGAIN)
-    real = [folder.resolve() for folder in found]
-    twice = next((folder for folder, one in zip(found, real, strict=True) if real.count(one) > 1), None)
-    if twice is not None:
-        raise LeukoscopeError(f"{twice}: is given twice", "name each smear once")
-    return found
-
-
-def _summary_of(folder: Path) -> dict[str, object]:
-    """The summary of a folder that `smear` finished."""
-    if not folder.is_dir():
-        raise LeukoscopeError(f"{folder}: no such folder", "name a folder that leukoscope smear wrote")
-    if not (folder / SUMMARY).is_file():
-        if (folder / ".parts").is_dir():
-            raise LeukoscopeError(f"{folder}: holds a stopped run of leukoscope smear",
-                                  "finish it: leukoscope smear FIELDS -o DIR --resume")
-        raise LeukoscopeError(f"{folder}: was not written by leukoscope smear (no {SUMMARY})",
-                              "name the folder that was given to leukoscope smear with -o")
-    summary = read_json(folder / SUMMARY)
-    if not isinstance(summary, dict) or not {"leukoscope", "plan", "files"} <= summary.keys():
-        raise LeukoscopeError(f"{folder / SUMMARY}: was not written by leukoscope smear",
-                              "name the folder that was given to leukoscope smear with -o")
-    return summary
-
-
 def read_result(folder: Path) -> SmearResult:
     """The result in a folder. Raises LeukoscopeError where it is damaged, incomplete or of another version."""
-    _summary_of(folder)
+    summary_of(folder)
     try:
         summary = SmearSummary.read(folder)
     except LeukoscopeError as error:
-        raise LeukoscopeError(error.what, _AGAIN) from error
+        raise LeukoscopeError(error.what, AGAIN) from error
     outside = next((field.name for field in summary.fields if Path(field.name).name != field.name), None)
     if outside is not None:
-        raise LeukoscopeError(f"{folder / SUMMARY}: '{plain(outside, 60)}' is not the name of a field", _AGAIN)
+        raise LeukoscopeError(f"{folder / SUMMARY}: '{plain(outside, 60)}' is not the name of a field", AGAIN)
     path = folder / CELLS
     try:
         content, written = path.read_bytes(), (folder / SUMMARY).stat().st_mtime
         cells = read_parquet(content)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise LeukoscopeError(f"{path}: cannot be read ({first_line(error)})", _AGAIN) from error
+        raise LeukoscopeError(f"{path}: cannot be read ({first_line(error)})", AGAIN) from error
     lacking = sorted(_COLUMNS - set(cells.columns))
     if lacking:
-        raise LeukoscopeError(f"{path}: lacks the column '{lacking[0]}'", _AGAIN)
+        raise LeukoscopeError(f"{path}: lacks the column '{lacking[0]}'", AGAIN)
     if cells.select("field", "number").is_duplicated().any():
-        raise LeukoscopeError(f"{path}: two cells have the same field and number", _AGAIN)
+        raise LeukoscopeError(f"{path}: two cells have the same field and number", AGAIN)
     return SmearResult(folder, summary, cells, digest_of(folder), written)
 
 
@@ -157,4 +111,4 @@ def digest_of(folder: Path) -> str:
     try:
         return hashlib.sha256((folder / CELLS).read_bytes() + (folder / SUMMARY).read_bytes()).hexdigest()
     except OSError as error:
-        raise LeukoscopeError(f"{error.filename}: cannot be read ({error.strerror})", _AGAIN) from error
+        raise LeukoscopeError(f"{error.filename}: cannot be read ({error.strerror})", AGAIN) from error

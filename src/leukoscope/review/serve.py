@@ -31,9 +31,10 @@ from .accounts import Accounts, open_accounts
 from .desk import Desk
 from .door import HOSTS, Door, Keys
 from .fitting import Fitting
+from .folders import watched_folders
 from .laboratory import Laboratory, read_laboratory
 from .openapi import with_document
-from .watch import Watch, watched_folders
+from .watch import Watch
 
 PORT = 8765
 NO_TLS = ("this server does not encrypt: a proxy with TLS must be in front of it (--proxy ADDRESS), or give --cert and "

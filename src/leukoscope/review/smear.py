@@ -15,16 +15,17 @@ import sqlalchemy as sa
 from ..datasets.leukocytes import CLASSES
 from ..errors import LeukoscopeError
 from ..figures.palette import colours_of
+from ..filenames import SUMMARY
 from ..files import JsonObject
-from ..smear.summary import SUMMARY
 from . import actions
 from .cells import Cells
 from .count import Standing, standing
 from .database import exists, is_file, name_of, open_engine, reading, writing
+from .folders import DATABASE, has_record, results_of
 from .journal import Event, add, broken, next_event, read_events
 from .laboratory import Laboratory
 from .records import Record, begin_record, read_records, was_replaced
-from .result import DATABASE, SmearResult, digest_of, read_result, results_of
+from .result import SmearResult, digest_of, read_result
 from .state import MACHINE, State, contradiction
 
 _SIGNING = ("signed", "countersigned")
@@ -219,7 +220,7 @@ def results_with_records(folders: Sequence[Path], shared: sa.Engine | None = Non
     """`results_of`; a result of another version is taken where decisions on it are stored."""
     def reviewed(folder: Path) -> bool:
         if shared is None:
-            return (folder / DATABASE).is_file()
+            return has_record(folder)
         with reading(shared) as connection:
             return any(record.smear == digest_of(folder) for record in read_records(connection))
 

@@ -6,15 +6,16 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..datasets.base import IMAGE_SUFFIXES, is_litter
 from ..errors import LeukoscopeError, first_line
+from ..filenames import SUMMARY
 from ..files import read_json
-from ..smear.summary import SUMMARY
 from .child import Child
+from .folders import counts_in
 
 QUIET = 30.0
 """Seconds without a new or growing photograph of a subject, after which its photographs are counted."""
@@ -152,26 +153,6 @@ class Watch:
 def _stamp(path: Path) -> Stamp:
     state = path.stat()
     return str(path.resolve()), state.st_size, state.st_mtime
-
-
-def counts_in(out: Path) -> list[Path]:
-    """The counts that are kept in a folder."""
-    return sorted(path.parent for path in out.glob(f"*/{SUMMARY}") if not path.parent.name.startswith("."))
-
-
-def watched_folders(folders: Sequence[Path], watched: Path) -> tuple[Path, list[Path]]:
-    """Where the counts of a watched folder are kept, which is the first of the folders that were named, and all folders
-    with results. Raises LeukoscopeError where that folder is a single count itself, and where one is missing."""
-    if not watched.is_dir():
-        raise LeukoscopeError(f"--watch {watched}: no such folder", "name the folder that photographs come into")
-    out = folders[0]
-    if (out / SUMMARY).is_file() and "folders" not in read_json(out / SUMMARY):
-        raise LeukoscopeError(f"{out}: holds one counted smear, and new ones need a folder for several",
-                              "name a new folder first, then this one")
-    if out.resolve() == watched.resolve() or watched.resolve() in out.resolve().parents:
-        raise LeukoscopeError(f"{out}: lies in the folder that is watched", "keep counts in another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    return out, [*counts_in(out), *folders[1:]]
 
 
 def version_of(watch: Watch | None) -> str:

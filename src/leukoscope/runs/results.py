@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import polars as pl
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
@@ -21,10 +21,14 @@ from ..manifest import read_manifest
 from ..recipes.recipe import Recipe, load_recipe
 from ..stats.estimate import Estimate
 from ..tables import read_csv, read_parquet
+from .laboratories import Laboratories, LaboratoryShortcut
+from .run import LABORATORIES, SHORTCUT
+from .stored import Result
 
 BUNDLE_RECIPE = "bundle_recipe.toml"
 """In the evaluation of a bundle: how it was trained."""
 T = TypeVar("T")
+S = TypeVar("S", bound=Result)
 
 
 def _estimates_apart(content: object) -> object:
@@ -271,6 +275,8 @@ class Results:
     environment: Environment
     folds: tuple[Fold, ...] = ()
     evaluated: Evaluated | None = None
+    laboratories: Laboratories | None = None
+    shortcut: LaboratoryShortcut | None = None
 
     @property
     def name(self) -> str:
@@ -315,11 +321,20 @@ def read_results(folder: Path) -> Results:
             splits=_parquet(splits) if splits.is_file() else None, guard=_view(folder / "guard.json", Guard),
             left_out=_view(folder / "left_out.json", LeftOut),
             environment=_view(folder / "environment.json", Environment) or Environment(), folds=_folds(folder),
-            evaluated=evaluated)
+            evaluated=evaluated, laboratories=_stored(folder / LABORATORIES, Laboratories),
+            shortcut=_stored(folder / SHORTCUT, LaboratoryShortcut))
     except RunError:
         raise
     except LeukoscopeError as error:
         raise RunError(error.what, error.hint) from error
+
+
+def read_laboratories(folder: Path) -> Laboratories:
+    """Those of a finished run; RunError where its split is not by laboratory, or the file is damaged."""
+    laboratories = _stored(folder / LABORATORIES, Laboratories)
+    if laboratories is None:
+        raise RunError(f"{folder}: its split is not by laboratory", "train a recipe with split.kind = 'laboratory'")
+    return laboratories
 
 
 def json_view(kind: type[T], content: object, file: Path, hint: str = "evaluate the run again") -> T:
@@ -339,8 +354,20 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(kind)
 
 
+def _stored(file: Path, kind: type[S]) -> S | None:
+    content = _json(file)
+    try:
+        return None if content is None else kind.from_dict(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{file}: damaged ({type(error).__name__}: {error})", "train the run again") from error
+
+
+def _json(file: Path) -> Any:
+    return read_json(file) if file.is_file() else None
+
+
 def _view(file: Path, kind: type[T]) -> T | None:
-    content = read_json(file) if file.is_file() else None
+    content = _json(file)
     return json_view(kind, content, file, "train or evaluate again") if content else None
 
 

@@ -6,16 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ImageError, require
+from ..filenames import SCANNERS, UNREAD_SLIDES
 from ..images.headers import format_of, is_dicom, jpeg_header
 from ..images.read import MAX_PIXELS
 from ..images.tiff_tags import HEIGHT, WIDTH, open_tiff
 from ..smear.source import LARGEST
 from .slide import Slide
 
-SCANNERS = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm")
-"""Endings that only slides have."""
-UNREAD = (".vsi", ".czi", ".lif", ".nd2", ".isyntax")
-"""Endings of slides that nothing here reads."""
 _ONLY_OPENSLIDE = (".ndpi", ".mrxs", ".vms", ".vmu", ".svslide", ".bif", ".scn")
 _TIFF = (".svs", ".ndpi", ".scn", ".bif")
 _TEXTS = ("", ".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".html", ".pdf")  # that lie beside DICOM files
@@ -47,7 +44,7 @@ def open_slide(path: Path | str) -> Slide:
     path = Path(path)
     if not path.exists():
         raise ImageError(path, "no such file", "correct the path")
-    if path.suffix.lower() in UNREAD:
+    if path.suffix.lower() in UNREAD_SLIDES:
         raise ImageError(path, f"slides of the kind {path.suffix.lower()} are not read",
                          "export it as OME-TIFF or SVS")
     if path.is_dir() or path.suffix.lower() == ".dcm" or is_dicom(path):

@@ -7,13 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import LeukoscopeError
+from ..filenames import SUMMARY
 from ..files import JsonObject, read_json
 from ..text import plural
 from .count import Differential
 from .findings import Blasts
-
-SUMMARY = "summary.json"
-"""Written last: without it a folder is not complete."""
 
 
 @dataclass(frozen=True)

@@ -64,12 +64,6 @@ def check_confidence(confidence: float) -> float:
     return (1 - confidence) / 2
 
 
-def check_count(count: int, total: int) -> None:
-    """LeukoscopeError unless 0 <= count <= total."""
-    if not 0 <= count <= total:
-        raise LeukoscopeError(f"{count} of {total} is not a rate", "give 0 <= count <= total")
-
-
 def check_finite(name: str, values: np.ndarray) -> None:
     """LeukoscopeError that names the first entry which is NaN or infinite."""
     wrong = np.flatnonzero(~np.isfinite(values))

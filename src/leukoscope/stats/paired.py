@@ -13,7 +13,6 @@ from .estimate import (
     Comparison,
     Estimate,
     check_confidence,
-    check_count,
     check_finite,
     check_same_length,
     cluster_sums,
@@ -21,7 +20,7 @@ from .estimate import (
     no_estimate,
     normal_quantile,
 )
-from .rates import wilson_bounds
+from .rates import check_count, wilson_bounds
 
 FEW_DISCORDANT = 25
 

@@ -12,7 +12,6 @@ from .bootstrap import bootstrap_method, cluster_bootstrap, jeffreys_units, perc
 from .estimate import (
     Estimate,
     check_confidence,
-    check_count,
     check_same_length,
     no_estimate,
     normal_quantile,
@@ -130,6 +129,12 @@ def wilson_bounds(rate: float, size: float, quantile: float) -> tuple[float, flo
     low = 0.0 if rate == 0 else min(max(centre - half, 0.0), rate)
     high = 1.0 if rate == 1 else max(min(centre + half, 1.0), rate)
     return low, high
+
+
+def check_count(count: int, total: int) -> None:
+    """LeukoscopeError unless 0 <= count <= total."""
+    if not 0 <= count <= total:
+        raise LeukoscopeError(f"{count} of {total} is not a rate", "give 0 <= count <= total")
 
 
 def check_rates(counts: np.ndarray, totals: np.ndarray) -> None:

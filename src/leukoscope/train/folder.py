@@ -10,6 +10,7 @@ from pathlib import Path
 import filelock
 
 from ..errors import RunError
+from ..recipes.recipe import Recipe, expand_variants
 from ..runs.run import Run
 from ..text import is_text
 
@@ -23,6 +24,11 @@ def check_name(out: Path) -> None:
     """Raise RunError for a name with bytes that are no text: recipes and tables could not name the run."""
     if not is_text(str(out.absolute())):
         raise RunError(f"{out.absolute()}: this name is not UTF-8", "name another folder with -o, or rename it")
+
+
+def run_folders(recipe: Recipe, out: Path) -> dict[Path, Recipe]:
+    """The run folders of an experiment in `out`: one for each variant, or `out` itself."""
+    return {out / name: variant for name, variant in expand_variants(recipe).items()}
 
 
 def check_folder(out: Path, resume: bool) -> bool:
