@@ -265,6 +265,91 @@ def test_missing_planes_of_a_field_are_refused(path: Path):
             read(path)
 
 
+def mask(pixels: np.ndarray) -> np.ndarray:
+    """255 where a nucleus is, else 0."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (0, 0), 2)
+    return np.where(grey < np.median(grey) - 70, 255, 0).astype(np.uint8)
+
+
+def labels(pixels: np.ndarray) -> np.ndarray:
+    """The number of its cell in each pixel, int32."""
+    return cv2.connectedComponents(mask(pixels))[1]
+
+
+OF_FIRST = "page 1 (counted from 0): a mask or label image of page 0"
+NUMBERS = "page 1 (counted from 0): {} values, which are no grey levels"
+
+
+@pytest.mark.parametrize(("page", "options", "reason"), [
+    (mask, {}, OF_FIRST),
+    (lambda field: mask(field) // 255, {}, OF_FIRST),
+    (lambda field: mask(field).astype(np.uint16) * 257, {}, OF_FIRST),
+    (lambda field: 255 - mask(field), {"photometric": "miniswhite"}, OF_FIRST),
+    (lambda field: np.repeat(mask(field)[..., None], 3, axis=-1), {}, OF_FIRST),
+    (lambda field: np.repeat(mask(field)[..., None], 3, axis=-1), {"compression": "jpeg"}, OF_FIRST),
+    (lambda field: reduced(mask(field), 2), {}, OF_FIRST),
+    (lambda field: np.zeros(field.shape[:2], np.uint8), {}, OF_FIRST),  # of no cell
+    (lambda field: labels(field).astype(np.uint8), {}, OF_FIRST),
+    (lambda field: labels(field).astype(np.uint16) * 300, {}, OF_FIRST),
+    (lambda field: labels(field).astype(np.uint8), {"photometric": "palette", "colormap": np.arange(
+        768, dtype=np.uint16).reshape(3, 256) * 77}, OF_FIRST),
+    (lambda field: mask(field) > 0, {}, "page 1 (counted from 0): a mask of one bit"),
+    (lambda field: mask(field) > 0, {"subfiletype": 4}, "page 1 (counted from 0): a transparency mask"),
+    (lambda field: mask(field) > 0, {"photometric": 4}, "page 1 (counted from 0): a transparency mask"),
+    (labels, {}, NUMBERS.format("int32")),
+    (lambda field: labels(field).astype(np.uint32), {}, NUMBERS.format("uint32")),
+    (lambda field: field[..., 0].astype(np.float32), {}, NUMBERS.format("float32")),
+])
+def test_a_mask_or_label_image_beside_a_field_is_none(page, options, reason: str, path: Path):
+    write(path, (scene(), {}), (page(scene()), options))
+    np.testing.assert_array_equal(only_source(path), scene())
+    assert left_out(path) == [reason]
+
+
+def test_masks_of_several_fields_are_left_out_wherever_they_lie(path: Path):
+    write(path, (mask(scene()), {}), (scene(), {}), (scene(1), {}), (mask(scene(1)), {}))
+    assert [source.page for source in look_through([path]).sources] == [1, 2]
+    assert left_out(path) == ["page 0 (counted from 0): a mask or label image of page 1",
+                              "page 3 (counted from 0): a mask or label image of page 2"]
+    grey = [scene(number)[..., 1] for number in (0, 1)]
+    write(path, (grey[0], {}), (mask(scene()), {}), (grey[1], {}))  # of a grey camera
+    assert [source.page for source in look_through([path]).sources] == [0, 2]
+
+
+def test_a_mask_among_slices_or_images_of_a_description_is_left_out(path: Path):
+    pages = np.stack([scene(), np.repeat(mask(scene())[..., None], 3, axis=-1)])
+    for options in ({"imagej": True, "metadata": {"axes": "ZYXS"}}, {"ome": True, "metadata": {"axes": "TYXS"}}):
+        tifffile.imwrite(path, pages, photometric="rgb", **options)  # type: ignore
+        np.testing.assert_array_equal(only_source(path), scene())
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        tiff.write(scene(), photometric="rgb", metadata={"axes": "YXS", "Name": "field"})
+        tiff.write(labels(scene()).astype(np.uint32), photometric="minisblack",
+                   metadata={"axes": "YX", "Name": "cells"})
+    np.testing.assert_array_equal(only_source(path), scene())
+    assert left_out(path) == [NUMBERS.format("uint32")]
+
+
+def test_masks_are_left_out_of_more_pages_than_are_all_looked_at(path: Path):
+    write(path, *((page, {}) for place in places(40) for page in (place, mask(place))))
+    assert [source.page for source in look_through([path]).sources] == list(range(0, 80, 2))
+
+
+def test_pages_of_little_content_that_are_fields_stay_fields(path: Path):
+    """A place without cells, white where it is overexposed; a field of a black and white camera; masks alone."""
+    white = np.full_like(scene(), 255)
+    white[100:130, 100:140] = (150, 90, 160)
+    for pages in ((scene(), white), (scene(), scene(1)[..., 1]), (mask(scene()), mask(scene(1)))):
+        write(path, *((page, {}) for page in pages))
+        assert len(look_through([path]).sources) == 2
+        assert not left_out(path)
+
+
+def test_a_file_of_masks_alone_is_refused_as_before(path: Path):
+    write(path, (mask(scene()) > 0, {"photometric": 4}))
+    with pytest.raises(ImageError, match="it shows a mask"):
+        only_source(path)
+
+
 @pytest.mark.parametrize("kind", ["frames", "slices", "channels", "images"])
 def test_a_header_that_states_a_million_pages_costs_nothing(kind: str, path: Path):
     stated = "images=1000000\n" + ("" if kind == "images" else f"{kind}=1000000\n")
