@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from leukoscope.errors import ImageError, LeukoscopeError
 from leukoscope import files
+from leukoscope.errors import ImageError, LeukoscopeError
 from leukoscope.files import atomic_path, parse_toml, read_json, sha256, write_json, write_text
 
 
