@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+from leukoscope import files
 from leukoscope.errors import ImageError, LeukoscopeError
 from leukoscope.files import atomic_path, parse_toml, read_json, sha256, write_json, write_text
 
@@ -28,6 +30,21 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
         fail()
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_a_disk_that_cannot_be_written_to_is_named_by_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    """There, even removing a file that is not there is refused."""
+    def refuse(*_, **__) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "beside"))
+
+    def write() -> None:
+        with atomic_path(tmp_path / "table.csv") as beside:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(beside))
+
+    monkeypatch.setattr(files.Path, "unlink", refuse)
+    with pytest.raises(OSError, match="Read-only file system") as refused:
+        write()
+    assert refused.value.filename == str(tmp_path / "table.csv")
 
 
 def test_the_suffix_is_the_same_for_writers_that_need_it(tmp_path):

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # such as of a read-only disk, where nothing was written
+            partial.unlink(missing_ok=True)
 
 
 def remove_partials(folder: Path, stem: str | None = None) -> None:

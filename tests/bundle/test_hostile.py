@@ -289,6 +289,17 @@ def test_reference_cells_of_terabytes_are_refused_by_their_header(copy):
         open_bundle(copy)
 
 
+@pytest.mark.parametrize("cells", [np.array(3, np.uint8), np.zeros(16, np.uint8), np.zeros((1, 16, 16), np.uint8)])
+def test_reference_cells_of_another_shape_are_named(copy, cells):
+    with np.load(copy / "golden.npz") as golden:
+        probabilities = golden["probabilities"]
+    file = io.BytesIO()
+    np.savez(file, cells=cells, probabilities=probabilities)
+    replace_file(copy, "golden.npz", file.getvalue())
+    with pytest.raises(BundleError, match=r"golden\.npz holds uint8 \(.*\), expected uint8 cells of 16 px"):
+        open_bundle(copy)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_reference_probabilities_are_numbers(copy, value):
     with np.load(copy / "golden.npz") as golden:

@@ -51,6 +51,29 @@ class TestWalk:
         (tmp_path / "a" / "link.png").symlink_to(tmp_path / "a" / "pipe.png")
         assert [p.name for p in files_below(tmp_path)] == ["x.png"]
 
+    def test_what_may_be_an_image_and_is_not_read_is_named(self, tmp_path):
+        make(tmp_path / "cells")
+        cells = tmp_path / "cells" / "neutrophil"
+        image = next(cells.glob("*.png")).read_bytes()
+        for name in ("old.png~", "copy.png.bak", "scan", "half.png.part"):
+            (cells / name).write_bytes(image)
+        for name in ("notes.txt", "list.xml", "Thumbs.db", "readme", "film.mp4", "more.zip"):
+            (cells / name).write_bytes(b"something")
+        os.mkfifo(cells / "pipe.png")
+        os.mkfifo(cells / "pipe")
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "a.jp2").write_bytes(b"something")
+        (tmp_path / "cells" / "monocyte").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "cells" / "up").symlink_to(tmp_path)
+        touch(tmp_path / "cells" / "set.zip")  # what the set was unpacked from
+        named = {Path(path).name: reason for path, reason in paths.left_out_below(tmp_path / "cells")}
+        misnamed = "is an image whose name does not end as one (rename it)"
+        assert named == {
+            **dict.fromkeys(("old.png~", "copy.png.bak", "scan", "half.png.part"), misnamed),
+            "pipe.png": "is not a regular file", "film.mp4": "is a film (save its frames as images)",
+            "more.zip": "is an archive (unpack it)", "a.jp2": "is JPEG 2000 (save it as TIFF or PNG)"}
+        assert any("old.png~" in note and misnamed in note for note in folder(tmp_path / "cells").notes)
+
     def test_a_broken_link_is_found_and_reported_as_damaged(self, tmp_path):
         make(tmp_path)
         (tmp_path / "neutrophil" / "gone.png").symlink_to(tmp_path / "nowhere.png")

@@ -231,6 +231,21 @@ def test_waves_that_are_red_cells_are_left(data_folder: Path):
         assert light.coefficients.shape == (3, 3, 3)
 
 
+@pytest.mark.parametrize("name", ["M-8_0810", "N-3B_0058", "N-3B_0743"])
+def test_bands_over_a_field_with_little_background_are_noticed(data_folder: Path, name: str):
+    pixels = read_image(next((data_folder / "chula" / "WBC_Samples").glob(f"*/images/{name}.jpg")))
+    hidden = np.zeros(pixels.shape[:2], bool)
+    for across in (0, 1):
+        bands = 1 - 0.3 * (0.5 + 0.5 * np.cos(np.linspace(0, 10 * np.pi, pixels.shape[across])))
+        under = (pixels * (bands[None, :, None] if across else bands[:, None, None])).astype(np.uint8)
+        light = uneven_light(under, hidden)
+        assert light is not None
+        assert not light.evened
+    light = uneven_light(pixels, hidden)
+    assert light is not None
+    assert light.evened
+
+
 def test_what_is_left_of_the_light_is_small():
     even = even_field(field_source(lit(LIGHT["bands"])))
     assert even is not None

@@ -68,7 +68,8 @@ def looked_through(path: Path) -> tuple[list[Source], int]:
 
 @dataclass
 class Reads:
-    """Reads of TIFF files: how many, and how many bytes."""
+    """Reads of TIFF files: how many, and how many bytes. More than any test allows end at once: code that reads the
+    same again and again would take minutes."""
 
     count: int = 0
     length: int = 0
@@ -80,6 +81,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
 
     def counted(file: BinaryIO, at: int, length: int) -> bytes:
         done.count, done.length = done.count + 1, done.length + length
+        if done.count > 200_000 or done.length > 400_000_000:
+            raise AssertionError(f"{done.count:,} reads of {done.length:,} bytes")
         return read(file, at, length)
 
     for module in (tiff_tags, tiff_pieces):
@@ -263,6 +266,91 @@ def test_missing_planes_of_a_field_are_refused(path: Path):
     for read in (only_source, read_image):
         with pytest.raises(ImageError, match="2 of its 3 planes are missing"):
             read(path)
+
+
+def mask(pixels: np.ndarray) -> np.ndarray:
+    """255 where a nucleus is, else 0."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (0, 0), 2)
+    return np.where(grey < np.median(grey) - 70, 255, 0).astype(np.uint8)
+
+
+def labels(pixels: np.ndarray) -> np.ndarray:
+    """The number of its cell in each pixel, int32."""
+    return cv2.connectedComponents(mask(pixels))[1]
+
+
+OF_FIRST = "page 1 (counted from 0): a mask or label image of page 0"
+NUMBERS = "page 1 (counted from 0): {} values, which are no grey levels"
+
+
+@pytest.mark.parametrize(("page", "options", "reason"), [
+    (mask, {}, OF_FIRST),
+    (lambda field: mask(field) // 255, {}, OF_FIRST),
+    (lambda field: mask(field).astype(np.uint16) * 257, {}, OF_FIRST),
+    (lambda field: 255 - mask(field), {"photometric": "miniswhite"}, OF_FIRST),
+    (lambda field: np.repeat(mask(field)[..., None], 3, axis=-1), {}, OF_FIRST),
+    (lambda field: np.repeat(mask(field)[..., None], 3, axis=-1), {"compression": "jpeg"}, OF_FIRST),
+    (lambda field: reduced(mask(field), 2), {}, OF_FIRST),
+    (lambda field: np.zeros(field.shape[:2], np.uint8), {}, OF_FIRST),  # of no cell
+    (lambda field: labels(field).astype(np.uint8), {}, OF_FIRST),
+    (lambda field: labels(field).astype(np.uint16) * 300, {}, OF_FIRST),
+    (lambda field: labels(field).astype(np.uint8), {"photometric": "palette", "colormap": np.arange(
+        768, dtype=np.uint16).reshape(3, 256) * 77}, OF_FIRST),
+    (lambda field: mask(field) > 0, {}, "page 1 (counted from 0): a mask of one bit"),
+    (lambda field: mask(field) > 0, {"subfiletype": 4}, "page 1 (counted from 0): a transparency mask"),
+    (lambda field: mask(field) > 0, {"photometric": 4}, "page 1 (counted from 0): a transparency mask"),
+    (labels, {}, NUMBERS.format("int32")),
+    (lambda field: labels(field).astype(np.uint32), {}, NUMBERS.format("uint32")),
+    (lambda field: field[..., 0].astype(np.float32), {}, NUMBERS.format("float32")),
+])
+def test_a_mask_or_label_image_beside_a_field_is_none(page, options, reason: str, path: Path):
+    write(path, (scene(), {}), (page(scene()), options))
+    np.testing.assert_array_equal(only_source(path), scene())
+    assert left_out(path) == [reason]
+
+
+def test_masks_of_several_fields_are_left_out_wherever_they_lie(path: Path):
+    write(path, (mask(scene()), {}), (scene(), {}), (scene(1), {}), (mask(scene(1)), {}))
+    assert [source.page for source in look_through([path]).sources] == [1, 2]
+    assert left_out(path) == ["page 0 (counted from 0): a mask or label image of page 1",
+                              "page 3 (counted from 0): a mask or label image of page 2"]
+    grey = [scene(number)[..., 1] for number in (0, 1)]
+    write(path, (grey[0], {}), (mask(scene()), {}), (grey[1], {}))  # of a grey camera
+    assert [source.page for source in look_through([path]).sources] == [0, 2]
+
+
+def test_a_mask_among_slices_or_images_of_a_description_is_left_out(path: Path):
+    pages = np.stack([scene(), np.repeat(mask(scene())[..., None], 3, axis=-1)])
+    for options in ({"imagej": True, "metadata": {"axes": "ZYXS"}}, {"ome": True, "metadata": {"axes": "TYXS"}}):
+        tifffile.imwrite(path, pages, photometric="rgb", **options)  # type: ignore
+        np.testing.assert_array_equal(only_source(path), scene())
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        tiff.write(scene(), photometric="rgb", metadata={"axes": "YXS", "Name": "field"})
+        tiff.write(labels(scene()).astype(np.uint32), photometric="minisblack",
+                   metadata={"axes": "YX", "Name": "cells"})
+    np.testing.assert_array_equal(only_source(path), scene())
+    assert left_out(path) == [NUMBERS.format("uint32")]
+
+
+def test_masks_are_left_out_of_more_pages_than_are_all_looked_at(path: Path):
+    write(path, *((page, {}) for place in places(40) for page in (place, mask(place))))
+    assert [source.page for source in look_through([path]).sources] == list(range(0, 80, 2))
+
+
+def test_pages_of_little_content_that_are_fields_stay_fields(path: Path):
+    """A place without cells, white where it is overexposed; a field of a black and white camera; masks alone."""
+    white = np.full_like(scene(), 255)
+    white[100:130, 100:140] = (150, 90, 160)
+    for pages in ((scene(), white), (scene(), scene(1)[..., 1]), (mask(scene()), mask(scene(1)))):
+        write(path, *((page, {}) for page in pages))
+        assert len(look_through([path]).sources) == 2
+        assert not left_out(path)
+
+
+def test_a_file_of_masks_alone_is_refused_as_before(path: Path):
+    write(path, (mask(scene()) > 0, {"photometric": 4}))
+    with pytest.raises(ImageError, match="it shows a mask"):
+        only_source(path)
 
 
 @pytest.mark.parametrize("kind", ["frames", "slices", "channels", "images"])

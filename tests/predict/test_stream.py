@@ -298,10 +298,13 @@ def test_a_model_shows_itself_in_a_line_and_in_a_table(folder):
 
 def test_the_command_says_what_it_found(folder, cells, tmp_path):
     (cells / "a001.png").write_bytes(b"")
+    for number in range(5):
+        (cells / f"{number}.jp2").write_bytes(b"something")
     answer = leukoscope("predict", folder, cells, "-o", tmp_path / "p.parquet", "--json")
     assert answer.code == 0, answer.err
     told = json.loads(answer.out)
     assert (told["cells"], told["damaged"]) == (11, 1)
+    assert told["left_out"] == [[str(cells / f"{n}.jp2"), "is JPEG 2000 (save it as TIFF or PNG)"] for n in range(5)]
     assert pl.read_parquet(told["table"]).height == 11
     said = leukoscope("predict", folder, cells, "-o", tmp_path / "p.csv").out
     assert "11 cells: 1 cannot be read" in said
@@ -359,6 +362,37 @@ def test_a_kill_between_the_table_and_the_removal_of_its_parts_loses_nothing(bun
     assert predict_stream(bundle, [cells], out, resume=True) == whole
     assert out.read_bytes() == content
     assert not list(tmp_path.glob(".p.*"))
+
+
+def test_a_part_that_somebody_removes_meanwhile_is_named_and_made_again(bundle, cells, tmp_path, monkeypatch):
+    whole = predict_stream(bundle, [cells], tmp_path / "whole.csv")
+    written, out = streaming.write_table, tmp_path / "p.csv"
+    monkeypatch.setattr(streaming, "PART", 4)
+
+    def removed(table: pl.DataFrame, path: Path) -> None:
+        written(table, path)
+        if path.name == "000002.parquet":
+            (path.parent / "000001.parquet").unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(streaming, "write_table", removed)
+        with pytest.raises(LeukoscopeError, match=r"000001\.parquet is missing.*; repeat it with --resume"):
+            predict_stream(bundle, [cells], out)
+    assert not out.exists()
+    assert predict_stream(bundle, [cells], out, resume=True) == replace(whole, table=out)
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+@pytest.mark.parametrize("ids", [["NA", "null"], ["true", "TRUE"], ["1.0", "01"], ["1e5", "9" * 30], ["=1", "'=1"],
+                                 ["2020-01-01", "00:01"], [" 7", "7"], ["a\tb", 'a"b']])
+def test_a_finished_table_of_any_ids_goes_on(bundle, cells, tmp_path, ids):
+    images = sorted(cells.glob("*.png"))
+    write_manifest(make_manifest([{"cell_id": name, "image": str(image)} for name, image in zip(ids, images,
+                                                                                             strict=False)]),
+                   tmp_path / "m.parquet")
+    for suffix in (".csv", ".parquet", ".jsonl"):
+        done = predict_stream(bundle, [tmp_path / "m.parquet"], tmp_path / f"n{suffix}")
+        assert predict_stream(bundle, [tmp_path / "m.parquet"], tmp_path / f"n{suffix}", resume=True) == done
 
 
 def test_a_finished_table_of_ids_that_look_like_numbers_goes_on(bundle, cells, tmp_path):

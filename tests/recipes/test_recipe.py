@@ -32,7 +32,7 @@ from leukoscope.recipes import (
     make_recipe,
     parse_setting,
 )
-from leukoscope.recipes.recipe import read_toml
+from leukoscope.recipes.recipe import read_toml, recipe_text
 from leukoscope.runs.network import fresh_network
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -71,6 +71,11 @@ def test_a_dumped_recipe_is_read_back_from_a_file(tmp_path):
     (tmp_path / "recipe.toml").write_text(dump_recipe(recipe), encoding="utf-8")
     again = load_recipe(tmp_path / "recipe.toml")
     assert again == recipe.model_copy(update={"paper": {}, "scale": {}, "variants": {}})
+
+
+def test_a_recipe_that_an_editor_of_windows_has_saved_is_read(tmp_path):
+    (tmp_path / "recipe.toml").write_text(recipe_text("demo")[1], encoding="utf-8-sig", newline="\r\n")
+    assert load_recipe(tmp_path / "recipe.toml") == load_recipe("demo")
 
 
 @given(TEXT | st.booleans() | st.integers(-2**63, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False))

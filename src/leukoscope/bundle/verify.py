@@ -100,7 +100,8 @@ def read_golden(content: bytes, size: int) -> tuple[np.ndarray, np.ndarray]:
         cells, expected = read_arrays(content, ("cells", "probabilities"), MOST_CELLS * 1024 * 1024 * 3 + 4096)
     except ValueError as error:
         raise Fault(f"golden.npz cannot be read ({error_line(error)})") from error
-    if cells.dtype != np.uint8 or cells.shape != (len(cells), size, size, 3) or not 0 < len(cells) <= MOST_CELLS:
+    if cells.dtype != np.uint8 or cells.ndim != 4 or cells.shape[1:] != (size, size, 3) or (
+            not 0 < len(cells) <= MOST_CELLS):
         raise Fault(f"golden.npz holds {cells.dtype} {cells.shape}, expected uint8 cells of {size} px")
     if expected.dtype != np.float32 or expected.ndim != 2 or not np.isfinite(expected).all():
         raise Fault(f"golden.npz holds probabilities of {expected.dtype} {expected.shape}, expected finite float32 for "

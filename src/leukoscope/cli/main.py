@@ -162,7 +162,8 @@ def main() -> None:
             raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "free disk space, or choose another folder" if full else "check the path, and who may read and write it"
-        _fail(f"{error.filename or 'writing'}: {error.strerror}; {hint}")
+        nowhere = "the current folder" if error.errno == errno.ENOENT else "writing"  # it was removed
+        _fail(f"{error.filename or nowhere}: {error.strerror}; {hint}")
     except (KeyboardInterrupt, typer.Abort):
         console.note("interrupted; repeat the command with --resume to continue, where it has that option")
         sys.exit(INTERRUPTED)

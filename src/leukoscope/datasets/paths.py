@@ -20,6 +20,8 @@ SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "
           "validation": "validation", "test": "test", "testing": "test"}
 """Name of a folder or file, in lower case -> value of the column `split`."""
 
+_TEXTS = frozenset({".csv", ".htm", ".html", ".json", ".md", ".parquet", ".txt", ".xml", ".yaml", ".yml"})
+"""Suffixes of files of which data sets have very many; they are not opened to see whether they hold an image."""
 MOST_BYTES = 64 * 2**20
 """Of a text file of labels."""
 NAME_PARTS = ("subject", "group", "split", "field")
@@ -61,16 +63,48 @@ def files_below(root: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[
 
 
 def left_out_below(root: Path) -> list[tuple[str, str]]:
-    """Files below `root` that hold pictures and are not read, or are hidden, and why; archives are not named."""
-    files = []
-    for where, folders, names in os.walk(root):
+    """Files below `root` that hold pictures and are not read, or are hidden, and why. Archives are named only where
+    they lie among the images: those that a set was unpacked from lie beside its folders."""
+    files, done = [], {_identity(folder) for folder in root.resolve().parents}
+    for where, folders, names in os.walk(root, followlinks=True):
+        try:
+            identity = _identity(Path(where))
+        except FileNotFoundError:  # it was removed since its name was read
+            continue
+        if identity in done:  # a link that leads back
+            folders.clear()
+            continue
+        done.add(identity)
         folders[:] = sorted(name for name in folders if not is_litter(name))
         for name in sorted(names):
-            suffix = Path(name).suffix.lower()
-            reason = HIDDEN if is_hidden_image(name) else "" if is_litter(name) or suffix in ARCHIVES else (
-                NOT_READ.get(suffix, ""))
+            reason = _left_out(Path(where, name), at_top=where == str(root))
             files += [(os.path.join(where, name), reason)] if reason else []
     return files
+
+
+def _left_out(path: Path, *, at_top: bool) -> str:
+    """Why a file that may hold a picture is not read, or ""."""
+    suffix = path.suffix.lower()
+    if is_hidden_image(path.name):
+        return HIDDEN
+    if is_litter(path.name) or (suffix in ARCHIVES and at_top):
+        return ""
+    return NOT_READ.get(suffix) or ("" if suffix in _TEXTS else _misnamed(path, suffix))
+
+
+def _misnamed(path: Path, suffix: str) -> str:
+    """Why a file is not read that is no file, or holds an image under another name; or ""."""
+    from ..images.headers import format_of  # late: a folder without such files needs no library
+
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "is not a regular file" if suffix in IMAGE_SUFFIXES else ""
+        if suffix in IMAGE_SUFFIXES:
+            return ""
+        with open(path, "rb") as file:
+            return "is an image whose name does not end as one (rename it)" if format_of(file.read(16)) else ""
+    except OSError:  # a broken link with the name of an image is a damaged cell
+        return ""
 
 
 def cell_ids(paths: Sequence[Path], root: Path) -> dict[Path, str]:

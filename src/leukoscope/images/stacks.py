@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .headers import format_of
 from .tiff_layout import layout_of
+from .tiff_masks import without_masks
 from .tiff_pages import Contents, contents_of, without_pages
 from .tiff_pieces import BAND
 from .tiff_pixels import PageReader
@@ -81,8 +82,8 @@ def fields_of_tiff(path: Path) -> TiffFields:
     with open(path, "rb") as file:
         tiff = open_tiff(file)
         contents = contents_of(tiff)
-        if len(contents.pictures) > 1:
-            contents = _joined(tiff, _without_copies(tiff, contents))
+        if sum(len(picture.planes) for picture in contents.pictures) > 1:
+            contents = _joined(tiff, _without_copies(tiff, without_masks(tiff, contents, MOST)))
         several = len(contents.pages) > 1
         fields = [field for picture in contents.pictures for field in _fields(tiff, contents, picture, several)]
         return TiffFields(tuple(fields), contents.left_out, len(tiff.directories), contents.total,

@@ -18,6 +18,8 @@ from .tiff_tags import Directory, Tiff
 
 _SCANNERS = {"Aperio": "an Aperio", "<?xml": "", "<scn": "a Leica", "Philips": "a Philips", "iScan": "a Ventana"}
 _HEAD = 200  # bytes of the texts of a page that say what it is
+_MASK = 4  # photometric interpretation
+_KINDS = {2: "int", 3: "float"}  # of values, by the tag of the format of samples
 _NDPI, _STK = 65420, 33629
 """Tags that only Hamamatsu's scanners and MetaMorph write."""
 
@@ -51,6 +53,7 @@ def contents_of(tiff: Tiff) -> Contents:
     if last is not None and last[0] is tiff.directories and last[1] == tiff.file.name:
         return last[2]
     contents = _contents(tiff)
+    contents = without_planes(contents, _maps(tiff, contents))
     if len(tiff.directories) >= tags.MANY:
         _remembered["last"] = tiff.directories, tiff.file.name, contents
     return contents
@@ -111,7 +114,7 @@ def _aside(tiff: Tiff, page: Directory) -> str:
     kind = tiff.number(page, tags.NEW_SUBFILE_TYPE, 0)
     if kind & 8:
         return "the macro picture of the slide"
-    if kind & 4:
+    if kind & 4 or tiff.number(page, tags.PHOTOMETRIC, 1) == _MASK:
         return "a transparency mask"
     text = tiff.text(page, tags.DESCRIPTION, _HEAD)
     name = ASIDE.search(text) if len(text) < 60 or text.startswith("Aperio") else None
@@ -119,6 +122,25 @@ def _aside(tiff: Tiff, page: Directory) -> str:
     if name:
         return f"the {name[1].lower()}"
     return "a reduced copy" if _is_reduced(tiff, page) else ""
+
+
+def _maps(tiff: Tiff, contents: Contents) -> dict[int, str]:
+    """Grey pages that no camera gives beside a photograph: of one bit, or of values that are no grey levels; and why
+    they are no fields."""
+    maps, photographs = dict[int, str](), False
+    for number in (plane[0] for picture in contents.pictures for plane in picture.planes):
+        page = contents.pages[number]
+        try:
+            bits, samples, kind = (tiff.number(page, tag, 1) for tag in (tags.BITS, tags.SAMPLES, tags.SAMPLE_FORMAT))
+        except ValueError:  # reading the page says what is wrong
+            continue
+        if samples > 1 or (8 <= bits <= 16 and kind == 1):
+            photographs = True
+        elif bits == 1:
+            maps[number] = "a mask of one bit"
+        elif bits > 16 or kind in _KINDS:
+            maps[number] = f"{_KINDS.get(kind, 'uint')}{bits} values, which are no grey levels"
+    return maps if photographs else {}
 
 
 def _area(tiff: Tiff, page: Directory) -> int:
@@ -147,6 +169,15 @@ def only_picture(contents: Contents) -> Picture | None:
     if len(contents.pictures) != 1 or len(contents.pictures[0].planes) != 1 or contents.total > len(contents.pages):
         return None
     return contents.pictures[0]
+
+
+def without_planes(contents: Contents, reasons: Mapping[int, str]) -> Contents:
+    """The same without some pages, each of which is a plane by itself."""
+    if not reasons:
+        return contents
+    kept = [replace(picture, planes=planes) for picture in contents.pictures
+            if (planes := tuple(plane for plane in picture.planes if not (len(plane) == 1 and plane[0] in reasons)))]
+    return replace(contents, pictures=tuple(kept), left_out={**contents.left_out, **reasons})
 
 
 def without_pages(contents: Contents, reduced: Mapping[int, str]) -> Contents:

@@ -9,7 +9,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -41,7 +41,8 @@ NO_NUMBER = "the network returned NaN"
 @dataclass(frozen=True)
 class Streamed:
     """The result of a prediction: the table, how many cells it holds, and how many of them cannot be read, show no
-    cell, are unsure, or are unlike those of training (None where the bundle cannot say); counts: class -> cells."""
+    cell, are unsure, or are unlike those of training (None where the bundle cannot say); counts: class -> cells.
+    left_out: (name, reason) of each file, or of pages of one, that lies in the inputs and is not in the table."""
 
     table: Path
     cells: int
@@ -50,6 +51,7 @@ class Streamed:
     unsure: int | None
     unknown: int | None
     counts: dict[str, int]
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, resume: bool = False,
@@ -70,7 +72,7 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
     with alone(parts.with_name(f"{parts.name}.lock"), str(out)):
         shutil.rmtree(_joined(parts), ignore_errors=True)  # of a process that was killed after it wrote the table
         if out.exists() and resume and not parts.exists():
-            return _finished(bundle, out, sources)
+            return replace(_finished(bundle, out, sources), left_out=_left_out(listed))
         plan = {"cells": digest_of(sources), "bundle": bundle.description.files, "part": PART}
         written = resume and _is_plan(parts, plan) and _done(parts) * PART >= len(sources)
         if out.exists() and not overwrite and not written:
@@ -83,8 +85,8 @@ def predict_stream(bundle: Bundle, inputs: Sequence[str | Path], out: Path, *, r
         for first in range(start * PART, max(len(sources), 1), PART):  # nothing is an empty part
             table = predict_sources(bundle, sources[first:first + PART],
                                     on_progress=behind(on_progress, first, len(sources)))
-            write_table(table, parts / f"{first // PART:06d}.parquet")
-        return _join(bundle, parts, out)
+            write_table(table, _part(parts, first // PART))
+        return replace(_join(bundle, parts, out, -(-max(len(sources), 1) // PART)), left_out=_left_out(listed))
 
 
 def _warnings(listed: Listed, described: Description) -> list[str]:
@@ -92,6 +94,10 @@ def _warnings(listed: Listed, described: Description) -> list[str]:
     left_out = [f"left out: {line}" for line in grouped((one.name, one.reason) for one in listed.left_out)]
     notes = grouped((source.name, source.note) for source in listed.sources if source.note)
     return [*left_out, *notes, *filter(None, [field_warning(listed.sources, described)])]
+
+
+def _left_out(listed: Listed) -> tuple[tuple[str, str], ...]:
+    return tuple((escaped(one.name), one.reason) for one in listed.left_out)
 
 
 def predict_sources(bundle: Bundle, sources: Sequence[Source], *,
@@ -158,9 +164,13 @@ def _is_plan(parts: Path, plan: Mapping[str, object]) -> bool:
 def _done(parts: Path) -> int:
     """How many parts are whole, from the first."""
     done = 0
-    while _is_whole(parts / f"{done:06d}.parquet"):
+    while _is_whole(_part(parts, done)):
         done += 1
     return done
+
+
+def _part(parts: Path, number: int) -> Path:
+    return parts / f"{number:06d}.parquet"
 
 
 def _joined(parts: Path) -> Path:
@@ -175,9 +185,13 @@ def _is_whole(part: Path) -> bool:
         return False
 
 
-def _join(bundle: Bundle, parts: Path, out: Path) -> Streamed:
-    """All parts as one table, in constant memory; then the parts are removed."""
-    rows = scan(sorted(parts.glob("[0-9]*.parquet")))
+def _join(bundle: Bundle, parts: Path, out: Path, count: int) -> Streamed:
+    """All parts, of which there are `count`, as one table, in constant memory; then the parts are removed. Raises
+    LeukoscopeError where somebody has removed one meanwhile."""
+    if _done(parts) < count:
+        raise LeukoscopeError(f"{parts}: {_part(parts, _done(parts)).name} is missing, which this command had written",
+                              "repeat it with --resume")
+    rows = scan([_part(parts, number) for number in range(count)])
     with atomic_path(out) as beside:
         write = {".parquet": rows.sink_parquet, ".csv": harmless(rows).sink_csv, ".jsonl": rows.sink_ndjson}[out.suffix]
         with writable(beside) as target:

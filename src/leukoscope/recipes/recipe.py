@@ -307,7 +307,7 @@ def _text_of(name: str) -> str:
         raise RecipeError(f"{name}: neither a file nor a built-in recipe",
                           f"did you mean {' or '.join(near)}? leukoscope recipes lists them all" if near else
                           f"built in: {', '.join(builtin_recipes())}")
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8-sig")
 
 
 def dump_recipe(recipe: Recipe) -> str:

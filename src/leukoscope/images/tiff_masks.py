@@ -1,0 +1,93 @@
+"""Pages of a TIFF that lie beside a photograph and are none, as their pixels show: masks and label images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tiff_layout import BLACK, PALETTE, WHITE, layout_of
+from .tiff_pages import Contents, without_planes
+from .tiff_pixels import PageReader
+from .tiff_tags import Tiff
+
+_WINDOW, _LARGE = 1024, 4096  # px: side of the middle of a page that is looked at, and where that is of one colour
+_FLAT = 0.96
+"""Share of pixels that equal their right neighbour from which on a page holds labels: 0.97 and more in 150 masks of
+nuclei, at most 0.64 in 760 photographs of cells and fields, and 0.95 in 205 cells that are cut out on black."""
+_NEAR, _NEARLY_ALL = 16, 0.98  # grey levels within which compression moves two values; share of pixels within them
+_RATIO = 0.02  # of the sides, by which a mask may differ in shape
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What the middle of a page shows. grey: stored as one sample; flat: of a mask or label image; two: black, and one
+    other grey level."""
+
+    grey: bool
+    flat: bool
+    two: bool
+
+
+def without_masks(tiff: Tiff, contents: Contents, most: int) -> Contents:
+    """Leave out masks and label images. most: pages of a file all of which are looked at; of more, only the grey ones
+    beside colour."""
+    pages = [plane[0] for picture in contents.pictures for plane in picture.planes if len(plane) == 1]
+    grey = {page: _is_grey(tiff, contents, page) for page in pages}
+    mixed = {True, False} <= set(grey.values())
+    looked = [page for page in pages if (grey[page] and mixed) or (grey[page] is not None and len(pages) <= most)]
+    shown = {page: seen for page in looked if (seen := _look(tiff, contents, page, bool(grey[page]))) is not None}
+    photographs = {page: _size(tiff, contents, page) for page in pages
+                   if grey[page] is not None and not (page in shown and shown[page].flat)}
+    colour = any(not grey[page] for page in photographs)
+    masks = {}
+    for page, seen in shown.items():
+        if seen.flat and (seen.two or (seen.grey and colour)):
+            same = [at for at, size in photographs.items() if _alike(size, _size(tiff, contents, page))]
+            if same:
+                of = min(same, key=lambda at, page=page: abs(at - page))
+                masks[page] = f"a mask or label image of page {of}"
+    return without_planes(contents, masks)
+
+
+def _alike(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether two sizes are of one shape."""
+    across, down = first[0] * second[1], first[1] * second[0]
+    return abs(across - down) <= _RATIO * down
+
+
+def _is_grey(tiff: Tiff, contents: Contents, page: int) -> bool | None:
+    """Whether a page is stored as single samples; None where it cannot be read."""
+    try:
+        return layout_of(tiff, contents.pages[page]).photometric in (BLACK, WHITE, PALETTE)
+    except ValueError:
+        return None
+
+
+def _size(tiff: Tiff, contents: Contents, page: int) -> tuple[int, int]:
+    return tiff.number(contents.pages[page], 256, 1), tiff.number(contents.pages[page], 257, 1)
+
+
+def _look(tiff: Tiff, contents: Contents, page: int, grey: bool) -> _Shown | None:
+    """None where it cannot be decoded."""
+    try:
+        reader = PageReader(tiff, contents.pages[page])
+        middle = _middle(reader, _WINDOW)
+        if (middle == middle[:1, :1]).all():
+            middle = _middle(reader, _LARGE)
+    except Exception:  # of many classes; reading says what is wrong
+        return None
+    equal = (middle[:, 1:] == middle[:, :-1]).all(-1)
+    flat = not equal.size or float(equal.mean()) > _FLAT
+    level, least, most = middle[..., 1], int(middle.min()), int(middle.max())
+    two = (flat or not grey) and least < _NEAR and most > least and (
+        int(np.ptp(middle.astype(np.int16), axis=-1).max()) < _NEAR
+        and float(((level < _NEAR) | (level > most - _NEAR)).mean()) > _NEARLY_ALL)
+    return _Shown(grey, flat or two, two)
+
+
+def _middle(reader: PageReader, side: int) -> NDArray[np.uint8]:
+    width, height = min(reader.layout.width, side), min(reader.layout.height, side)
+    left, top = (reader.layout.width - width) // 2, (reader.layout.height - height) // 2
+    return reader.read(left, top, width, height)
