@@ -58,8 +58,7 @@ $(VENV)/.everything-$(STATE):
 $(CORE_VENV)/.test-$(STATE):
 	$(call environment,$(CORE_VENV),[test])
 
-# pyvips comes as source: its build needs a newer setuptools than a fresh environment has, torch an older one than the
-# last.
+# pyvips comes as source: its build needs a newer setuptools than a fresh environment has; torch needs one below 82.
 define environment
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/pip install -q --upgrade pip

@@ -59,6 +59,8 @@ class TestWalk:
             (cells / name).write_bytes(image)
         for name in ("notes.txt", "list.xml", "Thumbs.db", "readme", "film.mp4", "more.zip"):
             (cells / name).write_bytes(b"something")
+        for name, start in (("labels.tab", b"BM_001\tneutrophil\n"), ("said.wav", b"RIFF\x24\x08\0\0WAVEfmt ")):
+            (cells / name).write_bytes(start)  # these begin as a BMP and a WebP do
         os.mkfifo(cells / "pipe.png")
         os.mkfifo(cells / "pipe")
         (tmp_path / "elsewhere").mkdir()
@@ -130,7 +132,7 @@ def test_pictures_that_are_not_read_are_named_in_every_layout(tmp_path):
     touch(*(tmp_path / "new" / name for name in ("a.jp2", "b.SVS", ".c.png", "._d.png", "e.zip", "f.txt", "g.avif")))
     notes = folder(tmp_path).notes
     left_out = [note for note in notes if note.startswith("left out: ")]
-    assert [Path(note.split(": ")[1]).name for note in left_out] == [".c.png", "a.jp2", "b.SVS", "g.avif"]
+    assert [Path(note.split(": ")[1]).name for note in left_out] == [".c.png", "a.jp2", "b.SVS", "e.zip", "g.avif"]
     assert left_out[0].endswith("is hidden (its name begins with a dot)")
     assert any(missing == "images of the class 'new' (the folder holds none)" for missing in folder(tmp_path).missing)
 

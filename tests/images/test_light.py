@@ -15,7 +15,7 @@ from leukoscope.images.read import read_image
 from leukoscope.images.unrecorded import unrecorded
 from leukoscope.phantom import render_field
 from leukoscope.smear import find_leukocytes
-from leukoscope.smear.even import even_field
+from leukoscope.smear.even import even_field, unevenness
 from leukoscope.smear.source import field_source
 
 PINK = (240, 120, 180)
@@ -229,6 +229,15 @@ def test_waves_that_are_red_cells_are_left(data_folder: Path):
         assert light is not None
         assert light.evened
         assert light.coefficients.shape == (3, 3, 3)
+
+
+@pytest.mark.parametrize("start", ["136_", "221_", "27_", "300_", "602_"])
+def test_a_round_eyepiece_with_little_background_has_no_bands(data_folder: Path, start: str):
+    """Rows near the rim of the circle show few pixels, and differ for that alone."""
+    pixels = read_image(next((data_folder / "phone_pig").glob(f"*/images/{start}*.jpg")))
+    look = unevenness(field_source(pixels))
+    assert look is not None
+    assert look.light is None or look.light.evened
 
 
 @pytest.mark.parametrize("name", ["M-8_0810", "N-3B_0058", "N-3B_0743"])

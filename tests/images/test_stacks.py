@@ -341,10 +341,29 @@ def test_pages_of_little_content_that_are_fields_stay_fields(path: Path):
     """A place without cells, white where it is overexposed; a field of a black and white camera; masks alone."""
     white = np.full_like(scene(), 255)
     white[100:130, 100:140] = (150, 90, 160)
-    for pages in ((scene(), white), (scene(), scene(1)[..., 1]), (mask(scene()), mask(scene(1)))):
+    sparse = np.full_like(scene()[..., 1], 255)  # a clipped place with one cell, of a grey camera
+    sparse[230:300, 20:90] = 10
+    for pages in ((scene(), white), (scene(), scene(1)[..., 1]), (mask(scene()), mask(scene(1))),
+                  (scene()[..., 1], sparse)):
         write(path, *((page, {}) for page in pages))
         assert len(look_through([path]).sources) == 2
         assert not left_out(path)
+
+
+def test_what_is_larger_than_the_photograph_beside_it_is_no_map_of_it(path: Path):
+    """Else a thumbnail, or a strip of another place, would be counted in place of the field."""
+    grey = scene()[..., 1]
+    for small in (reduced(scene(1), 3), scene(1)[:60, :150].copy()):
+        for field in (grey.astype(np.float32), grey.astype(np.uint32), mask(scene())):
+            write(path, (small, {}), (field, {}))
+            assert not any("no grey levels" in line or "a mask" in line for line in left_out(path))
+
+
+def test_pages_and_masks_of_many_sizes_are_matched(path: Path):
+    """Each mask is of the nearest page that it fits, whether that lies before or behind it."""
+    write(path, (scene(), {}), (mask(scene(1))[:90], {}), (scene(1)[:90].copy(), {}), (mask(scene()), {}))
+    assert left_out(path) == ["page 1 (counted from 0): a mask or label image of page 2",
+                              "page 3 (counted from 0): a mask or label image of page 0"]
 
 
 def test_a_file_of_masks_alone_is_refused_as_before(path: Path):

@@ -82,6 +82,9 @@ def test_folders_that_cannot_be_watched_are_named(folder: Path, tmp_path: Path):
     (tmp_path / "fields").mkdir()
     assert "--watch nowhere: no such folder" in refusal("review", tmp_path / "out", "--watch", "nowhere")
     assert "holds one counted smear" in refusal("review", folder, "--watch", tmp_path / "fields")
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "summary.json").write_text("5")
+    assert "holds one counted smear" in refusal("review", tmp_path / "odd", "--watch", tmp_path / "fields")
     assert "lies in the folder that is watched" in refusal("review", tmp_path / "fields" / "out", "--watch",
                                                            tmp_path / "fields")
     assert not (tmp_path / "out").exists()

@@ -102,7 +102,11 @@ def _misnamed(path: Path, suffix: str) -> str:
         if suffix in IMAGE_SUFFIXES:
             return ""
         with open(path, "rb") as file:
-            return "is an image whose name does not end as one (rename it)" if format_of(file.read(16)) else ""
+            start = file.read(18)
+        # Text and sound may begin as BMP and WebP do.
+        other = (start[:2] == b"BM" and (start[6:10] != bytes(4) or start[15:18] != bytes(3))) or (
+            start[:4] == b"RIFF" and start[8:12] != b"WEBP")
+        return "is an image whose name does not end as one (rename it)" if format_of(start) and not other else ""
     except OSError:  # a broken link with the name of an image is a damaged cell
         return ""
 

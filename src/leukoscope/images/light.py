@@ -26,8 +26,8 @@ _ALIKE = 0.04  # natural logarithm of green, and of blue, over red: places witho
 _CLEAR, _FEWEST = 0.3, 0.15  # share of a block without cells, and of blocks in the field, from which on they tell light
 _WAVES, _STRIPES = 12, 48  # half waves over the field: both ways together, and along one side (lamps that flicker)
 _STIFF = 3e-5  # against waves where no background is seen
-_BANDS = 0.2  # natural logarithm: unevenness between rows or columns of a field with little background; of nine such
-# fields of Chula none has more than 0.1
+_BANDS, _SHOWN, _BEND = 0.3, 0.8, 4  # natural logarithm: how much rows or columns of a field with little background
+# rise and fall; share of a row that must be recorded; order of what is no rise and fall, such as one large cell
 _DARK = 80  # median grey level of green up to which a field is no bright one, such as a negative
 _ENDS = (4, 96)  # percentiles of the background between which its brightness is measured
 _BRIGHT, _PARTS = 90, 6  # percentile of green that is background in most places, and parts of each side
@@ -87,7 +87,7 @@ def _rising_and_falling(pixels: NDArray[np.uint8], hidden: NDArray[np.bool_], pl
                       interpolation=cv2.INTER_AREA)
     known = share > _CLEAR
     if known.mean() < _FEWEST:  # too little to be described: only bands over the whole width or height are noticed
-        banded = np.median(small[seen, 1]) > _DARK and _unevenness(logs, seen, parts=False) > _BANDS
+        banded = np.median(small[seen, 1]) > _DARK and _rise_and_fall(logs[..., 1], seen) > _BANDS
         return Light(plain.coefficients, evened=False) if banded else None
     background = sums[known].astype(np.float64) / share[known][:, None]
     before = _spread_of(background[:, 1])
@@ -119,11 +119,23 @@ def _without_cells(logs: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArra
     return clear & (np.abs(blue - np.median(blue[bright])) < _ALIKE) if bright.any() else clear
 
 
-def _unevenness(logs: NDArray[np.float64], seen: NDArray[np.bool_], *, parts: bool = True) -> float:
+def _rise_and_fall(logs: NDArray[np.float64], seen: NDArray[np.bool_]) -> float:
+    """How much the brighter pixels of whole rows, or of whole columns, rise and fall several times over the field."""
+    spreads = [0.0]
+    for values, shown in ((logs, seen), (logs.T, seen.T)):
+        at = np.flatnonzero(shown.mean(axis=1) > _SHOWN)
+        if len(at) > 8 * _BEND:
+            levels = np.array([np.percentile(values[row][shown[row]], _BRIGHT) for row in at])
+            places = np.linspace(-1, 1, len(shown))[at]
+            spreads.append(_spread_of(levels - np.polynomial.Polynomial.fit(places, levels, _BEND)(places)))
+    return max(spreads)
+
+
+def _unevenness(logs: NDArray[np.float64], seen: NDArray[np.bool_]) -> float:
     """How much the brighter pixels differ between rows, between columns or between parts of a field."""
     height, width = seen.shape
     spreads = []
-    for down, across in ((height, 1), (1, width), *([(_PARTS, _PARTS)] if parts else [])):
+    for down, across in ((height, 1), (1, width), (_PARTS, _PARTS)):
         pieces = [(piece, shown) for row, of_row in zip(np.array_split(logs[..., 1], down), np.array_split(seen, down),
                                                         strict=True)
                   for piece, shown in zip(np.array_split(row, across, axis=1), np.array_split(of_row, across, axis=1),

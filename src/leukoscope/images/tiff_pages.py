@@ -19,6 +19,7 @@ from .tiff_tags import Directory, Tiff
 _SCANNERS = {"Aperio": "an Aperio", "<?xml": "", "<scn": "a Leica", "Philips": "a Philips", "iScan": "a Ventana"}
 _HEAD = 200  # bytes of the texts of a page that say what it is
 _MASK = 4  # photometric interpretation
+_RATIO = 0.02  # of the sides, by which a mask may differ in shape or be larger
 _KINDS = {2: "int", 3: "float"}  # of values, by the tag of the format of samples
 _NDPI, _STK = 65420, 33629
 """Tags that only Hamamatsu's scanners and MetaMorph write."""
@@ -127,7 +128,7 @@ def _aside(tiff: Tiff, page: Directory) -> str:
 def _maps(tiff: Tiff, contents: Contents) -> dict[int, str]:
     """Grey pages that no camera gives beside a photograph: of one bit, or of values that are no grey levels; and why
     they are no fields."""
-    maps, photographs = dict[int, str](), False
+    maps, sizes = dict[int, str](), set[tuple[int, int]]()
     for number in (plane[0] for picture in contents.pictures for plane in picture.planes):
         page = contents.pages[number]
         try:
@@ -135,12 +136,30 @@ def _maps(tiff: Tiff, contents: Contents) -> dict[int, str]:
         except ValueError:  # reading the page says what is wrong
             continue
         if samples > 1 or (8 <= bits <= 16 and kind == 1):
-            photographs = True
+            sizes.add(page_size(tiff, page))
         elif bits == 1:
             maps[number] = "a mask of one bit"
         elif bits > 16 or kind in _KINDS:
             maps[number] = f"{_KINDS.get(kind, 'uint')}{bits} values, which are no grey levels"
-    return maps if photographs else {}
+    fitting: dict[tuple[int, int], bool] = {}
+    for number in list(maps):
+        size = page_size(tiff, contents.pages[number])
+        if size not in fitting:
+            fitting[size] = any(can_be_of(size, other) for other in sizes)
+        if not fitting[size]:
+            del maps[number]
+    return maps
+
+
+def page_size(tiff: Tiff, page: Directory) -> tuple[int, int]:
+    """Width and height, px."""
+    return tiff.number(page, tags.WIDTH, 1), tiff.number(page, tags.HEIGHT, 1)
+
+
+def can_be_of(mask: tuple[int, int], photograph: tuple[int, int]) -> bool:
+    """Whether a mask of this size can belong to a photograph: it has its shape, and is not larger."""
+    across, down = mask[0] * photograph[1], mask[1] * photograph[0]
+    return abs(across - down) <= _RATIO * down and mask[0] <= (1 + _RATIO) * photograph[0]
 
 
 def _area(tiff: Tiff, page: Directory) -> int:

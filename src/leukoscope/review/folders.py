@@ -76,7 +76,8 @@ def check_watched(folders: Sequence[Path], watched: Path) -> None:
     if not watched.is_dir():
         raise LeukoscopeError(f"--watch {watched}: no such folder", "name the folder that photographs come into")
     out = folders[0]
-    if (out / SUMMARY).is_file() and "folders" not in read_json(out / SUMMARY):
+    summary = read_json(out / SUMMARY) if (out / SUMMARY).is_file() else None
+    if summary is not None and not (isinstance(summary, dict) and "folders" in summary):
         raise LeukoscopeError(f"{out}: holds one counted smear, and new ones need a folder for several",
                               "name a new folder first, then this one")
     if out.resolve() == watched.resolve() or watched.resolve() in out.resolve().parents:

@@ -355,9 +355,11 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
 
 
 def _stored(file: Path, kind: type[S]) -> S | None:
-    content = _json(file)
+    if not file.is_file():
+        return None
+    content = read_json(file)
     try:
-        return None if content is None else kind.from_dict(content)
+        return kind.from_dict(content)
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{file}: damaged ({type(error).__name__}: {error})", "train the run again") from error
 

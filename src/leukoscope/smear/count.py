@@ -192,5 +192,5 @@ def meaning(count: Differential, mm2: float | None, fields: int) -> str:
         return "No leukocyte could be counted: all cells are cut by a border, damaged, or no leukocytes."
     if count.total < FEW and count.types:
         few = f"{count.total} leukocyte{'s are' if count.total != 1 else ' is'} few"
-        return f"{few}: a differential is usually of 100 or 200. From so few, shares are uncertain."
+        return f"{few}: a differential is usually of 100 or 200. The shares of so few are uncertain."
     return ""
