@@ -366,6 +366,16 @@ def test_pages_and_masks_of_many_sizes_are_matched(path: Path):
                               "page 3 (counted from 0): a mask or label image of page 0"]
 
 
+def test_a_mask_beside_a_field_that_cannot_be_decoded_is_left_out_all_the_same(path: Path):
+    write(path, (scene(), {"compression": "zlib"}), (np.repeat(mask(scene())[..., None], 3, axis=-1), {}))
+    with tifffile.TiffFile(path) as tiff:
+        start = tiff.pages[0].dataoffsets[0]
+    content = bytearray(path.read_bytes())
+    content[start:start + 64] = bytes(64)
+    path.write_bytes(content)
+    assert left_out(path) == [OF_FIRST]
+
+
 def test_a_file_of_masks_alone_is_refused_as_before(path: Path):
     write(path, (mask(scene()) > 0, {"photometric": 4}))
     with pytest.raises(ImageError, match="it shows a mask"):

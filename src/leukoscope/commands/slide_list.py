@@ -18,7 +18,7 @@ def is_list(path: Path) -> bool:
 
 
 def read_list(path: Path) -> list[str]:
-    """The paths in a list, as they stand there; lines that begin with # are comments."""
+    """The paths in a list, as written; lines that begin with # are comments."""
     lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 

@@ -94,7 +94,7 @@ def _left_out(path: Path, *, at_top: bool) -> str:
 
 def _misnamed(path: Path, suffix: str) -> str:
     """Why a file is not read that is no file, or holds an image under another name; or ""."""
-    from ..images.headers import format_of  # late: a folder without such files needs no library
+    from ..images.headers import is_image  # late: a folder without such files needs no library
 
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -102,11 +102,7 @@ def _misnamed(path: Path, suffix: str) -> str:
         if suffix in IMAGE_SUFFIXES:
             return ""
         with open(path, "rb") as file:
-            start = file.read(18)
-        # Text and sound may begin as BMP and WebP do.
-        other = (start[:2] == b"BM" and (start[6:10] != bytes(4) or start[15:18] != bytes(3))) or (
-            start[:4] == b"RIFF" and start[8:12] != b"WEBP")
-        return "is an image whose name does not end as one (rename it)" if format_of(start) and not other else ""
+            return "is an image whose name does not end as one (rename it)" if is_image(file.read(18)) else ""
     except OSError:  # a broken link with the name of an image is a damaged cell
         return ""
 

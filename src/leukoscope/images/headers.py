@@ -69,6 +69,18 @@ def format_of(start: bytes) -> str:
     return next((name for name, signs in _FORMATS.items() if start.startswith(signs)), "")
 
 
+def is_image(start: bytes) -> bool:
+    """Whether a file that begins so (18 bytes or more) is an image whatever its name is. Text and sound may begin as a
+    BMP and a WebP do: of these, more than the sign has to fit."""
+    match format_of(start):
+        case "BMP":
+            return start[6:10] == bytes(4) and start[15:18] == bytes(3)
+        case "WebP":
+            return start[8:12] == b"WEBP"
+        case known:
+            return bool(known)
+
+
 def refusal(start: bytes) -> tuple[str, str]:
     """Of a file that starts so and is not read: what it is, and what to do."""
     other = next((name for sign, name in _NO_IMAGES.items() if start.startswith(sign)), "")

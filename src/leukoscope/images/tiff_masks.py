@@ -77,8 +77,11 @@ def _agrees(tiff: Tiff, contents: Contents, page: int, of: int) -> bool:
     Where the sizes differ, they are taken to be."""
     if page_size(tiff, contents.pages[page]) != page_size(tiff, contents.pages[of]):
         return True
-    mask, photograph = (_middle(PageReader(tiff, contents.pages[number]), _LARGE)[..., 1].ravel().astype(np.float64)
-                        for number in (page, of))
+    middles = [_middle(tiff, contents, number, _LARGE) for number in (page, of)]
+    if any(middle is None for middle in middles):  # reading says what is wrong
+        return True
+    mask, photograph = (middle[::step, ::step, 1].ravel().astype(np.float64) for middle in middles if middle is not None
+                        for step in [max(1, max(middle.shape) // _WINDOW)])
     if not mask.std() or not photograph.std():
         return True
     return abs(float(np.corrcoef(mask, photograph)[0, 1])) > _TOGETHER
@@ -94,12 +97,10 @@ def _is_grey(tiff: Tiff, contents: Contents, page: int) -> bool | None:
 
 def _look(tiff: Tiff, contents: Contents, page: int, grey: bool) -> _Shown | None:
     """None where it cannot be decoded."""
-    try:
-        reader = PageReader(tiff, contents.pages[page])
-        middle = _middle(reader, _WINDOW)
-        if (middle == middle[:1, :1]).all():
-            middle = _middle(reader, _LARGE)
-    except Exception:  # of many classes; reading says what is wrong
+    middle = _middle(tiff, contents, page, _WINDOW)
+    if middle is not None and (middle == middle[:1, :1]).all():
+        middle = _middle(tiff, contents, page, _LARGE)
+    if middle is None:
         return None
     equal = (middle[:, 1:] == middle[:, :-1]).all(-1)
     flat = not equal.size or float(equal.mean()) > _FLAT
@@ -110,7 +111,12 @@ def _look(tiff: Tiff, contents: Contents, page: int, grey: bool) -> _Shown | Non
     return _Shown(grey, flat or two, two)
 
 
-def _middle(reader: PageReader, side: int) -> NDArray[np.uint8]:
-    width, height = min(reader.layout.width, side), min(reader.layout.height, side)
-    left, top = (reader.layout.width - width) // 2, (reader.layout.height - height) // 2
-    return reader.read(left, top, width, height)
+def _middle(tiff: Tiff, contents: Contents, page: int, side: int) -> NDArray[np.uint8] | None:
+    """The middle of a page, at most so many px wide and high; None where it cannot be decoded."""
+    try:
+        reader = PageReader(tiff, contents.pages[page])
+        width, height = min(reader.layout.width, side), min(reader.layout.height, side)
+        left, top = (reader.layout.width - width) // 2, (reader.layout.height - height) // 2
+        return reader.read(left, top, width, height)
+    except Exception:  # of many classes; reading says what is wrong
+        return None

@@ -10,6 +10,7 @@ import itertools
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from . import tiff_tags as tags
 from .tiff_ome import ASIDE, is_ome, ome_pictures
@@ -141,14 +142,8 @@ def _maps(tiff: Tiff, contents: Contents) -> dict[int, str]:
             maps[number] = "a mask of one bit"
         elif bits > 16 or kind in _KINDS:
             maps[number] = f"{_KINDS.get(kind, 'uint')}{bits} values, which are no grey levels"
-    fitting: dict[tuple[int, int], bool] = {}
-    for number in list(maps):
-        size = page_size(tiff, contents.pages[number])
-        if size not in fitting:
-            fitting[size] = any(can_be_of(size, other) for other in sizes)
-        if not fitting[size]:
-            del maps[number]
-    return maps
+    fits = cache(lambda size: any(can_be_of(size, other) for other in sizes))
+    return {number: why for number, why in maps.items() if fits(page_size(tiff, contents.pages[number]))}
 
 
 def page_size(tiff: Tiff, page: Directory) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import polars as pl
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
@@ -364,12 +364,8 @@ def _stored(file: Path, kind: type[S]) -> S | None:
         raise RunError(f"{file}: damaged ({type(error).__name__}: {error})", "train the run again") from error
 
 
-def _json(file: Path) -> Any:
-    return read_json(file) if file.is_file() else None
-
-
 def _view(file: Path, kind: type[T]) -> T | None:
-    content = _json(file)
+    content = read_json(file) if file.is_file() else None
     return json_view(kind, content, file, "train or evaluate again") if content else None
 
 
